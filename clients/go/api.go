@@ -193,7 +193,7 @@ type Capacity struct {
 	SecondLooks   SecondLooks `json:"second_looks"`
 }
 
-// Case: A case; `alerts` is how many it has.
+// Case: A case; `alerts` is the number of its alerts.
 type Case struct {
 	ID           int64       `json:"id"`
 	Tag          string      `json:"tag"`
@@ -224,7 +224,7 @@ type Case struct {
 	Alerts       int64       `json:"alerts"`
 }
 
-// CaseActed: A case that was decided or snoozed, and the number that undoes it.
+// CaseActed: A snoozed case, and the number that undoes the snooze.
 type CaseActed struct {
 	Case      Case   `json:"case"`
 	Undo      int64  `json:"undo"`
@@ -273,8 +273,8 @@ type CaseClaimed struct {
 	Case *Case `json:"case"`
 }
 
-// CaseDecided: A case that was decided, the changes of lists with it, and the number that undoes all of it. A
-// command writes the labels at once, so nothing can be undone.
+// CaseDecided: A decided case, the list entries changed with it, and the number that undoes all of it.
+// Commands write the labels at once and have no such number.
 type CaseDecided struct {
 	Case      Case         `json:"case"`
 	Lists     []ListChange `json:"lists"`
@@ -315,7 +315,7 @@ type CaseLine struct {
 	More  map[string]any `json:"more"`
 }
 
-// CaseList: A page of cases, and the totals of all of them.
+// CaseList: A page of cases, and the totals of all matching cases.
 type CaseList struct {
 	Cases  []Case     `json:"cases"`
 	Totals CaseTotals `json:"totals"`
@@ -351,8 +351,8 @@ type CaseQuestion struct {
 	Words    *string `json:"words"`
 }
 
-// CaseSilenced: A case for whose key a rule was silenced, or its silence ended: active in the log, or the
-// reason why not yet.
+// CaseSilenced: A case after a rule was silenced for its key, or the silence ended; `why_not` says why this
+// is not active yet.
 type CaseSilenced struct {
 	ID           int64       `json:"id"`
 	Tag          string      `json:"tag"`
@@ -446,7 +446,8 @@ type CaseViews struct {
 	Views []CaseView `json:"views"`
 }
 
-// CaseWhole: A case with all that belongs to it, and the questions to the customer.
+// CaseWhole: A case with its newest thousand alerts and history entries, notes, files, and questions to the
+// customer.
 type CaseWhole struct {
 	ID           int64          `json:"id"`
 	Tag          string         `json:"tag"`

@@ -197,7 +197,7 @@ export interface Capacity {
   second_looks: SecondLooks;
 }
 
-/** A case; `alerts` is how many it has. */
+/** A case; `alerts` is the number of its alerts. */
 export interface Case {
   id: number;
   /** Tag of this version. Send it with each action. */
@@ -230,7 +230,7 @@ export interface Case {
   alerts: number;
 }
 
-/** A case that was decided or snoozed, and the number that undoes it. */
+/** A snoozed case, and the number that undoes the snooze. */
 export interface CaseActed {
   case: Case;
   undo: number;
@@ -283,8 +283,8 @@ export interface CaseClaimed {
 }
 
 /**
- * A case that was decided, the changes of lists with it, and the number that undoes all of it. A command writes
- * the labels at once, so nothing can be undone.
+ * A decided case, the list entries changed with it, and the number that undoes all of it. Commands write the
+ * labels at once and have no such number.
  */
 export interface CaseDecided {
   case: Case;
@@ -329,7 +329,7 @@ export interface CaseLine {
   more: Record<string, unknown>;
 }
 
-/** A page of cases, and the totals of all of them. */
+/** A page of cases, and the totals of all matching cases. */
 export interface CaseList {
   cases: Case[];
   totals: CaseTotals;
@@ -369,7 +369,7 @@ export interface CaseQuestion {
   words: string | null;
 }
 
-/** A case for whose key a rule was silenced, or its silence ended: active in the log, or the reason why not yet. */
+/** A case after a rule was silenced for its key, or the silence ended; `why_not` says why this is not active yet. */
 export interface CaseSilenced {
   id: number;
   /** Tag of this version. Send it with each action. */
@@ -474,7 +474,7 @@ export interface CaseViews {
   views: CaseView[];
 }
 
-/** A case with all that belongs to it, and the questions to the customer. */
+/** A case with its newest thousand alerts and history entries, notes, files, and questions to the customer. */
 export interface CaseWhole {
   id: number;
   /** Tag of this version. Send it with each action. */

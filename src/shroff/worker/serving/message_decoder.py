@@ -121,20 +121,23 @@ class MessageDecoder:
         return types[0] if all(type_ is types[0] for type_ in types) else None, records
 
     def _mixed(self, found: Sequence[PolledMessages]) -> list[Submission]:
-        """Read the lines of each partition in one go, as partitions may alternate often, then restore their order."""
-        lines: dict[str, list[Line]] = defaultdict(list)
-        readers: dict[str, _LineReader] = {}
-        for polled in found:
-            lines[polled.part] += polled.lines
-            readers[polled.part] = self._reader(polled)
-        by_part = {part: iter(reader.submissions(lines[part])) for part, reader in readers.items()}
-        return [line for polled in found for line in islice(by_part[polled.part], len(polled.lines))]
+        """Read the lines of each reader in one go, as partitions may alternate often, then restore their order."""
+        lines: dict[_LineReader, list[Line]] = defaultdict(list)
+        readers = [self._reader(polled) for polled in found]
+        for reader, polled in zip(readers, found, strict=True):
+            lines[reader] += polled.lines
+        read = {reader: iter(reader.submissions(of_reader)) for reader, of_reader in lines.items()}
+        return [
+            line
+            for reader, polled in zip(readers, found, strict=True)
+            for line in islice(read[reader], len(polled.lines))
+        ]
 
     def _reader(self, taken: PolledMessages) -> _LineReader:
-        kind = taken.part, taken.type, taken.format
-        reader = self._readers.get(kind)
+        key = taken.part, taken.type, taken.format
+        reader = self._readers.get(key)
         if reader is None:
-            reader = self._readers[kind] = _LineReader(self._intake, taken, self._reason)
+            reader = self._readers[key] = _LineReader(self._intake, taken, self._reason)
         return reader
 
     def _picked(self, taken: PolledMessages, line: Line) -> list[Submission]:

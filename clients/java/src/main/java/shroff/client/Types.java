@@ -201,7 +201,7 @@ public interface Types {
             @JsonProperty("clear_at") String clearAt,
             @JsonProperty("second_looks") SecondLooks secondLooks) {}
 
-    /** A case; `alerts` is how many it has. */
+    /** A case; `alerts` is the number of its alerts. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Case(
             @JsonProperty("id") Long id,
@@ -232,7 +232,7 @@ public interface Types {
             @JsonProperty("queue") String queue,
             @JsonProperty("alerts") Long alerts) {}
 
-    /** A case that was decided or snoozed, and the number that undoes it. */
+    /** A snoozed case, and the number that undoes the snooze. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseActed(
             @JsonProperty("case") Case case_,
@@ -282,8 +282,8 @@ public interface Types {
             @JsonProperty("case") Case case_) {}
 
     /**
-     * A case that was decided, the changes of lists with it, and the number that undoes all of it. A command
-     * writes the labels at once, so nothing can be undone.
+     * A decided case, the list entries changed with it, and the number that undoes all of it. Commands write the
+     * labels at once and have no such number.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseDecided(
@@ -325,7 +325,7 @@ public interface Types {
             @JsonProperty("words") String words,
             @JsonProperty("more") Map<String, Object> more) {}
 
-    /** A page of cases, and the totals of all of them. */
+    /** A page of cases, and the totals of all matching cases. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseList(
             @JsonProperty("cases") List<Case> cases,
@@ -362,7 +362,7 @@ public interface Types {
             @JsonProperty("words") String words) {}
 
     /**
-     * A case for whose key a rule was silenced, or its silence ended: active in the log, or the reason why not
+     * A case after a rule was silenced for its key, or the silence ended; `why_not` says why this is not active
      * yet.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -458,7 +458,7 @@ public interface Types {
     record CaseViews(
             @JsonProperty("views") List<CaseView> views) {}
 
-    /** A case with all that belongs to it, and the questions to the customer. */
+    /** A case with its newest thousand alerts and history entries, notes, files, and questions to the customer. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseWhole(
             @JsonProperty("id") Long id,
