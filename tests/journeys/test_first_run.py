@@ -199,6 +199,14 @@ def test_cents_and_a_currency_are_taken_by_a_click(run):
     assert "amounts 10.50 to 69.50 GBP" in asked(run, "GET", run.path).text
 
 
+def test_another_amount_is_taken_by_a_click_after_cents(run):
+    sent(run, TWO_AMOUNTS.replace(".50,0.35", "50,35"))
+    for click in ("cents=amount", "money=fee", "units=amount", "cents=amount"):
+        asked(run, "POST", run.path, data={"choose": click})
+        role, _, column = click.partition("=")
+        assert (run.roles, run.mistake) == ({role: column}, "")
+
+
 @pytest.mark.parametrize(
     ("column", "words"),
     [

@@ -53,6 +53,7 @@ NAME_BYTES_MAX = 255  # of it, on usual file systems
 LEFT_S = 20.0  # wait for the browser to show the last page
 BLANK = "blank"
 IGNORED = "ignored"
+AMOUNT_ROLES = {"money", "cents", "units"}
 MEANINGS = {  # of roles
     "id": "Id",
     "time": "Time",
@@ -196,7 +197,8 @@ class FirstRun:
         """Try a proposal in which a column has another role, is left out, or is free again."""
         role, _, column = form["choose"].partition("=")
         column = column or form.get("column", "")
-        roles = {name: other for name, other in self.roles.items() if other != column}
+        replaced = AMOUNT_ROLES if role in AMOUNT_ROLES else {role}
+        roles = {name: other for name, other in self.roles.items() if other != column and name not in replaced}
         ignored = self.ignored - {column}
         if role == IGNORED:
             ignored |= {column}

@@ -30,8 +30,11 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     code = draft.settled.get("currency") or next((column for column in codes if has(column, "currency")), None)
     if code is not None and code not in codes:
         draft.choose("currency", [])
-    candidates = [candidate for column in draft.free() if (candidate := _money_candidate(draft, column, code))]
-    candidates = [*candidates, *_of_sides(candidates), *_in_token_units(draft)]
+    columns = draft.free_for("money")
+    candidates = [candidate for column in columns if (candidate := _money_candidate(draft, column, code))]
+    is_settled = not draft.settled.keys().isdisjoint({"cents", "units"})
+    if not is_settled:
+        candidates += [*_of_sides(candidates), *_in_token_units(draft)]
     chosen = draft.choose("money", candidates)
     if chosen is None:
         draft.words = next((column for column in draft.free("amount") if column.values and not column.is_number), None)
@@ -42,7 +45,8 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
         return found, code if code is not None and len(code.codes) > 1 else None
     several = code if code is not None and len(code.codes) > 1 else None
     draft.smallest = _smallest_units(draft, best, code)
-    is_settled = not draft.settled.keys().isdisjoint({"cents", "units"})
+    if is_settled:
+        found.guess = ""
     if draft.smallest:
         found.expression = draft.smallest.replace("{}", best.row)
         if code is not None and not is_settled:
@@ -50,9 +54,7 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
                 f"whole numbers beside {code.path[-1]} are smallest units, so {best.most:.0f} is "
                 f"{best.most * _unit_of(code.codes):.2f}; --role units={best.name} reads them as they are"
             )
-    elif is_settled:
-        found.guess = ""
-    elif best.is_whole and code is not None and best.most >= 100 and any(map(places_of, code.codes)):
+    elif not is_settled and best.is_whole and code is not None and best.most >= 100 and any(map(places_of, code.codes)):
         found.guess = (
             f"all are whole numbers; are they smallest units, so that {best.most:.0f} is "
             f"{best.most * _unit_of(code.codes):.2f}? --role cents={best.name} reads them so"
@@ -70,6 +72,8 @@ def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) 
     if column.path == AMOUNT:
         read = f"money(integer({column.row}) * 0.01)"
         guess = f"{_COMPOSED} in smallest units, of which 100 make one; field 49 has the currency's number"
+        if "units" in draft.settled:
+            read, guess = column.row, ""
         return Candidate(_EVIDENT, 0, ProposedField("amount", "money", read, guess, column), [column])
     name = slug(column.path[-1:])
     is_settled = column is draft.settled.get("money")
@@ -125,7 +129,7 @@ def _of_sides(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
 
 def _in_token_units(draft: Draft) -> Iterator[Candidate]:
     """Amounts in the smallest units of a token, such as wei: whole numbers of several lengths, some of 16 digits."""
-    for column in draft.free("money"):
+    for column in draft.free_for("money", "money"):
         lengths = set(map(len, column.distinct))
         if max(lengths, default=0) < _TOKEN_DIGITS or len(lengths) < 2 or not all(map(str.isdecimal, column.distinct)):
             continue
@@ -148,21 +152,25 @@ def _smallest_units(draft: Draft, amount: FileColumn, code: FileColumn | None) -
     A currency beside whole numbers that are no texts says so, or one in small letters, or the name `value`. Where no
     currency of the file has places, its smallest unit is the unit.
     """
-    if "cents" in draft.settled and code is None:
-        return "money(integer({}) * 0.01)"
-    if not amount.is_whole or code is None or "units" in draft.settled:
+    is_cents = "cents" in draft.settled
+    if is_cents and amount.places > 0:
+        draft.choose("cents", [])
+    whole = "integer({})" if amount.is_whole else "integer(number({}))"  # such as 1250.0
+    if is_cents and code is None:
+        return f"money({whole} * 0.01)"
+    if not (amount.is_whole or is_cents) or code is None or "units" in draft.settled:
         return ""
     is_json = draft.profile.format == "jsonl"
     is_told = is_json and (amount.has_other or code.codes.isdisjoint(code.distinct) or amount.path[-1] == "value")
-    if not (is_told or "cents" in draft.settled) or not any(map(places_of, code.codes)):
+    if not (is_told or is_cents) or not any(map(places_of, code.codes)):
         return ""
     usual = _unit_of(code.codes)
     parts = [
-        f"money(integer({{}}) * {10.0**-places:.{places}f}) when upper({code.row}) in {sorted(others)}"
+        f"money({whole} * {10.0**-places:.{places}f}) when upper({code.row}) in {sorted(others)}"
         for places in range(ORIGINAL_PLACES + 1)
         if 10.0**-places != usual and (others := [currency for currency in code.codes if places_of(currency) == places])
     ]
-    return " else ".join([*parts, f"money(integer({{}}) * {usual:g})"])
+    return " else ".join([*parts, f"money({whole} * {usual:g})"])
 
 
 def _unit_of(codes: Iterable[str]) -> float:
@@ -174,7 +182,7 @@ def types_of(draft: Draft, amount: ProposedField | None) -> tuple[FileColumn | N
     """The column that names the type of each line, if lines of some types never have an amount; those types."""
     if amount is not None and amount.column is not None:
         amounts = amount.column.texts
-        for column in draft.free("type"):
+        for column in draft.free_for("type", "type"):
             others = {kind for kind, text in zip(column.texts, amounts, strict=True) if not text}
             is_clear = column.is_full and others.isdisjoint(compress(column.texts, amounts))
             are_names = len({slug([kind]) for kind in others}) == len(others)

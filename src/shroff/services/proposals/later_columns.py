@@ -24,7 +24,7 @@ _NOTHING = {"", "0", "0.0", "0.00", "false", "f", "no", "n", "none"}
 
 def leave_out_label_copies(draft: Draft) -> None:
     """Leave out columns that are called as the label is and follow it, before they can be anything else."""
-    for column in _unsettled(draft, "known"):
+    for column in draft.free_for("", "known"):
         reason = _follows_label(draft, column, is_named=True)
         if reason:
             draft.leave_out(column, reason)
@@ -35,7 +35,7 @@ def leave_out_later(draft: Draft) -> None:
 
     Times that are known beforehand, such as a due date, stay; their names tell.
     """
-    for column in _unsettled(draft):
+    for column in draft.free_for(""):
         is_score = re.search("fraud.*(score|risk|prob|check|status|level)", slug(column.path[-1:]))  # of a provider
         is_named = has(column, "afterwards") or (has(column, "known") and not is_score)
         reason = _follows_label(draft, column, is_named=is_named) or _is_after(draft, column)
@@ -43,11 +43,6 @@ def leave_out_later(draft: Draft) -> None:
             draft.leave_out(column, reason)
         elif is_named and column.values:
             draft.later_by_name.append(column)
-
-
-def _unsettled(draft: Draft, *words: str) -> list[FileColumn]:
-    settled = draft.settled.values()
-    return [column for column in draft.free(*words) if all(column is not other for other in settled)]
 
 
 def _follows_label(draft: Draft, column: FileColumn, *, is_named: bool) -> str:

@@ -1,7 +1,8 @@
-"""Messages of ISO 8583 as JSON or CSV, whose fields are called by their numbers."""
+"""Messages of ISO 8583 as JSON or Parquet, whose fields are called by their numbers."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from shroff.services.proposals.profile import FileColumn
 AMOUNT = ("", "amount_4")  # paths that no column of a line has
 SENT_AT = ("", "sent_at_7")
 _FIELDS_MIN = 6
+_FORMS = re.compile("4 [0-9]+|7 [0-9]{10}")  # a data frame has others
 _NAMES = dict(
     pair.split(":")
     for pair in "2:card_number 3:processing_code 4:amount 7:sent_at 11:trace_code 12:local_clock 13:local_day "
@@ -21,8 +23,11 @@ _NAMES = dict(
 def name_fields(columns: Sequence[FileColumn]) -> None:
     """Name the columns of a file that has fields of ISO 8583, with their numbers."""
     numbered = [column for column in columns if column.path[-1] in _NAMES]
-    if len(numbered) >= _FIELDS_MIN:
+    texts = [f"{column.path[-1]} {text}" for column in numbered for text in column.distinct]
+    telling = [text for text in texts if text.startswith(("4 ", "7 "))]
+    if len(numbered) >= _FIELDS_MIN and telling and all(map(_FORMS.fullmatch, telling)):
         for column in numbered:
+            column.number = column.name
             column.path = ("", f"{_NAMES[column.path[-1]]}_{column.path[-1]}")
 
 

@@ -95,6 +95,7 @@ class FileColumn:
     codes: frozenset[str] = frozenset()  # the values in upper case, where they are few; without those of few lines
     places: int = 0
     most: float = 0.0
+    number: str = ""  # of ISO 8583
 
     @property
     def name(self) -> str:

@@ -181,10 +181,12 @@ def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileCo
     zone = roles.get("zone", "")
     if zone and not is_zone(zone):
         raise UsageError(f"--role zone={zone}: no time zone has this name. Write one such as Europe/Berlin.")
-    named = {role: wished for role, wished in roles.items() if role != "zone" and wished not in CODES}
-    by_role = {role: column_named(profile, wished) for role, wished in named.items()}
-    for role in by_role.keys() & {"cents", "units"}:
-        by_role["money"] = by_role[role]
+    named = [role for role, wished in roles.items() if role != "zone" and (role != "currency" or wished not in CODES)]
+    by_role = {role: column_named(profile, roles[role]) for role in named}
+    for role in ("cents", "units"):
+        column = by_role.get(role)
+        if column is not None and by_role.setdefault("money", column) is not column:
+            raise UsageError(f"--role {role}={column.name}: {by_role['money'].name} is the amount. Name one column.")
     return by_role
 
 
@@ -211,7 +213,7 @@ def column_named(profile: FileProfile, wished: str) -> FileColumn:
 
 
 def _own_name(column: FileColumn) -> str:
-    return column.name
+    return column.number or column.name
 
 
 def _field_name(column: FileColumn) -> str:
@@ -239,7 +241,7 @@ def _known_guess(label_time: TimeReading | None) -> str:
 
 
 def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField | None) -> list[JsonObject]:
-    """Choices that a person should look at: another column is nearly as likely, or amounts may be smallest units."""
+    """Choices that a person should check."""
     questions: list[JsonObject] = []
     for plan in plans:
         if plan.role in draft.close and plan.also:
@@ -432,6 +434,8 @@ def _entities(
     """Entities by name: the expression of the key, and its field; the first is the field that features are about."""
     settled = draft.settled.get("entity")
     columns = [(field, field.column) for field in fields[1:] if field.column is not None]
+    if id(settled) in draft.roles or settled not in [column for _, column in columns]:
+        draft.choose("entity", [])
     ranked: list[tuple[float, ProposedField]] = []
     for field, column in columns:
         if column is settled:
@@ -463,8 +467,7 @@ def _entities(
 def _key_score(column: FileColumn) -> float:
     """How much speaks for a column as the key of an entity; 0 if it is none.
 
-    Its values return, but not the same two or three in all lines, and look like no sentences. Names of cards, accounts
-    and customers come before those of merchants, devices and addresses.
+    Its values return, but not the same two or three in all lines, and look like no sentences.
     """
     name = slug(column.path[-2:])
     last = slug(column.path[-1:])

@@ -44,7 +44,15 @@ _ALSO_MAX = 3
 SAME = 0.95  # of the lines
 _UNNAMED_LINES = 20  # which prove an id that no name tells
 ROLES = ("id", "time", "money", "currency", "label", "label_time", "entity", "cents", "units", "zone")
-_KINDS = {"time": "a time", "money": "an amount", "currency": "codes of currencies", "label": "a verdict of two values"}
+_KINDS = {
+    "time": "a time",
+    "money": "an amount",
+    "currency": "codes of currencies",
+    "label": "a verdict of two values",
+    "label_time": "the time of a label",
+    "entity": "a key that is nothing else",
+    "cents": "whole numbers of cents",
+}
 
 
 @dataclass(eq=False)
@@ -139,6 +147,11 @@ class Draft:
         rest = [column for column in self.profile.columns if not any(column is other for other in self.used)]
         return [column for column in rest if not words or any(has(column, word) for word in words)]
 
+    def free_for(self, role: str, *words: str) -> list[FileColumn]:
+        """Like `free`, without columns that the user gave other roles."""
+        reserved = {*self.settled.values()} - {self.settled.get(role)}
+        return [column for column in self.free(*words) if column not in reserved]
+
 
 def slug(path: Sequence[str]) -> str:
     """A name of the language for a column: `isFraud` is is_fraud, `Transaction ID` transaction_id."""
@@ -169,7 +182,7 @@ def has(column: FileColumn, word: str) -> bool:
 def label_of(draft: Draft) -> FileColumn | None:
     """The column that says which lines are fraud."""
     candidates: list[Candidate] = []
-    for column in draft.free():
+    for column in draft.free_for("label"):
         values = {text.strip().lower() for text in column.distinct}
         is_settled = column is draft.settled.get("label")
         says_fraud = not values.isdisjoint(_PLAIN_VERDICTS)
@@ -185,7 +198,7 @@ def label_of(draft: Draft) -> FileColumn | None:
 
 def time_of(draft: Draft) -> ProposedField:
     """The field of the event's time, from what can be read as one; else times counted by the lines."""
-    columns = draft.free()
+    columns = draft.free_for("time")
     names = [slug(column.path[-1:]) for column in columns]
     readings = [time_reading(column, name, columns, is_event=True) for column, name in zip(columns, names, strict=True)]
     found = [(reading, name) for reading, name in zip(readings, names, strict=True) if reading is not None]
@@ -195,7 +208,7 @@ def time_of(draft: Draft) -> ProposedField:
     ]
     candidates += _of_parts(columns)
     for column in columns:
-        if column.path == SENT_AT:
+        if column.path == SENT_AT and column.values:
             text = f"time(join('{year_of(column)}', {column.row}), '%Y%m%d%H%M%S')"
             guess = f"the file has no year; are they of {year_of(column)}?"
             candidates.append(Candidate(9, 0, ProposedField("sent_at", "time", text, guess, column), [column]))
@@ -276,7 +289,7 @@ def _of_parts(columns: Sequence[FileColumn]) -> list[Candidate]:
 def _counted(draft: Draft) -> list[Candidate]:
     """Times of numbers that count steps, hours or seconds from a day that the file does not name."""
     candidates: list[Candidate] = []
-    for column in draft.free():
+    for column in draft.free_for("time"):
         is_possible = has(column, "counted") or column is draft.settled.get("time")
         if not is_possible or not (column.is_number and column.is_full) or column.is_percent:
             continue
@@ -294,17 +307,18 @@ def _counted(draft: Draft) -> list[Candidate]:
 
 def label_time_of(draft: Draft) -> TimeReading | None:
     """When the verdicts were known: a time that is never before the event's, and names a report or a dispute."""
-    if draft.label is None or draft.time is None:
+    if draft.label is None:
+        draft.choose("label_time", [])
         return None
     dropped = [column for column, _ in draft.left_out]
     candidates: list[Candidate] = []
     readings: list[TimeReading] = []
-    for column in [*draft.free(), *dropped]:
+    for column in [*draft.free_for("label_time"), *dropped]:
         is_settled = column is draft.settled.get("label_time")
         reading = time_reading(column, slug(column.path[-1:]))
         if reading is None or not (is_settled or has(column, "label_time")):
             continue
-        gaps = gaps_of(draft.time, reading)
+        gaps = gaps_of(draft.time, reading) if draft.time is not None else []
         if is_settled or (gaps and sum(gap >= 0 for gap in gaps) >= SAME * len(gaps)):
             readings.append(reading)
             candidates.append(Candidate(0, has(column, "known"), ProposedField("", ""), [column]))
@@ -317,7 +331,9 @@ def label_time_of(draft: Draft) -> TimeReading | None:
 
 def id_of(draft: Draft) -> ProposedField:
     """The field of the event's id: a column whose values are all different, else file and line."""
-    best = draft.choose("id", [candidate for column in draft.free() if (candidate := _id_candidate(draft, column))])
+    best = draft.choose(
+        "id", [candidate for column in draft.free_for("id") if (candidate := _id_candidate(draft, column))]
+    )
     if best is None:
         why = "no column names each event, so its file and line do; the same file must keep its name"
         return ProposedField("payment_id", "text", _ITEM_ID if draft.profile.each else _LINE_ID, why)
