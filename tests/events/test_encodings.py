@@ -224,6 +224,18 @@ def test_a_json_file_is_json_lines_or_one_document(tmp_path, content, found):
         assert line.columns == expected if isinstance(expected, dict) else line.error.startswith(expected)
 
 
+@pytest.mark.parametrize("bad", ['{"id": "bad", "note": "5" pipe"}', '{"id": "bad", "note": "cut}', '{"id": bad}'])
+def test_a_stray_quotation_mark_in_an_element_changes_no_other_line(tmp_path, bad):
+    elements = [f'{{"id": "p{number}"}}' for number in range(1_000)]
+    path = tmp_path / "events.json"
+    path.write_text("[" + ",\n".join([*elements[:2], bad, *elements[2:]]) + "]")
+
+    lines = list(read_lines(path))
+
+    assert [line.columns["id"] for line in lines if line.error is None] == [f"p{number}" for number in range(1_000)]
+    assert [line.raw.decode() for line in lines if line.error is not None] == [bad]
+
+
 def test_a_json_list_may_be_one_line_and_says_what_to_do_where_it_is_too_long(tmp_path, monkeypatch):
     path, content = tmp_path / "events.json", b'[{"id": "p1"}, {"id": "p2"}]'
     path.write_bytes(content)

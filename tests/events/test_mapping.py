@@ -239,6 +239,15 @@ def test_json_has_decimals_as_people_write_them_and_numbers_by_their_digits(valu
     assert Dispatcher(events, "jsonl").takes(MappedRow("a.jsonl", 1, line))
 
 
+@pytest.mark.parametrize(("price", "units"), [("1.5", 1_500), ("1.23456E4", 12_345_600), ("15e-1", 1_500)])
+def test_numbers_beside_decimal_commas_have_a_comma_only_where_they_become_numbers(price, units):
+    line = {"at": "2026-03-01T10:00:00Z", "amount": 1, "price": Number(price), "kind": "x"}
+    text = IN_JSON.replace("decimal: ',',", "decimal: ',', id: \"join(row.price, '-', row.kind)\",")
+
+    assert admit(text, line, format="jsonl").id == f"{price}-x"
+    assert admit(text, line, format="jsonl").values[3] == units
+
+
 def test_a_decimal_comma_in_json_is_named_with_the_setting_that_reads_it():
     line = {"id": "p", "at": "2026-03-01T10:00:00Z", "amount": "12,5", "kind": "x"}
     found = mistakes_of(IN_JSON.replace("decimal: ',', ", ""), line, format="jsonl")

@@ -8,6 +8,8 @@ from typing import Any
 from shroff.errors import notes_of
 from shroff.events.raw_values import Exact, Instant, LocalTime, Number, RawDuration, RefusedValue, shown, text_of
 from shroff.events.validation import HIDDEN
+from shroff.language.expression import Call, Node, walk
+from shroff.language.functions import DECIMALS
 from shroff.language.types import Type
 from shroff.language.values import is_naive, parse_time, with_point, zoned_ms
 
@@ -36,6 +38,12 @@ def with_comma(read: Read, read_value: Read) -> Read:
         return value.replace(".", ",") if type(value) is Number else read(row)
 
     return read_text
+
+
+def with_commas(node: Node) -> frozenset[int]:
+    """Return the ids of the nodes of an expression that are read as numbers with a decimal comma."""
+    calls = [part for part in walk(node) if isinstance(part, Call) and part.function in DECIMALS]
+    return frozenset(id(part) for call in calls if call.options == (",",) for part in walk(call))
 
 
 def of_zone(read: Read, zone: str, *, is_text: bool = True) -> Read:

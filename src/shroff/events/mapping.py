@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import CsvLayout, Events, EventType, FileMapping
-from shroff.events.mapped_values import as_text, form_of, made, of_zone, with_comma, with_mark, zoned
+from shroff.events.mapped_values import as_text, form_of, made, of_zone, with_comma, with_commas, with_mark, zoned
 from shroff.events.needed_columns import VERDICT, ColumnNeeds, column_name, lacking_columns
 from shroff.events.raw_values import RefusedValue, inside, shown, text_of, with_item
 from shroff.events.readers import reader
@@ -203,7 +203,7 @@ class Mapper:
             if wanted.is_numeric and self._mapping.decimal:
                 return made(with_mark(read, self._mapping.decimal), None, is_secret=name in self.hidden)
             return of_zone(read, self._mapping.zone) if wanted == TIME else read
-        leaf = _leaf_of(self._mapping)
+        leaf = _leaf_of(self._mapping, node)
         time = self.time_reader() if self._mapping.tables and name != self._event_type.time_field else None
         evaluate = compile_row(node, leaf, Reference(tables=self._mapping.tables), time=time, strict=True)
         form = str if wanted.is_text and node.type.kind == "integer" else form_of(node.type)
@@ -399,7 +399,7 @@ def _condition(event_type: EventType, format: str) -> Read | None:
     if mapping.when is None:
         return None
     time = Mapper(event_type, format).time_reader() if mapping.tables else None
-    leaf = _leaf_of(replace(mapping, zone=UTC))
+    leaf = _leaf_of(replace(mapping, zone=UTC), mapping.when)
     return compile_row(mapping.when, leaf, Reference(tables=mapping.tables), time=time)
 
 
@@ -415,8 +415,9 @@ def row_leaf(node: Node) -> Read:
     return _column_text(str(node.path[0])) if len(node.path) == 1 else as_text(value_at(node.path))
 
 
-def _leaf_of(mapping: FileMapping) -> Callable[[Node], Read]:
+def _leaf_of(mapping: FileMapping, expression: Node) -> Callable[[Node], Read]:
     """Return `row_leaf` for columns with times without a zone, or numbers with decimal commas."""
+    commas = with_commas(expression)
 
     def leaf(node: Node) -> Read:
         assert isinstance(node, RowValue), node
@@ -424,7 +425,7 @@ def _leaf_of(mapping: FileMapping) -> Callable[[Node], Read]:
             return row_leaf(node)
         value = value_at(node.path)
         read = row_leaf(node) if mapping.zone == UTC else as_text(of_zone(value, mapping.zone, is_text=False))
-        return with_comma(read, value) if mapping.decimal == "," else read
+        return with_comma(read, value) if id(node) in commas else read
 
     return leaf
 

@@ -57,7 +57,8 @@ _UNREAD = {
 }
 _STATEMENT = re.compile(rb"(?P<MT940>\{1:F\d\d|:20:)|(?P<OFX>OFXHEADER:|<\?OFX)|(?P<QIF>!(Type|Account|Option|Clear):)")
 _LIBRARIES = {"MT940": "mt-940", "OFX": "ofxtools", "QIF": "quiffen"}
-_MARK = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[][{},]', re.DOTALL)
+# A text ends on its line, so that a stray quotation mark changes nothing on later lines.
+_MARK = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"|[][{},]')
 _TOO_DEEP = "the line is nested too deep"
 _OPEN_LIST = (
     "this list has no end on its line. A list over several lines is read from a whole file that ends in .json, "

@@ -45,7 +45,14 @@ def read_xml(path: Path) -> Lines:
     stream, _ = open_file(path)
     reader = _Reader(path.name, search.record())
     lines = Lines("jsonl", None, _lines(stream, reader), stream.close)
-    lines.prepare = lambda paths: reader.prepare(search.record_for(paths), paths)
+
+    def prepare(paths: Collection[ValuePath]) -> None:
+        known = reader.note
+        reader.prepare(search.record_for(paths), paths)
+        if reader.note not in {"", known}:
+            lines.tell(reader.note)
+
+    lines.prepare = prepare
     return lines
 
 
@@ -78,8 +85,9 @@ class _Reader:
     def __init__(self, name: str, record: Names | None) -> None:
         self.name = name
         self._record = record or ()
-        self._arrays = set[Names]()
+        self._arrays: Collection[Names] = ()
         self._lists: Collection[Names] = ()
+        self.note = ""  # a path that no record has, since other paths read a list in its place
         self._is_counting = record is None
         self._has_begun = False
         self._names: list[str] = []
@@ -128,9 +136,23 @@ class _Reader:
     def prepare(self, record: Names, paths: Iterable[ValuePath]) -> None:
         """Read these records, with the lists of mappings of these paths."""
         self._record = record
-        self._arrays = {_names(path) for path in paths if ITEM in path}
+        arrays = {_names(path) for path in paths if ITEM in path}
+        self._arrays = sorted(arrays, key=lambda path: (-len(path), path))
         lists = {path[:at] for path in paths for at, key in enumerate(path) if isinstance(key, int)}
-        self._lists = sorted({tuple(name for name in path if isinstance(name, str)) for path in lists}, key=len)
+        around = {array[:at] for array in arrays for at in range(len(array))} - arrays  # their elements are merged
+        own = {tuple(name for name in path if isinstance(name, str)) for path in lists}
+        self._lists = sorted(own - around, key=len)
+        self.note = ""
+        for path in sorted(paths, key=str):
+            for at in range(1, len(path)):
+                names = tuple(name for name in path[:at] if isinstance(name, str))
+                is_item = isinstance(path[at], int)
+                if names in own and is_item != (names in self._lists) and isinstance(path[at - 1], str):
+                    number = "without a number" if is_item else "with a number"
+                    self.note = (
+                        f"{self.name}: row.{'.'.join(map(str, path))} is missing, as mappings read "
+                        f"row.{'.'.join(names)} in two ways. Read it {number}."
+                    )
 
     def _repeated(self) -> list[Names]:
         return [path for path, count in self._counts.items() if count > 1]
@@ -204,8 +226,8 @@ class _Reader:
         for outer, own in zip(reversed(self._names), reversed(self._open), strict=True):
             before = {key: list(value) if isinstance(value, list) else value for key, value in own.items()}
             found = {outer: {**before, **found}}
-        for path in self._arrays:
-            if elements := _elements(found, path):
+        for path, elements in [(path, _elements(found, path)) for path in self._arrays]:
+            if elements:
                 found = _with(found, path, elements)
         for path in self._lists:
             found = _with_list(found, path)
@@ -238,8 +260,12 @@ def _elements(value: Any, path: Names) -> list[Any]:
 
 
 def _with(value: Any, path: Names, elements: list[Any]) -> Any:
-    inner = value if isinstance(value, dict) else {}
-    return {**inner, path[0]: _with(inner.get(path[0]), path[1:], elements)} if path else elements
+    """The value with these elements as the list at a path, in the first of repeated elements on the way."""
+    if not path:
+        return elements
+    items = value if isinstance(value, list) else [value]
+    inner = items[0] if items and isinstance(items[0], dict) else {}
+    return {**inner, path[0]: _with(inner.get(path[0]), path[1:], elements)}
 
 
 def _with_list(value: Any, path: Names) -> Any:
