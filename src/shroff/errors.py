@@ -1,22 +1,22 @@
 """Errors of shroff, as one tree.
 
     ShroffError
-    ├── DefinitionError      the user's definition: names every problem with its place
-    ├── InputError           an event: it goes to quarantine with its reason
+    ├── DefinitionError      a definition of the user has problems, each named with its place
+    ├── InputError           an event is refused: it goes to quarantine with its reason
     ├── UsageError           a command or call that cannot be carried out as asked
-    │   └── RefusalError     the same, which callers tell apart by its status and code
-    ├── NotAllowedError      whoever asks may not do this: says which right is missing
+    │   └── RefusalError     likewise, with a status and a code for callers
+    ├── NotAllowedError      the caller lacks a right, which is named
     ├── SignInError          nobody was signed in; says no more than may be known
     │   └── PausedError      too many attempts: `wait_s` says how long to wait
-    ├── NotThereYetError     the language has it, this version does not evaluate it
+    ├── NotThereYetError     this version does not evaluate a part of the language
     ├── TransientError       try again
     │   ├── LogBusyError     another process writes this log
-    │   └── SchemasAwayError a schema registry cannot be reached, or does not let us in: says where and what to do
+    │   └── SchemasAwayError a schema registry cannot be reached, or refuses us: says where and what to do
     └── StateError           stop and call somebody
         ├── StorageError     the disk or file under the log fails; says what to do
         │   └── ReadOnlyError  the user of this process may not write there
-        ├── PrunedError      places that have moved to the lake were asked of the store alone; says what to do
-        ├── OvertakenError   another process has taken over this log: end, its state is thrown away
+        ├── PrunedError      events were read from the log that are only in the lake by now; says what to do
+        ├── OvertakenError   another process has taken over this log: this one must end
         ├── RegistryError    a file of a model is damaged, or of a kind that cannot be scored
         └── ReplayError      the log does not give the decision that was recorded
 
@@ -37,7 +37,7 @@ from typing import Any, ClassVar
 _ROOM = "Make room and try again"
 _CURES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EISDIR: "Move that directory away"}
 _RIGHTS = {errno.EACCES, errno.EPERM}
-FRAMES_MAX = 30  # of an error that the log shows
+FRAMES_MAX = 30  # stack frames of an error in the program's log
 COVERED = "[covered]"
 _USER = re.compile(r"(?<=://)[^\s'\"<>]*@|(?<![\w/])[^\s:/@'\"<>(]+:[^\s:/@'\"<>]+@(?=[\w.-]+:\d)")
 _PORT = re.compile(r"@[\w.-]+:\d")  # behind user info without a scheme
@@ -45,12 +45,12 @@ _QUERY = re.compile(r"(?<=\S[?#])[^\s'\"<>?#]*=[^\s'\"<>]*|(://[^\s'\"<>?#]*\?)\
 
 
 def covered(text: str) -> str:
-    """A text without user info and query of the URLs in it, which often are passwords and signatures.
+    """Cover user info and query of the URLs in a text, which often are passwords and signatures.
 
     >>> covered("https://ann:pw@host/list.txt?sig=abc: Max retries exceeded with url: /list.txt?sig=abc")
     'https://[covered]@host/list.txt?[covered] Max retries exceeded with url: /list.txt?[covered]'
 
-    Cost: 1 µs for a text of neither, which the reason of nearly every refused line is.
+    Cost: 1 µs for a text without URLs, as nearly all reasons of refused lines are.
     """
     if "@" in text and ("://" in text or _PORT.search(text)):
         text = _USER.sub(f"{COVERED}@", text)
@@ -93,7 +93,7 @@ class ShroffError(Exception):
 
 
 class DefinitionError(ShroffError):
-    """The project's files do not make a project; `problems` has each mistake."""
+    """The project's files have mistakes, which `problems` lists."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
