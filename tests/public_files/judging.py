@@ -291,10 +291,13 @@ class Judged:
 
     def _entity(self) -> None:
         keys = [name for name, column in self.kind.columns.items() if column.role == "key"]
-        entity, of = next(iter(self.outcome.files["events"]["entities"].items()))
-        read = next((columns for field_, _, columns in self.columns["payment"] if field_ == of["payment"]), [])
-        if not set(read) & set(keys):
-            self.find("entity", (keys or [""])[0], f"{entity} reads {read}", f"one of {keys}", entity, of["payment"])
+        read_by = {field_: columns for field_, _, columns in self.columns["payment"]}
+        for entity, of in self.outcome.files["events"]["entities"].items():
+            read = read_by.get(of["payment"], [])
+            if not set(read) & set(keys):
+                self.find(
+                    "entity", (read or [""])[0], f"{entity} reads {read}", f"one of {keys}", entity, of["payment"]
+                )
 
     def _label(self) -> None:
         declared = next((name for name, column in self.kind.columns.items() if column.role == "label"), "")

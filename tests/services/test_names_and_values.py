@@ -10,6 +10,7 @@ from random import Random
 from typing import Final
 
 import pytest
+import yaml
 
 from shroff.services.proposals.profile import profile_of
 from shroff.services.proposals.project_text import Proposal, Wishes, propose
@@ -117,15 +118,26 @@ def test_amounts_in_words_are_asked_about(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("names", [["card_no", "merchant"], ["merchant", "card_no"]])
-def test_a_key_whose_values_return_is_the_entity_before_two_that_all_lines_share(tmp_path, names):
-    at = statement("")["at"]
-    columns = {
-        "at": at,
-        "two": [f"k{number % 2}" for number in range(LINES)],
-        "keys": [f"k{number % 15}" for number in range(LINES)],
-    }
-    proposal, _ = proposed(tmp_path, columns, ["at", *names])
+@pytest.mark.parametrize(
+    ("name", "other", "key"),
+    [
+        ("card_no", [f"k{number % 2}" for number in range(LINES)], "merchant"),
+        ("AcctSvcrRef", [f"r{number}" for number in range(LINES)], "merchant"),
+        ("Kundenreferenz", [f"r{number}" if number % 3 else "NOTPROVIDED" for number in range(LINES)], "merchant"),
+        ("customer_id", [f"k{number % 15}" for number in range(LINES)], "merchant"),  # equal in each line
+        ("insured_zip", [f"{80_331 + number % 19}" for number in range(LINES)], "note"),
+    ],
+)
+def test_entities_are_keys_whose_values_return_and_no_references_copies_or_places(tmp_path, name, other, key):
+    columns = {"at": statement("")["at"], "keys": [f"k{number % 15}" for number in range(LINES)], "other": other}
+    proposal, _ = proposed(tmp_path, columns, ["at", key, name])
 
-    entities = proposal.files["events.yaml"].partition("entities:")[2]
-    assert entities.index(names[1].removesuffix("_no")) < entities.index(names[0].removesuffix("_no"))
+    entities = yaml.safe_load(proposal.files["events.yaml"])["entities"]
+    assert [of["payment"] for of in entities.values()] == ["customer_id" if name == "customer_id" else key]
+
+
+def test_a_lone_reference_is_no_entity(tmp_path):
+    columns = {"at": statement("")["at"], "other": [f"{number:05x}" for number in range(LINES)]}
+    proposal, _ = proposed(tmp_path, columns, ["at", "account_ref"])
+
+    assert "no column names a card" in proposal.files["events.yaml"]

@@ -9,11 +9,10 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
-from math import inf
 from typing import NamedTuple
 
 from shroff.errors import UsageError, nearest
-from shroff.events.field_roles import KEYS, is_named
+from shroff.events.field_roles import KEYS
 from shroff.events.keys import SEPARATORS
 from shroff.events.mapping import MAPPING_OF
 from shroff.json_types import JsonMapping, JsonObject, TextDict
@@ -21,6 +20,7 @@ from shroff.language.types import CODES, NUMBER_PLACES, UNITS_MAX, places_of
 from shroff.language.values import is_zone
 from shroff.runtime.values import FrozenStruct
 from shroff.services.proposals.amounts import currency_of, money_of, types_of
+from shroff.services.proposals.entities import entities_of
 from shroff.services.proposals.fallbacks import OPPOSITES
 from shroff.services.proposals.later_columns import leave_out_label_copies, leave_out_later
 from shroff.services.proposals.profile import FileColumn, FileProfile
@@ -28,7 +28,6 @@ from shroff.services.proposals.roles import (
     FRAUD,
     GENUINE,
     TAKEN,
-    TYPE,
     Draft,
     ProposedField,
     has,
@@ -42,15 +41,11 @@ from shroff.services.proposals.roles import (
 )
 from shroff.services.proposals.times import TimeReading, time_reading
 
-ENTITIES_MAX = 4
 CHOICES_MAX = 8
 _NAMES_SHOWN = 20
-_KEY_ORDER = "card account customer mail device network merchant".split()
-_PROVING_LINES = 50  # which show whether the values of a key return
-_FEW_KEYS = 3
 KINDS_MAX = 50  # different values of a column that says what a line is
 _NO_PAYMENT = re.compile(r"refund|revers|charge.?back|dispute|conversion|\bfee\b|void|payout|adjustment", re.IGNORECASE)
-_SELDOM = 0.9  # different values by all, of a column whose values return
+_MOSTLY = 0.9  # of the different values
 TEMPLATES = {  # of the files, in the order in which they are written
     "shroff.yaml": "shroff",
     "events.yaml": "events",
@@ -141,7 +136,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     types = {} if kind is None else {value: _fields_of(kind, [value], fields) for value in others}
     if kind is not None:
         fields = _fields_of(kind, others.symmetric_difference(kind.distinct), fields)
-    entities = _entities(draft, fields, amount)
+    entities = entities_of(draft, fields, amount)
     shown: JsonObject = {
         "draft": draft,
         "zone": wishes.roles.get("zone"),
@@ -425,71 +420,4 @@ def _is_personal(column: FileColumn, name: str, *, is_key: bool) -> bool:
         return True
     is_name = re.search("name$|holder$", name) is not None and not has(column, "merchant")
     full_names = sum(re.fullmatch(r"[^\d@/][^@/]* [^@/]+", text) is not None for text in column.distinct)
-    return is_name and len(column.distinct) > CHOICES_MAX and full_names > _SELDOM * len(column.distinct)
-
-
-def _entities(
-    draft: Draft, fields: Sequence[ProposedField], amount: ProposedField | None
-) -> dict[str, tuple[str, ProposedField | None]]:
-    """Entities by name: the expression of the key, and its field; the first is the field that features are about."""
-    settled = draft.settled.get("entity")
-    columns = [(field, field.column) for field in fields[1:] if field.column is not None]
-    if id(settled) in draft.roles or settled not in [column for _, column in columns]:
-        draft.choose("entity", [])
-    ranked: list[tuple[float, ProposedField]] = []
-    for field, column in columns:
-        if column is settled:
-            if not _can_be_key(field):
-                field.type = "text?" if field.type.endswith("?") else "text"
-                field.expression = column.row
-            ranked.append((inf, field))
-        elif _can_be_key(field):
-            score = _key_score(column)
-            ranked += [(score, field)] if score > 0 else []
-    found: dict[str, tuple[str, ProposedField | None]] = {}
-    for _, field in sorted(ranked, key=lambda item: -item[0])[:ENTITIES_MAX]:
-        found[_entity_name(field, found)] = field.name, field
-    if found:
-        return found
-    candidates = [(field, column) for field, column in columns if _can_be_key(field)]
-    repeated = [item for item in candidates if 1 < len(item[1].distinct) < _SELDOM * len(item[1].values)]
-    if candidates:
-        field, _ = max(repeated, key=lambda item: len(item[1].distinct), default=candidates[0])
-        draft.entity_guess = "no column is called card, account or customer; this field may do"
-        return {field.name if field.name not in TAKEN else f"{field.name}_key": (field.name, field)}
-    draft.entity_guess = "no column names a card, an account or a customer"
-    name, key = (
-        ("same_amount", f"text({TYPE}.{amount.name})") if amount else ("day", f"text(day({TYPE}.{fields[1].name}))")
-    )
-    return {name: (key, None)}
-
-
-def _key_score(column: FileColumn) -> float:
-    """How much speaks for a column as the key of an entity; 0 if it is none.
-
-    Its values return, but not the same two or three in all lines, and look like no sentences.
-    """
-    name = slug(column.path[-2:])
-    last = slug(column.path[-1:])
-    rank = next((rank for rank, word in enumerate(_KEY_ORDER) if is_named(last, word)), None)
-    if rank is None:
-        rank = next((rank for rank, word in enumerate(_KEY_ORDER) if is_named(name, word)), None)
-    if rank is None or is_named(last, "no_key"):
-        return 0
-    lines = len(column.values)
-    is_code = column.is_whole or all(re.search(r"\d|@", text) for text in column.distinct[:100])
-    has_words = sum(" " in text.strip() or "/" in text for text in column.distinct) > len(column.distinct) / 2
-    is_part = _KEY_ORDER[rank] == "card" and all(re.fullmatch(r"\d{1,4}|\d{6}", text) for text in column.distinct)
-    doubts = has_words + is_part
-    if lines >= _PROVING_LINES:
-        doubts += 2 * (len(column.distinct) <= _FEW_KEYS) + (len(column.distinct) > _SELDOM * lines)
-    return 200 + is_code - rank - 20 * doubts  # a doubt outweighs each name
-
-
-def _can_be_key(field: ProposedField) -> bool:
-    return field.type.startswith(("text", "choice")) and "personal" not in field.type
-
-
-def _entity_name(field: ProposedField, taken: Collection[str]) -> str:
-    name = re.sub(r"_(id|no|num|number|key|hash|ref)$", "", field.name)
-    return name if name not in {*taken, *TAKEN} else f"{field.name}_key"
+    return is_name and len(column.distinct) > CHOICES_MAX and full_names > _MOSTLY * len(column.distinct)

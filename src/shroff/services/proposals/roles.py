@@ -216,7 +216,9 @@ def time_of(draft: Draft) -> ProposedField:
         candidates += _counted(draft)
     best = draft.choose("time", candidates)
     if best is None:
-        named = [f"{column.path[-1]} has no form of times that most lines share" for column in draft.free("time")]
+        named = [
+            f"{column.path[-1]} has no form of times that most lines share" for column in draft.free_for("time", "time")
+        ]
         guess = f"{named[0] if named else 'no column has the time'}, so each line is a second after the one before"
         # at most 10,000 items of a message are events
         since = "row.number * 3h + row.item * 1s" if draft.profile.each else "row.number * 1s"
