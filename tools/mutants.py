@@ -1,15 +1,12 @@
-"""Whether tests notice small faults: `python -m tools.mutants SEED` plants some and runs the tests they reach.
+"""Whether tests notice small faults: `python -m tools.mutants SEED` plants some and runs the tests that run them.
 
-A seed draws places in the rooms of ROOMS, from each room in turn. Each mutant is planted in a clone of its own and
-runs the tests that `tools.reach` names for its line, nearest first, until one fails or its minutes are over. A test
-counts only if it passes without the mutant. Outcomes are kept in .pytest_cache/mutants.jsonl, and `--table` writes
-those of a seed to bench/results/mutants.md.
-
-These change nothing, by proof, and are never planted:
-- a mutant whose module compiles to the same bytecode;
-- annotations, and what stands below `if TYPE_CHECKING`;
-- a default of a function without a body (a protocol, an overload), which nobody calls;
-- a moved boundary between two values of which one is chosen (`a if a < b else b`): where they are equal, both are one.
+A seed draws places in the rooms of ROOMS, from each room in turn. All faults that a switch can choose are planted in
+one clone (`tools/switches.py`); there each test runs once, and once more with each fault whose place it came to, until
+one fails (`tests/support/switched.py`). So a fault that lives has passed every test that comes to its place, unless its
+minutes were over. What is compiled or evaluated by an import is planted by itself in another clone, which runs the
+tests that `tools.reach` names for its line, nearest first, until one fails or its minutes are over. A test counts only
+if it passes without the fault. Outcomes are kept in .pytest_cache/mutants.jsonl, and `--table` writes those of a seed
+to bench/results/mutants.md.
 
 Why no kept tool: mutmut puts a trampoline into each function, which numba cannot compile, and learns from a whole run
 of the suite in one process which tests reach a mutant, while many tests here start the program as another process.
@@ -19,7 +16,6 @@ cosmic-ray runs one command for each mutant, and knows nothing of what reaches i
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import os
 import random
@@ -30,20 +26,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cached_property
-from itertools import chain, pairwise, repeat
+from itertools import chain, repeat
 from pathlib import Path
 from queue import SimpleQueue
-from types import CodeType
 from typing import Final, NamedTuple
 
+from tests.support.switched import ASKED
 from tools.imports import ImportGraph
+from tools.mutations import Mutant, mutants
 from tools.reach import ROOT, git, plan
+from tools.switches import plant
 
 ROOMS: Final = (
     "src/shroff/features",
@@ -57,36 +54,14 @@ ROOMS: Final = (
 )
 KEPT: Final = ROOT / ".pytest_cache" / "mutants.jsonl"
 TABLE: Final = ROOT / "bench" / "results" / "mutants.md"
-TURNED: Final = {
-    ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
-    ast.Lt: ">=", ast.GtE: "<", ast.Gt: "<=", ast.LtE: ">",
-}  # fmt: skip
-MOVED: Final = {ast.Lt: "<=", ast.LtE: "<", ast.Gt: ">=", ast.GtE: ">"}
-OPERATORS: Final = re.compile(r"==|!=|<=|>=|<|>|\bis\s+not\b|\bnot\s+in\b|\bis\b|\bin\b")
+# Folders of tests that come first: those of the rooms, and of what begins most of their code.
+ROOM_TESTS: Final = (*(Path(room).name for room in ROOMS), "laws", "services", "explain", "web")
+PYTEST: Final = (".venv/bin/python", "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider")
 BATCHES: Final = (3, 5, 8, 20)  # files of tests in the first runs of a mutant; each later run has as many as the last
 USUAL: Final = "not server and not long"  # those take longer than a mutant is worth
 BELOW: Final = "## "  # what begins with it in the table's file was written by hand
 MINUTE_S: Final = 60
 FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
-
-
-class Mutant(NamedTuple):
-    """One small fault."""
-
-    path: str
-    line: int
-    kind: str
-    before: str  # the text from `start` on that is replaced
-    after: str
-    start: int  # characters in the file
-
-    @property
-    def name(self) -> str:
-        return f"{self.path.removeprefix('src/')}:{self.line} {self.kind}: `{self.before}` to `{self.after}`"
-
-    def planted(self, text: str) -> str:
-        """Return the text of the module with the fault."""
-        return text[: self.start] + self.after + text[self.start + len(self.before) :]
 
 
 class Outcome(NamedTuple):
@@ -96,147 +71,6 @@ class Outcome(NamedTuple):
     is_found: bool
     test: str  # the first that failed, or how far the run came
     took_s: float
-
-
-class Text:
-    """A module's text, by the lines and bytes that syntax trees count in."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.tree = ast.parse(text)
-        self._lines = text.splitlines(keepends=True)
-        self._starts = [0]
-        for line in self._lines:
-            self._starts.append(self._starts[-1] + len(line))
-
-    @cached_property
-    def choices(self) -> set[ast.expr]:
-        """Comparisons of the two values of which they choose one."""
-        return {
-            node.test
-            for node in ast.walk(self.tree)
-            if isinstance(node, ast.IfExp)
-            and isinstance(node.test, ast.Compare)
-            and {ast.dump(node.body), ast.dump(node.orelse)}
-            == {ast.dump(node.test.left), *map(ast.dump, node.test.comparators)}
-        }
-
-    def between(self, node: ast.expr, within: ast.expr) -> str:
-        return self.text[self.start(node) : self.start(within)]
-
-    def start(self, node: ast.expr) -> int:
-        return self._offset(node.lineno, node.col_offset)
-
-    def end(self, node: ast.expr) -> int:
-        return self._offset(node.end_lineno or 0, node.end_col_offset or 0)
-
-    def line_of(self, start: int) -> int:
-        return self.text.count("\n", 0, start) + 1
-
-    def _offset(self, line: int, column: int) -> int:
-        return self._starts[line - 1] + len(self._lines[line - 1].encode()[:column].decode())
-
-
-def mutants(path: str, source: str) -> list[Mutant]:
-    """Return the faults that can be planted in a module, without those that change nothing."""
-    text = Text(source)
-    same = code_of(source)
-    found = []
-    for kind, start, before, after in sorted(changes(text)):
-        mutant = Mutant(path, text.line_of(start), kind, before, after, start)
-        if code_of(mutant.planted(source)) not in {None, same}:
-            found.append(mutant)
-    return found
-
-
-def code_of(source: str) -> tuple[object, ...] | None:
-    """Return the bytecode of a module, without lines and columns; None if it does not compile."""
-    try:
-        return _code(compile(source, "", "exec"))
-    except SyntaxError:
-        return None
-
-
-def _code(code: CodeType) -> tuple[object, ...]:
-    constants = [_code(each) if isinstance(each, CodeType) else (type(each), repr(each)) for each in code.co_consts]
-    return (code.co_code, code.co_names, code.co_varnames, code.co_exceptiontable, *constants)
-
-
-def changes(text: Text) -> Iterator[tuple[str, int, str, str]]:
-    """Yield the kind, place, old and new text of each fault that can be planted."""
-    for node in relevant(text.tree):
-        match node:
-            case ast.Compare():
-                yield from comparison_faults(node, text)
-            case ast.BoolOp():
-                yield from condition_faults(node, text)
-            case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as operator, right=right) if not is_text(left, right):
-                sign, other = ("+", "-") if isinstance(operator, ast.Add) else ("-", "+")
-                start = text.text.index(sign, text.end(left), text.start(right))
-                yield "sign", start, sign, other
-            case ast.UnaryOp(op=ast.Not(), operand=operand):
-                yield "not lost", text.start(node), text.between(node, operand), ""
-            case ast.Await(value=value):
-                yield "await lost", text.start(node), text.between(node, value), ""
-            case ast.FunctionDef() | ast.AsyncFunctionDef() if has_body(node):
-                yield from default_faults(node, text)
-
-
-def relevant(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes in which a fault can change something."""
-    yield node
-    for name, value in ast.iter_fields(node):
-        is_for_types = name == "body" and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        if is_for_types or name in {"annotation", "returns"}:
-            continue
-        for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST):
-                yield from relevant(child)
-
-
-def comparison_faults(node: ast.Compare, text: Text) -> Iterator[tuple[str, int, str, str]]:
-    """Turn each operator, and move each boundary by one."""
-    for left, operator, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
-        match = OPERATORS.search(text.text, text.end(left), text.start(right))
-        if match is None:
-            continue
-        yield "comparison turned", match.start(), match[0], TURNED[type(operator)]
-        if type(operator) in MOVED and node not in text.choices:
-            yield "boundary moved", match.start(), match[0], MOVED[type(operator)]
-
-
-def condition_faults(node: ast.BoolOp, text: Text) -> Iterator[tuple[str, int, str, str]]:
-    """Drop each part after the first, and let one be enough, or all be needed."""
-    word, other = ("and", "or") if isinstance(node.op, ast.And) else ("or", "and")
-    for left, right in pairwise(node.values):
-        between = text.text[text.end(left) : text.start(right)]
-        if "#" in between or between.count("(") != between.count(")"):
-            continue
-        yield "condition dropped", text.end(left), text.text[text.end(left) : text.end(right)], ""
-        yield "condition turned", text.text.index(word, text.end(left)), word, other
-
-
-def default_faults(node: ast.FunctionDef | ast.AsyncFunctionDef, text: Text) -> Iterator[tuple[str, int, str, str]]:
-    """Turn each default that is a truth value, and raise each number by one."""
-    for default in (*node.args.defaults, *node.args.kw_defaults):
-        if isinstance(default, ast.Constant) and isinstance(default.value, int):
-            value = default.value
-            other = str(not value) if isinstance(value, bool) else str(value + 1)
-            yield "default changed", text.start(default), text.text[text.start(default) : text.end(default)], other
-
-
-def has_body(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Tell whether a function does anything."""
-    return not all(isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) for line in node.body)
-
-
-def is_text(*nodes: ast.expr) -> bool:
-    """Tell whether a sum joins texts or lists."""
-    kinds = (ast.JoinedStr, ast.List, ast.ListComp, ast.Tuple, ast.Dict)
-    return any(
-        isinstance(node, kinds) or (isinstance(node, ast.Constant) and isinstance(node.value, str | bytes))
-        for node in nodes
-    )
 
 
 def drawn(root: Path, seed: int, count: int) -> list[Mutant]:
@@ -266,6 +100,10 @@ class Clone:
             target = folder / kernel.relative_to(ROOT)
             target.parent.mkdir(exist_ok=True)
             shutil.copy(kernel, target)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of tests that run here."""
+        return os.environ | {"PYTHONPATH": str(self.root / "src"), "COLUMNS": "1000"}
 
     def judge(self, mutant: Mutant, tests: Sequence[str], limit_s: float) -> Outcome:
         """Plant a mutant, run the tests until one fails, and take the mutant out again."""
@@ -299,12 +137,10 @@ class Clone:
 
     def first_failure(self, tests: Sequence[str], limit_s: float) -> str | None:
         """Return the first test that fails; None if all pass, an empty text if the time is over."""
-        command = [".venv/bin/python", "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider"]
-        command += ["-m", USUAL, f"--basetemp={self.root.parent / self.root.name}-files", *tests]
-        environment = os.environ | {"PYTHONPATH": str(self.root / "src"), "COLUMNS": "1000"}
+        command = [*PYTEST, "-x", "-m", USUAL, f"--basetemp={self.root.parent / self.root.name}-files", *tests]
         with tempfile.TemporaryFile("w+") as said:
             process = subprocess.Popen(
-                command, cwd=self.root, env=environment, stdout=said, stderr=said, start_new_session=True
+                command, cwd=self.root, env=self.environment(), stdout=said, stderr=said, start_new_session=True
             )
             try:
                 status = process.wait(limit_s)
@@ -337,8 +173,8 @@ def main() -> int:
     parser.add_argument("seed", type=int)
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--skip", type=int, default=0, help="of those that the seed draws, so many at the beginning")
-    parser.add_argument("--minutes", type=float, default=4, help="for each mutant")
-    parser.add_argument("--jobs", type=int, default=2, help="mutants at the same time")
+    parser.add_argument("--minutes", type=float, default=4, help="of each mutant; by a processor if it has a switch")
+    parser.add_argument("--jobs", type=int, default=2, help="mutants without a switch at the same time")
     parser.add_argument("--only", action="append", default=[], help="PATH:LINE instead of what the seed draws")
     parser.add_argument("--list", action="store_true", help="plant nothing")
     parser.add_argument("--table", action="store_true", help="plant nothing, and write what became of the mutants")
@@ -363,28 +199,70 @@ def at_line(root: Path, place: str) -> list[Mutant]:
 
 
 def judge_all(planted: Sequence[Mutant], jobs: int, limit_s: float) -> None:
-    """Judge mutants, so many at the same time; print and keep what became of each."""
+    """Judge mutants; print and keep what became of each."""
+    numbered = {str(number): mutant for number, mutant in enumerate(dict.fromkeys(planted))}
+    with tempfile.TemporaryDirectory(prefix="shroff-mutants-") as folder:
+        together = Clone(Path(folder) / "together")
+        switched = plant(together.root, numbered)
+        print(f"{len(switched)} of {len(numbered)} mutants have a switch", flush=True)
+        tell(outcomes_of(together, {number: numbered[number] for number in switched}, limit_s))
+        tell(judged_alone(Path(folder), [numbered[number] for number in numbered.keys() - switched], jobs, limit_s))
+
+
+def outcomes_of(clone: Clone, planted: Mapping[str, Mutant], limit_s: float) -> Iterator[Outcome]:
+    """Run all tests of a clone with these mutants behind switches; yield what became of each."""
+    out = clone.root.with_name("outcomes.jsonl")
+    out.touch()
+    asked = {"mutants": [*planted], "rooms": ROOM_TESTS, "cpu_s": limit_s, "out": str(out)}
+    clone.root.with_name("asked.json").write_text(json.dumps(asked), "utf-8")
+    command = [
+        *PYTEST,
+        "-p",
+        "tests.support.switched",
+        "-m",
+        USUAL,
+        f"--basetemp={clone.root.with_name('files')}",
+        "tests",
+    ]
+    environment = clone.environment() | {ASKED: str(clone.root.with_name("asked.json"))}
+    subprocess.run(command, cwd=clone.root, env=environment, stdout=subprocess.DEVNULL, check=False)
+    found, passed, took_s = dict[str, str](), Counter[str](), defaultdict[str, float](float)
+    for row in map(json.loads, out.read_text("utf-8").splitlines()):
+        if number := row.get("mutant"):
+            passed[number] += row["passed"]
+            took_s[number] += row["cpu_s"]
+            found |= {number: row["failed"]} if "failed" in row else {}
+    for number, mutant in planted.items():
+        lives = f"{passed[number]} tests that come there pass" if passed[number] else "no test comes there"
+        yield Outcome(mutant, number in found, found.get(number, lives), took_s[number])
+
+
+def judged_alone(folder: Path, planted: Sequence[Mutant], jobs: int, limit_s: float) -> Iterator[Outcome]:
+    """Judge mutants one at a time, in so many clones at once; yield what became of each."""
     graph = ImportGraph(ROOT)
-    reached = {
-        mutant: plan(graph, [mutant.path], {mutant.path: [mutant.line]}).tests for mutant in dict.fromkeys(planted)
-    }
-    with tempfile.TemporaryDirectory(prefix="shroff-mutants-") as folder, ThreadPoolExecutor(jobs) as threads:
-        clones: SimpleQueue[Clone] = SimpleQueue()
-        for number in range(jobs):
-            clones.put(Clone(Path(folder) / f"clone-{number}"))
+    reached = {mutant: plan(graph, [mutant.path], {mutant.path: [mutant.line]}).tests for mutant in planted}
+    clones: SimpleQueue[Clone] = SimpleQueue()
+    for number in range(jobs):
+        clones.put(Clone(folder / f"clone-{number}"))
 
-        def judge(mutant: Mutant) -> None:
-            clone = clones.get()
-            try:
-                outcome = clone.judge(mutant, reached[mutant], limit_s)
-            finally:
-                clones.put(clone)
-            state = "found" if outcome.is_found else "LIVES"
-            print(f"{state} {outcome.took_s:.0f} s  {mutant.name}  {outcome.test}", flush=True)
-            with KEPT.open("a", encoding="utf-8") as file:
-                print(json.dumps([mutant.name, outcome.is_found, outcome.test]), file=file)
+    def judge(mutant: Mutant) -> Outcome:
+        clone = clones.get()
+        try:
+            return clone.judge(mutant, reached[mutant], limit_s)
+        finally:
+            clones.put(clone)
 
-        list(threads.map(judge, planted))
+    with ThreadPoolExecutor(jobs) as threads:
+        yield from threads.map(judge, planted)
+
+
+def tell(outcomes: Iterator[Outcome]) -> None:
+    """Print and keep outcomes."""
+    for outcome in outcomes:
+        state = "found" if outcome.is_found else "LIVES"
+        print(f"{state} {outcome.took_s:.0f} s  {outcome.mutant.name}  {outcome.test}", flush=True)
+        with KEPT.open("a", encoding="utf-8") as file:
+            print(json.dumps([outcome.mutant.name, outcome.is_found, outcome.test]), file=file)
 
 
 def kept(planted: Sequence[Mutant]) -> list[tuple[Mutant, bool, str]]:

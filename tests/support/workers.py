@@ -279,7 +279,7 @@ def _become(config: pytest.Config, folder: Path) -> None:
     """Be a process of its own: its output, its folders, and its end are not those of the one it came from."""
     os.environ[NAME] = folder.name
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _forget_at_end()
+    forget_at_end()
     manager = config.pluginmanager
     manager.unregister(name="terminalreporter")
     if capture := manager.getplugin("capturemanager"):
@@ -292,7 +292,7 @@ def _become(config: pytest.Config, folder: Path) -> None:
     forks.begin(folder, os.getppid())
 
 
-def _forget_at_end() -> None:
+def forget_at_end() -> None:
     """Leave what was to be done at the end of the process that this one came from, such as the removal of folders."""
     atexit._clear()
     weakref.finalize._registry.clear()

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.mutants import ROOMS, ROOT, Clone, batches, drawn, mutants
+from tools.mutants import ROOMS, ROOT, Clone, batches, drawn, outcomes_of
+from tools.mutations import mutants
+from tools.switches import plant
 
 SOURCE = '''"""A module with != in its text."""
 from typing import TYPE_CHECKING, Protocol
@@ -85,3 +87,50 @@ def test_a_fault_is_found_by_a_test_that_passes_without_it(tmp_path: Path):
         (False, "1 of 2 files of tests pass"),
     ]
     assert (clone.root / "src" / "m.py").read_text() == source
+
+
+@pytest.mark.slow
+def test_a_mutant_behind_a_switch_is_found_only_by_a_test_that_comes_to_it(tmp_path: Path):
+    clone = Clone.__new__(Clone)
+    clone.root = tmp_path / "clone"
+    for folder in ("src/shroff", "tests/rules"):
+        (clone.root / folder).mkdir(parents=True)
+    (clone.root / ".venv").symlink_to((ROOT / ".venv").resolve())
+    (clone.root / "pytest.ini").write_text(f"[pytest]\nmarkers = server\n    long\npythonpath = {ROOT}\n")
+    (clone.root / "src/shroff/__init__.py").touch()
+    source = """from __future__ import annotations
+def is_large(value, upto=1 + 2):
+    return value > upto and not (value == 5 or value < 0)
+def is_never_called(value):
+    return value > 3
+"""
+    (clone.root / "src/shroff/m.py").write_text(source)
+    (clone.root / "tests/rules/test_m.py").write_text(
+        """from shroff.m import is_large
+def test_never():
+    assert is_large(3)
+def test_large():
+    assert is_large(4)
+    assert not is_large(3)
+"""
+    )
+    numbered = {str(number): mutant for number, mutant in enumerate(mutants("src/shroff/m.py", source))}
+    switched = plant(clone.root, numbered)
+    outcomes = list(outcomes_of(clone, {number: numbered[number] for number in switched}, 60))
+
+    assert [mutant.kind for number, mutant in numbered.items() if number not in switched] == ["sign"]
+    found = "tests/rules/test_m.py::test_large"
+    assert {(mutant.line, mutant.before.split()[0], mutant.after): test for mutant, _, test, _ in outcomes} == {
+        (3, ">", "<="): found,
+        (3, ">", ">="): found,
+        (3, "and", ""): "1 tests that come there pass",
+        (3, "and", "or"): found,
+        (3, "==", "!="): found,
+        (3, "or", ""): "1 tests that come there pass",
+        (3, "or", "and"): "1 tests that come there pass",
+        (3, "<", ">="): found,
+        (3, "<", "<="): "1 tests that come there pass",
+        (5, ">", "<="): "no test comes there",
+        (5, ">", ">="): "no test comes there",
+    }
+    assert [outcome.is_found for outcome in outcomes] == [outcome.test == found for outcome in outcomes]
