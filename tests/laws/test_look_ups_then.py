@@ -21,7 +21,7 @@ import pytest
 from shroff.events.event import time_text
 from shroff.events.intake import Submission
 from shroff.language.expression import FeatureValue
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.log.columns.tables import Way
 from shroff.log.writer import Answer
 from shroff.models.definitions import ModelInput, ModelSettings, Split
@@ -34,10 +34,12 @@ from shroff.services.links.operations import ShowLinks
 from shroff.services.results.operations import ShowResults
 from shroff.services.suggestions import operations as suggest_operations
 from shroff.services.suggestions.operations import RuleSuggestions, SuggestRules
+from shroff.services.thresholds.operations import ShowThresholds
 from shroff.training.leak_test import leak_test
 from shroff.training.sets import look_ups_then, sources
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import log_source
+from shroff.training.tested_rows import stored_rows
 from shroff.worker.ingest import ingest
 from shroff_plugins.analytics.count_operations import KeyAtMoment
 from tests.support.effort import long_after
@@ -66,6 +68,8 @@ card:
   blocked_7d: count(payment where payment.merchant in lists.blocked) over 7d
   spent_7d: sum(payment.amount) over 7d
   rate: tables.fx['USD'].rate
+  paid: this.amount
+  level: tables.places[this.merchant].level
 ring:
   spent_7d: sum(payment.amount) over 7d
 """
@@ -74,7 +78,7 @@ POLICY = """
 payment:
   score: { review_at: 0.5, decline_at: 0.9 }
   without_model: rules
-  costs: { missed_fraud: payment.amount, false_decline: 15, review: 4 }
+  costs: { missed_fraud: "this.amount * (tables.places[this.merchant].level + 1)", false_decline: 15, review: 4 }
   experiment: { name: trial_a, share: 50%, by: card, rules: { in_ring: false } }
 """
 POLICY_LATER = POLICY.replace("review_at: 0.5, decline_at: 0.9", "review_at: 0.3, decline_at: 0.6").replace(
@@ -84,17 +88,27 @@ POLICY_LATER = POLICY.replace("review_at: 0.5, decline_at: 0.9", "review_at: 0.3
 RULES = """
 - { id: in_list, on: payment, by: card, when: this.merchant in lists.blocked, effect: review }
 - { id: far, on: payment, by: card, when: "tables.places[this.merchant].level >= 2", effect: review }
-- { id: many_blocked, on: payment, by: card, when: card.blocked_7d >= 2, effect: decline }
+- { id: many_blocked, on: payment, by: card, when: card.blocked_7d >= 4, effect: decline }
 - { id: in_ring, on: payment, by: card, when: ring.spent_7d > 40, effect: challenge }
 - { id: high, on: payment, by: card, when: score >= 0.5, effect: note }
 - { id: dear, on: payment, by: card, when: card.spent_7d > 60 * card.rate, effect: note }
+- { id: trusted, on: payment, by: card, when: "tables.places[this.merchant].level == 1", effect: allow }
 - { id: idle, on: payment, by: card, when: this.merchant in lists.later, effect: decline }
+"""
+MODEL = """
+payment:
+  inputs: [payment.amount, card.*, ring.*]
+  label_delay: 1d
+  learner: logistic
+  split: { train: 8d, delay: 1d, test: 2d, folds: 4 }
 """
 MODELS = ("m-1", "m-2", "m-3")
 EXPERIMENTS = ("trial_a", "trial_b")
 INPUTS = ("payment.amount", "card.blocked_7d", "ring.spent_7d")
 MERCHANTS = ("m-1", "m-2", "m-3")
 CARDS = ("c-1", "c-2", "c-3", "c-4")
+COSTS = ("missed", "false declines", "reviews")
+OF_THE_EVENT = ("card.paid", "card.level")  # features that read fields of the event
 PARTS, SIZE = 5, 12
 LATER = 3  # the first part with other thresholds and another experiment
 OLD_MS = NOW_MS - 25 * DAY_MS
@@ -279,6 +293,50 @@ def check_drift(bank: Bank, found: Recorded, monkeypatch: pytest.MonkeyPatch) ->
     check_set(sets[0], found)
 
 
+def check_thresholds(bank: Bank, found: Recorded, random: Random) -> None:
+    """The report of thresholds charges each event what its hits, its rate and its table cost when it was decided."""
+    with bank.project.log.reading() as log:
+        names = {record.seq: record.id for records in log.read() for record in records if record.seq in found.features}
+    frauds = {seq for seq in sorted(names) if random.random() < 0.5}
+    known_ms = {seq: at_ms(int(names[seq].removeprefix("p-"))) + HOUR_MS for seq in sorted(frauds)}
+    bank.project.label([{"event": names[seq], "known_at": time_text(known_ms[seq])} for seq in known_ms], "fraud")
+    bank.write({"model.yaml": MODEL})
+    model = bank.project.train(as_of=time_text(at_ms(PARTS * SIZE) + DAY_MS)).stored
+    rows = stored_rows(model)
+    assert rows is not None
+    scores = dict(zip(rows["seq"].to_pylist(), rows["score"].to_pylist(), strict=True))
+    days = max(rows["day"].to_pylist()) - min(rows["day"].to_pylist()) + 1
+    low, high = sorted(random.sample(sorted(set(scores.values())), 2))
+    sums = Counter[str]()
+    for cuts in [(1.0, 1.0), (low, 1.0), (low, high)]:
+        costs = costs_at(bank, found, frauds, scores, *cuts)
+        sums.update(costs)
+        tried = bank.project.run(ShowThresholds(model=model.id, review_at=cuts[0], decline_at=cuts[1])).tried
+        assert tried is not None
+        given = tried.missed_cost, tried.false_declines_cost, tried.reviews_cost
+        assert given == tuple(f"{costs[name] / days:.2f}" for name in COSTS), cuts
+
+    assert min(sums[name] for name in COSTS) > 0, sums
+
+
+def costs_at(
+    bank: Bank, found: Recorded, frauds: set[int], scores: dict[int, float], review_at: float, decline_at: float
+) -> Counter[str]:
+    """What thresholds cost, from what the log recorded of each event; by code of its own."""
+    effects = {rule.id: rule.effect for rule in bank.project.definitions.rules}
+    costs = Counter[str]()
+    for seq, score in scores.items():
+        hit = {effect for rule, effect in effects.items() if seq in found.hits.get(rule, [])}
+        if "decline" in hit or ("allow" not in hit and score >= decline_at):
+            costs["false declines"] += 0 if seq in frauds else 15
+        elif "allow" not in hit and ("review" in hit or score >= review_at):
+            costs["reviews"] += 4
+        elif seq in frauds:
+            then = found.features[seq]
+            costs["missed"] += float(then["card.paid"]) * (then["card.level"] + 1)
+    return costs
+
+
 def check_attack(bank: Bank) -> None:
     """What is foreseen of an attack is what is decided once it comes."""
     drill = _Drill(bank.project, DrillAttacks(kind="takeover"))
@@ -296,7 +354,8 @@ def check_attack(bank: Bank) -> None:
 
 def check_places(bank: Bank, found: Recorded) -> None:
     """Facts at the place of an event are those that its decision saw."""
-    own = [name for name in bank.project.definitions.features if name.startswith("card.")]
+    features = bank.project.definitions.features
+    own = [name for name in features if name.startswith("card.") and name not in OF_THE_EVENT]
     with bank.project.log.reading() as log:
         records = [record for records in log.read() for record in records if record.seq in found.features]
     for record in records[::4]:
@@ -342,6 +401,7 @@ def test_judges_of_the_past_read_what_decisions_read(tmp_path, monkeypatch: pyte
     check_results(bank, found)
     check_drift(bank, found, monkeypatch)
     check_places(bank, found)
+    check_thresholds(bank, found, Random(seed))
     check_attack(bank)
 
 
@@ -355,6 +415,8 @@ def test_the_law_catches_todays_lists(tmp_path, monkeypatch: pytest.MonkeyPatch)
     for engine in ("batch", "online", "naive"):
         with pytest.raises(AssertionError):
             check_exports(bank, recorded(bank), engine)
+    with pytest.raises(AssertionError):
+        check_thresholds(bank, recorded(bank), Random(0))
 
 
 @pytest.mark.slow
