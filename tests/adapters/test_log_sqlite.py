@@ -22,10 +22,10 @@ import pytest
 
 from shroff.adapters.databases import sqlite_file, write_ahead
 from shroff.adapters.databases.sqlite_file import WriterLock, connect_beside, storage_error
-from shroff.adapters.log import compaction, frame_queries, queries
-from shroff.adapters.log import sqlite as sqlite_log
+from shroff.adapters.log import compaction, frame_queries, queries, sqlite_connection
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
-from shroff.adapters.log.sqlite import STEPS, VERSION, SqliteLog
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite_connection import VERSION
 from shroff.adapters.log.sums import line_of
 from shroff.config import private
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError, TransientError, UsageError
@@ -40,7 +40,7 @@ BEFORE_THE_COMMIT = STEPS[:-1]
 
 APPEND_AND_DIE = """
 import pathlib, sys
-from shroff.adapters.log.sqlite import STEPS, VERSION, SqliteLog
+from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from tests.support.log_rows import everything
 from tests.support.kill import kill_at
 log = SqliteLog(pathlib.Path(sys.argv[1]), on_step=kill_at(sys.argv[2], STEPS))
@@ -368,7 +368,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(path):
 
 def test_a_read_only_file_is_refused_in_words(path):
     log = SqliteLog(path)
-    log._connection.execute("PRAGMA query_only = 1")
+    log._connection.sqlite.execute("PRAGMA query_only = 1")
     with pytest.raises(StorageError, match=r"read-only. Make sure"):
         log.append(payments(1, 1))
     log.close()
@@ -481,7 +481,7 @@ class FailingCommit:
 def test_after_a_failed_flush_the_log_answers_nothing_until_it_is_opened_again(path):
     log = SqliteLog(path)
     log.append(everything(1))
-    log._connection = FailingCommit(log._connection, sqlite3.SQLITE_IOERR_FSYNC)
+    log._connection.sqlite = FailingCommit(log._connection.sqlite, sqlite3.SQLITE_IOERR_FSYNC)
     with pytest.raises(StorageError, match="opened again"):
         log.append(everything(4))
     for ask in (log.last_seq, log.outbox.rows, lambda: log.append(everything(4))):
@@ -554,7 +554,7 @@ def test_what_lies_in_frames_is_read_at_the_begin_of_a_log_as_at_its_end(path):
     logged(path, *(everything(first, 300) for first in range(1, 12_000, 300)))
     steps, costs = list[int](), list[int]()
     with closing(SqliteLog(path, read_only=True)) as log:
-        log._connection.set_progress_handler(lambda: steps.append(1), 1)
+        log._connection.sqlite.set_progress_handler(lambda: steps.append(1), 1)
         for seq in (2, 11_700):
             for question in (log.read, log.decisions_after, log.outcome_lines, log.labels_after, log.lines):
                 steps.clear()
@@ -603,7 +603,7 @@ def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypat
             assert list(chain.from_iterable(reader.decisions_after(10))) == left.decisions
             assert b"".join(reader.lines(10)) == b"".join(map(line_of, left.records))
             for table in ("event_frames", "decision_frames"):
-                ((first,),) = log.select(f"SELECT min(first_seq) FROM {table}", (), "i")
+                ((first,),) = log._connection.select(f"SELECT min(first_seq) FROM {table}", (), "i")
                 assert first == 11
             assert reader.ids_lost(0) == ""
 
@@ -683,7 +683,7 @@ def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, way):
         list(log._move_decisions() if way == "_unpacked" else log._move_events(255))
     monkeypatch.undo()
     assert contents(log)[2:4] == [payments(1, 255).records, payments(1, 255).decisions]
-    assert log._connection.execute("SELECT count(*) FROM events").fetchone() == (255,)
+    assert log._connection.sqlite.execute("SELECT count(*) FROM events").fetchone() == (255,)
     log.close()
 
 
@@ -753,12 +753,12 @@ def test_decisions_of_records_that_were_read_need_no_look_at_the_index_of_ids(pa
 
 def test_a_reader_asks_again_which_runs_of_ids_there_are_when_others_have_written(path):
     with closing(SqliteLog(path)) as writer, closing(SqliteLog(path, read_only=True)) as log:
-        with patch.object(log, "select", wraps=log.select) as asked, patch.object(log._ids, "_ask", asked):
+        with patch.object(log._connection, "select", wraps=log._connection.select) as asked:
             for first in (1, 301):
                 writer.append(payments(first, 300))
                 for _ in range(3):
                     assert len(log.find("payment", [f"p-{first}", f"p-{first + 299}"])) == 2
-            runs = [call for call in asked.call_args_list if call.args[0] == log.wording.id_runs]
+            runs = [call for call in asked.call_args_list if call.args[0] == log._connection.wording.id_runs]
         assert len(runs) == 2
 
 
@@ -811,7 +811,7 @@ def test_a_commit_is_flushed_and_the_log_is_checkpointed_between_batches_only(pa
     monkeypatch.setattr(write_ahead, "_BESIDE_PAGES", 10)
     monkeypatch.setattr(write_ahead, "_CHECKPOINT_PAGES", 20)
     log = SqliteLog(path)
-    (synchronous,) = log._connection.execute("PRAGMA synchronous").fetchone()
+    (synchronous,) = log._connection.sqlite.execute("PRAGMA synchronous").fetchone()
     empty = path.stat().st_size
     for first in range(1, 10_001, 2_500):
         log.append(payments(first, 2_500))
@@ -848,7 +848,7 @@ def test_what_is_erased_is_in_no_byte_of_the_files(tmp_path):
     assert found() > 0
     log.append(Batch(erased=[("payment", f"p-{number}") for number in range(500)]))
     assert found() == 0
-    assert log.select("PRAGMA secure_delete") == [(0,)]
+    assert log._connection.select("PRAGMA secure_delete") == [(0,)]
     log.close()
 
 
@@ -856,7 +856,7 @@ def test_what_is_erased_is_in_no_byte_of_the_files(tmp_path):
 def test_what_is_erased_while_a_reader_holds_the_file_is_gone_when_the_reader_has_ended(
     tmp_path, monkeypatch, is_opened_anew
 ):
-    monkeypatch.setattr(sqlite_log, "BUSY_S", 0.0)
+    monkeypatch.setattr(sqlite_connection, "BUSY_S", 0.0)
     monkeypatch.setattr(write_ahead, "_AGAIN_S", 0.0)
     monkeypatch.setattr(write_ahead, "_LOOK_S", 0.0)
     log = SqliteLog(tmp_path / "log.db")
@@ -890,12 +890,12 @@ def test_a_log_that_is_closed_in_the_middle_of_a_question_waits_for_it(tmp_path)
     def ask():
         began.set()
         with suppress(StorageError):  # closed before it began
-            found.append(log.select(slow))
+            found.append(log._connection.select(slow))
 
     asking = threading.Thread(target=ask)
     asking.start()
     began.wait()
-    while not log._asking.locked() and asking.is_alive():
+    while not log._connection._asking.locked() and asking.is_alive():
         pass
     log.close()
     asking.join()

@@ -10,7 +10,8 @@ import pytest
 
 from shroff.adapters.databases import write_ahead
 from shroff.adapters.databases.sqlite_file import connect_beside
-from shroff.adapters.log.sqlite import VERSION, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.sqlite_connection import VERSION
 from shroff.streams.log import Batch, Offset
 
 BODY = "x" * 100_000
@@ -73,9 +74,9 @@ def test_a_file_that_grew_while_a_reader_held_it_is_cut_off_when_the_reader_has_
 def test_frames_of_an_earlier_round_are_not_counted(path: Path):
     with closing(SqliteLog(path)) as log:
         written(path, 10, None)
-        log._checkpoints._checkpoint()
-        assert not log._checkpoints._waits(1)
+        log._connection._checkpoints._checkpoint()
+        assert not log._connection._checkpoints._waits(1)
         written(path, 1, None)  # begins the file anew: what stands behind it is old
 
-        assert log._checkpoints._waits(5)
-        assert not log._checkpoints._waits(60)
+        assert log._connection._checkpoints._waits(5)
+        assert not log._connection._checkpoints._waits(60)

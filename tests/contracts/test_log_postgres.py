@@ -46,9 +46,9 @@ def schema_of(folder: Path) -> str:
 
 
 # A former leader that does not look whether it still leads, and one that leaves its lease for a minute.
-NEVER_OVERTAKEN = (
-    f"from shroff.adapters.log import server_connection\nserver_connection.check_epoch = lambda *_: None\n{HOLD}"
-)
+NEVER_OVERTAKEN = f"""from shroff.adapters.log import postgresql_connection
+postgresql_connection.check_epoch = lambda *_: None
+{HOLD}"""
 KEEPS_ITS_PLACE = HOLD.replace("on_step=on_step", "on_step=on_step, lease_s=60")
 
 

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, product
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 from urllib.parse import urlsplit
@@ -466,7 +467,7 @@ def test_numbers_and_bytes_of_any_size_are_written_as_they_are(place):
         session.put(EVENT_FRAMES, [])
         session.flush()
         session.commit()
-        assert log._frames_with(log.wording.event_frames, 0, NUMBER_MAX) == frames
+        assert log._frames_with(log._connection.wording.event_frames, 0, NUMBER_MAX) == frames
 
 
 def test_odd_texts_stay_as_they_are_in_batches_of_any_size(place):
@@ -498,8 +499,12 @@ def test_ids_are_looked_for_by_the_index_in_a_log_that_grew_by_small_batches(pla
             log.find("payment", ["p-0"])
             log.append(Batch(records=payments(first, 250).records))
         log.find("payment", ["p-0"])
-        prepared = log.select("SELECT name FROM pg_prepared_statements WHERE statement ~ '^SELECT id, seq .* events'")
-        plan = "".join(line for (line,) in log.select(f"EXPLAIN EXECUTE {prepared[0][0]} ('{{a,b}}', 'payment')"))
+        prepared = log._connection.select(
+            "SELECT name FROM pg_prepared_statements WHERE statement ~ '^SELECT id, seq .* events'"
+        )
+        plan = "".join(
+            line for (line,) in log._connection.select(f"EXPLAIN EXECUTE {prepared[0][0]} ('{{a,b}}', 'payment')")
+        )
         assert re.search(r"Index Cond: \(\(type = \$2\) AND \(id = \(?wanted.wanted", plan), plan
 
 
@@ -593,8 +598,10 @@ def test_a_kill_at_any_statement_about_runs_leaves_each_id_once_and_sealing_goes
 
     def opened() -> PostgresLog:
         log = place.open()
-        for name in ("_ask", "_with_ids", "_put", "_do"):
-            setattr(log._ids, name, partial(dying, getattr(log._ids, name)))
+        calls = ("select", "select_by_ids", "put", "execute")
+        log._ids._connection = SimpleNamespace(
+            **{name: partial(dying, getattr(log._connection, name)) for name in calls}
+        )
         return log
 
     def dying(whole: Callable[..., Any], *given: Any, **options: Any) -> Any:

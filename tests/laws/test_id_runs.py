@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import chain, combinations
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -55,9 +56,15 @@ class Runs:
         self.writer, self.reader = self.opened(is_writer=True), self.opened(is_writer=False)
 
     def opened(self, *, is_writer: bool) -> IdIndex:
-        return IdIndex(
-            *(statements.WORDING, self.ask, self.with_ids, self.put, self.ask), StorageError, is_writer=is_writer
+        connection = SimpleNamespace(
+            wording=statements.WORDING,
+            select=self.ask,
+            select_by_ids=self.with_ids,
+            put=self.put,
+            execute=self.ask,
+            damaged_index=StorageError,
         )
+        return IdIndex(connection, is_writer=is_writer)
 
     def ask(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
         return self.shell.execute(sql, values).fetchall()
@@ -147,14 +154,14 @@ def test_places_are_those_of_a_dictionary(given_, length, random):
 def test_an_id_is_written_once_at_each_level_and_no_batch_writes_more_than_a_sealed_run():
     with small_runs(FINAL=1 << 12, FILTER_WORDS=3 << 9), closing((runs := Runs()).shell):
         written = list[int]()
-        put = runs.writer._put
+        put = runs.writer._connection.put
 
         def counted(table: RowTable, rows: Sequence[tuple[Any, ...]]) -> None:
             if table.name == "id_runs":
                 written.extend(size for _, _, _, size, *_ in rows)
             put(table, rows)
 
-        with patch.object(runs.writer, "_put", counted):
+        with patch.object(runs.writer._connection, "put", counted):
             for first in range(1, 4_097, 16):
                 add(runs.writer, first, 16)
         assert runs.shell.execute("SELECT size FROM id_runs").fetchall() == [(1 << 12,)]
@@ -196,7 +203,8 @@ def test_what_a_pruning_that_was_undone_had_dropped_is_found(fails):
         names = add(runs.writer, 1, 100) + add(runs.writer, 101, 20)
         runs.shell.execute("BEGIN")
         if fails:
-            with patch.object(runs.writer, "_do", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            connection = runs.writer._connection
+            with patch.object(connection, "execute", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
                 runs.writer.prune(len(names))
         else:
             runs.writer.prune(len(names))
@@ -404,7 +412,9 @@ def test_ids_that_are_missing_behind_those_of_pruned_records_are_told(tmp_path):
         log.append(payments(901, 256))
         assert log.prune(290) == 290
         assert reader.damage(1) == reader.ids_lost(0) == ""
-        log._connection.executescript("DELETE FROM id_runs WHERE run = 4; DELETE FROM id_parts WHERE part >> 32 = 4")
+        log._connection.sqlite.executescript(
+            "DELETE FROM id_runs WHERE run = 4; DELETE FROM id_parts WHERE part >> 32 = 4"
+        )
         assert reader.damage(1) == "", "290 ids of pruned records are in run 1"
         assert "of 866 ids of records in frames the index of ids has 610" in reader.ids_lost()
         assert log.index_again() == 866
@@ -416,7 +426,7 @@ def test_each_record_is_looked_for_in_the_index_of_ids(tmp_path):
         records = payments(1, 9_000).records
         log.append(Batch(records=records))
         other = [replace(records[5_000], id="other") if record.seq == 5_001 else record for record in records]
-        log.transact(lambda: (log._ids.clear(), log._ids.add(ids_by_type(other), places_by_type(other))))
+        log._connection.transact(lambda: (log._ids.clear(), log._ids.add(ids_by_type(other), places_by_type(other))))
         assert log.ids_lost() == ""
         assert "does not have the record payment/p-5001 at sequence number 5001" in log.ids_lost(0)
         assert (log.ids_lost(5_000) != "", log.ids_lost(5_001)) == (True, "")

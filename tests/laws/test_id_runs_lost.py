@@ -50,7 +50,7 @@ def batch(number: int) -> Batch:
 def take_in(path: Path, first: int = 0, told: Callable[[str, int], None] = lambda *_: None) -> None:
     with closing(SqliteLog(path)) as log:
         if first:
-            log._connection.execute("PRAGMA synchronous = OFF")  # nothing is lost a second time
+            log._connection.sqlite.execute("PRAGMA synchronous = OFF")  # nothing is lost a second time
         for number in range(first, BATCHES):
             log.append(batch(number))
             told("stored", number + 1)

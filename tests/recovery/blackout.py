@@ -88,8 +88,8 @@ def record(
         def open_log(path: Path, *, read_only: bool) -> SqliteLog:
             def on_step(step: str) -> None:
                 if step == split:
-                    log._connection.execute("COMMIT")
-                    log._connection.execute("BEGIN IMMEDIATE")
+                    log._connection.sqlite.execute("COMMIT")
+                    log._connection.sqlite.execute("BEGIN IMMEDIATE")
                 if step == answered:
                     kept.told(STORED, len(states))
                 if step == "after commit":
@@ -97,7 +97,7 @@ def record(
 
             log = SqliteLog(path, read_only=read_only, on_step=on_step)
             if synchronous:
-                log._connection.execute(f"PRAGMA synchronous = {synchronous}")
+                log._connection.sqlite.execute(f"PRAGMA synchronous = {synchronous}")
             if not states:
                 states.append(state_of(log))
             return log

@@ -17,8 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shroff.adapters.log import batch_rows, compaction, frames, queries, server_connection
-from shroff.adapters.log import sqlite as log_sqlite
+from shroff.adapters.log import batch_rows, compaction, frames, postgresql_connection, queries, sqlite_connection
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.log import writer
@@ -47,13 +46,13 @@ class _Lazy:
 
 def answers_first() -> None:
     """Answers go out before the commit that they tell of."""
-    connect = log_sqlite.connect
+    connect = sqlite_connection.connect
 
     def lazily(path: Any, **options: Any) -> Any:
         found = connect(path, **options)
         return found if options["read_only"] else _Lazy(found)
 
-    log_sqlite.connect = lazily
+    sqlite_connection.connect = lazily
 
 
 def effects_apart() -> None:
@@ -68,7 +67,7 @@ def effects_apart() -> None:
         if notices and counted[0] > 12:
             os.kill(os.getpid(), signal.SIGKILL)
         for row in notices:
-            self._connection.execute(
+            self._connection.sqlite.execute(
                 "INSERT INTO outbox (seq, number, kind, body, crc) VALUES (?, ?, ?, ?, 0)",
                 (row.seq, row.number, row.kind, row.body),
             )
@@ -78,7 +77,7 @@ def effects_apart() -> None:
 
 def effects_again() -> None:
     """A worker that starts makes the last notices once more, in case they were not made."""
-    _again(SqliteLog, lambda log, row: log._connection.execute(_AGAIN.format(*"????"), row))
+    _again(SqliteLog, lambda log, row: log._connection.sqlite.execute(_AGAIN.format(*"????"), row))
     _again(PostgresLog, lambda log, row: log._connection.session.do(_AGAIN.format(*["%s"] * 4), row))
 
 
@@ -137,7 +136,7 @@ def frames_apart() -> None:
 
     def between(self: SqliteLog, table: str, first: int, last: int, put: Callable[[], None]) -> None:
         if table == "decisions" and self._rows > 8:
-            self.execute(self.wording.framed_rows[table], (first, last))
+            self._connection.execute(self._wording.framed_rows[table], (first, last))
             self._connection.execute("COMMIT")
             os.kill(os.getpid(), signal.SIGKILL)
         swap(self, table, first, last, put)
@@ -192,5 +191,5 @@ def acknowledged_first() -> None:
 
 def forgets_who_leads() -> None:
     """A worker does not look whether it still leads, nor where the offsets stand."""
-    server_connection.check_epoch = lambda *_: None
+    postgresql_connection.check_epoch = lambda *_: None
     batch_rows.check_offsets = lambda *_: None

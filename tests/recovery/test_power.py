@@ -166,9 +166,9 @@ def test_a_recorded_run_comes_out_as_any_other(
 def test_the_programs_own_library_is_told_to_sync_each_commit(tmp_path: Path) -> None:
     """What the recorded library is told, and does: write-ahead log, synchronous=FULL."""
     with closing(SqliteLog(tmp_path / "log.db")) as log:
-        assert log._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert log._connection.execute("PRAGMA synchronous").fetchone() == (2,)
-        assert isinstance(log._connection, sqlite3.Connection)
+        assert log._connection.sqlite.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert log._connection.sqlite.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert isinstance(log._connection.sqlite, sqlite3.Connection)
 
 
 @pytest.mark.slow

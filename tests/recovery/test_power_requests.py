@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 
 from shroff.adapters.databases import sqlite_file
-from shroff.adapters.log import sqlite as log_sqlite
+from shroff.adapters.log import sqlite_connection
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import ShroffError
 from shroff.services import adapter_factory
@@ -90,7 +90,7 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
     The last two break promises of the program on purpose: what is done to the connection that puts a request in, and
     the step of a commit behind which a second transaction begins.
     """
-    connect_beside = log_sqlite.connect_beside
+    connect_beside = sqlite_connection.connect_beside
 
     def beside(path: Path, version: int) -> sqlite3.Connection:
         connection = connect_beside(path, version)
@@ -100,8 +100,8 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
     def open_log(path: Path, *, read_only: bool) -> SqliteLog:
         def on_step(step: str) -> None:
             if step == split:
-                log._connection.execute("COMMIT")
-                log._connection.execute("BEGIN IMMEDIATE")
+                log._connection.sqlite.execute("COMMIT")
+                log._connection.sqlite.execute("BEGIN IMMEDIATE")
 
         log = SqliteLog(path, read_only=read_only, on_step=on_step)
         return log
@@ -109,7 +109,7 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
     requests: list[InboxRequest] = []
     with ExitStack() as opened:
         kept = opened.enter_context(recording(project.context.paths.state))
-        opened.enter_context(patch.object(log_sqlite, "connect_beside", beside))
+        opened.enter_context(patch.object(sqlite_connection, "connect_beside", beside))
         opened.enter_context(patch.object(adapter_factory, "load_entry", lambda _name: open_log))
         writer, log = opened.enter_context(project.log.writing())
         inbox = opened.enter_context(closing(project.inboxes.brief(writer, log)))

@@ -17,7 +17,7 @@ from threading import Event
 import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.adapters.log import sqlite
+from shroff.adapters.log import sqlite_connection
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.rows import UNIQUE
 from shroff.cli.main import run
@@ -283,7 +283,7 @@ def test_a_damaged_log_is_named_when_it_is_backed_up_and_when_that_backup_is_ver
 
 def test_the_log_of_an_older_version_is_no_damage(bank, tmp_path, monkeypatch):
     assert run(["-C", str(bank.folder), "backup", "create", "--at", str(tmp_path / "vault")]) == 0
-    monkeypatch.setattr(sqlite, "VERSION", 2)
+    monkeypatch.setattr(sqlite_connection, "VERSION", 2)
 
     assert verified(vault(tmp_path / "vault")).damaged == {}
 

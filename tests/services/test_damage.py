@@ -150,7 +150,7 @@ def test_a_bit_that_flips_is_told_by_doctor_or_changes_nothing_that_is_read(bank
     assert run(["ingest", "more.jsonl", "--as", "payment"]) == 0
     path, random_, told = bank / ".shroff" / "log.db", random.Random(1), 0
     with closing(SqliteLog(path)) as log:
-        log._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        log._connection.sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before = rows_of(log)
         assert look_at_rows(log, 1).state == OK
     clean = path.read_bytes()
@@ -191,7 +191,7 @@ def test_a_changed_row_is_never_given_out(sql, name, tmp_path):
     with closing(SqliteLog(tmp_path / "log.db")) as log:
         for first in (1, 4):
             log.append(everything(first))
-        log._connection.execute(sql)
+        log._connection.sqlite.execute(sql)
 
         with pytest.raises(StorageError, match=r"differs? from (the one|those) that"):
             list(getattr(log, name)())
@@ -207,7 +207,7 @@ def test_lines_are_held_against_their_sums_behind_what_was_pruned(tmp_path):
         log.prune(8)
         for after in range(8, 12):
             assert b"".join(log.lines(after, size=2)).splitlines(keepends=True) == whole[after:]
-        log._connection.execute("UPDATE events SET body = replace(body, 'amount', 'amounu') WHERE seq = 11")
+        log._connection.sqlite.execute("UPDATE events SET body = replace(body, 'amount', 'amounu') WHERE seq = 11")
         for after in (8, 9, 10):
             with pytest.raises(StorageError, match="differs from the one that was written"):
                 list(log.lines(after))

@@ -103,7 +103,7 @@ def wrong_id(folder: Path) -> None:
     with closing(SqliteLog(folder / ".shroff" / "log.db")) as log:
         ((ids, places),) = log._ids_of_frames(0, log.last_seq())
         wrong = {type: ["other" if id == "p-4" else id for id in of] for type, of in ids.items()}
-        log.transact(lambda: (log._ids.clear(), log._ids.add(wrong, places)))
+        log._connection.transact(lambda: (log._ids.clear(), log._ids.add(wrong, places)))
 
 
 @pytest.mark.parametrize("part", ["log", "people"])

@@ -9,7 +9,7 @@ import pytest
 
 from shroff.adapters.databases import postgres_tables, sqlite_file
 from shroff.adapters.databases.postgres_dump import PostgresDump
-from shroff.adapters.log import postgresql, sqlite
+from shroff.adapters.log import postgresql_connection, sqlite_connection
 from shroff.adapters.people import sql as people
 from shroff.services.backups import migration
 
@@ -29,7 +29,7 @@ def use_version_2(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "0002_add_notes.sql").write_text(SCRIPT)
     versions: list[tuple[Any, str]] = [
-        *((module, "VERSION") for module in (sqlite, postgres_tables, postgresql)),
+        *((module, "VERSION") for module in (sqlite_connection, postgres_tables, postgresql_connection)),
         *((module, "LOG_VERSION") for module in (people, migration)),
     ]
     for module, name in versions:

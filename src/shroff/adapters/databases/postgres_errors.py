@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import psycopg
 
-from shroff.errors import LogBusyError, ShroffError, StateError, StorageError, TransientError
+from shroff.adapters.log.connection import CollisionError
+from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError
 
 _COLLISION = "23505"
 _LOCKED = ("55P03", "40P01")
@@ -24,10 +25,6 @@ _UNSENT = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedErro
 # Parts of libpq's messages, which have no SQLSTATE before a server answers.
 _REFUSALS = ("authentication failed", "no password supplied", "role", "pg_hba.conf")
 _UNTRUSTED = ("certificate", "SSL", "TLS")
-
-
-class CollisionError(StateError):
-    """A row has a key that is taken; the log looks up which."""
 
 
 def postgres_error(error: psycopg.Error, place: str, user: str) -> ShroffError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 from shroff.adapters.log import event_frames
@@ -46,12 +45,14 @@ class BatchRows(RowFraming):
     """The writing half of a log: which rows go into which table, and in which order."""
 
     _on_step: Callable[[str], None]
-    _end: int | None  # last sequence number; None if it must be read
-    _pruned: int  # last pruned sequence number; only the writer prunes
+    # Last sequence number, and the last pruned one, which only the writer changes; None if they must be read
+    _end: int | None = None
+    _pruned: int | None = None
 
-    @abstractmethod
-    def _answer(self, replies: Sequence[Reply]) -> int:
-        """Store replies to requests, and return how many of these requests were waiting."""
+    def _undone(self) -> None:
+        """Forget what a transaction that is rolled back has changed."""
+        self._end = None
+        self._ids.forget()
 
     def _insert(self, batch: Batch) -> None:
         """Write all rows of the batch inside the open transaction.
@@ -61,49 +62,51 @@ class BatchRows(RowFraming):
         seq = self.last_seq() if self._end is None else self._end
         check_batch(batch, seq)
         check_offsets(batch.offsets, self.offsets.of)
+        if self._pruned is None:
+            self._pruned = self.pruned_to()
         if self._pruned:
             check_pruned(batch.records, self.pruned_places)
         if batch.records:
             self._insert_events(batch.records)
             self._end = seq + len(batch.records)
             newest = newest_ms(batch.records)
-            self.execute(self.wording.begin_batch, (seq + 1, batch.at_ms))
-            self.execute(self.wording.move_end, (self._end, newest, newest))
+            self._connection.execute(self._wording.begin_batch, (seq + 1, batch.at_ms))
+            self._connection.execute(self._wording.move_end, (self._end, newest, newest))
         if batch.keys:
             self._keys.add(batch.keys, seq + len(batch.records) if batch.records else 0)
         if batch.watermark_ms is not None:
-            self.execute(self.wording.set_watermark, (batch.watermark_ms,))
+            self._connection.execute(self._wording.set_watermark, (batch.watermark_ms,))
         self._on_step("events")
         for type_and_field in batch.unindexed:
-            for sql in self.wording.unindexed:
-                self.execute(sql, type_and_field)
-        self.put(UNIQUE, batch.unique)
-        self.put(INDEXED, batch.indexed)
+            for sql in self._wording.unindexed:
+                self._connection.execute(sql, type_and_field)
+        self._connection.put(UNIQUE, batch.unique)
+        self._connection.put(INDEXED, batch.indexed)
         self._on_step("unique")
         frames, few = framed(batch.decisions)
-        self.put(FRAMES, frames)
-        self.put(DECISIONS, few)
+        self._connection.put(FRAMES, frames)
+        self._connection.put(DECISIONS, few)
         self._on_step("decisions")
-        self.put(FLAGS, numbered(batch.flags))
-        self.put(HITS, numbered(batch.hits))
+        self._connection.put(FLAGS, numbered(batch.flags))
+        self._connection.put(HITS, numbered(batch.hits))
         self._on_step("flags")
-        self.put(
+        self._connection.put(
             REFUSED,
             last_of_each(batch.refused, "source", "place", "type", "raw"),
             newest_wins=("reason", "at_ms", "header"),
         )
-        self.put(WAITING, batch.waiting)
-        self.take_out(JOINED, batch.joined)
+        self._connection.put(WAITING, batch.waiting)
+        self._connection.take_out(JOINED, batch.joined)
         self._on_step("refused")
-        self.put(OUTBOX, batch.outbox)
-        self.take_out(UNSTUCK, batch.unstuck)
-        self.put(STUCK, last_of_each(batch.stuck, *STUCK.key), newest_wins=STUCK.columns[3:])
-        self.take_out(ERASED, batch.erased)
-        self.put(PERSONAL, batch.personal)
-        self.put(LATE, batch.late)
-        self.put(OFFSETS, last_of_each(batch.offsets, *OFFSETS.key), newest_wins=("offset", "crc"))
-        self.put(REMARKS, added_up(batch.remarks), newest_wins=("last_seq", "last_ms"), adds="count")
-        self.take_out(DROPPED, batch.dropped)
+        self._connection.put(OUTBOX, batch.outbox)
+        self._connection.take_out(UNSTUCK, batch.unstuck)
+        self._connection.put(STUCK, last_of_each(batch.stuck, *STUCK.key), newest_wins=STUCK.columns[3:])
+        self._connection.take_out(ERASED, batch.erased)
+        self._connection.put(PERSONAL, batch.personal)
+        self._connection.put(LATE, batch.late)
+        self._connection.put(OFFSETS, last_of_each(batch.offsets, *OFFSETS.key), newest_wins=("offset", "crc"))
+        self._connection.put(REMARKS, added_up(batch.remarks), newest_wins=("last_seq", "last_ms"), adds="count")
+        self._connection.take_out(DROPPED, batch.dropped)
         self._on_step("offsets")
         if batch.replies:
             self._reply(batch.replies)
@@ -119,28 +122,28 @@ class BatchRows(RowFraming):
         for type_, ids in ids_by_type(records).items():
             is_repeated = bool(frames) and len(set(ids)) < len(ids)
             if look_up(type_, ids) or is_repeated:
-                raise taken_id(records, self.find) or self.damaged("an index has an id of no record")
-        self.put(EVENTS, few)
+                raise taken_id(records, self.find) or self._connection.damaged("an index has an id of no record")
+        self._connection.put(EVENTS, few)
         self._insert_frames(frames, records if frames else ())
 
     def _reply(self, replies: Sequence[Reply]) -> None:
-        if self._answer(replies) != len(replies):
+        if self._connection.answer(replies) != len(replies):
             raise no_request(replies, self.inbox.pending(limit=NUMBER_MAX))
-        self.execute(self.wording.forget_replies, (max(reply.number for reply in replies) - REPLIES_KEPT,))
+        self._connection.execute(self._wording.forget_replies, (max(reply.number for reply in replies) - REPLIES_KEPT,))
 
     def _prune_to(self, pruned: int, stop: int) -> None:
         """Delete the sequence numbers in (pruned, stop] inside the open transaction."""
         self._on_step("pruning")
         leaving = self._leaving(pruned, stop)
-        self.put(PRUNED, leaving.digests)
+        self._connection.put(PRUNED, leaving.digests)
         self._ids.prune(stop)
         self._on_step("ids")
-        for sql in self.wording.prune:
-            self.execute(sql, (pruned, stop))
-        for sql in self.wording.prune_frames:
-            self.execute(sql, overlapping(pruned, stop))
-        self.put(FRAMES, leaving.decision_frames)
-        self.put(EVENT_FRAMES, leaving.event_frames)
-        self.put(EVENTS, leaving.controls)
-        self.execute(self.wording.move_pruned, (stop,))
+        for sql in self._wording.prune:
+            self._connection.execute(sql, (pruned, stop))
+        for sql in self._wording.prune_frames:
+            self._connection.execute(sql, overlapping(pruned, stop))
+        self._connection.put(FRAMES, leaving.decision_frames)
+        self._connection.put(EVENT_FRAMES, leaving.event_frames)
+        self._connection.put(EVENTS, leaving.controls)
+        self._connection.execute(self._wording.move_pruned, (stop,))
         self._on_step("rows")

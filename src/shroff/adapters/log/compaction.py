@@ -34,8 +34,8 @@ class RowFraming(IdChecks):
         try:
             self._keys.check()
         except StorageError:
-            self.transact(self._keys.clear)
-        return int(self.transact(self._index_again)) if self.ids_lost(0) else 0
+            self._connection.transact(self._keys.clear)
+        return int(self._connection.transact(self._index_again)) if self.ids_lost(0) else 0
 
     def _count_rows(self, batch: Batch) -> None:
         self._rows += len(batch.decisions) if len(batch.decisions) < FRAME_ROWS else 0
@@ -49,7 +49,7 @@ class RowFraming(IdChecks):
         Cost: 1 to 2 ms a step, 8 ms for all steps of 256 records and decisions, and 3 ms for the first call.
         """
         if self._keys.is_due():
-            self.transact(self._keys.put_together)
+            self._connection.transact(self._keys.put_together)
         if not self._has_earlier_rows:
             self._rows, self._event_rows = self._row_count("decisions"), self._row_count("events")
             self._has_earlier_rows = True
@@ -84,11 +84,11 @@ class RowFraming(IdChecks):
             self._event_rows -= moved or self._event_rows
 
     def _row_count(self, table: str) -> int:
-        ((count,),) = self.select(self.wording.some_rows[table], (self.pruned_to(), _COUNTED_MAX + 1), "i")
+        ((count,),) = self._connection.select(self._wording.some_rows[table], (self.pruned_to(), _COUNTED_MAX + 1), "i")
         return int(count)
 
     def _oldest_row(self, table: str) -> int | None:
-        ((oldest,),) = self.select(self.wording.oldest_row[table], (self.pruned_to(),), "I")
+        ((oldest,),) = self._connection.select(self._wording.oldest_row[table], (self.pruned_to(),), "I")
         return None if oldest is None else int(oldest)
 
     def _move_decisions(self) -> Iterator[int]:
@@ -96,8 +96,8 @@ class RowFraming(IdChecks):
 
         Raises: StorageError if a decision has changed since it was written; then nothing is moved.
         """
-        rows = self.select(self.wording.decisions, (0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE)
-        ((next_frame,),) = self.select(self.wording.next_frame, (rows[0][0] if rows else 0,), "I")
+        rows = self._connection.select(self._wording.decisions, (0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE)
+        ((next_frame,),) = self._connection.select(self._wording.next_frame, (rows[0][0] if rows else 0,), "I")
         rows = [row for row in rows if next_frame is None or row[0] < next_frame]
         found = list[DecisionRow]()
         for start in range(0, len(rows), STEP_ROWS):
@@ -112,9 +112,13 @@ class RowFraming(IdChecks):
         frame = pack(found)
         yield 0
         if self._unpacked([frame]) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
-            raise self.damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
+            raise self._connection.damaged(
+                f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame"
+            )
         yield 0
-        self.transact(lambda: self._swap("decisions", frame.first, frame.seq, lambda: self.put(FRAMES, [frame])))
+        self._connection.transact(
+            lambda: self._swap("decisions", frame.first, frame.seq, lambda: self._connection.put(FRAMES, [frame]))
+        )
         yield len(found)
 
     def _move_events(self, count: int) -> Iterator[int]:
@@ -123,22 +127,26 @@ class RowFraming(IdChecks):
         if oldest is None:
             return
         stop, _ = self._stretch(oldest - 1, oldest - 1 + count)
-        found = list(map(self._record, self.select(self.wording.read, (oldest - 1, stop, count), EVENT_SHAPE)))
+        found = list(
+            map(self._record, self._connection.select(self._wording.read, (oldest - 1, stop, count), EVENT_SHAPE))
+        )
         yield 0
         last = found[-1].seq
         frame = event_frames.pack(found)
         yield 0
         if [row.seq for row in found] != list(range(oldest, last + 1)) or self._records(frame) != found:
-            raise self.damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
+            raise self._connection.damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
         yield 0
-        self.transact(lambda: self._swap("events", oldest, last, lambda: self._insert_frames([frame], found)))
+        self._connection.transact(
+            lambda: self._swap("events", oldest, last, lambda: self._insert_frames([frame], found))
+        )
         yield len(found)
 
     def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
-        self.put(EVENT_FRAMES, frames)
+        self._connection.put(EVENT_FRAMES, frames)
         if records:
             self._ids.add(ids_by_type(records), places_by_type(records))
 
     def _swap(self, table: str, first: int, last: int, put: Callable[[], None]) -> None:
-        self.execute(self.wording.framed_rows[table], (first, last))
+        self._connection.execute(self._wording.framed_rows[table], (first, last))
         put()

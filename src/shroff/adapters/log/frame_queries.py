@@ -14,7 +14,6 @@ import numpy as np
 
 from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame, lines_of, pack, unpack
 from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, DecisionFrame
-from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.queries import EVENT_SHAPE, MISSING, NUMBER_MAX, LogQuestions
 from shroff.adapters.log.rows import EVENT_FRAMES, id_digest
 from shroff.adapters.log.sql_text import overlapping
@@ -53,8 +52,7 @@ class Leaving(FrozenStruct):
 class IdQuestions(LogQuestions):
     """Queries of the ids of framed records."""
 
-    _ids: IdIndex
-    _is_counted = True  # whether `_check_size` was done; a writer does it before its first look-up
+    _is_counted = False  # whether a writer did `_check_size`, before its first look-up
 
     def damage(self, within_s: float) -> str:
         try:
@@ -63,12 +61,6 @@ class IdQuestions(LogQuestions):
         except StorageError as error:
             return str(error)
 
-    def _damaged_ids(self, what: str) -> StorageError:
-        return StorageError(
-            f"{self.place}: {what}. No event is lost. Stop the worker and run 'shroff migrate --apply --compare-ids "
-            "--at BACKUPS', which makes a backup there, and then builds the index again"
-        )
-
     def _check_size(self) -> None:
         """Raises: StorageError if the runs have fewer ids than frames have records, unless there are too many rows.
 
@@ -76,15 +68,17 @@ class IdQuestions(LogQuestions):
         """
         pruned = self.pruned_to()
         last = self.last_seq()
-        ((rows,),) = self.select(self.wording.rows_behind, (pruned, last, _ROWS_COUNTED), "i")
+        ((rows,),) = self._connection.select(self._wording.rows_behind, (pruned, last, _ROWS_COUNTED), "i")
         self._check_count(last - pruned - rows if rows < _ROWS_COUNTED else 0, self._ids.size(), pruned)
 
     def _check_count(self, framed: int, indexed: int, pruned: int) -> None:
         if indexed < framed and self.pruned_to() == pruned:
-            raise self._damaged_ids(f"of {framed:,} ids of records in frames the index of ids has {indexed:,}")
+            raise self._connection.damaged_index(
+                f"of {framed:,} ids of records in frames the index of ids has {indexed:,}"
+            )
 
     def _framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        if not self._is_counted:
+        if self._is_writer and not self._is_counted:
             self._check_size()
             self._is_counted = True
         found = self._ids.places(type, ids)
@@ -114,24 +108,24 @@ class FrameQuestions(IdQuestions):
                 records = self._row_records(after, stop, size)
             self._check_pruned(after)
             if not records and self._stretch(after, end) == stretch:
-                raise self.damaged(MISSING.format(after + 1))
+                raise self._connection.damaged(MISSING.format(after + 1))
             for start in range(0, len(records), size):
                 yield records[start : start + size]
             after += len(records)
 
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         end = NUMBER_MAX if upto is None else upto
-        rows = self.select(self.wording.controls, (after, end), EVENT_SHAPE)
-        frames = self._frames_with(self.wording.frames_with_controls, after, end)
+        rows = self._connection.select(self._wording.controls, (after, end), EVENT_SHAPE)
+        frames = self._frames_with(self._wording.frames_with_controls, after, end)
         return self._together("control", rows, frames, after, end)
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Yield the labels in order, in lists. Cost: 3 µs a label, and 0.1 µs for each other row."""
         end = self._end_at(upto)
         while after < end:
-            rows = self.select(self.wording.labels, (after, end, size), EVENT_SHAPE)
+            rows = self._connection.select(self._wording.labels, (after, end, size), EVENT_SHAPE)
             stop = rows[-1][0] if len(rows) == size else end
-            frames = self._frames_with(self.wording.frames_with_labels, after, stop, FRAMES_AT_ONCE)
+            frames = self._frames_with(self._wording.frames_with_labels, after, stop, FRAMES_AT_ONCE)
             self._check_pruned(after)
             stop = min(stop, frames[-1].seq) if len(frames) == FRAMES_AT_ONCE else stop
             found = self._together("label", rows, frames, after, stop)
@@ -149,13 +143,13 @@ class FrameQuestions(IdQuestions):
         if len(places) > _FEW_PLACES:  # most are in frames, and a search among rows takes longer
             records = self._framed_at(places)
             places = set(places) - records.keys()
-        rows = self.select_by_ids(self.wording.records_at, EVENT_SHAPE, places)
+        rows = self._connection.select_by_ids(self._wording.records_at, EVENT_SHAPE, places)
         records |= {row[0]: self._record(row) for row in rows}
         return records | self._framed_at(set(places) - records.keys())
 
     def _framed_at(self, places: Collection[int]) -> dict[int, Record]:
         seqs = sorted(places)
-        rows = chain.from_iterable(self._rows_at(self.wording.event_frames_at, EVENT_FRAMES.kinds, seqs))
+        rows = chain.from_iterable(self._rows_at(self._wording.event_frames_at, EVENT_FRAMES.kinds, seqs))
         frames = starmap(EventFrame, rows)
         records = {record.seq: record for frame in frames for record in self._records(frame, seqs)}
         if records:
@@ -174,7 +168,7 @@ class FrameQuestions(IdQuestions):
             yield b"".join(parts)
 
     def _lines(self, after: int, upto: int) -> tuple[int, list[bytes]]:
-        stretch = (self.wording.event_frames, after, upto, FRAMES_AT_ONCE)
+        stretch = (self._wording.event_frames, after, upto, FRAMES_AT_ONCE)
         stop = after
         texts = list[bytes]()
         frames = self._frames_with(*stretch)
@@ -192,20 +186,22 @@ class FrameQuestions(IdQuestions):
         if sum(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")) for text in texts) != stop - after:
             if self._frames_with(*stretch) != frames:  # rows have moved into a frame meanwhile
                 return self._lines(after, upto)
-            raise self.damaged(f"records are missing after sequence number {after}, or a body holds a line end")
+            raise self._connection.damaged(
+                f"records are missing after sequence number {after}, or a body holds a line end"
+            )
         return stop, texts
 
     def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         return self._row_places(type, ids) | self._framed_places(type, ids)
 
     def _row_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        if len(ids) >= FRAME_ROWS and not self.select(self.wording.any_row, (type,), "i"):
+        if len(ids) >= FRAME_ROWS and not self._connection.select(self._wording.any_row, (type,), "i"):
             return {}  # most logs of large batches have no rows
         return super()._places(type, ids)
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
         found = super()._names(after, upto)
-        for frame in self._frames_with(self.wording.event_frames, after, upto):
+        for frame in self._frames_with(self._wording.event_frames, after, upto):
             found |= {
                 record.seq: (record.type, record.id)
                 for record in self._records(frame, range(after + 1, upto + 1), "event")
@@ -217,18 +213,18 @@ class FrameQuestions(IdQuestions):
 
         Cost: 0.3 µs a row, 1 µs a frame.
         """
-        ((count,),) = self.select(self.wording.rows_behind, (after, upto, NUMBER_MAX), "i")
-        spans = self.select(self.wording.event_frame_spans, overlapping(after, upto), "ii")
+        ((count,),) = self._connection.select(self._wording.rows_behind, (after, upto, NUMBER_MAX), "i")
+        spans = self._connection.select(self._wording.event_frame_spans, overlapping(after, upto), "ii")
         count += sum(min(seq, upto) - max(first - 1, after) for first, seq in spans)
         if count < upto - after:
             self._check_pruned(after)
             for _ in self.lines(after, upto):  # raises an error that names the sequence number
                 pass
-            raise self.damaged(f"records are missing at sequence numbers {after + 1} to {upto}")
+            raise self._connection.damaged(f"records are missing at sequence numbers {after + 1} to {upto}")
 
     def _row_records(self, after: int, upto: int, limit: int) -> list[Record]:
         """Return at most `limit` records in (after, upto] that are rows, from `after + 1` on without a gap."""
-        rows = self.select(self.wording.read, (after, upto, limit), EVENT_SHAPE)
+        rows = self._connection.select(self._wording.read, (after, upto, limit), EVENT_SHAPE)
         return [self._record(row) for seq, row in enumerate(rows, after + 1) if row[0] == seq]
 
     # Reading frames
@@ -236,7 +232,7 @@ class FrameQuestions(IdQuestions):
     def _framed_records(self, after: int, upto: int, limit: int) -> list[Record]:
         """Return the records in (after, upto] of at most `limit` frames, from `after + 1` on without a gap."""
         found: list[Record] = []
-        for frame in self._frames_with(self.wording.event_frames, after, upto, limit):
+        for frame in self._frames_with(self._wording.event_frames, after, upto, limit):
             if frame.first > after + len(found) + 1:
                 break
             found += self._records(frame, range(after + 1, upto + 1))
@@ -244,13 +240,13 @@ class FrameQuestions(IdQuestions):
 
     def _stretch(self, after: int, end: int) -> tuple[int, bool]:
         """Return the end, at most `end`, of the records after `after` in one frame (True) or all in rows."""
-        frames = self.select(self.wording.next_event_frame, (after,), "ii")
+        frames = self._connection.select(self._wording.next_event_frame, (after,), "ii")
         for first, seq in frames:
             return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)
         return end, False
 
     def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
-        rows = self.select(sql, (*overlapping(after, upto), limit), EVENT_FRAMES.kinds)
+        rows = self._connection.select(sql, (*overlapping(after, upto), limit), EVENT_FRAMES.kinds)
         return [EventFrame(*row) for row in rows]
 
     def _records(
@@ -269,18 +265,18 @@ class FrameQuestions(IdQuestions):
         return [found[seq] for seq in sorted(found)]
 
     def _damaged_frame(self, frame: EventFrame) -> StorageError:
-        return self.damaged(
+        return self._connection.damaged(
             f"the records at sequence numbers {frame.first} to {frame.seq} differ from those that were written"
         )
 
     def _leaving(self, pruned: int, stop: int) -> Leaving:
-        cut = self._frames_with(self.wording.event_frames, pruned, stop)
+        cut = self._frames_with(self._wording.event_frames, pruned, stop)
         found = list[Record]()
         for frame in cut:
             found += self._records(frame)
         gone = [row for row in found if row.seq <= stop]
         left = [row for row in found if row.seq > stop]
-        names = self.select(self.wording.ids_between, (pruned, stop), "itt")
+        names = self._connection.select(self._wording.ids_between, (pruned, stop), "itt")
         names += [(row.seq, row.type, row.id) for row in gone if row.kind != "control"]
         return Leaving(
             [(id_digest(type_, id_), seq) for seq, type_, id_ in names],

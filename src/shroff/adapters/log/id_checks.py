@@ -37,7 +37,7 @@ class IdChecks(LossChecks):
         pruned = self.pruned_to()
         last = self.last_seq()
         start = max(after or 0, pruned)
-        ((rows,),) = self.select(self.wording.rows_behind, (start, last, NUMBER_MAX), "i")
+        ((rows,),) = self._connection.select(self._wording.rows_behind, (start, last, NUMBER_MAX), "i")
         logged = SeqSums(start, last)
         for ids, seqs in self._ids_of_frames(start, last) if after is not None else ():
             logged.add(entries_of(self._ids.seqs(ids, seqs)))
@@ -49,12 +49,12 @@ class IdChecks(LossChecks):
                     seq_by_id = self._framed_places(type_, of_type)
                     for id_, seq in zip(of_type, seqs[type_], strict=True):
                         if seq_by_id.get(id_) != seq and seq > self.pruned_to():
-                            raise self._damaged_ids(
+                            raise self._connection.damaged_index(
                                 f"the index of ids does not have the record {type_}/{id_} at sequence number {seq}"
                             )
 
     def _ids_of_frames(self, after: int, upto: int) -> Iterator[tuple[Mapping[str, Sequence[str]], Any]]:
-        while frames := self._frames_with(self.wording.event_frames, after, upto, FRAMES_AT_ONCE):
+        while frames := self._frames_with(self._wording.event_frames, after, upto, FRAMES_AT_ONCE):
             records = chain.from_iterable(map(self._records, frames))
             selected = [record for record in records if after < record.seq <= upto]
             if selected:
@@ -76,6 +76,6 @@ class IdChecks(LossChecks):
             logged.add(entries_of(self._ids.seqs(ids, seqs)))
             self._ids.add(ids, seqs)
         if logged.differing_from(self._ids.sum_up(after, last)):
-            raise self.damaged("the index of ids that was made again is not the one that was written")
+            raise self._connection.damaged("the index of ids that was made again is not the one that was written")
         self._is_counted = True
         return logged.count

@@ -7,16 +7,14 @@ index, in few rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from shroff.adapters.log.connection import LogConnection
 from shroff.adapters.log.ids.entries import part_sum
-from shroff.adapters.log.rows import KEY_PARTS, RowTable
-from shroff.adapters.log.sql_text import SqlWording
+from shroff.adapters.log.rows import KEY_PARTS
 from shroff.arrays import Array, Ints
-from shroff.errors import StorageError
 from shroff.streams.log_columns import KeyPlaces
 
 BUCKETS = 64
@@ -29,28 +27,11 @@ _SHORT = np.dtype([("hash", "<u4"), ("seq", "<u4")])
 
 
 class KeyParts:
-    """The index of keys of one log. Changes need an open transaction.
+    """The index of keys of one log. Changes need an open transaction."""
 
-    Args:
-        ask: Runs a query on the log's connection.
-        put: Writes rows into a table.
-        do: Executes a statement.
-        damaged: Makes the error for damaged tables.
-    """
-
-    def __init__(
-        self,
-        wording: SqlWording,
-        ask: Callable[..., list[Any]],
-        put: Callable[[RowTable, Sequence[Any]], None],
-        do: Callable[[str, Sequence[object]], None],
-        damaged: Callable[[str], StorageError],
-    ) -> None:
-        self._wording = wording
-        self._ask = ask
-        self._put = put
-        self._do = do
-        self._damaged = damaged
+    def __init__(self, connection: LogConnection) -> None:
+        self._connection = connection
+        self._wording = connection.wording
         self._rows = self._bytes = ROWS_MAX * BYTES_MAX  # of batches; unknown at first, so `is_due` counts them
 
     def add(self, keys: KeyPlaces, last_seq: int) -> None:
@@ -60,7 +41,7 @@ class KeyParts:
         entries["seq"] = keys.seqs
         if last_seq:
             data = entries.tobytes()
-            self._put(KEY_PARTS, [(last_seq, data, part_sum(last_seq, data))])
+            self._connection.put(KEY_PARTS, [(last_seq, data, part_sum(last_seq, data))])
             self._rows = self._rows + 1
             self._bytes = self._bytes + len(data)
         else:
@@ -70,14 +51,14 @@ class KeyParts:
         """Whether `put_together` is due, by the rows and bytes of batches."""
         if self._rows < ROWS_MAX and self._bytes < BYTES_MAX:
             return False
-        ((self._rows, size),) = self._ask(self._wording.key_rows, (1 << BUCKET_BITS,), "iI")
+        ((self._rows, size),) = self._connection.select(self._wording.key_rows, (1 << BUCKET_BITS,), "iI")
         self._bytes = int(size or 0)
         return self._rows >= ROWS_MAX or self._bytes >= BYTES_MAX
 
     def put_together(self) -> None:
         """Merge the rows of batches into parts. Cost: 2 µs a row, and 0.1 µs an entry."""
         self._cut(self._of_batches())
-        self._do(self._wording.drop_keys, (0, 1 << BUCKET_BITS))
+        self._connection.execute(self._wording.drop_keys, (0, 1 << BUCKET_BITS))
         self._rows = self._bytes = 0
 
     def places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
@@ -98,7 +79,7 @@ class KeyParts:
             seqs = [loose["seq"][loose["hash"] == np.uint64(hashed)]]
             parts = self._between(bucket << BUCKET_BITS, bucket + 1 << BUCKET_BITS)
             if len(parts) < number or (parts and parts[-1][0] % (1 << BUCKET_BITS) != len(parts)):
-                raise self._damaged("parts of the index of keys are missing")
+                raise self._connection.damaged_index("parts of the index of keys are missing")
             for _, data in parts:
                 entries = np.frombuffer(data, _SHORT, offset=8)
                 first = int.from_bytes(data[:8], "little")
@@ -112,11 +93,11 @@ class KeyParts:
         for bucket in range(BUCKETS + 1):
             parts = self._between(bucket << BUCKET_BITS, bucket + 1 << BUCKET_BITS)
             if bucket and len(parts) < number:
-                raise self._damaged("parts of the index of keys are missing")
+                raise self._connection.damaged_index("parts of the index of keys are missing")
 
     def clear(self) -> None:
         """Remove the whole index. The next writer builds it again, as the log then has no end of the index."""
-        self._do(self._wording.drop_keys, (0, BUCKETS + 1 << BUCKET_BITS))
+        self._connection.execute(self._wording.drop_keys, (0, BUCKETS + 1 << BUCKET_BITS))
         self._rows = self._bytes = 0
 
     def _of_batches(self) -> Array:
@@ -124,15 +105,17 @@ class KeyParts:
         return np.frombuffer(b"".join([data for _, data in rows]), _ENTRY)
 
     def _between(self, first: int, end: int) -> list[tuple[int, bytes]]:
-        rows = self._ask(self._wording.keys_between, (first, end), "ibi")
+        rows = self._connection.select(self._wording.keys_between, (first, end), "ibi")
         for part, data, crc in rows:
             if part_sum(part, data) != crc:
-                raise self._damaged(f"part {part} of the index of keys differs from the one that was written")
+                raise self._connection.damaged_index(
+                    f"part {part} of the index of keys differs from the one that was written"
+                )
         return [(part, data) for part, data, _ in rows]
 
     def _newest(self) -> int:
         """Return the number of the newest part, which is the same in all buckets; 0 if there is none."""
-        ((newest,),) = self._ask(self._wording.last_key_part, (BUCKETS << BUCKET_BITS,), "I")
+        ((newest,),) = self._connection.select(self._wording.last_key_part, (BUCKETS << BUCKET_BITS,), "I")
         return (newest or 0) % (1 << BUCKET_BITS)
 
     def _cut(self, entries: Array) -> None:
@@ -150,4 +133,4 @@ class KeyParts:
             part = bucket + 1 << BUCKET_BITS | number
             data = first.to_bytes(8, "little") + short[edges[bucket] : edges[bucket + 1]].tobytes()
             rows.append((part, data, part_sum(part, data)))
-        self._put(KEY_PARTS, rows)
+        self._connection.put(KEY_PARTS, rows)

@@ -45,13 +45,13 @@ class LossChecks(FrameQuestions):
         Raises: StorageError.
         """
         self._check_form()
-        seq, last = next(iter(self.select(self.wording.ends, shape="iI")), (None, None))
+        seq, last = next(iter(self._connection.select(self._wording.ends, shape="iI")), (None, None))
         last = last or 0
         if seq is None or seq < last:
-            raise self.damaged(f"the records end at {last}, and the last commit was of {seq}")
+            raise self._connection.damaged(f"the records end at {last}, and the last commit was of {seq}")
         if seq > last:
             words = f"the records at sequence numbers {last + 1} to {seq} are missing"
-            raise self.damaged(f"{words}: commits end at {seq}, records at {last}")
+            raise self._connection.damaged(f"{words}: commits end at {seq}, records at {last}")
         if is_writer:
             for _ in self.outcome_lines(max(self.pruned_to(), last - _NEWEST)):
                 pass
@@ -59,13 +59,13 @@ class LossChecks(FrameQuestions):
     def _check_form(self) -> None:
         """Raises: StorageError if the tables were made before rows beside the records had sums."""
         try:
-            self.select(self.wording.kept_sum)
+            self._connection.select(self._wording.kept_sum)
         except ShroffError as error:
             if "crc" not in str(error):
                 raise
             raise StorageError(
-                f"{self.place} was made by a shroff before 0.1.0, whose tables lack checksums. Move it away and ingest "
-                "the sources again; the shroff that made it writes its events by 'shroff export events'"
+                f"{self._connection.place} was made by a shroff before 0.1.0, whose tables lack checksums. Move it "
+                "away and ingest the sources again; the shroff that made it writes its events by 'shroff export events'"
             ) from error
 
     def _check_decisions(self, after: int, upto: int, found: Collection[int]) -> None:
@@ -77,12 +77,14 @@ class LossChecks(FrameQuestions):
         if lost:
             self._check_pruned(lost[0] - 1)
             many = f"{len(lost):,} decisions at sequence numbers {lost[0]} to {lost[-1]} are missing"
-            raise self.damaged(many if len(lost) > 1 else f"the decision at sequence number {lost[0]} is missing")
+            raise self._connection.damaged(
+                many if len(lost) > 1 else f"the decision at sequence number {lost[0]} is missing"
+            )
 
     def _check_decided(self, records: Iterable[Record]) -> None:
         for record in records:
             if record.decided and record.type in self._types_at(record.seq):
-                raise self.damaged(f"the decision at sequence number {record.seq} is missing")
+                raise self._connection.damaged(f"the decision at sequence number {record.seq} is missing")
 
     def _decided(self, after: int, upto: int) -> set[int]:
         self._types_at(upto)
@@ -90,9 +92,9 @@ class LossChecks(FrameQuestions):
         starts = [seq for seq, _ in self._deciding if after < seq < upto]
         for start, stop in pairwise([after, *starts, upto]):
             types = self._types_at(stop)
-            rows = self.select(self.wording.decided, (start, stop), "it") if types else ()
+            rows = self._connection.select(self._wording.decided, (start, stop), "it") if types else ()
             found |= {seq for seq, type_ in rows if type_ in types}
-            for frame in self._frames_with(self.wording.event_frames, start, stop) if types else ():
+            for frame in self._frames_with(self._wording.event_frames, start, stop) if types else ():
                 try:
                     found |= {seq for seq in decided_in(frame, types) if start < seq <= stop}
                 except DamagedFrameError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shroff.adapters.log.connection import LogConnection
 from shroff.adapters.log.rows import DONE
-from shroff.adapters.log.tables import LogTables
 from shroff.streams.log import OutboxRow, StuckKey, StuckRow
 
 _SHAPE = "iitj"
@@ -15,11 +15,11 @@ _STUCK_SHAPE = "tiittttjjtiii"
 class SqlOutbox:
     """Outgoing and stuck rows: `streams.log.Outbox` in SQL."""
 
-    def __init__(self, tables: LogTables) -> None:
-        self._tables = tables
+    def __init__(self, connection: LogConnection) -> None:
+        self._connection = connection
 
     def rows(self, limit: int = 100) -> list[OutboxRow]:
-        return [OutboxRow(*row) for row in self._tables.select(self._tables.wording.outbox, (limit,), _SHAPE)]
+        return [OutboxRow(*row) for row in self._connection.select(self._connection.wording.outbox, (limit,), _SHAPE)]
 
     def done(self, keys: Iterable[str]) -> None:
         """Remove delivered rows in a transaction of its own; if that fails, they are delivered again."""
@@ -27,11 +27,11 @@ class SqlOutbox:
         for key in keys:
             seq, _, number = key.partition("-")
             rows.append((int(seq), int(number)))
-        self._tables.transact(lambda: self._tables.take_out(DONE, rows))
+        self._connection.transact(lambda: self._connection.take_out(DONE, rows))
 
     def stuck(
         self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
     ) -> list[StuckRow]:
         values = (*after, sink, sink, int(is_due), limit)
-        rows = self._tables.select(self._tables.wording.stuck, values, _STUCK_SHAPE)
+        rows = self._connection.select(self._connection.wording.stuck, values, _STUCK_SHAPE)
         return [StuckRow(*(*row[:-1], bool(row[-1]))) for row in rows]

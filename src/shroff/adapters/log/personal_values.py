@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shroff.adapters.log.tables import LogTables
+from shroff.adapters.log.connection import LogConnection
 from shroff.json_types import TextDict
 
 
 class SqlPersonalValues:
     """Personal values by event and field: `streams.log.PersonalValues` in SQL."""
 
-    def __init__(self, tables: LogTables) -> None:
-        self._tables = tables
+    def __init__(self, connection: LogConnection) -> None:
+        self._connection = connection
 
     def of(self, type: str, ids: Sequence[str]) -> dict[str, TextDict]:
         values: dict[str, TextDict] = {}
-        for id_, name, value in self._tables.select_by_ids(self._tables.wording.personal, "ttt", ids, type):
+        for id_, name, value in self._connection.select_by_ids(self._connection.wording.personal, "ttt", ids, type):
             values.setdefault(id_, {})[name] = value
         return values

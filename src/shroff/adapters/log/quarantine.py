@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shroff.adapters.log.connection import LogConnection
 from shroff.adapters.log.rows import refused_of
-from shroff.adapters.log.tables import LogTables
 from shroff.errors import StorageError
 from shroff.streams.log import Refused
 
@@ -15,21 +15,23 @@ _SHAPE = "ibtttttbi"
 class SqlQuarantine:
     """Refused input, stored with its reason: `streams.log.Quarantine` in SQL."""
 
-    def __init__(self, tables: LogTables) -> None:
-        self._tables = tables
+    def __init__(self, connection: LogConnection) -> None:
+        self._connection = connection
 
     def entries(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
         """Return the entries with these numbers, oldest first. Raises: StorageError for an entry that was changed."""
         entries: list[tuple[int, Refused]] = []
-        for row in sorted(self._tables.select_by_ids(self._tables.wording.refused_with, _SHAPE, numbers)):
+        for row in sorted(self._connection.select_by_ids(self._connection.wording.refused_with, _SHAPE, numbers)):
             entry = refused_of(row)
             if entry is None:
                 words = f"entry {row[0]} of the quarantine differs from the line that was refused"
                 cure = f"'shroff quarantine drop {row[0]}', and ingest the line again from its source"
-                raise StorageError(f"{self._tables.place} is damaged: {words}. Run {cure}, or restore the last backup")
+                raise StorageError(
+                    f"{self._connection.place} is damaged: {words}. Run {cure}, or restore the last backup"
+                )
             entries.append(entry)
         return entries
 
     def numbers(self) -> list[int]:
         """Return the numbers of all entries, oldest first. Cost in SQLite: 1 µs for an entry of 1 KB."""
-        return [number for (number,) in self._tables.select(self._tables.wording.refused_numbers, shape="i")]
+        return [number for (number,) in self._connection.select(self._connection.wording.refused_numbers, shape="i")]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
+from shroff.adapters.log.connection import LogConnection
 from shroff.adapters.log.frames import (
     FRAME_ROWS,
     OUTCOMES_SHAPE,
@@ -22,6 +23,7 @@ from shroff.adapters.log.frames import (
     unpack,
     within,
 )
+from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.inbox import SqlInbox
 from shroff.adapters.log.key_parts import KeyParts
 from shroff.adapters.log.late_events import SqlLateEvents
@@ -32,7 +34,6 @@ from shroff.adapters.log.quarantine import SqlQuarantine
 from shroff.adapters.log.rows import FRAMES, KEPT, id_digest
 from shroff.adapters.log.sql_text import overlapping
 from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum, summing
-from shroff.adapters.log.tables import LogTables
 from shroff.adapters.log.waiting_labels import SqlWaitingLabels
 from shroff.arrays import Ints
 from shroff.errors import PrunedError, StateError
@@ -54,37 +55,39 @@ HIT_SHAPE = "itTiii"
 REMARK_SHAPE = "ttiiiii"
 
 
-class LogQuestions(LogTables):
-    """The reading half of a log. An adapter provides the statements (`wording`) and runs them."""
+class LogQuestions(ABC):
+    """The reading half of a log."""
 
-    _keys: KeyParts
-
-    def __init__(self, ask: Callable[[str, bytes, int], int]) -> None:
-        """Compose the parts; `ask` stores a request in the inbox."""
-        self.inbox = SqlInbox(self, ask)
-        self.quarantine = SqlQuarantine(self)
-        self.outbox = SqlOutbox(self)
-        self.offsets = SqlOffsets(self)
-        self.waiting = SqlWaitingLabels(self)
-        self.personal = SqlPersonalValues(self)
-        self.late = SqlLateEvents(self)
+    def __init__(self, connection: LogConnection, *, is_writer: bool) -> None:
+        self._connection = connection
+        self._wording = connection.wording
+        self._is_writer = is_writer
+        self._ids = IdIndex(connection, is_writer=is_writer)
+        self._keys = KeyParts(connection)
+        self.inbox = SqlInbox(connection)
+        self.quarantine = SqlQuarantine(connection)
+        self.outbox = SqlOutbox(connection)
+        self.offsets = SqlOffsets(connection)
+        self.waiting = SqlWaitingLabels(connection)
+        self.personal = SqlPersonalValues(connection)
+        self.late = SqlLateEvents(connection)
 
     @abstractmethod
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
         """Return the records with these sequence numbers, without missing or pruned ones."""
 
     def _one(self, sql: str) -> Any:
-        return self.select(sql, shape="I")[0]
+        return self._connection.select(sql, shape="I")[0]
 
     def _end_at(self, upto: int | None) -> int:
         return self.last_seq() if upto is None else min(upto, self.last_seq())
 
     def last_seq(self) -> int:
-        (seq,) = self._one(self.wording.last_seq)
+        (seq,) = self._connection.one(self._wording.last_seq)
         return seq or 0
 
     def watermark_ms(self) -> int | None:
-        (time_ms,) = self._one(self.wording.watermark)
+        (time_ms,) = self._connection.one(self._wording.watermark)
         return None if time_ms is None else int(time_ms)
 
     def key_places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
@@ -108,11 +111,11 @@ class LogQuestions(LogTables):
         records = self.records_at(list(places.values())) if places else {}
         lost_seq = max((seq for seq in places.values() if seq not in records), default=0)
         if lost_seq > 0 and lost_seq > self.pruned_to():
-            raise self.damaged(MISSING.format(lost_seq))
+            raise self._connection.damaged(MISSING.format(lost_seq))
         return {id_: records[seq] for id_, seq in places.items() if seq in records}
 
     def indexed(self) -> list[Indexed]:
-        return [Indexed(*row) for row in self.select(self.wording.indexed, shape="ttt")]
+        return [Indexed(*row) for row in self._connection.select(self._wording.indexed, shape="ttt")]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """Return the decisions of events of one type with these ids.
@@ -122,10 +125,10 @@ class LogQuestions(LogTables):
         names = {seq: (type, id_) for id_, seq in self._places(type, ids).items()}
         if not names:
             return {}
-        rows = self.select_by_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
+        rows = self._connection.select_by_ids(self._wording.decisions_at, DECISION_SHAPE, list(names))
         decisions = {row[0]: self._decision(row, names) for row in rows}
         framed = sorted(names.keys() - decisions.keys())
-        for frames in self._rows_at(self.wording.frames_at, FRAMES.kinds, framed):
+        for frames in self._rows_at(self._wording.frames_at, FRAMES.kinds, framed):
             for seq, outcome, receipt, document in self._unpacked(starmap(DecisionFrame, frames), framed):
                 decisions[seq] = DecisionRow(seq, *names[seq], outcome, receipt, document)
         self._check_decided(self.records_at([seq for seq in framed if seq not in decisions]).values())
@@ -138,7 +141,7 @@ class LogQuestions(LogTables):
         while after < end:
             stop = min(after + _SPAN, end)
             limit = max(1, size // FRAME_ROWS)
-            rows = self.select(self.wording.decisions, (after, stop, size), DECISION_SHAPE)
+            rows = self._connection.select(self._wording.decisions, (after, stop, size), DECISION_SHAPE)
             stop = rows[-1][0] if len(rows) == size else stop
             frames = self._frames(after, stop, limit)
             self._check_pruned(after)
@@ -157,7 +160,7 @@ class LogQuestions(LogTables):
         end = self._end_at(upto)
         for start in range(after, end, size):
             stop = min(start + size, end)
-            rows = self.select(self.wording.outcomes, (start, stop), "it")
+            rows = self._connection.select(self._wording.outcomes, (start, stop), "it")
             lines = "".join([f"{seq} {outcome}\n" for seq, outcome in rows])
             found = self._with_framed_outcomes(lines.encode(), start, stop)
             self._check_pruned(start)
@@ -165,28 +168,28 @@ class LogQuestions(LogTables):
             yield found
 
     def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
-        for rows in self._numbered_slices(self.wording.flags, FLAG_SHAPE, after, upto, size):
+        for rows in self._numbered_slices(self._wording.flags, FLAG_SHAPE, after, upto, size):
             yield [self._flag(row[:-1]) for row in rows]
 
     def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
         """Return the flags of one key of an entity, newest first. Cost in SQLite: 0.1 µs for each flag of the log."""
         seq, rule = before or (NUMBER_MAX, "")
-        rows = self.select(self.wording.flags_of, (entity, key, seq, seq, rule, limit), FLAG_SHAPE[:-1])
+        rows = self._connection.select(self._wording.flags_of, (entity, key, seq, seq, rule, limit), FLAG_SHAPE[:-1])
         return list(map(self._flag, rows))
 
     def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
-        for rows in self._numbered_slices(self.wording.hits, HIT_SHAPE, after, upto, size):
+        for rows in self._numbered_slices(self._wording.hits, HIT_SHAPE, after, upto, size):
             yield [self._hit(row[:-1]) for row in rows]
 
     def counts(self) -> Counts:
-        return Counts(*self.select(self.wording.counts, shape="iiiii")[0])
+        return Counts(*self._connection.select(self._wording.counts, shape="iiiii")[0])
 
     def remarks(self) -> list[Remark]:
-        return [Remark(*row) for row in self.select(self.wording.remarks, shape=REMARK_SHAPE)]
+        return [Remark(*row) for row in self._connection.select(self._wording.remarks, shape=REMARK_SHAPE)]
 
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
         end = self.last_seq() if upto is None else upto
-        return self.select(self.wording.ingested, (after + 1, end), "iI") if end > after else []
+        return self._connection.select(self._wording.ingested, (after + 1, end), "iI") if end > after else []
 
     def damage(self, within_s: float) -> str:
         """Check the checksums of rows in the tables beside the records; return a message about a changed row, or "".
@@ -196,35 +199,35 @@ class LogQuestions(LogTables):
         end_s = time.monotonic() + within_s
         for table in KEPT:
             sum_of = summing(table.name, table.kinds[:-1])
-            ((count,),) = self.select(self.wording.kept_rows[table.name], shape="i")
+            ((count,),) = self._connection.select(self._wording.kept_rows[table.name], shape="i")
             starts = list(range(0, count, _KEPT_AT_ONCE))
             random.shuffle(starts)
             for start in starts:
-                rows = self.select(self.wording.kept[table.name], (_KEPT_AT_ONCE, start), table.kinds)
+                rows = self._connection.select(self._wording.kept[table.name], (_KEPT_AT_ONCE, start), table.kinds)
                 if any(sum_of(row[:-1]) != row[-1] for row in rows):
                     words = f"a row of the table {table.name} differs from the one that was written"
-                    return str(self.damaged(words))
+                    return str(self._connection.damaged(words))
                 if time.monotonic() > end_s:
                     break
         return ""
 
     def pruned_to(self) -> int:
-        (seq,) = self._one(self.wording.pruned)
+        (seq,) = self._connection.one(self._wording.pruned)
         return int(seq)
 
     def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         """Return the sequence numbers of pruned records of one type with these ids. Cost in SQLite: 4 µs an id."""
         id_by_digest = {id_digest(type, id_): id_ for id_ in ids}
-        rows = self.select_by_ids(self.wording.pruned_places, "bi", list(id_by_digest))
+        rows = self._connection.select_by_ids(self._wording.pruned_places, "bi", list(id_by_digest))
         return {id_by_digest[bytes(digest)]: seq for digest, seq in rows}
 
     def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
-        return dict(self.select_by_ids(self.wording.unique_places, "ti", values, type, field))
+        return dict(self._connection.select_by_ids(self._wording.unique_places, "ti", values, type, field))
 
     # Frames of decisions. They are read after the rows: rows may move into frames meanwhile, never back.
 
     def _frames(self, after: int, upto: int, limit: int = NUMBER_MAX) -> list[DecisionFrame]:
-        rows = self.select(self.wording.frames, (*overlapping(after, upto), limit), FRAMES.kinds)
+        rows = self._connection.select(self._wording.frames, (*overlapping(after, upto), limit), FRAMES.kinds)
         return [DecisionFrame(*row) for row in rows]
 
     def _rows_at(self, question: Any, shape: str, places: Sequence[int]) -> Iterator[list[Any]]:
@@ -232,7 +235,7 @@ class LogQuestions(LogTables):
         start = 0
         while True:
             some = places[start : start + _PLACES_AT_ONCE]
-            rows = {row[0]: row for row in self.select_by_ids(question, shape, some)}
+            rows = {row[0]: row for row in self._connection.select_by_ids(question, shape, some)}
             if not rows:
                 return
             start = bisect_right(places, max(rows))
@@ -247,16 +250,18 @@ class LogQuestions(LogTables):
                 blocks += blocks_of(frame, places)
             except DamagedFrameError:
                 seqs = f"{frame.first} to {frame.seq}"
-                raise self.damaged(
+                raise self._connection.damaged(
                     f"the decisions at sequence numbers {seqs} differ from those that were written"
                 ) from None
         return list(unpack(blocks))
 
     def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        return dict(self.select_by_ids(self.wording.find_places, "ti", ids, type))
+        return dict(self._connection.select_by_ids(self._wording.find_places, "ti", ids, type))
 
     def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
-        return {seq: (type_, id_) for seq, type_, id_ in self.select(self.wording.named, (after, upto), "itt")}
+        return {
+            seq: (type_, id_) for seq, type_, id_ in self._connection.select(self._wording.named, (after, upto), "itt")
+        }
 
     def _named(
         self, frames: Sequence[DecisionFrame], names: Mapping[int, tuple[str, str]], after: int, upto: int
@@ -268,7 +273,7 @@ class LogQuestions(LogTables):
 
     def _name(self, names: Mapping[int, tuple[str, str]], seq: int) -> tuple[str, str]:
         if seq not in names:
-            raise self.damaged(f"the event at sequence number {seq} is missing")
+            raise self._connection.damaged(f"the event at sequence number {seq} is missing")
         return names[seq]
 
     @abstractmethod
@@ -280,13 +285,13 @@ class LogQuestions(LogTables):
         """Raises: StorageError if one of these records, which have no decision, was decided."""
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
-        rows = self.select(self.wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE)
+        rows = self._connection.select(self._wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE)
         if not rows:
             return lines
         try:
             parts = [outcome_lines(outcomes) for _, _, outcomes in rows]
         except DamagedFrameError:
-            raise self.damaged(
+            raise self._connection.damaged(
                 f"the outcomes at sequence numbers {after + 1} to {upto} differ from those that were written"
             ) from None
         if not lines and rows[0][1] > after and rows[-1][0] <= upto:
@@ -309,27 +314,27 @@ class LogQuestions(LogTables):
     def _record(self, row: Any) -> Record:
         seq, kind, type_, id_, time_ms, body, decided, crc = row
         if crc != record_sum(seq, kind, type_, id_, time_ms, body, decided):
-            raise self.damaged(NOT_AS_WRITTEN.format(seq))
+            raise self._connection.damaged(NOT_AS_WRITTEN.format(seq))
         return Record(seq, kind, type_, id_, time_ms, body, bool(decided))
 
     def _decision(self, row: Any, names: Mapping[int, tuple[str, str]]) -> DecisionRow:
         seq, outcome, receipt, document, crc = row
         decision = DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
         if crc != decision_sum(seq, decision.event, decision.id, outcome, receipt, document):
-            raise self.damaged(NOT_AS_WRITTEN.format(seq))
+            raise self._connection.damaged(NOT_AS_WRITTEN.format(seq))
         return decision
 
     def _flag(self, row: Any) -> FlagRow:
         flag = FlagRow(*row[:-1])
         if row[-1] != flag_sum(flag):
-            raise self.damaged(NOT_AS_WRITTEN.format(flag.seq))
+            raise self._connection.damaged(NOT_AS_WRITTEN.format(flag.seq))
         return flag
 
     def _hit(self, row: Any) -> HitRow:
         seq, rule, key, shadow, crc = row
         hit = HitRow(seq, rule, key, bool(shadow))
         if crc != hit_sum(hit):
-            raise self.damaged(NOT_AS_WRITTEN.format(seq))
+            raise self._connection.damaged(NOT_AS_WRITTEN.format(seq))
         return hit
 
     # Reading rows
@@ -338,7 +343,7 @@ class LogQuestions(LogTables):
         """Raises: PrunedError if a record after `after` is pruned by now; called after rows were read."""
         pruned = self.pruned_to()
         if after < pruned:
-            raise PrunedError(self.place, pruned)
+            raise PrunedError(self._connection.place, pruned)
 
     def _taken(self, batch: Batch, error: Exception) -> StateError:
         """Return an error that names the row that collided; databases name only its columns.
@@ -352,17 +357,13 @@ class LogQuestions(LogTables):
             or taken_value(batch.unique, self.unique_places, batch.unindexed)
             or taken_waiting(batch.waiting, waiting)
             or taken_key(batch.outbox, leaving)
-            or StateError(f"{self.place} refused the batch: {error}")
+            or StateError(f"{self._connection.place} refused the batch: {error}")
         )
-
-    def _epoch(self) -> int:
-        (epoch,) = self._one(self.wording.epoch)
-        return int(epoch)
 
     def _numbered_slices(self, sql: str, shape: str, after: int, upto: int | None, size: int) -> Iterator[list[Any]]:
         end = self.last_seq() if upto is None else upto
         number = NUMBER_MAX
-        while rows := self.select(sql, (after, after, number, end, size), shape):
+        while rows := self._connection.select(sql, (after, after, number, end, size), shape):
             yield rows
             after = rows[-1][0]
             number = rows[-1][-1]

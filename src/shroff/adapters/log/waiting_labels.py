@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shroff.adapters.log.tables import LogTables
+from shroff.adapters.log.connection import LogConnection
 from shroff.streams.log import WaitingLabel
 
 _SHAPE = "itttjttbtt"
@@ -14,18 +14,19 @@ _SHAPE = "itttjttbtt"
 class SqlWaitingLabels:
     """Labels that wait for their event: `streams.log.WaitingLabels` in SQL."""
 
-    def __init__(self, tables: LogTables) -> None:
-        self._tables = tables
+    def __init__(self, connection: LogConnection) -> None:
+        self._connection = connection
+        self._wording = connection.wording
 
     def for_events(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
-        rows = self._tables.select_by_ids(self._tables.wording.waiting_for, _SHAPE, ids, type, field)
+        rows = self._connection.select_by_ids(self._wording.waiting_for, _SHAPE, ids, type, field)
         return _in_order_of_arrival(rows)
 
     def with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
-        return _in_order_of_arrival(self._tables.select_by_ids(self._tables.wording.waiting_with, _SHAPE, ids))
+        return _in_order_of_arrival(self._connection.select_by_ids(self._wording.waiting_with, _SHAPE, ids))
 
     def all(self) -> list[WaitingLabel]:
-        return _in_order_of_arrival(self._tables.select(self._tables.wording.waiting_all, shape=_SHAPE))
+        return _in_order_of_arrival(self._connection.select(self._wording.waiting_all, shape=_SHAPE))
 
 
 def _in_order_of_arrival(rows: Iterable[Any]) -> list[WaitingLabel]:

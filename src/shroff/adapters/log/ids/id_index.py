@@ -13,14 +13,15 @@ largest runs first, as they have most ids.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby, product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
 
+from shroff.adapters.log.connection import LogConnection
 from shroff.adapters.log.ids.entries import (
     SEQS_END,
     SeqSums,
@@ -36,8 +37,7 @@ from shroff.adapters.log.ids.entries import (
     unpacked,
 )
 from shroff.adapters.log.ids.filters import FINAL, Filters, Numbers, filter_of
-from shroff.adapters.log.rows import ID_PARTS, ID_RUNS, RowTable
-from shroff.adapters.log.sql_text import SqlWording
+from shroff.adapters.log.rows import ID_PARTS, ID_RUNS
 from shroff.errors import StorageError
 from shroff.streams.log import Record
 
@@ -70,31 +70,12 @@ class IdIndex:
     """The ids of one log's framed records.
 
     Args:
-        ask: Runs a query on the log's connection.
-        with_ids: Runs a query about a list of part numbers.
-        put: Writes rows into a table within the open transaction.
-        do: Executes a statement within the open transaction.
-        damaged: Makes the error for damaged tables.
         is_writer: Whether this process alone changes the runs, so that their content may be cached.
     """
 
-    def __init__(
-        self,
-        wording: SqlWording,
-        ask: Callable[..., list[Any]],
-        with_ids: Callable[..., Iterator[Any]],
-        put: Callable[[RowTable, Sequence[Any]], None],
-        do: Callable[[str, Sequence[object]], None],
-        damaged: Callable[[str], StorageError],
-        *,
-        is_writer: bool,
-    ) -> None:
-        self._wording = wording
-        self._ask = ask
-        self._with_ids = with_ids
-        self._put = put
-        self._do = do
-        self._damaged = damaged
+    def __init__(self, connection: LogConnection, *, is_writer: bool) -> None:
+        self._connection = connection
+        self._wording = connection.wording
         self._is_writer = is_writer
         # Set by a reader's log: a number that changes whenever another process changes the log; None if unknown.
         self.version: Callable[[], int | None] = lambda: None
@@ -209,8 +190,8 @@ class IdIndex:
             filter_ = words.astype("<u8").tobytes()
             self._absent.clear()
         run = IdRun(bits_of(len(entries)), len(entries), int(entries[:, 2].max()), crc32(filter_))
-        self._put(ID_RUNS, [(number, run.crc(number), *run, filter_)])
-        self._put(ID_PARTS, parts_of(number, run.bits, entries))
+        self._connection.put(ID_RUNS, [(number, run.crc(number), *run, filter_)])
+        self._connection.put(ID_PARTS, parts_of(number, run.bits, entries))
         runs[number] = run
 
     def _replaced(self, size: int) -> list[int]:
@@ -245,11 +226,11 @@ class IdIndex:
     def clear(self) -> None:
         self.forget()
         for sql in self._wording.clear_ids:
-            self._do(sql, ())
+            self._connection.execute(sql, ())
 
     def _drop(self, first: int, end: int) -> None:
-        self._do(self._wording.drop_runs, (first, end))
-        self._do(self._wording.drop_parts, (first << 32, end << 32))
+        self._connection.execute(self._wording.drop_runs, (first, end))
+        self._connection.execute(self._wording.drop_parts, (first << 32, end << 32))
         runs = self._current()
         for run in [run for run in runs if first <= run < end]:
             del runs[run]
@@ -267,12 +248,12 @@ class IdIndex:
         if self._runs is not None and is_current:
             return self._runs
         runs = dict[int, IdRun]()
-        for run, crc, *row in self._ask(self._wording.id_runs, shape="iiiiii"):
+        for run, crc, *row in self._connection.select(self._wording.id_runs, shape="iiiiii"):
             runs[run] = IdRun(*row)
             if crc != runs[run].crc(run):
-                raise self._damaged(f"run {run} of the index of ids has changed since it was written")
-        for (run,) in self._ask(self._wording.id_runs_missing, shape="i"):
-            raise self._damaged(f"run {run} of the index of ids is missing")
+                raise self._connection.damaged_index(f"run {run} of the index of ids has changed since it was written")
+        for (run,) in self._connection.select(self._wording.id_runs_missing, shape="i"):
+            raise self._connection.damaged_index(f"run {run} of the index of ids is missing")
         recent = dict[bytes, int]()
         filters = Filters()
         for run, entry in runs.items() if self._is_writer else ():
@@ -301,7 +282,7 @@ class IdIndex:
                 numbers = sorted(digests_by_part)
                 for start in range(0, len(numbers), _PARTS_AT_ONCE):
                     some_numbers = numbers[start : start + _PARTS_AT_ONCE]
-                    rows = list(self._with_ids(self._wording.id_parts, "ibi", some_numbers))
+                    rows = list(self._connection.select_by_ids(self._wording.id_parts, "ibi", some_numbers))
                     self._check(rows)
                     for number, part, _ in rows:
                         for digest, seq in entries_in(part, digests_by_part[number]):
@@ -311,7 +292,7 @@ class IdIndex:
                 return seqs
             self.forget()
             if self._current() == runs:  # else the writer has merged runs meanwhile
-                raise self._damaged(f"{missing} parts of the index of ids are missing")
+                raise self._connection.damaged_index(f"{missing} parts of the index of ids are missing")
         return {}
 
     def _parts(self, digests: Sequence[bytes], runs: Mapping[int, IdRun]) -> dict[int, list[bytes]]:
@@ -328,20 +309,24 @@ class IdIndex:
         """Raises: StorageError if a part has changed since it was written."""
         for number, data, crc in rows:
             if crc != part_sum(number, data):
-                raise self._damaged(f"part {number} of the index of ids has changed since it was written")
+                raise self._connection.damaged_index(
+                    f"part {number} of the index of ids has changed since it was written"
+                )
 
     def _entries_of(self, run: int, entry: IdRun) -> Numbers:
-        rows = self._ask(self._wording.id_parts_between, (run << 32, run + 1 << 32), "ibi")
+        rows = self._connection.select(self._wording.id_parts_between, (run << 32, run + 1 << 32), "ibi")
         self._check(rows)
         entries = unpacked([data for _, data, _ in rows])
         if len(rows) != 1 << entry.bits or len(entries) != entry.size:
-            raise self._damaged(f"parts of run {run} of the index of ids are missing")
+            raise self._connection.damaged_index(f"parts of run {run} of the index of ids are missing")
         return entries
 
     def _filter(self, run: int, entry: IdRun) -> bytes:
-        filter_ = b"".join([row[0] for row in self._ask(self._wording.id_filter, (run,), "b")])
+        filter_ = b"".join([row[0] for row in self._connection.select(self._wording.id_filter, (run,), "b")])
         if entry.filter_crc != crc32(filter_):
-            raise self._damaged(f"the filter of run {run} of the index of ids has changed since it was written")
+            raise self._connection.damaged_index(
+                f"the filter of run {run} of the index of ids has changed since it was written"
+            )
         return filter_
 
 
