@@ -151,7 +151,9 @@ def bank_of(folder: Path, seed: int, after: Callable[[Bank, int], None] = lambda
             bank.write({"policy.yaml": POLICY_LATER})
         bank.pay(*[payment(random, part * SIZE + number) for number in range(SIZE)])
         after(bank, part)
-    bank.write({"lists/later.csv": "value\n" + "\n".join(MERCHANTS) + "\n"})  # today: none of it was so then
+    today = {"lists/later.csv": "\n".join(["value", *MERCHANTS]) + "\n"}  # none of it was so then
+    today["tables/places.csv"] = "merchant,level\n" + "".join(f"{name},9\n" for name in MERCHANTS)
+    bank.write(today)
     bank.project.ingest(events(folder, [payment(random, PARTS * SIZE) | {"merchant": "m-9"}]), as_type="payment")
     return bank
 
