@@ -22,6 +22,7 @@ from markupsafe import escape
 from shroff.backtest.document import BacktestReport
 from shroff.backtest.engine import RuleMatches
 from shroff.backtest.outcomes import outcomes_by_columns
+from shroff.backtest.plan import DraftComparison, versions_of
 from shroff.backtest.report import UNKNOWABLE, page, sentence
 from shroff.backtest.run import JudgedPeriod, backtest, changed, first_place, write_changed
 from shroff.backtest.tally import exact_sums
@@ -108,6 +109,16 @@ def test_a_draft_is_held_against_what_was_decided(log: MemoryLog):
         "p4": ("approve", "review", "genuine"),
         "p5": ("review", "decline", "none"),
     }
+
+
+def test_only_versions_that_decided_something_of_the_judged_part_are_compared():
+    log = MemoryLog()
+    for number, amount in enumerate((100, 200, 300)):
+        large = FILES["rules/large.yaml"].replace("100", str(amount))
+        writer(log, {"rules/large.yaml": large}).write([payment(number)])
+    versions = versions_of(log, definitions(), DraftComparison(), 3, 5)  # each version begins before its payment
+
+    assert [(version.start, version.end) for version in versions] == [(3, 5)]
 
 
 def test_the_matrix_adds_up_in_counts_and_money(log: MemoryLog):

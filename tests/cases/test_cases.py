@@ -9,7 +9,7 @@ import pytest
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SAMPLE, SNOOZED, STATES, Case, CaseFilter, urgency
 from shroff.cases.case_service import CaseChangedError, CaseService, NoCaseError, TooLateError
-from shroff.cases.files import TYPES
+from shroff.cases.files import NAME_MAX, TYPES, checked_name
 from shroff.cases.pending_changes import SideEffects, refund_units
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
@@ -917,6 +917,10 @@ def test_files_of_other_kinds_and_sizes_are_refused(tmp_path, name, kind, conten
         at.raised(alert(1))
         with pytest.raises(UsageError):
             case_actions.attach(at.desk, ANN, 1, name, kind, content)
+
+
+def test_the_longest_name_of_a_file_is_kept():
+    assert checked_name("x" * NAME_MAX, "text/plain") == f"{'x' * NAME_MAX}.txt"
 
 
 def test_a_case_has_only_so_many_files(tmp_path):

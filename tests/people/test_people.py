@@ -20,7 +20,7 @@ from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import NotAllowedError, PausedError, SignInError, UsageError
 from shroff.people import keys, links, passwords, sessions, throttle, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
-from shroff.people.audit import sealing, verify
+from shroff.people.audit import REASON_MAX, checked_reason, sealing, verify
 from shroff.people.audit_operations import ListAudit, list_audit
 from shroff.people.passwords import Passwords
 from shroff.people.store import Attempts, Desk, User, UserSession, rows_of
@@ -760,3 +760,10 @@ def test_a_cursor_of_the_audit_log_is_a_number_that_the_store_can_hold(desk: Des
     for cursor in ("9" * 19, "-1", "1.5", "²"):
         with pytest.raises(UsageError, match="send the 'next' of the previous response unchanged"):
             list_audit(desk, ListAudit(cursor=cursor))
+
+
+def test_a_reason_is_one_line_of_at_most_so_many_characters():
+    assert checked_reason(f" {'x' * REASON_MAX}\n") == "x" * REASON_MAX
+    for reason in (" ", "a\nb", "x" * (REASON_MAX + 1)):
+        with pytest.raises(UsageError, match="say why, on one line of 1,000 characters at most"):
+            checked_reason(reason)

@@ -8,6 +8,7 @@ from shroff.language.expression import ThisField
 from shroff.language.printer import text_of
 from shroff.project.definitions import Loaded, load_definitions
 from shroff.project.dependency_hash import teller_of
+from shroff.rules import gaps
 from shroff.rules.rule_text import in_words
 
 FILES = {
@@ -156,6 +157,15 @@ def test_a_table_in_quotes_has_its_lines_where_they_stand():
 )
 def test_what_is_wrong_in_a_scorecard_is_said(old: str, new: str, said: str):
     assert said in problems(CARD.replace(old, new, 1))[0]
+
+
+def test_a_table_with_as_many_states_as_are_searched_is_searched(monkeypatch: pytest.MonkeyPatch):
+    def is_searched(states: int) -> bool:
+        monkeypatch.setattr(gaps, "SETS_MAX", states)
+        text = TABLE.replace("large", f"large_{states}")  # the same files are read once
+        return not any("an unknown rest" in warning.message for warning in loaded(text).warnings)
+
+    assert [is_searched(states) for states in (4, 5)] == [False, True]
 
 
 def test_a_table_that_is_too_large_to_search_says_so_and_its_first_row_hits_all_the_same():

@@ -31,7 +31,7 @@ def gather(
     """Group alerts, in the order of the log, into cases.
 
     Args:
-        open_cases: Cases that are not closed, by the hash of entity and key.
+        open_cases: Cases of these alerts that are not closed, by the hash of entity and key.
         last_case: Number of the newest case.
         now_ms: Time of history entries. The times of a case are those of its events.
         escalated: Numbers of snoozed cases that become escalated when they wake.
@@ -39,10 +39,8 @@ def gather(
     cases = dict(open_cases)
     raised = list[Alert]()
     happened = list[Happened]()
-    touched = set[bytes]()
     for alert in alerts:
         about = alert.about
-        touched.add(about)
         case = cases.get(about)
         if case is None:
             last_case += 1
@@ -52,7 +50,7 @@ def gather(
         cases[about] = with_alert(case, alert, ESCALATED if case.number in escalated else OPEN)
         raised.append(replace(alert, case=case.number))
     new = [case for about, case in cases.items() if about not in open_cases]
-    changed = [case for about, case in cases.items() if about in open_cases and about in touched]
+    changed = [cases[about] for about in open_cases]
     return GroupedAlerts(new, changed, raised, happened, last_case)
 
 

@@ -78,7 +78,7 @@ def with_silence(
 
 def without_silence(when: Node) -> Node:
     """Remove what `with_silence` added; no other condition can read such a list."""
-    while isinstance(when, Logic) and when.operator == "and" and _is_silence(when.right):
+    while isinstance(when, Logic) and _is_silence(when.right):
         when = when.left
     return when
 
