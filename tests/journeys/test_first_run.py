@@ -191,12 +191,42 @@ def test_cents_and_a_currency_are_taken_by_a_click(run):
         + "".join(f"p-{at},2026-03-01T10:{at:02d}:00Z,{at + 10}50,USD\n" for at in range(60)),
     )
     page = asked(run, "GET", run.path).text
-    assert "are they smallest units, so that 6950 is 69.50?</div>" in page
-    assert 'value="cents=amount">or in cents</button>' in page
+    assert "are they smallest units, so that 6950 is 69.50?" in page
+    assert 'value="cents=amount">In cents</button>' in page
 
     asked(run, "POST", run.path, data={"choose": "cents=amount"})
     asked(run, "POST", run.path, data={"choose": "currency", "column": "GBP"})
     assert "amounts 10.50 to 69.50 GBP" in asked(run, "GET", run.path).text
+
+
+DAYS = "id,at,amount,card,email\n" + "".join(
+    f"p-{at},0{4 + at % 3}/0{3 + at % 2}/2026 10:00,{at}.50,c-{at % 7},u{at % 9}@example.test\n" for at in range(30)
+)
+STEPS = "id,step,amount,card\n" + "".join(f"p-{at},{at},{at}.50,c-{at % 7}\n" for at in range(30))
+
+
+@pytest.mark.parametrize(
+    ("text", "click", "before", "after"),
+    [
+        (DAYS, {"choose": "first=day"}, "time from 3 April 2026", "time from 4 March 2026"),
+        (DAYS, {"choose": "entity=email"}, "entity=email", "entity=card"),
+        (STEPS, {"choose": "since", "column": "2026-03-01"}, "time from 1 January 2020", "time from 1 March 2026"),
+    ],
+)
+def test_what_only_a_question_settles_is_settled_by_a_click_and_undone_by_another(run, text, click, before, after):
+    sent(run, text)
+    first = asked(run, "GET", run.path).text
+    assert before in first
+    assert f'value="{click["choose"]}"' in first
+
+    asked(run, "POST", run.path, data=click)
+    page = asked(run, "GET", run.path).text
+    assert after in page
+    assert "Before this change: 30 of 30 lines taken" in page
+    ((_, value),) = run.roles.items()
+    asked(run, "POST", run.path, data={"choose": f"={value}"})
+    assert run.roles == {}
+    assert before in asked(run, "GET", run.path).text
 
 
 def test_another_amount_is_taken_by_a_click_after_cents(run):

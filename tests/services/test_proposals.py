@@ -344,4 +344,4 @@ def test_days_and_months_that_could_change_places_are_asked(tmp_path):
     _, _, proposal = app.propose_project(tmp_path / "bank", file, None)
 
     asked = [question["choices"][1] for question in proposal.questions if question["role"] == "time"]
-    assert asked == ["%d/%m/%Y %H:%M"]
+    assert asked == ["first=day"]

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     metavar="ROLE=COLUMN",
     multiple=True,
     help="With --from: the column of a role, which is id, time, money, currency, label, label_time or entity; cents or "
-    "units is money in smallest units, or not. currency=USD and zone=Europe/Berlin settle what no column has. "
+    "units is money in smallest units, or not. currency=USD, zone=Europe/Berlin, first=month (or day, in dates) and "
+    "since=2026-03-01 (of times that count from a day) settle what no column has. "
     "Can be repeated.",
 )
 @click.option(

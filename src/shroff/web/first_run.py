@@ -65,7 +65,10 @@ MEANINGS = {  # of roles
     "label_time": "Fraud known since",
     "entity": "Card, account or customer",
     "zone": "Time zone, like Europe/Rome",
+    "first": "First in dates, day or month",
+    "since": "First day, like 2026-03-01",
 }
+ANSWERS = {"cents": "In cents", "units": "As written", "first": "The {} first", "ignored": "Ignore {}"}
 
 
 def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[[str], None]) -> None:
@@ -284,6 +287,10 @@ class FirstRun:
         remarks = tuple(column["reason"] for column in self.proposal.columns if column["reason"])
         guesses = [guess for guess in self.proposal.guesses if not guess.endswith(remarks) and "'shroff" not in guess]
         shown |= {"meanings": MEANINGS, "remarks_on": _remarks_on, "other_guesses": guesses}
+        shown["questions"] = [
+            (_without_option(asked["why"]), _answers(asked), asked["choices"][0].startswith("since="))
+            for asked in self.proposal.questions
+        ]
         return alone("first_run.html", stage="look", **shown, **self._look(self.file))
 
     def _look(self, file: Path) -> JsonObject:
@@ -308,5 +315,15 @@ class FirstRun:
 def _remarks_on(column: JsonObject) -> str:
     """The type of a column's field, and the reason for it, without the alternatives, which are buttons."""
     type_words = (column["type"] or "").partition("(")[0].replace("?", "")
-    reason = re.split("it could also be|--role", column["reason"] or "")[0].rstrip("; ")
-    return "; ".join(filter(None, [type_words, reason]))
+    return "; ".join(filter(None, [type_words, _without_option(column["reason"] or "")]))
+
+
+def _without_option(text: str) -> str:
+    return re.split("it could also be|--role|--ignore", text)[0].rstrip("; ")
+
+
+def _answers(question: JsonObject) -> list[tuple[str, str]]:
+    """The answers to a question, each as the value of a button and its words, without the one that is proposed."""
+    _, *others = [choice if "=" in choice else f"{question['role']}={choice}" for choice in question["choices"]]
+    parts = [choice.partition("=") for choice in others]
+    return [(f"{role}={value}", ANSWERS.get(role, "{}").format(value)) for role, _, value in parts]

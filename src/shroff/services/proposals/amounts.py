@@ -15,7 +15,7 @@ from shroff.services.proposals.profile import FileColumn
 from shroff.services.proposals.roles import SAME, TAKEN, Candidate, Draft, ProposedField, has, joined, slug
 
 TYPES_MAX = 8
-_COMPOSED = "the amount is"
+COMPOSED = "the amount is"
 _EVIDENT = 3.0  # for values that nothing but amounts have
 _SIDE = 0.02  # share of the lines that have a side
 _TOKEN_DIGITS = 16
@@ -41,7 +41,7 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
         return None, None
     found = chosen.field
     best = chosen.columns[0]
-    if found.guess.startswith(_COMPOSED):
+    if found.guess.startswith(COMPOSED):
         return found, code if code is not None and len(code.codes) > 1 else None
     several = code if code is not None and len(code.codes) > 1 else None
     draft.smallest = _smallest_units(draft, best, code)
@@ -71,7 +71,7 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
 def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) -> Candidate | None:
     if column.path == AMOUNT:
         read = f"money(integer({column.row}) * 0.01)"
-        guess = f"{_COMPOSED} in smallest units, of which 100 make one; field 49 has the currency's number"
+        guess = f"{COMPOSED} in smallest units, of which 100 make one; field 49 has the currency's number"
         if "units" in draft.settled:
             read, guess = column.row, ""
         return Candidate(_EVIDENT, 0, ProposedField("amount", "money", read, guess, column), [column])
@@ -120,7 +120,7 @@ def _of_sides(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
         first = f"{column.row} when {column.row} not in {sorted(column.zeros)}" if column.zeros else column.row
         type_ = "money" if count == len(has_one) else "money?"
         guess = (
-            f"{_COMPOSED} of {column.path[-1]} or {other.path[-1]}, of which each line has one; both are without sign"
+            f"{COMPOSED} of {column.path[-1]} or {other.path[-1]}, of which each line has one; both are without sign"
         )
         name = "amount" if "amount" not in (one.field.name, two.field.name) else "amount_of_side"
         field = ProposedField(name, type_, f"{first} else {other.row}", guess, column)
@@ -137,7 +137,7 @@ def _in_token_units(draft: Draft) -> Iterator[Candidate]:
         places = named.row if named is not None else repr(str(_WEI_PLACES))
         field = ProposedField(slug(column.path[-1:]), "number(9)" if column.is_full else "number(9)?")
         field.expression, field.column = f"round(number(join({column.row}, 'e-', {places})), 9)", column
-        field.guess = f"{_COMPOSED} in smallest units of a token, of which 10^{_WEI_PLACES} or tokenDecimal make one"
+        field.guess = f"{COMPOSED} in smallest units of a token, of which 10^{_WEI_PLACES} or tokenDecimal make one"
         yield Candidate(_EVIDENT, 1.5, field, [column])
 
 

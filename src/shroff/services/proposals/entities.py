@@ -47,6 +47,9 @@ def entities_of(
             known.append(field.column.texts)
             found[_entity_name(field, found)] = field.name, field
     if found:
+        first, *others = [field.column for _, field in found.values() if field is not None and field.column is not None]
+        draft.also["entity"] = [column.name for column in others]
+        draft.leading = first
         return found
     candidates = [(field, column) for field, column in columns if _can_be_key(field) and _may_be_key(column)]
     if candidates:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
 from itertools import compress
 from typing import NamedTuple
 
@@ -19,12 +21,13 @@ from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.types import CODES, NUMBER_PLACES, UNITS_MAX, places_of
 from shroff.language.values import is_zone
 from shroff.runtime.values import FrozenStruct
-from shroff.services.proposals.amounts import currency_of, money_of, types_of
+from shroff.services.proposals.amounts import COMPOSED, currency_of, money_of, types_of
 from shroff.services.proposals.entities import entities_of
 from shroff.services.proposals.fallbacks import OPPOSITES
 from shroff.services.proposals.later_columns import leave_out_label_copies, leave_out_later
 from shroff.services.proposals.profile import FileColumn, FileProfile
 from shroff.services.proposals.roles import (
+    FIRST_DAY,
     FRAUD,
     GENUINE,
     TAKEN,
@@ -39,7 +42,7 @@ from shroff.services.proposals.roles import (
     slug,
     time_of,
 )
-from shroff.services.proposals.times import TimeReading, time_reading
+from shroff.services.proposals.times import TimeReading, is_day_or_month, time_reading
 
 CHOICES_MAX = 8
 _NAMES_SHOWN = 20
@@ -109,12 +112,14 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     Raises: UsageError if a wish names no column, or one that cannot have the role.
     """
     by_role = _settled(profile, wishes.roles)
-    draft = Draft(profile, by_role, no_ids=wishes.no_ids)
+    draft = Draft(profile, by_role, no_ids=wishes.no_ids, first_day=_first_day(wishes.roles))
     for column in [column_named(profile, wished) for wished in sorted(wishes.ignored)]:
         draft.leave_out(column, "ignored")
     label = label_of(draft)
     leave_out_label_copies(draft)
     time = time_of(draft)
+    if draft.first_day and not draft.is_counted:
+        raise UsageError(f"--role since={draft.first_day}: the times of {time.name} name their days themselves.")
     label_time = label_time_of(draft) if wishes.has_label_time else None
     id_ = id_of(draft)
     amount, currency = money_of(draft)
@@ -176,13 +181,22 @@ def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileCo
     zone = roles.get("zone", "")
     if zone and not is_zone(zone):
         raise UsageError(f"--role zone={zone}: no time zone has this name. Write one such as Europe/Berlin.")
-    named = [role for role, wished in roles.items() if role != "zone" and (role != "currency" or wished not in CODES)]
+    no_columns = {"zone", "first", "since", *(["currency"] if roles.get("currency") in CODES else [])}
+    named = [role for role in roles if role not in no_columns]
     by_role = {role: column_named(profile, roles[role]) for role in named}
     for role in ("cents", "units"):
         column = by_role.get(role)
         if column is not None and by_role.setdefault("money", column) is not column:
             raise UsageError(f"--role {role}={column.name}: {by_role['money'].name} is the amount. Name one column.")
     return by_role
+
+
+def _first_day(roles: Mapping[str, str]) -> str:
+    """The day from which times count, as the user named it. Raises: UsageError if it is none."""
+    text = roles.get("since", "")
+    with suppress(ValueError):
+        return f"{date.fromisoformat(text)}" if text else ""
+    raise UsageError(f"--role since={text}: write a day such as 2026-03-01.")
 
 
 def _read_codes(code: ProposedField, currency: FileColumn, amount: ProposedField) -> None:
@@ -245,20 +259,30 @@ def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField 
             questions.append({"role": plan.role, "choices": choices, "why": reason})
     for column in draft.later_by_name:
         reason = f"by its name {column.name} is known only afterwards, by its values not; --ignore {column.name}"
-        questions.append({"role": "feature", "choices": ["take it", "leave it out"], "why": f"{reason} leaves it out"})
+        choices = [column.name, f"ignored={column.name}"]
+        questions.append({"role": "feature", "choices": choices, "why": f"{reason} leaves it out"})
     if draft.words is not None:
         reason = (
             f"{draft.words.name} has no numbers, such as {draft.words.example}; no mapping reads words: write digits"
         )
         questions.append({"role": "money", "choices": [draft.words.name], "why": reason})
-    for guess in draft.guesses:
-        day_or_month = re.search("could also be (%[dm][^;]*)", guess)
-        if day_or_month is not None:
-            choices = ["as proposed", day_or_month[1]]
-            questions.append({"role": "time", "choices": choices, "why": f"day or month first? {guess}"})
+    dates = [column for column in draft.profile.columns if is_day_or_month(column)]
+    other = next((found[1] for guess in draft.guesses if (found := re.search("could also be %([dm])", guess))), "")
+    if dates and other:
+        first, second = ("month", "day") if other == "d" else ("day", "month")
+        reason = (
+            f"day or month first? {dates[0].name} such as {dates[0].example} is read with the {first} first; "
+            f"--role first={second} reads the {second} first"
+        )
+        questions.append({"role": "time", "choices": [f"first={first}", f"first={second}"], "why": reason})
+    if draft.is_counted and not draft.first_day:
+        reason = f"on which day does the file begin? --role since={FIRST_DAY} names it"
+        questions.append({"role": "time", "choices": [f"since={FIRST_DAY}"], "why": reason})
     if amount is not None and amount.column is not None and "smallest units" in amount.guess:
         is_asked = "are they" in amount.guess and not draft.smallest
-        choices = [f"{role}={amount.column.name}" for role in (("units", "cents") if is_asked else ("cents", "units"))]
+        name = amount.column.name
+        proposed = name if amount.guess.startswith(COMPOSED) else f"{'units' if is_asked else 'cents'}={name}"
+        choices = [proposed, f"{'cents' if is_asked else 'units'}={name}"]
         questions.append({"role": "money", "choices": choices, "why": amount.guess})
     return questions
 
@@ -284,7 +308,9 @@ def _plans(
         if field is None:
             plans.append(ColumnPlan(column.name, "", role, "", (), reason))
         else:
-            plans.append(ColumnPlan(column.name, field.name, role, field.type, draft.also.get(role, ()), field.guess))
+            also = () if role == "entity" and column is not draft.leading else draft.also.get(role, ())
+            told = joined(field.guess, "the features count by it" if role == "entity" and also else "")
+            plans.append(ColumnPlan(column.name, field.name, role, field.type, also, told))
     return plans
 
 

@@ -19,6 +19,7 @@ from shroff.services.proposals.numbered_fields import name_fields
 from shroff.services.proposals.profile import FileProfile, profile_of
 from shroff.services.proposals.project_text import ColumnPlan, Proposal, Wishes, propose
 from shroff.services.proposals.roles import ROLES
+from shroff.services.proposals.times import settle_dates
 from shroff.services.proposals.trial import Trial, time_in_words, try_project
 from shroff.worker.file_disorder import runs_backwards
 
@@ -66,6 +67,8 @@ def propose_for(
     """
     profile = profile_of(file)
     name_fields(profile.columns)
+    if "first" in roles:
+        settle_dates(profile.columns, roles["first"])
     wishes = Wishes(roles, frozenset(ignored))
     attempt = _attempt(profile, name, wishes, file, write, _LIMITS_S[0])
     if runs_backwards(attempt.trial.first_times_ms):

@@ -27,7 +27,7 @@ TYPE = "payment"
 _LINE_ID = "join(row.file, ':', row.number)"
 _ITEM_ID = "join(row.file, ':', row.number, '#', row.item)"
 _NAME_MAX = 60  # characters of a proposed name; the language allows 100
-_START = "time('2020-01-01', '%Y-%m-%d')"  # of a file whose times count from its own start
+FIRST_DAY = "2020-01-01"  # of a file whose times count from its own start, until the user names it
 TAKEN = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator", "order"}
 FRAUD = "1 1.0 true t yes y ja oui si fraud fraudulent bad confirmed suspicious".split()
 GENUINE = (
@@ -43,7 +43,7 @@ _ALIKE = 2.0  # of two names: the user is asked if no more than this speaks for 
 _ALSO_MAX = 3
 SAME = 0.95  # of the lines
 _UNNAMED_LINES = 20  # which prove an id that no name tells
-ROLES = ("id", "time", "money", "currency", "label", "label_time", "entity", "cents", "units", "zone")
+ROLES = ("id", "time", "money", "currency", "label", "label_time", "entity", "cents", "units", "zone", "first", "since")
 _KINDS = {
     "time": "a time",
     "money": "an amount",
@@ -98,6 +98,9 @@ class Draft:
     currency: str = ""  # of the project
     smallest: str = ""  # how whole numbers of smallest units are read, with `{}` for the column
     entity_guess: str = ""
+    leading: FileColumn | None = None  # the key that features are about
+    first_day: str = ""  # as the user named it
+    is_counted: bool = False  # times count from the first day
     time: TimeReading | None = None
     label: FileColumn | None = None
 
@@ -130,6 +133,11 @@ class Draft:
         if others and settled is None and best.names - others[0].names < _ALIKE:
             self.close.add(role)
         return best
+
+    @property
+    def start(self) -> str:
+        """The expression of the first day."""
+        return f"time('{self.first_day or FIRST_DAY}', '%Y-%m-%d')"
 
     def leave_out(self, column: FileColumn, reason: str) -> None:
         self.used.append(column)
@@ -222,10 +230,12 @@ def time_of(draft: Draft) -> ProposedField:
         guess = f"{named[0] if named else 'no column has the time'}, so each line is a second after the one before"
         # at most 10,000 items of a message are events
         since = "row.number * 3h + row.item * 1s" if draft.profile.each else "row.number * 1s"
-        return ProposedField("paid_at", "time", f"{_START} + {since}", guess)
+        draft.is_counted = True
+        return ProposedField("paid_at", "time", f"{draft.start} + {since}", guess)
     draft.time = next((reading for reading, _ in found if reading.column is best.columns[0]), None)
     draft.zone_guessed = draft.time.is_zoneless if draft.time else "%" in best.field.expression
-    draft.zone_guessed = draft.zone_guessed and _START not in best.field.expression
+    draft.is_counted = best.field.expression.startswith(f"{draft.start} +")
+    draft.zone_guessed = draft.zone_guessed and not draft.is_counted
     draft.zone_guessed = draft.zone_guessed and not _is_zoned(draft, best.field)
     if draft.also["time"]:
         best.field.guess = joined(best.field.guess, f"it could also be {' or '.join(draft.also['time'])}")
@@ -301,8 +311,8 @@ def _counted(draft: Draft) -> list[Candidate]:
         unit = unit if column.most * int(unit[:-1]) * (30 if unit[-1] == "d" else 1) < 10**8 else "1s"
         name = slug(column.path[-1:])
         name = "paid_at" if name in TAKEN or name.startswith(("c_", "column")) else name
-        guess = f"units of {unit} since a day to be named"
-        read = ProposedField(name, "time", f"{_START} + integer({column.row}) * {unit}", guess, column)
+        guess = f"units of {unit} since {draft.first_day or 'a day to be named'}"
+        read = ProposedField(name, "time", f"{draft.start} + integer({column.row}) * {unit}", guess, column)
         candidates.append(Candidate(len(column.distinct) / len(column.texts), 0, read, [column]))
     return candidates
 

@@ -11,6 +11,7 @@ from itertools import pairwise, permutations
 from statistics import median
 from time import time
 
+from shroff.errors import UsageError
 from shroff.events.field_roles import is_named
 from shroff.language.calls import formatted_time
 from shroff.language.values import parse_decimal, parse_time
@@ -133,6 +134,25 @@ def _companion(name: str, columns: Sequence[FileColumn]) -> FileColumn | None:
         if not of_clock or of_clock & of_date:
             return column
     return None
+
+
+def settle_dates(columns: Iterable[FileColumn], first: str) -> None:
+    """Leave dates that could begin with the day or the month only the forms with `first` first.
+
+    Raises: UsageError if `first` is neither, or there are no such dates.
+    """
+    if first not in {"day", "month"}:
+        raise UsageError(f"--role first={first}: write first=day or first=month.")
+    ambiguous = [column for column in columns if is_day_or_month(column)]
+    if not ambiguous:
+        raise UsageError(f"--role first={first}: no column has dates that could be read otherwise.")
+    for column in ambiguous:
+        column.forms = [form for form in column.forms if form.startswith("%m") == (first == "month")]
+
+
+def is_day_or_month(column: FileColumn) -> bool:
+    """Whether dates could begin with the day or the month."""
+    return {"%d", "%m"} <= {form[:2] for form in column.forms}
 
 
 def _best_form(column: FileColumn) -> tuple[str, str]:
