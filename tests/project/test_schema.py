@@ -198,8 +198,8 @@ payment:
     json:
       { each: row.items, arrived: row.loaded, amount: money(item.price), when: row.kind == 'p', zone: UTC,
         decimal: ',', order: descending }
-    parquet: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending }
-    avro: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending }
+    parquet: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending, decimal: ',' }
+    avro: { id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending, decimal: ',' }
 label:
   from:
     zone: Europe/Berlin
@@ -210,8 +210,8 @@ label:
     json:
       { each: row.labels, arrived: row.loaded, when: row.label is missing, decimal: ',', zone: UTC,
         order: descending }
-    parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
-    avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
+    parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending, decimal: ',' }
+    avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending, decimal: ',' }
   disputes:
     zone: Europe/Berlin
     arrived: row.loaded_at
@@ -221,8 +221,8 @@ label:
     json:
       { each: row.disputes, arrived: row.loaded, when: row.stage is missing, decimal: ',', zone: UTC,
         order: descending }
-    parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
-    avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending }
+    parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending, decimal: ',' }
+    avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC, order: descending, decimal: ',' }
 entities:
   card: { payment: card }
   pair: { payment: [card, domain(payment.kind)] }
@@ -653,7 +653,11 @@ WRONG = [
     ("events.yaml", "decide: true", "decide: yes"),
     ("events.yaml", "amount: money", "amount: mony"),
     ("events.yaml", "  card: { payment: card }", "  this: { payment: card }"),
-    ("events.yaml", "{ id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending }", "row.nr"),
+    (
+        "events.yaml",
+        "{ id: row.nr, when: row.nr == 'p', arrived: row.loaded, zone: UTC, order: descending, decimal: ',' }",
+        "row.nr",
+    ),
     ("features.yaml", "spent:", "Spent:"),
     ("features.yaml", "sum(payment.amount) over 1d", "[1]"),
     ("rules/one.yaml", "- id: large", "- id: Large"),

@@ -14,6 +14,7 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.services import project as app
 from tests.public_cases import FOLDER
+from tests.support.avros import avro_file, record
 from tests.support.effort import long_after
 
 pytestmark = pytest.mark.slow
@@ -250,6 +251,46 @@ def test_columns_with_types_keep_them(tmp_path):
         "online": "boolean",
         "session": "duration",
     }
+
+
+@pytest.mark.parametrize("form", ["parquet", "avro"])
+def test_texts_with_a_decimal_comma_and_numbers_are_read_beside_each_other(tmp_path, form):
+    file = tmp_path / f"typed.{form}"
+    count = 1_100  # so many are read by columns
+    whole = [n * 31 % 7 + 1 for n in range(count)]
+    rows = [
+        {"id": f"k{n}", "at": f"2026-03-01T10:{n // 60:02d}:{n % 60:02d}Z", "card": f"c{n % 7}", "rate": n + 0.125}
+        | {"amount": f"{whole[n]}.{n % 800 + 100},50"}
+        for n in range(count)
+    ]
+    schema = record(*((name, "double" if name == "rate" else "string") for name in rows[0]))
+
+    def write() -> None:
+        if form == "parquet":
+            pq.write_table(pa.Table.from_pylist(rows), file)
+        else:
+            avro_file(file, schema, rows)
+
+    write()
+    project, _, _ = tried(tmp_path / "p", file)
+
+    events = project.events("payment").to_pylist()
+    assert [float(event["amount"]) for event in events] == [
+        each * 1_000 + n % 800 + 100.5 for n, each in enumerate(whole)
+    ]
+    assert [float(event["rate"]) for event in events] == [n + 0.125 for n in range(count)]
+    mapping = (tmp_path / "p/events.yaml").read_text()
+    assert f"    {form}:\n      decimal: ','\n" in mapping
+    (tmp_path / "p/events.yaml").write_text(mapping.replace("rate: row.rate", "rate: number(row.rate)"))
+    assert app.open_exactly(tmp_path / "p").ingest([file]).events.duplicates == count, "the same values"
+
+    (tmp_path / "p/events.yaml").write_text(mapping)
+    rows[0] |= {"id": "point", "amount": "12.50"}
+    write()
+    assert app.open_exactly(tmp_path / "p").ingest([file]).events.quarantined == 1, "it could be 1250"
+    if form == "parquet":
+        with pytest.warns(UserWarning, match="12.50"):
+            app.open_exactly(tmp_path / "p").features("payment", files=[file])
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,7 @@ class Intake:
         type_ = self.events.types.get(name)
         if type_ is None or not reading.is_short_for(name) or not has_column_form(type_):
             return None
-        if reading.mappers[name].has_zone:
+        if reading.mappers[name].has_zone or reading.mappers[name].has_mark:
             return None
         return (type_, reading.mappers[name]) if fit(schema, type_, self.settings).is_readable else None
 

@@ -115,6 +115,21 @@ class _JsonLines:
 JSON_MAPPING = replace(MAPPING, keys=mapping_shape(_JsonLines).keys)
 
 
+class _Records:
+    """Parquet or Avro.
+
+    decimal: What stands before the places of decimals that are texts, as in CSV. A field of this name is mapped
+        instead.
+        Example: ','
+    """
+
+    mapping = MAPPING.keys
+    decimal = DECIMAL
+
+
+RECORD_MAPPING = replace(MAPPING, keys=mapping_shape(_Records).keys)
+
+
 class _Csv:
     r"""CSV.
 
@@ -175,8 +190,8 @@ class _FileFormats:
     arrived = EXPRESSION
     csv = CSV_MAPPING
     json = JSON_MAPPING
-    parquet = MAPPING
-    avro = MAPPING
+    parquet = RECORD_MAPPING
+    avro = RECORD_MAPPING
 
 
 FROM = mapping_shape(_FileFormats)

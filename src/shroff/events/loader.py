@@ -175,9 +175,9 @@ def _file_mapping(
 ) -> FileMapping:
     when: Expression | None = None
     expressions: dict[str, Expression] = {}
-    known: tuple[str, ...] = ("zone", "arrived", "order")
-    known += ("decimal", "separator", "columns", "skip", "missing") if format == "csv" else ()
-    known += ("each", "decimal") if format == "json" else ()
+    known: tuple[str, ...] = ("zone", "arrived", "order", "decimal")
+    known += ("separator", "columns", "skip", "missing") if format == "csv" else ()
+    known += ("each",) if format == "json" else ()
     settings = {
         key.text: value
         for key, value in found.entries

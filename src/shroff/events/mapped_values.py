@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shroff.errors import notes_of
-from shroff.events.raw_values import Exact, Instant, LocalTime, Number, RawDuration, RefusedValue, shown, text_of
+from shroff.events.raw_values import Exact, Instant, LocalTime, RawDuration, RefusedValue, shown, text_of
 from shroff.events.validation import HIDDEN
 from shroff.language.expression import Call, Node, walk
 from shroff.language.functions import DECIMALS
@@ -31,11 +31,11 @@ def with_mark(read: Read, mark: str) -> Read:
 
 
 def with_comma(read: Read, read_value: Read) -> Read:
-    """A value as text, of a number of JSON with a comma: 1.234 is not read as 1234."""
+    """A value as text, of a number of JSON, Parquet or Avro with a comma: 1.234 is not read as 1234."""
 
     def read_text(row: Any) -> object:
-        value = read_value(row)
-        return value.replace(".", ",") if type(value) is Number else read(row)
+        text = read(row)
+        return text.replace(".", ",") if type(text) is str and type(read_value(row)) is not str else text
 
     return read_text
 

@@ -192,6 +192,11 @@ class Mapper:
         """Whether times without an offset are in another zone than UTC."""
         return self._mapping.zone != UTC
 
+    @property
+    def has_mark(self) -> bool:
+        """Whether decimals that are texts are written with a decimal mark and in groups."""
+        return bool(self._mapping.decimal)
+
     def reader_of(self, name: str) -> Read:
         return next(read for field, read in self._plan if field == name)
 

@@ -33,6 +33,7 @@ _PERSONAL = "the value is hidden because the field is personal"
 HIDDEN = "the value is hidden because a hashed field uses it"
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){7,}")  # such as a card number that was sent in place of a name
 _MISSING = "it is missing"
+_FORMATS = {"jsonl": "JSON", "parquet": "Parquet", "avro": "Avro"}
 NEVER_SENT = "\0"  # no field of a line has this name
 
 
@@ -424,8 +425,9 @@ def _beyond(plan: _ReadPlan, values: Sequence[Any], hidden: frozenset[str]) -> l
 
 def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str], format: str = "") -> str:
     note = notes_of(error) if format == "csv" else ""
-    if format == "jsonl":
-        note = notes_of(error).replace("a CSV", "JSON").replace("from.csv", "from.json")
+    if format in _FORMATS:
+        name = _FORMATS[format]
+        note = notes_of(error).replace("a CSV", name).replace("from.csv", f"from.{name.lower()}")
     message = f"{error}{note}"
     if isinstance(value, RefusedValue):  # the message of the mapping's expression says which forms of a time it reads
         return f"expected {step.expected.partition(' with its offset')[0]}; {message}"

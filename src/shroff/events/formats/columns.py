@@ -79,7 +79,8 @@ class ColumnValidator:
         if not self.columns:
             self.columns = self._names[:1]  # a batch without columns would have no rows
         is_each_one = all(mapper.is_column(name) and len(_path(mapper, name)) == 1 for name in columns)
-        self.is_by_rows = bool(self._type.personal or self._type.converted) or not is_each_one or mapper.has_zone
+        is_written_so = not (mapper.has_zone or mapper.has_mark)
+        self.is_by_rows = bool(self._type.personal or self._type.converted) or not (is_each_one and is_written_so)
         self._readers: list[tuple[Field, str, ColumnReader | None]] = []
         for field in self._type.fields if not self.is_by_rows else ():
             (name,) = columns[field.name]

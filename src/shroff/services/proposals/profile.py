@@ -190,21 +190,22 @@ def profile_of(path: Path) -> FileProfile:
         raise UsageError(f"{path} has no lines that can be read; a project is proposed from lines of events.")
     named = [column for column in columns if any(part.strip() for part in column.path)]
     words, marks = set[str](), dict.fromkeys((".", ","), 0)
-    if lines.format == "csv":  # whose cells are texts: words that mean missing, and the decimal mark
+    if lines.format == "csv":
         words = {word for column in named for word in set(column.texts).intersection(MISSING)}
         for column in named:
             column.texts = ["" if text.strip() in words else text for text in column.texts]
-            tried = spread(list(dict.fromkeys(filter(None, column.texts))), _TRIED)
-            if sum(_is_read(partial(parse_time, zone="UTC"), text) for text in tried) > len(tried) / 2:
-                continue  # with three places of a second, a time could be a number in groups
-            if not all(_is_read(parse_decimal, text) for text in tried):
-                read = {mark: sum(_is_read(partial(with_point, mark=mark), text) for text in tried) for mark in marks}
-                for mark in marks:
-                    marks[mark] += read[mark] == max(read.values()) >= _SOME * len(tried)
+    for column in named:
+        tried = spread(list(dict.fromkeys(filter(None, column.texts))), _TRIED)
+        if column.has_other or sum(_is_read(partial(parse_time, zone="UTC"), text) for text in tried) > len(tried) / 2:
+            continue  # with three places of a second, a time could be a number in groups
+        if not all(_is_read(parse_decimal, text) for text in tried):
+            read = {mark: sum(_is_read(partial(with_point, mark=mark), text) for text in tried) for mark in marks}
+            for mark in marks:
+                marks[mark] += read[mark] == max(read.values()) >= _SOME * len(tried)
     mark = max(marks, key=lambda mark: marks[mark]) if any(marks.values()) else ""
     different = set(zip(*(column.texts for column in named), strict=True))  # a line that is repeated counts once
     for at, column in enumerate(named):
-        column.measure(mark)
+        column.measure("" if column.has_other else mark)
         without, few = sum(not line[at] for line in different), _SELDOM * len(events)
         column.is_unique = len(column.distinct) == len(different) - without >= _SURE * len(events) and without <= few
     if words:
