@@ -101,6 +101,49 @@ def test_the_amount_of_numbered_fields_is_read_as_the_user_says(tmp_path, role, 
     assert proposal.tried["refused"] == 0
 
 
+@pytest.mark.parametrize(
+    ("names", "line", "amounts"),
+    [
+        ("amount,cents", "{n},{d}", ["10.10", "11.11", "12.12"]),
+        ("amount_units,amount_cents", "-{n},{d}", ["-10.10", "-11.11", "-12.12"]),
+        ("amount,amount_cents", "-0,0{d[1]}", ["0.00", "-0.01", "-0.02"]),
+        ("amount,fee_cents", "{n},{d}", ["10.00", "11.00", "12.00"]),
+        ("amount,cents", "{n},{d}00", ["10.00", "11.00", "12.00"]),
+    ],
+)
+def test_an_amount_has_its_hundredths_in_a_column_of_their_own(tmp_path, names, line, amounts):
+    proposal = proposed(csv_file(tmp_path, f"id,at,card,{names}", "p{n},2026-03-01T10:{d}:00Z,c{d[0]}," + line))
+
+    assert example(proposal, names.partition(",")[0]) == " · ".join(f"{amount} EUR" for amount in amounts)
+    assert proposal.tried["refused"] == 0
+
+
+@pytest.mark.parametrize(("code", "amount"), [("978", "12.50 EUR"), ("392", "1250 JPY"), ("840 978", "12.50 USD")])
+def test_the_number_of_a_currency_is_its_code(tmp_path, code, amount):
+    file = iso_8583(tmp_path / "messages.jsonl")
+    lines = file.read_text().replace("978", code.split()[0]).splitlines()
+    lines[-1] = lines[-1].replace(code.split()[0], code.split()[-1])
+    file.write_text("\n".join(lines))
+    proposal = proposed(file)
+
+    assert example(proposal, "amount_4").startswith(amount)
+    assert proposal.tried["refused"] == 0
+
+
+@pytest.mark.parametrize("time", ["2026-03-01 10:{d}:00,123", "2026-03-01T10:{d}:00,123Z", "01.03.2026 10:{d}:00,123"])
+def test_a_comma_before_the_fraction_of_a_second_is_read(tmp_path, time):
+    proposal = proposed(csv_file(tmp_path, "id;at;amount", f"p{{n}};{time};{{n}},50"))
+
+    assert example(proposal, "at").startswith("1 March 2026, 10:10:00.123 UTC")
+    assert example(proposal, "amount").startswith("10.50 EUR")
+
+
+def test_a_clock_of_its_own_has_a_fraction(tmp_path):
+    proposal = proposed(csv_file(tmp_path, "id,date,time,amount", "p{n},2026-03-01,10:{d}:00.250,{n}.50"))
+
+    assert example(proposal, "date").startswith("1 March 2026, 10:10:00.250 UTC")
+
+
 @pytest.mark.parametrize("header", ["id,at,card,amount,currency", "id,at,card,amount,note"])
 def test_cents_that_are_written_as_floats_are_cents(tmp_path, header):
     file = csv_file(tmp_path, header, "p{n},2026-03-01T10:{d}:00Z,c{d[0]},12{n}.0,EUR")

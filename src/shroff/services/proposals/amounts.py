@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, permutations
 
-from shroff.events.field_roles import KEYS
+from shroff.events.field_roles import KEYS, is_named
 from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX, places_of
 from shroff.services.proposals.numbered_fields import AMOUNT
 from shroff.services.proposals.profile import FileColumn
@@ -34,7 +34,7 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     candidates = [candidate for column in columns if (candidate := _money_candidate(draft, column, code))]
     is_settled = not draft.settled.keys().isdisjoint({"cents", "units"})
     if not is_settled:
-        candidates += [*_of_sides(candidates), *_in_token_units(draft)]
+        candidates += [*_of_sides(candidates), *_with_fractions(draft, candidates), *_in_token_units(draft)]
     chosen = draft.choose("money", candidates)
     if chosen is None:
         draft.words = next((column for column in draft.free("amount") if column.values and not column.is_number), None)
@@ -70,8 +70,9 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
 
 def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) -> Candidate | None:
     if column.path == AMOUNT:
-        read = f"money(integer({column.row}) * 0.01)"
-        guess = f"{COMPOSED} in smallest units, of which 100 make one; field 49 has the currency's number"
+        whole = f"integer({column.row})"
+        guess = f"{COMPOSED} in smallest units"
+        read = f"money({whole} * 0.01)" if code is None else _in_units(whole, code)
         if "units" in draft.settled:
             read, guess = column.row, ""
         return Candidate(_EVIDENT, 0, ProposedField("amount", "money", read, guess, column), [column])
@@ -127,6 +128,26 @@ def _of_sides(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
         yield Candidate(_EVIDENT, one.names, field, [column])
 
 
+def _with_fractions(draft: Draft, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """Amounts whose whole units and hundredths are in two columns, such as amount and amount_cents."""
+    for one in candidates:
+        column = one.columns[0]
+        words = set(slug(column.path[-1:]).split("_"))
+        for other in draft.free_for("money", "hundredths") if column.is_whole and column.is_full else ():
+            own = {word for word in slug(other.path[-1:]).split("_") if not is_named(word, "hundredths")}
+            is_part = other.is_whole or all(re.fullmatch(r"\d\d", text) for text in other.distinct)  # such as 05
+            is_part = is_part and other.is_full and other.most < 100 and not any("-" in text for text in other.distinct)
+            if other is column or not is_part or not own <= words:
+                continue
+            parts = f"integer({column.row})", f"integer({other.row}) * 0.01"
+            read = f"money({' + '.join(parts)})"
+            if any("-" in text for text in column.distinct):
+                read = f"money({' - '.join(parts)}) when left(trim({column.row}), 1) == '-' else {read}"
+            guess = f"{COMPOSED} of {column.path[-1]}, with hundredths in {other.path[-1]}"
+            field = ProposedField(one.field.name, "money", read, guess, column)
+            yield Candidate(_EVIDENT, one.names + 1, field, [column, other])
+
+
 def _in_token_units(draft: Draft) -> Iterator[Candidate]:
     """Amounts in the smallest units of a token, such as wei: whole numbers of several lengths, some of 16 digits."""
     for column in draft.free_for("money", "money"):
@@ -164,6 +185,11 @@ def _smallest_units(draft: Draft, amount: FileColumn, code: FileColumn | None) -
     is_told = is_json and (amount.has_other or code.codes.isdisjoint(code.distinct) or amount.path[-1] == "value")
     if not (is_told or is_cents) or not any(map(places_of, code.codes)):
         return ""
+    return _in_units(whole, code)
+
+
+def _in_units(whole: str, code: FileColumn) -> str:
+    """The amount of whole smallest units, of which each currency has its own."""
     usual = _unit_of(code.codes)
     parts = [
         f"money({whole} * {10.0**-places:.{places}f}) when upper({code.row}) in {sorted(others)}"

@@ -43,7 +43,7 @@ _SELDOM = 0.001  # share of the lines that may lack the id, or have a wrong code
 _WHOLE = re.compile(r"\s*-?(0|[1-9]\d{0,17})\s*", re.ASCII)
 _SIGNED = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)  # milliseconds since 1970 for `parse_time`, but more often numbers
 _ABROAD = re.compile(r"\s*\+[1-9]\d[\d ()/-]{5,18}\s*", re.ASCII)  # a phone number with the code of its country
-_CLOCK = re.compile(r"\s*\d{1,2}:\d\d(:\d\d)?\s*", re.ASCII)
+_CLOCK = re.compile(r"\s*\d{1,2}:\d\d(:\d\d([.,]\d{1,6})?)?\s*", re.ASCII)
 _DATED = re.compile(r"(?=.*\d).*[-/.: ].*|\d{8}(\d{6})?|\d{1,2}[A-Za-z]{3}\d{2,4}.*", re.DOTALL)
 _DAYS = (
     "%Y-%m-%d|%Y/%m/%d|%Y.%m.%d|%d.%m.%Y|%d/%m/%Y|%m/%d/%Y|%d-%m-%Y|%m-%d-%Y|%d.%m.%y|%d/%m/%y|%m/%d/%y|"
@@ -52,7 +52,8 @@ _DAYS = (
 ).split("|")
 _CLOCKS = (
     "| %H:%M:%S| %H:%M| %I:%M:%S %p| %I:%M %p| %H:%M:%S.%f| %H:%M:%S UTC| %H:%M:%S.%f UTC| %H:%M:%S %z| %H:%M:%S %Z|"
-    " %H:%M:%S.%f %z|T%H:%M|, %H:%M:%S|, %H:%M|, %I:%M %p|:%H:%M:%S|%H%M%S"
+    " %H:%M:%S.%f %z| %H:%M:%S,%f| %H:%M:%S,%f %z|T%H:%M:%S,%f|T%H:%M:%S,%f%z|"
+    "T%H:%M|, %H:%M:%S|, %H:%M|, %I:%M %p|:%H:%M:%S|%H%M%S"
 ).split("|")
 TIME_FORMS = (
     *(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS if "%d" in day or not clock),

@@ -15,7 +15,7 @@ from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, show_decimal
 from shroff.runtime.texts import many
 from shroff.runtime.values import replace
-from shroff.services.proposals.numbered_fields import name_fields
+from shroff.services.proposals.numbered_fields import name_fields, read_numeric_currencies
 from shroff.services.proposals.profile import FileProfile, profile_of
 from shroff.services.proposals.project_text import ColumnPlan, Proposal, Wishes, propose
 from shroff.services.proposals.roles import ROLES
@@ -67,6 +67,7 @@ def propose_for(
     """
     profile = profile_of(file)
     name_fields(profile.columns)
+    read_numeric_currencies(profile.columns)
     if "first" in roles:
         settle_dates(profile.columns, roles["first"])
     wishes = Wishes(roles, frozenset(ignored))

@@ -118,7 +118,9 @@ def _by_form(column: FileColumn, name: str, others: Sequence[FileColumn]) -> Tim
 
 
 def clock_form(clock: FileColumn) -> str:
-    return "%H:%M:%S" if clock.distinct[0].count(":") == 2 else "%H:%M"
+    first = clock.distinct[0]
+    mark = next((mark for mark in ".," if mark in first), "")
+    return f"%H:%M:%S{mark}%f" if mark else "%H:%M:%S" if first.count(":") == 2 else "%H:%M"
 
 
 def _is_hour(column: FileColumn) -> bool:
