@@ -670,9 +670,10 @@ ISO8583 = Kind(
         "41": key("TERM", 20, 4),
         "42": key("MERCHANT", 20, 7),
         "43": always("Shop Berlin DE", "text"),
-        "49": always("978", "text"),
+        "49": Column("text", lambda _: ("978", "EUR")),
     },
-    asks=frozenset({"time", "money"}),
+    currency="EUR",
+    asks=frozenset({"time"}),
 )
 
 

@@ -57,7 +57,6 @@ WRONG_COLUMNS: Final = {
     "okta_system_log": 1,
     "amplitude_export": 2,
     "etherscan_txlist": 2,
-    "iso8583_messages": 1,
 }
 
 
