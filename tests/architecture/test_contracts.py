@@ -32,7 +32,6 @@ SUITES = {
     "events.formats.schemas.SchemaRegistry": "SchemaRegistryContract",
     "events.formats.wire.Decoder": "FormatContract",
     "features.cluster.partitioned.Backend": "BackendContract",
-    "lake.cluster_replay_files.Streaming": "StreamingContract",
     "worker.online_features.OnlineStore": "OnlineContract",
     "people.store.PeopleStore": "PeopleContract",
     "cases.sql.CaseStore": "CaseContract",

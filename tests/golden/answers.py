@@ -22,7 +22,7 @@ from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS
 from shroff_plugins.cluster import spark
 from tests.support import learnable
-from tests.support.folding import FoldingBackend
+from tests.support.backends import HereBackend
 from tests.support.projects import write_files
 
 NOW_S: Final = 1773579600  # 15 March 2026, 13:00
@@ -128,7 +128,7 @@ def command_answers(folder: Path) -> Iterator[str]:
     learnable.write_days(project / "payments.jsonl", range(DAYS))
     known, models = dict[str, str](), dict[str, str]()
     # Spark's virtual machine would stay in this process, with a folder that is gone: those behind it find nothing.
-    here = mock.patch.object(spark, "SparkBackend", return_value=FoldingBackend())
+    here = mock.patch.object(spark, "SparkBackend", return_value=HereBackend())
     with contextlib.chdir(project), here:
         for words in scenario():
             of_words = [word.format_map(known) if "{" in word else word for word in words]

@@ -1,6 +1,6 @@
 """PaySim through files, posts, Kafka and Redis, into SQLite and PostgreSQL: the same decisions to the byte.
 
-That Spark decides the recorded log alike is in tests/contracts/test_spark_stream.py.
+That a cluster decides the recorded log alike is in tests/lake/test_lake_decide.py.
 """
 
 from __future__ import annotations

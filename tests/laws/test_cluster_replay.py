@@ -15,7 +15,7 @@ from shroff.errors import StateError, UsageError
 from shroff.features.cluster.partition_state import EntityAnswer
 from shroff.lake import cluster_replay as spreading
 from shroff.lake.cluster_replay import (
-    PartitionEvent,
+    PartitionRow,
     ReplayPlan,
     ReplayProcess,
     answers_of,
@@ -61,9 +61,9 @@ def run(spread: ReplayPlan, places: int, states: dict[tuple[int, int], bytes] | 
     found = Run({} if states is None else states)
     while after < spread.upto:
         upto = min(after + places, spread.upto)
-        parts: dict[tuple[int, int], list[PartitionEvent]] = defaultdict(list)
-        for item in rows_of(ReplayProcess(spread), after, upto):
-            parts[item.stage, item.partition].append(item)
+        parts: dict[tuple[int, int], list[PartitionRow]] = defaultdict(list)
+        for stage, partition, row in rows_of(ReplayProcess(spread), after, upto):
+            parts[stage, partition].append(row)
         answers: dict[int, dict[int, EntityAnswer]] = defaultdict(dict)
         for at, seen in parts.items():
             Random(after).shuffle(seen)

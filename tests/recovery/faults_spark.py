@@ -20,17 +20,17 @@ from typing import Any, Final
 import msgspec
 import pyarrow.parquet as pq
 
-from tests.support.contracts.streaming import Recorded
+from tests.support.recorded_lake import Recorded
 from tools.servers.errors import UnavailableError
 
 from .faults_check import Found
 from .faults_process import SHROFF
 from .faults_strike import Fault
 
-PLACES: Final = 150  # of a micro-batch
+PLACES: Final = 150  # of a batch
 FAULT_PLACES: Final = 8 * PLACES  # so many come before each fault
 PAYMENTS: Final = 60_000  # that the bank could have
-SETTLED_WITHIN_S: Final = 400.0  # a machine that is busy needs minutes until Spark's first micro-batch is done
+SETTLED_WITHIN_S: Final = 400.0  # a machine that is busy needs minutes until the first batch on Spark is done
 Row = tuple[int, str, str, str, bytes, str]
 
 
@@ -96,7 +96,7 @@ class SparkWorld:
         return len(list((self.out / "decisions").glob("[0-9]*.parquet")))
 
     def in_the_middle(self) -> None:
-        """Let the log grow, and a driver decide some of it: gives back somewhere in a micro-batch."""
+        """Let the log grow, and a driver decide some of it: gives back somewhere in a batch."""
         self.recorded.grow(FAULT_PLACES)
         before = self.n_written()
         self.begin()

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.features.cluster.partitioned import Cluster
-from tests.support.contracts.streaming import Recorded
-from tests.support.folding import FoldingBackend
+from tests.support.backends import HereBackend
+from tests.support.recorded_lake import Recorded
 from tools.servers.errors import UnavailableError
 from tools.servers.keep import Kept
 
@@ -112,7 +112,7 @@ def test_decisions_that_are_lost_doubled_or_changed_are_seen(tmp_path: Path) -> 
     recorded = Recorded(tmp_path)
     recorded.grow(90)
     with recorded.project.lake.open() as lake:
-        lake.decide(tmp_path / "out", Cluster(FoldingBackend(), 2), places=30)
+        lake.decide(tmp_path / "out", Cluster(HereBackend(), 2), places=30)
     assert not look(tmp_path / "out", recorded.project)
     first, second, third, *_ = sorted((tmp_path / "out" / "decisions").iterdir())
 

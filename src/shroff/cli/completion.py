@@ -98,9 +98,9 @@ def words(*options: str) -> Offer:
 
 
 backends = words("local", "dask", "spark")
+clusters = words("dask", "spark")
 formats = words("csv", "jsonl", "parquet", "avro")
 label_sources = words("chargeback", "analyst", "customer", "import")
-spark = words("spark")
 verdicts = words("fraud", "genuine", "unclear")
 
 

@@ -1,8 +1,8 @@
 """Cluster replay: decide the recorded log of a lake in many processes. This module has the work of one process.
 
-A backend such as Spark starts the processes. Three kinds of work follow each other over a range of sequence numbers:
-`rows_of` reads the range, and finds the partitions of each stage that need an event; `answers_of` advances the state of
-a partition, and returns its answers; `decided` combines the answers of all stages, and runs the engine.
+Three kinds of work follow each other over a range of sequence numbers: `rows_of` reads the range, and finds the
+partitions of each stage that need an event; `answers_of` advances the state of a partition, and returns its answers;
+`decided` combines the answers of all stages, and runs the engine. `cluster_replay_files` sends them to a backend.
 
 A stage is an entity's state as one version of the project folds it; versions with equal state share stages. A stage
 folds all events up to the last one at which it is needed, as if its version had been active from the start.
@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from msgspec import Struct, field
 
@@ -44,7 +44,7 @@ from shroff.replay.compare import Segment, segments_of
 from shroff.runtime.contents import known_store
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Objects, RetriedObjects
-from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
+from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Record
 
 STEP = 4_096  # events folded or decided at once
 
@@ -84,18 +84,7 @@ class ReplayPlan(FrozenStruct):
     partitions: int
 
 
-class PartitionEvent(NamedTuple):
-    """An event for a partition of a stage that needs it; `is_asked` if its answers are needed."""
-
-    stage: int
-    partition: int
-    seq: int
-    kind: Kind
-    type: str
-    id: str
-    time_ms: int
-    body: bytes
-    is_asked: bool
+PartitionRow = tuple[Record, bool]  # an event that a partition needs, and whether its answers are needed
 
 
 class Decided(Struct):
@@ -254,14 +243,14 @@ def work_of(replay: ReplayPlan) -> ReplayProcess:
 # ---- the three kinds of work
 
 
-def rows_of(work: ReplayProcess, after: int, upto: int) -> Iterator[PartitionEvent]:
-    """Yield the events of (after, upto] that each partition needs."""
+def rows_of(work: ReplayProcess, after: int, upto: int) -> Iterator[tuple[int, int, PartitionRow]]:
+    """Yield the rows of (after, upto], each with the stage and the partition that need it."""
     for records in work.read(after, upto):
         for fold, end in work.replay.ends.items():  # its version may be unable to read later records
             yield from _rows(work, fold, [record for record in records if record.seq <= end])
 
 
-def _rows(work: ReplayProcess, fold: int, records: Sequence[Record]) -> Iterator[PartitionEvent]:
+def _rows(work: ReplayProcess, fold: int, records: Sequence[Record]) -> Iterator[tuple[int, int, PartitionRow]]:
     decoded = [(record, work.decode(fold, record)) for record in records]
     decoded_events = [(record, event) for record, event in decoded if event is not None]
     definitions = work.definitions(fold)
@@ -283,41 +272,28 @@ def _rows(work: ReplayProcess, fold: int, records: Sequence[Record]) -> Iterator
                 record = decoded_events[row][0]
                 is_asked = has_answers and record.decided and replay.folds[work.version_at(record.seq)] == fold
                 for partition in sorted(needing):
-                    record_fields = record.seq, record.kind, record.type, record.id, record.time_ms, record.body
-                    yield PartitionEvent(number, partition, *record_fields, is_asked and partition == home)
+                    yield number, partition, (record, is_asked and partition == home)
 
 
 def answers_of(
-    work: ReplayProcess, stage: int, state: bytes | None, seen: Iterable[PartitionEvent]
+    work: ReplayProcess, stage: int, state: bytes | None, rows: Iterable[PartitionRow]
 ) -> tuple[bytes, list[tuple[int, EntityAnswer]]]:
-    """Advance the state of a partition over the events that it needs; return the state and its answers by seq.
+    """Advance the state of a partition over the rows that it needs; return the state and its answers by seq.
 
     Args:
         state: Result of the call for the range before; None for a partition that has seen nothing.
-        seen: Events of the next range, in any order.
+        rows: Rows of the next range, in any order.
     """
-    rows = sorted(seen, key=lambda event: event.seq)
+    in_order = sorted(rows, key=lambda row: row[0].seq)
     partition = Partition(work.keyed(stage), state)
     version = work.replay.stages[stage].version
     answers: list[tuple[int, EntityAnswer]] = []
-    for begin in range(0, len(rows), STEP):
-        part = rows[begin : begin + STEP]
-        records = (
-            Record(
-                partition_event.seq,
-                partition_event.kind,
-                partition_event.type,
-                partition_event.id,
-                partition_event.time_ms,
-                partition_event.body,
-                decided=False,
-            )
-            for partition_event in part
-        )
-        events = [event for record in records if (event := work.decode(version, record)) is not None]
-        for partition_event, answer in zip(part, partition.take(events), strict=True):
-            if partition_event.is_asked and answer is not None:
-                answers.append((partition_event.seq, answer))
+    for begin in range(0, len(in_order), STEP):
+        part = in_order[begin : begin + STEP]
+        events = [event for record, _ in part if (event := work.decode(version, record)) is not None]
+        for (record, is_asked), answer in zip(part, partition.take(events), strict=True):
+            if is_asked and answer is not None:
+                answers.append((record.seq, answer))
     return partition.state(), answers
 
 

@@ -1,66 +1,82 @@
-"""Files of a cluster's run: decisions by segments of the log, and the plan that the run was started with.
+"""Decide a recorded log on a cluster, and keep decisions and states in a folder that all its processes see.
 
-A stopped run continues from its folder. So the folder stores what its states were made of, and a run with another plan
-is rejected before it starts.
+A batch is a range of sequence numbers. Its ends are recorded before it is computed, so a batch that was interrupted is
+computed again for the same numbers, from the same states, into files of the same names and bytes. Processes of the
+interrupted run that still write do no harm.
+
+A batch takes three rounds. Each slice of the batch is read and split by partition; each partition takes its rows
+and answers them; each slice is decided from the answers. Rows and answers are files that the next batch removes.
 """
 
 from __future__ import annotations
 
+import os
+import socket
+from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
+from msgspec.msgpack import decode as from_msgpack
+from msgspec.msgpack import encode as to_msgpack
 
-from shroff.config import make_folder
+from shroff.config import alone, make_folder
 from shroff.engine.step import Effects
-from shroff.errors import StateError, UsageError
-from shroff.features.cluster.partitioned import Cluster
-from shroff.lake.cluster_replay import ReplayPlan, replay_plan
+from shroff.errors import StateError, StorageError, UsageError
+from shroff.features.cluster.partition_state import EntityAnswer
+from shroff.features.cluster.partitioned import Backend, Cluster
+from shroff.lake.cluster_replay import PartitionRow, ReplayPlan, answers_of, decided, replay_plan, rows_of, work_of
 from shroff.lake.reader import LakeReader
 from shroff.operations.declaration import OperationAnswer
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.texts import many
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects, RetriedObjects
 
-PLACES = 65_536  # records of a micro-batch; each writes the state of every partition that it touches
+PLACES = 65_536  # records of a batch; each writes the state of every partition
+SLICE = 8_192  # sequence numbers that one process reads, and that one process decides
 PLAN = "run.json"
-CHECKPOINT = "checkpoint"
 DECISIONS = "decisions"
+STATES = "states"
+EXCHANGE = "exchange"
 
 
-class DecidedPart(Protocol):
-    """A range of sequence numbers that was decided, as `stream` reports it."""
+class Batch(FrozenStruct):
+    """The sequence numbers (after, upto] of a plan, and the folder of its files."""
 
-    first: int
-    last: int
+    replay: ReplayPlan
+    out: Path
+    after: int
+    upto: int
+
+    def slices(self) -> list[tuple[int, int]]:
+        """Return the ranges (after, upto] that one process reads, and decides, at a time."""
+        return [(start, min(start + SLICE, self.upto)) for start in range(self.after, self.upto, SLICE)]
+
+    def partitions(self) -> list[tuple[int, int]]:
+        """Return stage and number of each partition."""
+        return list(product(range(len(self.replay.stages)), range(self.replay.partitions)))
+
+    def exchange(self, kind: str, start: int, stage: int, partition: int) -> Path:
+        """Return the file with rows or answers of a partition, for the slice that starts there."""
+        return self.out / EXCHANGE / f"{kind}-{start}-{stage}-{partition}"
+
+    def state(self, seq: int, stage: int, partition: int) -> Path:
+        """Return the file with the state of a partition after a sequence number."""
+        return self.out / STATES / f"{seq}-{stage}-{partition}"
+
+
+class DecidedSlice(FrozenStruct):
+    """Number of decisions in a slice, and its comparison with the lake."""
+
     decisions: int
     differing: int
-    example: str
-
-
-@runtime_checkable
-class Streaming(Protocol):
-    """A backend that folds a recorded log with its own state.
-
-    Promises: each event is decided, in order for each partition, from states that include exactly the events before it,
-    however often the run is stopped and restarted; results are written at least once. A range that was started keeps
-    its ends, so writing it again has the same result. A failed process is a StateError with its message.
-    """
-
-    def stream(
-        self,
-        replay: ReplayPlan,
-        checkpoint: Path,
-        places: int,
-        write: Callable[[int, int, Any], None],
-        done: Callable[[DecidedPart], None],
-    ) -> None:
-        """Decide everything that is not decided yet; killed processes lose and duplicate nothing."""
+    first: str
 
 
 class ReplayRun(OperationAnswer):
@@ -83,13 +99,21 @@ class ReplayRun(OperationAnswer):
 
 
 class _StatesOrigin(msgspec.Struct):
-    """The plan by which the states in a folder were made (see `ReplayPlan`); `log` is the hash of the first record."""
+    """The plan by which the states in a folder were made (see `ReplayPlan`), and its progress.
+
+    Args:
+        log: Hash of the first record.
+        done: The last sequence number that is decided.
+        begun: End of the batch that was begun last.
+    """
 
     log: str
     partitions: int
     lateness_ms: int
     starts: tuple[int, ...]
     folds: tuple[int, ...]
+    done: int = 0
+    begun: int = 0
 
 
 def _name(reader: LakeReader, out: Path) -> str:
@@ -108,38 +132,118 @@ def decide_on_cluster(
 ) -> ReplayRun:
     """Decide the recorded log of a lake on a cluster, continuing in the folder `out`.
 
-    Raises: UsageError if backend, project or folder is unsuitable; StateError if the lake or a process fails.
+    Raises: UsageError if project or folder is unsuitable; LogBusyError if another command decides into the folder;
+        StateError or StorageError if the lake or a process fails.
     """
-    backend = streaming(cluster)
     batch_size = PLACES if places is None else places
     if batch_size < 1:
-        raise UsageError(f"a micro-batch has at least 1 record, not {batch_size}.")
+        raise UsageError(f"a batch has at least 1 record, not {batch_size}.")
     reader = LakeReader(objects)
     replay = replay_plan(_name(reader, out), opened, reader, models, cluster.partitions)
-    make_folder(out / DECISIONS)
-    begin(out / PLAN, reader, replay)
-    run = ReplayRun(replay.upto, replay.upto)
-
-    def done(part: DecidedPart) -> None:
-        run.after = min(run.after, part.first)
-        run.decisions += part.decisions
-        run.differing += part.differing
-        run.first = run.first or part.example
-        if progress is not None:
-            progress(part.last - part.first)
-
-    backend.stream(replay, out / CHECKPOINT, batch_size, partial(write_decisions, out / DECISIONS), done)
+    for name in (DECISIONS, STATES, EXCHANGE):
+        make_folder(out / name)
+    with alone(out / "run.lock", f"another command is deciding into {out}."):
+        plan = begin(out / PLAN, reader, replay)
+        run = ReplayRun(plan.done, replay.upto)
+        while plan.done < replay.upto:
+            if plan.begun == plan.done:
+                plan.begun = min(plan.done + batch_size, replay.upto)
+                _store(out / PLAN, plan)
+            batch = Batch(replay, out, plan.done, plan.begun)
+            for found in _decided(batch, cluster.backend):
+                run.decisions += found.decisions
+                run.differing += found.differing
+                run.first = run.first or found.first
+            plan.done = plan.begun
+            _store(out / PLAN, plan)
+            _remove_used(batch)
+            if progress is not None:
+                progress(batch.upto - batch.after)
     return run
 
 
-def streaming(cluster: Cluster) -> Streaming:
-    """Return the backend of a cluster. Raises: UsageError if it cannot decide a log."""
-    if not isinstance(cluster.backend, Streaming):
-        raise UsageError("this backend keeps no state between events: decide a log with --backend spark.")
-    return cluster.backend
+def _decided(batch: Batch, backend: Backend) -> list[DecidedSlice]:
+    slices = [(batch, *ends) for ends in batch.slices()]
+    list(backend.run(split_rows, slices))
+    list(backend.run(fold_partition, [(batch, *partition) for partition in batch.partitions()]))
+    found = dict(backend.run(decide_slice, slices))
+    return [found[start] for start in sorted(found)]
 
 
-def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
+def _remove_used(batch: Batch) -> None:
+    for path in (batch.out / EXCHANGE).iterdir():
+        path.unlink(missing_ok=True)
+    for path in (batch.out / STATES).iterdir():
+        if not path.name.startswith(f"{batch.upto}-"):
+            path.unlink(missing_ok=True)
+
+
+# ---- in a process of the cluster
+
+
+def split_rows(work: tuple[Batch, int, int]) -> None:
+    """Read a slice, and write the rows of each partition."""
+    batch, after, upto = work
+    rows: dict[tuple[int, int], list[PartitionRow]] = {partition: [] for partition in batch.partitions()}
+    for stage, partition, row in rows_of(work_of(batch.replay), after, upto):
+        rows[stage, partition].append(row)
+    for (stage, partition), partition_rows in rows.items():
+        _write(batch.exchange("rows", after, stage, partition), to_msgpack(partition_rows))
+
+
+def fold_partition(work: tuple[Batch, int, int]) -> None:
+    """Advance the state of a partition over a batch, and write its answers for each slice."""
+    batch, stage, partition = work
+    rows: list[PartitionRow] = []
+    for start, _ in batch.slices():
+        data = _read(batch.exchange("rows", start, stage, partition))
+        rows += from_msgpack(data, type=list[PartitionRow])
+    before = _read(batch.state(batch.after, stage, partition)) if batch.after else None
+    state, answers = answers_of(work_of(batch.replay), stage, before, rows)
+    _write(batch.state(batch.upto, stage, partition), state)
+    for start, end in batch.slices():
+        in_slice = [(seq, answer) for seq, answer in answers if start < seq <= end]
+        _write(batch.exchange("answers", start, stage, partition), to_msgpack(in_slice))
+
+
+def decide_slice(work: tuple[Batch, int, int]) -> tuple[int, DecidedSlice]:
+    """Decide a slice from all answers, and write its decisions."""
+    batch, after, upto = work
+    answers: dict[int, dict[int, EntityAnswer]] = defaultdict(dict)
+    for stage, partition in batch.partitions():
+        data = _read(batch.exchange("answers", after, stage, partition))
+        answers[stage].update(from_msgpack(data, type=list[tuple[int, EntityAnswer]]))
+    found = decided(work_of(batch.replay), after, upto, answers)
+    write_decisions(batch.out / DECISIONS, after, upto, found.effects)
+    return after, DecidedSlice(len(found.effects.decisions), found.differing, found.first)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        with whole_file(path, _unfinished(path), is_durable=False) as file:
+            file.write(data)
+    except OSError as error:
+        raise StorageError(f"{socket.gethostname()} cannot write {path}: {error.strerror or error}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(
+            f"{socket.gethostname()} cannot read {path}: {error.strerror or error}; write --out to a folder that every "
+            "machine sees"
+        ) from None
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+
+
+# ---- the plan of a folder
+
+
+def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> _StatesOrigin:
     """Store the plan of a replay, or check it against the plan of the states in this folder."""
     plan = _StatesOrigin(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
     if path.exists():
@@ -148,7 +252,14 @@ def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
         except ValueError as error:
             raise StateError(f"{path} cannot be read: {error}. Begin again with another --out.") from None
         _hold(stored, plan, path.parent)
-    with whole_file(path, path.with_suffix(".new"), is_durable=False) as file:
+        plan.done = stored.done
+        plan.begun = stored.begun
+    _store(path, plan)
+    return plan
+
+
+def _store(path: Path, plan: _StatesOrigin) -> None:
+    with whole_file(path, path.with_suffix(".new")) as file:
         file.write(to_json(plan))
 
 
@@ -171,9 +282,6 @@ def _hold(before: _StatesOrigin, plan: _StatesOrigin, out: Path) -> None:
 
 def write_decisions(folder: Path, after: int, upto: int, effects: Effects) -> None:
     """Write the decisions of (after, upto] to a file, atomically; repeating it is harmless."""
-    import os
-    import socket
-
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -187,6 +295,6 @@ def write_decisions(folder: Path, after: int, upto: int, effects: Effects) -> No
         schema=pa.schema(list(zip(columns, kinds, strict=True))),
     )
     path = folder / f"{after + 1:012d}-{upto:012d}.parquet"
-    unfinished = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    unfinished = _unfinished(path)
     with whole_file(path, unfinished, is_durable=False):
         pq.write_table(table, unfinished, compression="zstd")

@@ -8,17 +8,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.json_types import JsonMapping
 from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles
 
-if TYPE_CHECKING:
-    from shroff.plugins.cluster import DecidedPart, ReplayPlan
-
 TASKS_A_CORE = 2
-LOCALITY_WAIT = "100ms"  # for the executor that has a state; Spark's default, 3 s, is too long for a live decision
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
 NOT_ASKED = frozenset(["objective", "seed", "nthread", "verbosity"])
 One = TypeVar("One")
@@ -51,7 +47,7 @@ class SparkBackend:
             ) from None
         settings = SparkConf().setAppName("shroff").setMaster(address or f"local[{workers}]")
         settings.set("spark.ui.enabled", "false").set("spark.ui.showConsoleProgress", "false")
-        settings.set("spark.log.level", "ERROR").setIfMissing("spark.locality.wait", LOCALITY_WAIT)
+        settings.set("spark.log.level", "ERROR")
         if address is None:
             settings.set("spark.driver.bindAddress", "127.0.0.1").set("spark.driver.host", "127.0.0.1")
         try:
@@ -113,19 +109,6 @@ class SparkBackend:
         except PySparkException as error:
             raise StateError(f"{GREW_NOTHING}: {_first_line(error)}") from None
         return bytes(booster.save_raw("json"))
-
-    def stream(
-        self,
-        replay: ReplayPlan,
-        checkpoint: Path,
-        places: int,
-        write: Callable[[int, int, Any], None],
-        done: Callable[[DecidedPart], None],
-    ) -> None:
-        """See `lake.cluster_replay_files.Streaming`; this runs Spark's structured streaming."""
-        from shroff_plugins.cluster.spark_stream import stream
-
-        stream(self.context, replay, checkpoint, places, write, done)
 
     def close(self) -> None:
         with suppress(ConnectionError):

@@ -251,12 +251,12 @@ class DecideLake(OfLake["ReplayRun"], kw_only=True):
     Args:
         out (FOLDER): The folder for decisions and state, visible to every machine. An interrupted run continues from
             it.
-        backend: spark: state partitioned by each entity's keys, on a cluster.
+        backend: dask or spark: state partitioned by each entity's keys, on a cluster.
         places (N): Save state after this many log positions.  [65536]
     """
 
     out: Annotated[Path, Param(flags="--out")]
-    backend: Annotated[str, Param(complete="spark")] = "spark"
+    backend: Annotated[str, Param(complete="clusters")] = "spark"
     cluster: Cluster = None
     partitions: Partitions = None
     places: int | None = None
@@ -279,7 +279,7 @@ def decide_lake(history: DecisionHistory, lake: Lakes, progress: ProgressSteps, 
         lake.open(request.to) as opened,
     ):
         if processes is None:
-            raise UsageError("a log is decided here by 'shroff verify', and by processes with --backend spark.")
+            raise UsageError("a log is decided here by 'shroff verify', and on a cluster with --backend dask or spark.")
         counted = progress.counting("deciding, places")
         done = opened.decide(request.out, processes, places=request.places, progress=counted)
         done.out = str(request.out)

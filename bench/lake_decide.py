@@ -5,7 +5,7 @@ events and written to a lake. Then each way decides all of it in a process of it
 are what starting costs, then many; the difference is what each event costs. Spark has as many tasks at a time as there
 are threads, here, and all decisions must be as recorded.
 
-Run: python -m bench.spark_stream [--few 5000] [--events 200000] [--rounds 3] [--partitions 4] [--places 65536]
+Run: python -m bench.lake_decide [--few 5000] [--events 200000] [--rounds 3] [--partitions 4] [--places 65536]
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def measure(scratch: Path, chosen: argparse.Namespace) -> Runs:
 
 
 def report(runs: Runs, chosen: argparse.Namespace) -> str:
-    words = f"{chosen.partitions} partitions of each entity's keys, {chosen.places:,} places a micro-batch"
+    words = f"{chosen.partitions} partitions of each entity's keys, {chosen.places:,} sequence numbers a batch"
     lines = [
         f"# `shroff lake decide` by Spark beside one process: 40 features, 10 rules, {chosen.events:,} events",
         "",
@@ -105,7 +105,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="shroff-bench-") as scratch:
         text = report(measure(Path(scratch), chosen), chosen)
     print(text)
-    write_result("spark_stream", text)
+    write_result("lake_decide", text)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""A recorded log decided by Spark's structured streaming: the receipts of one process, and the contract."""
+"""A recorded log decided by a cluster: the receipts of one process, however often the run is stopped."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -13,37 +13,48 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 import pytest
-from pyspark.errors import StreamingQueryException
 
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.config import TEMPLATE_FOLDER
+from shroff.config import TEMPLATE_FOLDER, alone
 from shroff.engine.step import Effects
-from shroff.errors import StateError, UsageError
+from shroff.errors import LogBusyError, StateError, StorageError, UsageError
 from shroff.examples.bank import bank
 from shroff.features.cluster.partitioned import Cluster
-from shroff.lake.cluster_replay_files import ReplayRun, decide_on_cluster, write_decisions
+from shroff.lake import cluster_replay_files
+from shroff.lake.cluster_replay_files import (
+    ReplayRun,
+    decide_on_cluster,
+    decide_slice,
+    fold_partition,
+    split_rows,
+    write_decisions,
+)
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
 from shroff.services import project as app
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import Layout
 from shroff.streams.log import DecisionRow
-from shroff_plugins.cluster.spark_stream import NOT_CONNECTED, SLICE, STARTS_MAX, run_to_end, slice_of, slices
+from shroff_plugins.cluster.dask import DaskBackend
 from tests.contracts.test_backends import spark_here, started
 from tests.journeys.test_same_bytes import HEAD, PAYSIM, in_order_of_time, made_up
 from tests.laws.projects import history_of, project
 from tests.laws.test_cluster_replay import FEATURES, MANY, RULES
 from tests.laws.test_engines import NOW_MS, submission
-from tests.support.backends import HereBackend
-from tests.support.contracts.streaming import StreamingContract
+from tests.support.backends import HereBackend, ProcessBackend
+from tests.support.effort import long_after
 from tests.support.log_memory import MemoryLog
+from tests.support.recorded_lake import Recorded
 
 Rows = list[tuple[Any, ...]]
 
 
-@pytest.fixture(scope="module")
-def spark() -> Iterator[Any]:
-    yield from started(spark_here)
+MADE = {"processes": ProcessBackend, "dask": partial(DaskBackend, workers=2), "spark": spark_here}
+
+
+@pytest.fixture(scope="module", params=long_after(1, list(MADE)))
+def backend(request: pytest.FixtureRequest) -> Iterator[Any]:
+    yield from started(MADE[request.param])
 
 
 def rows_of(decisions: Sequence[DecisionRow]) -> Rows:
@@ -90,13 +101,12 @@ def decide(made: app.Project, backend: Any, out: Path, partitions: int, places: 
         return lake.decide(out, Cluster(backend, partitions), places=places)
 
 
-@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(("partitions", "places"), [(3, 700), (1, 5_000)])
-def test_receipts_are_those_of_one_process(spark: Any, tmp_path: Path, partitions: int, places: int):
+def test_receipts_are_those_of_one_process(backend: Any, tmp_path: Path, partitions: int, places: int):
     made = paysim(tmp_path, list(made_up(1_500)))
 
-    run = decide(made, spark, tmp_path / "out", partitions, places)
+    run = decide(made, backend, tmp_path / "out", partitions, places)
 
     assert (run.after, run.upto, run.decisions, run.differing) == (0, 1_501, 1_500, 0)
     assert written(tmp_path / "out") == recorded(made)
@@ -104,10 +114,10 @@ def test_receipts_are_those_of_one_process(spark: Any, tmp_path: Path, partition
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_all_payments_of_the_sample_get_the_receipts_of_one_process(spark: Any, tmp_path: Path, data: Path):
+def test_all_payments_of_the_sample_get_the_receipts_of_one_process(backend: Any, tmp_path: Path, data: Path):
     made = paysim(tmp_path, list(in_order_of_time(data / PAYSIM)))
 
-    run = decide(made, spark, tmp_path / "out", 4, 20_000)
+    run = decide(made, backend, tmp_path / "out", 4, 20_000)
 
     assert (run.decisions, run.differing) == (51_392, 0)
     assert written(tmp_path / "out") == recorded(made)
@@ -119,12 +129,11 @@ def made_up_lake(folder: Path, log: MemoryLog) -> RetriedObjects:
     return objects
 
 
-@pytest.mark.long
 @pytest.mark.slow
-def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refused(spark: Any, tmp_path: Path):
+def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refused(backend: Any, tmp_path: Path):
     log, history = MemoryLog(), [submission(event) for event in history_of(7, 80)]
     opening = partial(FolderObjects, str(tmp_path / "lake"))
-    run = partial(decide_on_cluster, opened=opening, models=tmp_path, cluster=Cluster(spark, 2), out=tmp_path / "out")
+    run = partial(decide_on_cluster, opened=opening, models=tmp_path, cluster=Cluster(backend, 2), out=tmp_path / "out")
 
     Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write(history[:50])
     first = run(made_up_lake(tmp_path / "lake", log), places=20)
@@ -142,46 +151,96 @@ def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refu
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_the_made_up_bank_with_late_payments_gets_the_receipts_of_one_process(spark: Any, tmp_path: Path):
+def test_the_made_up_bank_with_late_payments_gets_the_receipts_of_one_process(backend: Any, tmp_path: Path):
     with (tmp_path / "payments.jsonl").open("wb") as file:
         file.writelines(msgspec.json.encode(item.event) + b"\n" for item in bank(6_000, seed=3))
     made = made_of(tmp_path, tmp_path / "payments.jsonl", "payments")
 
-    run = decide(made, spark, tmp_path / "out", 3, 2_500)
+    run = decide(made, backend, tmp_path / "out", 3, 2_500)
 
     assert (run.decisions, run.differing) == (6_000, 0)
     assert written(tmp_path / "out") == recorded(made)
 
 
-@pytest.mark.long
 @pytest.mark.slow
-def test_what_a_process_cannot_do_is_told_in_its_words(spark: Any, tmp_path: Path):
+def test_what_a_process_cannot_do_is_told_in_its_words(backend: Any, tmp_path: Path):
     made = paysim(tmp_path, list(made_up(50)))
     (events,) = (tmp_path / "lake" / "events").rglob("*.parquet")
     events.write_bytes(b"x")
 
-    with pytest.raises(StateError, match=r"Spark stopped: events/.* is damaged \(its checksum does not fit\)"):
-        decide(made, spark, tmp_path / "out", 1, 100)
+    with pytest.raises(StateError, match=r"^events/.* is damaged \(its checksum does not fit\)"):
+        decide(made, backend, tmp_path / "out", 1, 100)
 
 
-@pytest.mark.long
+# ---- without processes
+
+
+class Stopping(HereBackend):
+    """Fails at one call of one kind of work, before it or after it."""
+
+    def __init__(self, work: Callable[..., Any], at: int, *, is_done_first: bool) -> None:
+        self.work = work
+        self.left = at
+        self.is_done_first = is_done_first
+
+    def run(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        for item in items:
+            self.left -= function is self.work
+            fails = self.left == 0 and function is self.work
+            result = function(item) if not fails or self.is_done_first else None
+            if fails:
+                raise StateError("a process is gone")
+            yield result
+
+
 @pytest.mark.slow
-class TestSparkStreaming(StreamingContract):
-    @pytest.fixture
-    def streaming(self, spark: Any) -> Any:
-        return spark
+@pytest.mark.parametrize("is_done_first", long_after(1, [True, False]))
+@pytest.mark.parametrize("work", [split_rows, fold_partition, decide_slice])
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    work: Callable[..., Any], is_done_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The log grows meanwhile, and the next run has another size of batches: what was begun keeps its ends."""
+    monkeypatch.setattr(cluster_replay_files, "SLICE", 30)
+    recorded_lake = Recorded(tmp_path)
+    recorded_lake.grow(400)
+    made = recorded_lake.project
+
+    for at in (1, 14, 5):
+        with pytest.raises(StateError, match="a process is gone"):
+            decide(made, Stopping(work, at, is_done_first=is_done_first), tmp_path / "out", 3, 70)
+    recorded_lake.grow(120)
+    run = decide(made, HereBackend(), tmp_path / "out", 3, 300)
+    files = sorted((tmp_path / "out" / "decisions").iterdir())
+    again = decide(made, HereBackend(), tmp_path / "out", 3, 70)
+
+    assert run.after > 0
+    assert (run.differing, again.decisions, again.after) == (0, 0, run.upto)
+    assert written(tmp_path / "out") == recorded(made)
+    assert sorted((tmp_path / "out" / "decisions").iterdir()) == files
+    assert not list((tmp_path / "out" / "exchange").iterdir())
 
 
-# ---- without Spark
+def test_two_commands_never_decide_into_one_folder(tmp_path: Path):
+    made = paysim(tmp_path, list(made_up(20)))
+
+    with alone(tmp_path / "out" / "run.lock"), pytest.raises(LogBusyError, match="another command is deciding into"):
+        decide(made, HereBackend(), tmp_path / "out", 1, 100)
 
 
-def test_slices_are_the_same_however_places_are_cut():
-    whole = list(slices(0, 3 * SLICE + 5))
-    cut = [*slices(0, SLICE + 10), *slices(SLICE + 10, 3 * SLICE + 5)]
+class Blind(HereBackend):
+    """Its processes do not see the folder."""
 
-    assert whole == [(0, SLICE), (SLICE, 2 * SLICE), (2 * SLICE, 3 * SLICE), (3 * SLICE, 3 * SLICE + 5)]
-    assert cut == [(0, SLICE), (SLICE, SLICE + 10), (SLICE + 10, 2 * SLICE), *whole[2:]]
-    assert all(slice_of(after + 1) == slice_of(upto) for after, upto in whole + cut)
+    def run(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        yield from super().run(function, items)
+        for path in items[0][0].out.glob("exchange/*"):
+            path.unlink()
+
+
+def test_a_folder_that_a_process_does_not_see_is_named(tmp_path: Path):
+    made = paysim(tmp_path, list(made_up(20)))
+
+    with pytest.raises(StorageError, match=r"cannot read .*write --out to a folder that every machine sees"):
+        decide(made, Blind(), tmp_path / "out", 1, 100)
 
 
 def test_a_file_of_decisions_is_written_again_to_the_byte(tmp_path: Path):
@@ -194,18 +253,11 @@ def test_a_file_of_decisions_is_written_again_to_the_byte(tmp_path: Path):
     assert (tmp_path / "000000000001-000000000009.parquet").read_bytes() == first
 
 
-class Idle(HereBackend):
-    """A backend that could stream, and does nothing."""
-
-    def stream(self, *_told: Any) -> None:
-        pass
-
-
 def begun(folder: Path, partitions: int = 2, seed: int = 7, out: str = "out") -> ReplayRun:
     log = MemoryLog()
     Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write([submission(event) for event in history_of(seed, 30)])
     lake = folder / f"lake-{seed}"
-    cluster = Cluster(Idle(), partitions)
+    cluster = Cluster(HereBackend(), partitions)
     return decide_on_cluster(made_up_lake(lake, log), partial(FolderObjects, str(lake)), folder, cluster, folder / out)
 
 
@@ -229,45 +281,8 @@ def test_decisions_of_another_log_are_refused(tmp_path: Path):
         begun(tmp_path)
 
 
-def test_a_backend_without_state_and_a_micro_batch_without_places_are_refused(tmp_path: Path):
+def test_a_batch_without_places_is_refused(tmp_path: Path):
     made = paysim(tmp_path, list(made_up(20)))
 
-    with pytest.raises(UsageError, match="keeps no state between events"):
-        decide(made, HereBackend(), tmp_path / "out", 1, 100)
-    with pytest.raises(UsageError, match="a micro-batch has at least 1 record, not 0"):
-        decide(made, Idle(), tmp_path / "out", 1, 0)
-
-
-class _Query:
-    """A query of Spark that ends as it is told."""
-
-    def __init__(self, words: str) -> None:
-        self._words = words
-        self.stopped = 0
-
-    def awaitTermination(self) -> None:  # noqa: N802 (Spark's name)
-        if self._words:
-            raise StreamingQueryException(self._words)
-
-    def stop(self) -> None:
-        self.stopped += 1
-
-
-@pytest.mark.parametrize(
-    ("ends", "started", "words"),
-    [
-        ([f"[STREAM_FAILED] {NOT_CONNECTED}.", ""], 2, ""),
-        ([f"[STREAM_FAILED] {NOT_CONNECTED}."] * 9, STARTS_MAX, NOT_CONNECTED),
-        (["shroff.errors.StateError: no place", ""], 1, "no place"),
-    ],
-)
-def test_only_a_worker_that_did_not_connect_in_time_has_the_query_begin_again(ends, started, words):
-    queries = [_Query(end) for end in ends]
-    given = iter(queries)
-    if words:
-        with pytest.raises(StateError, match=words):
-            run_to_end(lambda: next(given))
-    else:
-        run_to_end(lambda: next(given))
-
-    assert [query.stopped for query in queries] == [1] * started + [0] * (len(queries) - started)
+    with pytest.raises(UsageError, match="a batch has at least 1 record, not 0"):
+        decide(made, HereBackend(), tmp_path / "out", 1, 0)
