@@ -20,6 +20,8 @@ def test_an_experiment_is_read_and_ended_on_its_screen(tmp_path):
         shown = (await browser.get("/experiments")).body.decode()
 
         assert "Arm B is better" in shown or "Neither arm is proven better yet" in shown
+        words = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", shown))
+        assert re.search(r"Arm B (costs [\d,.]+ EUR more than arm A|saves [\d,.]+ EUR) per 1,000 \w+; ", words), words
         for arm in "AB":
             path = re.search(rf'href="(/decisions[^"]*arm={arm})" aria-label="(\d+) events', shown)
             assert path is not None
