@@ -179,7 +179,7 @@ def test_the_synthetic_bank_misses_what_its_sample_says(tmp_path):
     )
     with small.project.log.reading() as log:
         rows = [row for rows in log.decisions_after() for row in rows if row.outcome == "approve"]
-        drawn = {row.seq for hits in log.hits_after() for row in hits if row.rule == SAMPLED}
+        drawn = {row.seq for hits in log.hits.after() for row in hits if row.rule == SAMPLED}
     approved = [row.id for row in rows]
     sampled = [row.id for row in rows if row.seq in drawn]
     frauds = {id_ for id_, item in paid.items() if item.fraud}

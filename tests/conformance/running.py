@@ -159,10 +159,10 @@ def outcomes(answers: Sequence[Answer | None], log: Log) -> list[Outcome]:
     rules: dict[int, set[str]] = defaultdict(set)
     shadow: dict[int, set[str]] = defaultdict(set)
     flags: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for hits in log.hits_after():
+    for hits in log.hits.after():
         for hit in hits:
             (shadow if hit.shadow else rules)[hit.seq].add(hit.rule)
-    for rows in log.flags_after():
+    for rows in log.flags.after():
         for row in rows:
             named = {"entity": row.entity, "key": row.key, "rule": row.rule, "event": row.event}
             flags[row.seq].append({**named, "accuracy": row.accuracy, "reason": row.reason})

@@ -17,6 +17,7 @@ from tests.support.contracts.log.basics import LogContract
 from tests.support.effort import long_after
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.log_memory_parts import (
+    MemoryFlags,
     MemoryInbox,
     MemoryLateEvents,
     MemoryOffsets,
@@ -643,8 +644,9 @@ class ForgetsPruning(MemoryLog):
 
 
 class ForgetsWhereFlagsEnded(MemoryLog):
-    def flags_of(self, entity, key, before=None, limit=100):
-        return super().flags_of(entity, key, None if before is None else (before[0], ""), limit)
+    class Flags(MemoryFlags):
+        def of(self, entity, key, before=None, limit=100):
+            return super().of(entity, key, None if before is None else (before[0], ""), limit)
 
 
 BROKEN = {

@@ -479,7 +479,7 @@ def test_odd_texts_stay_as_they_are_in_batches_of_any_size(place):
         log.append(batch)
 
         assert [item for part in log.read() for item in part] == records
-        assert [item for part in log.hits_after() for item in part] == hits
+        assert [item for part in log.hits.after() for item in part] == hits
         assert log.find("payment", odd) == {item.id: item for item in records}
         assert b"".join(log.lines()) == b"".join(b"e1payment %s\n" % item.body for item in records)
 

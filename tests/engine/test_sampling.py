@@ -69,7 +69,7 @@ def test_a_share_of_approvals_is_drawn_by_seed_and_id_alone_and_uncertain_ones_b
     assert len(scores) == 75
     assert set(shares.values()) == {0.2, 0.6}
     assert drawn(rows) == {id_: share for id_, share in shares.items() if in_share(f"{SEED}\x00payment", share, id_)}
-    assert {hit.seq for hits in log.hits_after() for hit in hits if hit.rule == SAMPLED} == {
+    assert {hit.seq for hits in log.hits.after() for hit in hits if hit.rule == SAMPLED} == {
         row.seq for row in rows if row.id in drawn(rows)
     }
 

@@ -54,7 +54,7 @@ def project(by: str, when: str, reason: str = "", **changes: str) -> dict[str, s
 
 
 def hits(log: MemoryLog) -> list[int]:
-    return [row.seq for rows in log.hits_after() for row in rows]
+    return [row.seq for rows in log.hits.after() for row in rows]
 
 
 def agree(log: MemoryLog) -> bool:

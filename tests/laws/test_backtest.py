@@ -214,7 +214,7 @@ def decided(log: MemoryLog, ids: set[tuple[str, str]]) -> tuple[Outcomes, Hits]:
         for record in records
         if (record.type, record.id) in ids
     }
-    found = [row for rows in log.hits_after() for row in rows if row.seq in named]
+    found = [row for rows in log.hits.after() for row in rows if row.seq in named]
     hits = {("/".join(named[row.seq]), row.rule, not row.shadow) for row in found}
     return {event: outcome for event, outcome in outcomes.items() if event in ids}, hits
 

@@ -168,7 +168,7 @@ def test_rules_reasons_and_features_of_several_entities_are_the_same(partitions:
 
     found = run(spread_over(lake_of(log), partitions), places)
 
-    assert {row.rule for rows in log.hits_after() for row in rows} == {"r1", "r2", "r3"}
+    assert {row.rule for rows in log.hits.after() for row in rows} == {"r1", "r2", "r3"}
     assert (found.first, found.decisions) == ("", recorded(log))
 
 

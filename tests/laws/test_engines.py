@@ -427,7 +427,7 @@ def submission(event: LogEvent) -> Submission:
 
 
 def hits_of(log: MemoryLog) -> set[tuple[int, str]]:
-    return {(row.seq, row.rule) for rows in log.hits_after() for row in rows}
+    return {(row.seq, row.rule) for rows in log.hits.after() for row in rows}
 
 
 def hits_by_definition(log: MemoryLog, versions: Sequence[Definitions]) -> set[tuple[int, str]]:
@@ -463,7 +463,7 @@ def decisions(log: MemoryLog) -> list[Any]:
 
 def everything(log: MemoryLog) -> list[Any]:
     """Records, decisions, hits and flags of a log."""
-    readings = (log.read(), log.decisions_after(), log.hits_after(), log.flags_after())
+    readings = (log.read(), log.decisions_after(), log.hits.after(), log.flags.after())
     return [[row for rows in reading for row in rows] for reading in readings]
 
 

@@ -71,7 +71,7 @@ def appended(log: MemoryLog, step: Step) -> None:
 def naive(log: MemoryLog, after: int) -> dict[int, tuple[dict[str, bool], str]]:
     """The events behind a place at which rules hit, with their verdicts: straight from the definition."""
     rules = {seq: dict[str, bool]() for seq in range(after + 1, log.last_seq() + 1)}
-    for hits in log.hits_after(after):
+    for hits in log.hits.after(after):
         for hit in hits:
             rules[hit.seq][hit.rule] = hit.shadow
     said: dict[str, list[VerdictInForce]] = {}

@@ -63,6 +63,7 @@ class Runs:
             put=self.put,
             execute=self.ask,
             damaged_index=StorageError,
+            version=lambda: None,
         )
         return IdIndex(connection, is_writer=is_writer)
 

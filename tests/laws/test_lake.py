@@ -92,7 +92,7 @@ def rows_of(source: Any) -> list[Any]:
 
 
 def _reads(log: Log) -> list[Any]:
-    return [log.read, log.decisions_after, log.flags_after, log.hits_after]
+    return [log.read, log.decisions_after, log.flags.after, log.hits.after]
 
 
 def assert_is_the_log(objects: Any, log: Log) -> LakeState:

@@ -185,7 +185,7 @@ def recorded(bank: Bank) -> Recorded:
     shadow = set[tuple[str, int]]()
     with bank.project.log.reading() as log:
         rows = [row for rows in log.decisions_after() for row in rows]
-        for hit in (hit for rows in log.hits_after() for hit in rows):
+        for hit in (hit for rows in log.hits.after() for hit in rows):
             hits[hit.rule].append(hit.seq)
             shadow.update([(hit.rule, hit.seq)] if hit.rule in EXPERIMENTS and hit.shadow else [])
     documents = {row.seq: msgspec.json.decode(row.document) for row in rows}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -74,8 +75,8 @@ def prune(objects: MemoryObjects, log: Log, upto: int, places: int) -> None:
 
 def rows_of(log: Log) -> list[Any]:
     """All that reading in order gives."""
-    names = ("read", "labels_after", "decisions_after", "flags_after", "hits_after")
-    rows = [list(chain.from_iterable(getattr(log, name)(size=5))) for name in names]
+    names = ("read", "labels_after", "decisions_after", "flags.after", "hits.after")
+    rows = [list(chain.from_iterable(attrgetter(name)(log)(size=5))) for name in names]
     return [*rows, b"".join(log.lines(size=7)), b"".join(log.outcome_lines(size=7)), log.controls()]
 
 

@@ -162,7 +162,7 @@ def test_rules_that_are_edited_and_put_back_hit_as_before(count: int):
     log = edited(versions, parts, 1)
 
     assert versions[0].rules[0] is versions[-1].rules[0] is not versions[1].rules[0]
-    assert {row.seq > 20 for rows in log.hits_after() for row in rows} == {False, True}
+    assert {row.seq > 20 for rows in log.hits.after() for row in rows} == {False, True}
     assert everything(log) == everything(restarted(versions, parts, 1))
 
 

@@ -257,7 +257,7 @@ def test_events_taken_without_deciding_count_in_windows_and_are_not_decided():
     decided = log_writer.write([payment(2, 1)])
 
     assert taken[0].kind == "taken"
-    assert [row for rows in log.hits_after() for row in rows] == []
+    assert [row for rows in log.hits.after() for row in rows] == []
     assert documents(decided)[0]["features"]["card.spent_1d"] == "150.00"
     assert verify_online(log).mismatches == 0
 
@@ -265,7 +265,7 @@ def test_events_taken_without_deciding_count_in_windows_and_are_not_decided():
 def test_hits_raise_flags_and_notices_in_the_same_batch():
     log = MemoryLog()
     writer(log).write([payment(1, amount="150.00"), payment(2, 1, card=None, amount="150.00")])
-    flags = [row for rows in log.flags_after() for row in rows]
+    flags = [row for rows in log.flags.after() for row in rows]
 
     assert [(flag.entity, flag.key, flag.rule, flag.event, flag.accuracy) for flag in flags] == [
         ("card", "c", "large", "payment/p1", "PENDING_CONFIRMATION")

@@ -218,8 +218,8 @@ def contents_of(log: SqliteLog) -> Contents:
     return {
         "records": [astuple(record) for record in records],
         "decisions": [astuple(row) for rows in log.decisions_after() for row in rows],
-        "hits": [astuple(row) for rows in log.hits_after() for row in rows],
-        "flags": [astuple(row) for rows in log.flags_after() for row in rows],
+        "hits": [astuple(row) for rows in log.hits.after() for row in rows],
+        "flags": [astuple(row) for rows in log.flags.after() for row in rows],
         "waiting": [
             (*astuple(replace(record, body=b"")), msgspec.json.decode(record.body) | {"arrived_ms": 0})
             for record in log.waiting.all()

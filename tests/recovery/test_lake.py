@@ -92,8 +92,8 @@ def assert_is_the_log(objects: RetriedObjects, log: SqliteLog) -> None:
     records, decisions = rows(log.read()), rows(log.decisions_after())
     assert rows(reader.records()) == records
     assert rows(reader.decisions()) == decisions
-    assert rows(reader.flags()) == rows(log.flags_after())
-    assert rows(reader.hits()) == rows(log.hits_after())
+    assert rows(reader.flags()) == rows(log.flags.after())
+    assert rows(reader.hits()) == rows(log.hits.after())
     payments = [record for record in records if record.kind == "event"]
     assert len(list(objects.list("transaction"))) == len(payments)
     for payment in chance_of(payments):

@@ -93,7 +93,7 @@ def undisturbed(parts: list[Path], tmp_path_factory: pytest.TempPathFactory) -> 
 def let_through(project: Path) -> Counter[str]:
     """How many were let through on each day, by what the log says of their events."""
     with app.open(project).log.reading() as log:
-        places = {hit.seq for hits in log.hits_after() for hit in hits if hit.rule == LET_THROUGH}
+        places = {hit.seq for hits in log.hits.after() for hit in hits if hit.rule == LET_THROUGH}
         records = (record for records in log.read() for record in records if record.seq in places)
         return Counter(msgspec.json.decode(record.body)["paid_at"][:10] for record in records)
 

@@ -1,14 +1,10 @@
-"""The parts of the log contract: together they are a log, and none is wide."""
+"""The log contract: a log is its parts and what spans them, and none is wide."""
 
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 
-from shroff.streams.log import Lead, Log, LogReader, LogState, LogWriter
-
-INHERITED = (LogReader, LogState, LogWriter, Lead)
-COMPOSED = {"inbox", "quarantine", "outbox", "offsets", "waiting", "personal", "late"}
+from shroff.streams.log import Log
 
 
 def promised(part: type) -> set[str]:
@@ -17,9 +13,10 @@ def promised(part: type) -> set[str]:
     }
 
 
-def test_each_promise_of_a_log_belongs_to_one_part():
-    of_parts = Counter(name for part in INHERITED for name in promised(part))
-
-    assert set(of_parts) | COMPOSED == promised(Log)
-    assert {name: count for name, count in of_parts.items() if count > 1} == {}
-    assert max(len(promised(part)) for part in INHERITED) <= 20
+def test_no_part_of_the_contract_is_wide():
+    parts = [
+        inspect.signature(member.fget, eval_str=True).return_annotation
+        for member in vars(Log).values()
+        if isinstance(member, property)
+    ]
+    assert max(len(promised(part)) for part in [Log, *parts]) <= 25

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
@@ -26,20 +26,10 @@ from shroff.streams.batch_check import (
     taken_value,
     taken_waiting,
 )
-from shroff.streams.log import (
-    PRUNED_AT_ONCE,
-    REPLIES_KEPT,
-    Batch,
-    Counts,
-    DecisionRow,
-    FlagRow,
-    HitRow,
-    Indexed,
-    Offset,
-    Record,
-    Remark,
-)
+from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Counts, DecisionRow, Indexed, Offset, Record, Remark
 from tests.support.log_memory_parts import (
+    MemoryFlags,
+    MemoryHits,
     MemoryInbox,
     MemoryLateEvents,
     MemoryOffsets,
@@ -47,6 +37,7 @@ from tests.support.log_memory_parts import (
     MemoryPersonalValues,
     MemoryQuarantine,
     MemoryWaitingLabels,
+    slices,
 )
 from tests.support.log_memory_store import MemoryStore
 
@@ -66,6 +57,8 @@ class MemoryLog:
     handed to another `MemoryLog` when this one is closed, or beside it for reading.
     """
 
+    Flags: type[MemoryFlags] = MemoryFlags
+    Hits: type[MemoryHits] = MemoryHits
     Inbox: type[MemoryInbox] = MemoryInbox
     Quarantine: type[MemoryQuarantine] = MemoryQuarantine
     Outbox: type[MemoryOutbox] = MemoryOutbox
@@ -86,6 +79,8 @@ class MemoryLog:
         self._max_bytes = max_bytes
         self._closed = False
         self.place, self.epoch = "this log in memory", 0
+        self.flags = self.Flags(self)
+        self.hits = self.Hits(self)
         self.inbox = self.Inbox(self)
         self.quarantine = self.Quarantine(self)
         self.outbox = self.Outbox(self)
@@ -127,7 +122,7 @@ class MemoryLog:
 
     def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Records with `after < seq <= upto` in order, in lists of at most `size`."""
-        return _slices(self._rows(lambda store: store.records, after, upto), size)
+        return slices(self._rows(lambda store: store.records, after, upto), size)
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """The same as text, a line each."""
@@ -150,7 +145,7 @@ class MemoryLog:
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """The labels in order, in lists."""
         records = self._rows(lambda store: store.records, after, upto)
-        return _slices([record for record in records if record.kind == "label"], size)
+        return slices([record for record in records if record.kind == "label"], size)
 
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
         """The records at these places; places that are not there, or were pruned, are left out."""
@@ -190,19 +185,7 @@ class MemoryLog:
         self, after: int = 0, upto: int | None = None, size: int = 4_096
     ) -> Iterator[list[DecisionRow]]:
         """Decisions in log order, in lists."""
-        return _slices(self._rows(lambda store: list(store.decisions.values()), after, upto), size)
-
-    def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
-        """Flags in log order, in lists."""
-        return _slices(self._between(self.usable().flags, after, upto), size)
-
-    def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
-        """The flags of one key of an entity, newest place first, then by rule."""
-        return flags_of(self.usable().flags, entity, key, before, limit)
-
-    def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
-        """Hits in log order, in lists."""
-        return _slices(self._between(self.usable().hits, after, upto), size)
+        return slices(self._rows(lambda store: list(store.decisions.values()), after, upto), size)
 
     def counts(self) -> Counts:
         """How much is in quarantine, waits, has to leave, is stuck, and came too late."""
@@ -388,9 +371,9 @@ class MemoryLog:
             if after < self.store.pruned and (upto is None or after < upto):
                 raise PrunedError(self.place, self.store.pruned)
             rows = list(of(self.store))
-        return self._between(rows, after, upto)
+        return self.between(rows, after, upto)
 
-    def _between(self, rows: Sequence[_Row], after: int, upto: int | None) -> Sequence[_Row]:
+    def between(self, rows: Sequence[_Row], after: int, upto: int | None) -> Sequence[_Row]:
         with self.store.lock:
             end = self.store.pruned + len(self.store.records) if upto is None else upto
             return rows[bisect_right(rows, after, key=_place) : bisect_right(rows, end, key=_place)]
@@ -407,23 +390,7 @@ def _add(remarks: dict[tuple[str, str], Remark], remark: Remark) -> None:
     remarks[key] = remark
 
 
-def _slices(rows: Sequence[_Row], size: int) -> Iterator[list[_Row]]:
-    yield from (list(rows[start : start + size]) for start in range(0, len(rows), size))
-
-
 def _bytes(batch: Batch) -> int:
     held = [*(record.body for record in batch.records), *(row.document for row in batch.decisions)]
     held += [refused.raw for refused in batch.refused]
     return sum(map(len, held))
-
-
-def flags_of(
-    rows: Iterable[FlagRow], entity: str, key: str, before: tuple[int, str] | None, limit: int
-) -> list[FlagRow]:
-    """Those of one key of an entity, newest place first, then by rule; behind that of a place and a rule."""
-    found = sorted((row for row in rows if (row.entity, row.key) == (entity, key)), key=_newest_first)
-    return [item for item in found if before is None or _newest_first(item) > (-before[0], before[1])][:limit]
-
-
-def _newest_first(flag: FlagRow) -> tuple[int, str]:
-    return -flag.seq, flag.rule

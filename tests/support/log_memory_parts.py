@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from shroff.streams.batch_check import check_epoch
-from shroff.streams.log import InboxRequest, LateEvent, Log, OutboxRow, Refused, StuckKey, StuckRow, WaitingLabel
+from shroff.streams.log import (
+    FlagRow,
+    HitRow,
+    InboxRequest,
+    LateEvent,
+    Log,
+    OutboxRow,
+    Refused,
+    StuckKey,
+    StuckRow,
+    WaitingLabel,
+)
 
 if TYPE_CHECKING:
     from tests.support.log_memory import MemoryLog
+
+_Row = TypeVar("_Row")
 
 
 class _Part:
     def __init__(self, log: MemoryLog) -> None:
         self.log = log
+
+
+class MemoryFlags(_Part):
+    def after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
+        return slices(self.log.between(self.log.usable().flags, after, upto), size)
+
+    def of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
+        rows = [row for row in self.log.usable().flags if (row.entity, row.key) == (entity, key)]
+        rows.sort(key=_newest_first)
+        return [row for row in rows if before is None or _newest_first(row) > (-before[0], before[1])][:limit]
+
+
+class MemoryHits(_Part):
+    def after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
+        return slices(self.log.between(self.log.usable().hits, after, upto), size)
 
 
 class MemoryInbox(_Part):
@@ -128,3 +156,11 @@ class MemoryLateEvents(_Part):
 def quarantined(log: Log) -> list[tuple[int, Refused]]:
     """Return all entries in quarantine, oldest first, with their numbers."""
     return log.quarantine.entries(log.quarantine.numbers())
+
+
+def slices(rows: Sequence[_Row], size: int) -> Iterator[list[_Row]]:
+    yield from (list(rows[start : start + size]) for start in range(0, len(rows), size))
+
+
+def _newest_first(flag: FlagRow) -> tuple[int, str]:
+    return -flag.seq, flag.rule

@@ -55,7 +55,7 @@ def _log(load) -> MemoryLog:
     log = MemoryLog()
     small_only = Writer(log, load(policy("0.70", share="25%")), lambda: NOW_MS)
     small_only.write([payment(at, at, amount="5.00" if at % 2 else "0.10") for at in range(COUNT)])
-    drawn = [hit.seq for hits in log.hits_after() for hit in hits if hit.rule == LET_THROUGH]
+    drawn = [hit.seq for hits in log.hits.after() for hit in hits if hit.rule == LET_THROUGH]
     known = [
         label(500 + at, f"payment/p{seq - 2}", "fraud", "chargeback", "2026-03-03T00:00:00Z")
         for at, seq in enumerate(drawn[:2])
@@ -108,7 +108,7 @@ def test_of_sampled_approvals_a_fraud_that_only_analysts_know_stands_for_those_t
     writer = Writer(log, sampling, lambda: NOW_MS)
     writer.write([payment(at, at) for at in range(COUNT)])
     first, second, third, fourth, *others = [
-        hit.seq for hits in log.hits_after() for hit in hits if hit.rule == SAMPLED
+        hit.seq for hits in log.hits.after() for hit in hits if hit.rule == SAMPLED
     ]
     unsampled = next(seq for seq in range(2, COUNT + 2) if seq not in {first, second, third, fourth, *others})
     said = [(first, "fraud", "analyst"), (second, "fraud", "analyst"), (second, "fraud", "customer")]

@@ -29,7 +29,7 @@ def test_an_experiment_is_read_and_ended_on_its_screen(tmp_path):
             assert listed.count('<th scope="row"') >= int(path[2])
         project = asks.service.project
         with project.log.reading() as log:
-            hits = [hit for rows in log.hits_after() for hit in rows if hit.rule == "stricter" and not hit.shadow]
+            hits = [hit for rows in log.hits.after() for hit in rows if hit.rule == "stricter" and not hit.shadow]
             ids = [record.id for record in log.records_at([hit.seq for hit in hits]).values()]
         reasons = [await asyncio.to_thread(project.history.first_reason, "payment", id_) for id_ in ids[:5]]
         assert reasons, "an arm is the reason of no decision, and no rule to people"

@@ -323,7 +323,7 @@ class RecordedHits:
         self._after = after
         self._upto = upto
         self._hits: dict[str, list[HitRow]] = defaultdict(list)
-        for rows in log.hits_after(after, upto):
+        for rows in log.hits.after(after, upto):
             for row in rows:
                 self._hits[row.rule].append(row)
 

@@ -255,7 +255,7 @@ class AlertRules:
         for text in self._log.outcome_lines(after, upto):
             for match in self._wanted.finditer(text):
                 raised.setdefault(int(match[1]), _Raised()).wants_review = True
-        hits = [row for rows in self._log.hits_after(after, upto) for row in rows if not row.shadow]
+        hits = [row for rows in self._log.hits.after(after, upto) for row in rows if not row.shadow]
         if raised or hits:
             self._versions.read_to(upto)
         for row in hits:
@@ -396,7 +396,7 @@ class _Made(FrozenStruct):
             if reason.code == rule.id:
                 return reason.text
         seq = self.record.seq
-        for rows in self.log.flags_after(seq - 1, seq):
+        for rows in self.log.flags.after(seq - 1, seq):
             for row in rows:
                 if row.rule == rule.id:
                     return row.reason

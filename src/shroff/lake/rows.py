@@ -63,8 +63,8 @@ def read_span(log: LogReader, after: int, upto: int) -> SeqRange:
     for into, batches in (
         (span.records, log.read(after, upto, SLICE)),
         (span.decisions, log.decisions_after(after, upto, SLICE)),
-        (span.flags, log.flags_after(after, upto, SLICE)),
-        (span.hits, log.hits_after(after, upto, SLICE)),
+        (span.flags, log.flags.after(after, upto, SLICE)),
+        (span.hits, log.hits.after(after, upto, SLICE)),
     ):
         for batch in batches:
             into.extend(batch)  # type: ignore[arg-type]  # each pair above is of one type

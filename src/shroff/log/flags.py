@@ -48,7 +48,7 @@ def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Ite
     Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: one verdict for each labeled event.
     """
     in_force: dict[str, VerdictInForce] | None = None
-    for rows in log.flags_after(size=size):
+    for rows in log.flags.after(size=size):
         in_force = verdicts(log, as_of_ms) if in_force is None else in_force
         records = log.records_at({row.seq for row in rows})
         yield [judged(row, in_force.get(row.event), records.get(row.seq)) for row in rows]

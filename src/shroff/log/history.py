@@ -415,7 +415,7 @@ def control_at(log: LogReader, seq: int | None = None) -> Control:
 def hits_by_place(log: LogReader, upto: int | None, after: int = 0) -> Iterator[tuple[int, Hits]]:
     """Yield recorded hits of `after < seq <= upto`, by sequence number."""
     seq, rules = 0, dict[str, str | None]()
-    for rows in log.hits_after(after, upto):
+    for rows in log.hits.after(after, upto):
         for row in rows:
             if row.seq != seq:
                 if rules:

@@ -88,9 +88,9 @@ class RecordedRuleHits:
         self._read_to = 0
 
     def after(self, log: LogReader, after: int = 0, upto: int | None = None) -> Iterator[list[HitRow]]:
-        """Yield the log's `hits_after` without draws and experiments."""
+        """Yield the log's hits without draws and experiments."""
         others = self.others(log)
-        for rows in log.hits_after(after, upto):
+        for rows in log.hits.after(after, upto):
             yield [row for row in rows if row.rule not in others]
 
     def others(self, log: LogReader) -> frozenset[str]:

@@ -11,7 +11,7 @@ from shroff.errors import DefinitionError, Problem
 from shroff.events.event import Event
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Batch, Indexed, Log, LogReader, LogState, UniqueValue
+from shroff.streams.log import Batch, Indexed, Log, LogReader, UniqueValue
 
 FieldOf = tuple[str, str]  # a type and a field of it
 SHOWN = 3  # pairs of events that a message names
@@ -60,7 +60,7 @@ def index(log: Log, definitions: Definitions) -> None:
         log.append(Batch(indexed=[Indexed(*of, forms[of]) for of in sorted(missing)]))
 
 
-def _lacking(log: LogState, definitions: Definitions) -> frozenset[FieldOf]:
+def _lacking(log: Log, definitions: Definitions) -> frozenset[FieldOf]:
     """Return the unique fields of a version that the log has not indexed."""
     forms = Records(definitions.events, definitions.settings.money_places).unique.forms
     indexed_forms = {(indexed.type, indexed.field): indexed.form for indexed in log.indexed()} if forms else {}

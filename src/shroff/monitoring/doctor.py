@@ -387,7 +387,7 @@ def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -
 def _days_of(log: LogReader) -> Days:
     """Return the number of explored events by type and day. Cost: a pass over the log's hits."""
     explored = LetThrough()
-    for hits in log.hits_after():
+    for hits in log.hits.after():
         for record in log.records_at([hit.seq for hit in hits if hit.rule == LET_THROUGH]).values():
             explored.note(record.type, record.time_ms, {LET_THROUGH: None})
     return explored.days

@@ -110,6 +110,6 @@ def _check(log: LogReader, after: int, upto: int) -> None:
                 raise StateError(
                     f"{log.place}: the receipt of the decision at sequence number {row.seq:,} does not match"
                 )
-    for name in (log.flags_after, log.hits_after):
+    for name in (log.flags.after, log.hits.after):
         for _ in name(after, upto):
             pass

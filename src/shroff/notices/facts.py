@@ -105,7 +105,7 @@ class Facts:
             "" if row is None else row.outcome,
             "" if row is None else f"sha256:{row.receipt.hex()}",
             [(str(reason["code"]), str(reason["text"])) for reason in rule_reasons(document or {"reasons": ()})],
-            [flag for rows in log.flags_after(record.seq - 1, record.seq) for flag in rows],
+            [flag for rows in log.flags.after(record.seq - 1, record.seq) for flag in rows],
         )
 
     def _seen(self, log: Log, record: Record, event: Event, document: JsonMapping | None) -> PastDecision:

@@ -150,7 +150,7 @@ class ScheduledNotices:
         if not notices:
             return
         self._flags_to, after = self._next(self._flags_to)
-        for rows in self._log.flags_after(after, self._flags_to):
+        for rows in self._log.flags.after(after, self._flags_to):
             for row in rows:
                 self._flags.add(FLAGS, row.rule, row.time_ms)
         now_ms = self._services.now_ms()

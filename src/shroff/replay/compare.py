@@ -184,8 +184,8 @@ class _Marks:
     """Compares recorded hits and flags of a range with computed ones, a batch at a time."""
 
     def __init__(self, log: Log, segment: Segment, result: Verification) -> None:
-        self._hits = RowsAhead(log.hits_after(segment.start, segment.end))
-        self._flags = RowsAhead(log.flags_after(segment.start, segment.end))
+        self._hits = RowsAhead(log.hits.after(segment.start, segment.end))
+        self._flags = RowsAhead(log.flags.after(segment.start, segment.end))
         self._result = result
 
     def decisions(self, computed: Iterable[Effects]) -> Iterator[DecisionRow]:

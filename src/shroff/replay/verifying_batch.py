@@ -171,7 +171,7 @@ class _Proof:
 
     def _compare_hits(self) -> None:
         rules = {rule.id for rule in self._rules}
-        all_hits = self._log.hits_after(self._start, self._end)
+        all_hits = self._log.hits.after(self._start, self._end)
         recorded = sorted((row.seq, row.rule) for rows in all_hits for row in rows if row.rule in rules)
         compare_marks("hit", recorded, sorted(self._hits), "batch", self._result)
 

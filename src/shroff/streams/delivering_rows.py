@@ -30,7 +30,7 @@ def decisions(log: LogReader, after: int, upto: int, outcomes: Collection[str] =
 def flags(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
     """Return the flags at `after < seq <= upto`, numbered within each sequence number."""
     rows_out: list[Outgoing] = []
-    for rows in log.flags_after(after, upto):
+    for rows in log.flags.after(after, upto):
         for row in rows:
             number = rows_out[-1].number + 1 if rows_out and rows_out[-1].seq == row.seq else 1
             event, _, id_ = row.event.partition("/")

@@ -51,18 +51,17 @@ __all__ = [
     "Counts",
     "DecisionRow",
     "FlagRow",
+    "Flags",
     "HitRow",
+    "Hits",
     "Inbox",
     "InboxRequest",
     "Indexed",
     "Kind",
     "LateEvent",
     "LateEvents",
-    "Lead",
     "Log",
     "LogReader",
-    "LogState",
-    "LogWriter",
     "Offset",
     "Outbox",
     "OutboxRow",
@@ -155,14 +154,11 @@ class LogReader(Protocol):
     ) -> Iterator[list[DecisionRow]]:
         """Yield decisions in log order, in lists."""
 
-    def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
-        """Yield flags in log order, in lists."""
+    @property
+    def flags(self) -> Flags: ...
 
-    def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
-        """Return the flags of one key, newest first, then by rule; with `before`, those after this (seq, rule)."""
-
-    def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
-        """Yield hits in log order, in lists."""
+    @property
+    def hits(self) -> Hits: ...
 
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
         """Return first sequence number and ingest time of each batch that has records with `after < seq <= upto`, in
@@ -184,40 +180,6 @@ class LogReader(Protocol):
         """Return, by value, the sequence numbers of events with these values of a unique field, pruned or not."""
 
 
-class LogWriter(Protocol):
-    """Writes to a log, by the active writer (leader) only."""
-
-    def append(self, batch: Batch) -> None:
-        """Commit a batch, durable on return.
-
-        Decisions are in the order of sequence numbers; they, flags, hits and remarks belong to records of this batch.
-        Personal values of `erased` events are removed from the medium as far as the database can do so; events without
-        any are ignored.
-        Values in `unique` belong to events of this batch or an earlier one.
-        Ids in `joined` that are not pending, and numbers in `dropped` that are not in quarantine, are ignored.
-        A request with a reply leaves the inbox; its reply stays until `REPLIES_KEPT` later ones exist.
-        A row in `stuck` replaces one with the same key; unknown keys in `unstuck` are ignored.
-
-        Raises: StateError if a sequence number, an id, a unique value, a pending label's id or an outbox key is taken,
-            sequence numbers have a gap, a row refers to a record outside the batch, or a reply to a request that is not
-            pending; OvertakenError if another process leads the log, or an offset differs from the batch's `before`;
-            StorageError if the disk is full, read-only or failing; TransientError if the database server cannot be
-            reached. In each case nothing of the batch is stored, or the log says that it cannot know, and accepts no
-            more calls.
-        """
-
-    def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
-        """Remove events, labels and decisions up to a sequence number; return the one that was reached.
-
-        One call removes up to `places` sequence numbers, in one transaction. Control events stay, and everything that
-        is no record or decision; the removed ids are remembered for ever. Raises: StateError for the last record; else
-        as `append`.
-        """
-
-    def maintain(self) -> None:
-        """Do what keeps the log fast, if due; call it between batches, not during an `append`."""
-
-
 class Inbox(Protocol):
     """Requests to the process that leads the log, and its replies."""
 
@@ -234,6 +196,23 @@ class Inbox(Protocol):
 
     def reply_to(self, number: int) -> bytes | None:
         """Return the reply to a request; None while it is pending, and for an unknown or old number."""
+
+
+class Flags(Protocol):
+    """Flags of keys."""
+
+    def after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
+        """Yield flags in log order, in lists."""
+
+    def of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
+        """Return the flags of one key, newest first, then by rule; with `before`, those after this (seq, rule)."""
+
+
+class Hits(Protocol):
+    """Hits of rules."""
+
+    def after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
+        """Yield hits in log order, in lists."""
 
 
 class Quarantine(Protocol):
@@ -274,17 +253,6 @@ class Offsets(Protocol):
         """Return the offsets of the source by partition."""
 
 
-class Lead(Protocol):
-    """The active writer (leader) of a log: one process at a time."""
-
-    @property
-    def epoch(self) -> int:
-        """How many times this log was opened for writing, including this time; 0 for a reader."""
-
-    def close(self) -> None:
-        """Release the file and the lead. Closing twice does nothing."""
-
-
 class WaitingLabels(Protocol):
     """Labels whose event has not come yet."""
 
@@ -315,8 +283,52 @@ class LateEvents(Protocol):
         """Return the stored late events after this type and id, sorted by type and id (code points)."""
 
 
-class LogState(Protocol):
-    """Indexes, counts and warnings of a log, and the condition of its store."""
+class Log(LogReader, Protocol):
+    """A log and the store in the same place.
+
+    One process at a time may write; a second one gets `LogBusyError` at once. Readers work beside a writer and see
+    complete batches only. A reader requests writes from the writer through the inbox.
+
+    A process that opens a log for writing leads it from then on, and the previous leader can write nothing more,
+    whatever it still believes: each opening has an `epoch`, and nothing of an older one is committed.
+    """
+
+    @property
+    def epoch(self) -> int:
+        """How many times this log was opened for writing, including this time; 0 for a reader."""
+
+    def close(self) -> None:
+        """Release the file and the lead. Closing twice does nothing."""
+
+    def append(self, batch: Batch) -> None:
+        """Commit a batch, durable on return.
+
+        Decisions are in the order of sequence numbers; they, flags, hits and remarks belong to records of this batch.
+        Personal values of `erased` events are removed from the medium as far as the database can do so; events without
+        any are ignored.
+        Values in `unique` belong to events of this batch or an earlier one.
+        Ids in `joined` that are not pending, and numbers in `dropped` that are not in quarantine, are ignored.
+        A request with a reply leaves the inbox; its reply stays until `REPLIES_KEPT` later ones exist.
+        A row in `stuck` replaces one with the same key; unknown keys in `unstuck` are ignored.
+
+        Raises: StateError if a sequence number, an id, a unique value, a pending label's id or an outbox key is taken,
+            sequence numbers have a gap, a row refers to a record outside the batch, or a reply to a request that is not
+            pending; OvertakenError if another process leads the log, or an offset differs from the batch's `before`;
+            StorageError if the disk is full, read-only or failing; TransientError if the database server cannot be
+            reached. In each case nothing of the batch is stored, or the log says that it cannot know, and accepts no
+            more calls.
+        """
+
+    def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
+        """Remove events, labels and decisions up to a sequence number; return the one that was reached.
+
+        One call removes up to `places` sequence numbers, in one transaction. Control events stay, and everything that
+        is no record or decision; the removed ids are remembered for ever. Raises: StateError for the last record; else
+        as `append`.
+        """
+
+    def maintain(self) -> None:
+        """Do what keeps the log fast, if due; call it between batches, not during an `append`."""
 
     def indexed(self) -> list[Indexed]:
         """Return the unique fields whose values are indexed for all events, sorted by type and field."""
@@ -346,17 +358,6 @@ class LogState(Protocol):
 
     def size_bytes(self) -> int:
         """Return the bytes on disk."""
-
-
-class Log(LogReader, LogState, LogWriter, Lead, Protocol):
-    """A log and the store in the same place.
-
-    One process at a time may write; a second one gets `LogBusyError` at once. Readers work beside a writer and see
-    complete batches only. A reader requests writes from the writer through the inbox.
-
-    A process that opens a log for writing leads it from then on, and the previous leader can write nothing more,
-    whatever it still believes: each opening has an `epoch`, and nothing of an older one is committed.
-    """
 
     @property
     def inbox(self) -> Inbox: ...

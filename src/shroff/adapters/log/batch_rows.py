@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.compaction import RowFraming
+from shroff.adapters.log.connection import NUMBER_MAX
 from shroff.adapters.log.frames import framed
-from shroff.adapters.log.queries import NUMBER_MAX
 from shroff.adapters.log.rows import (
     DECISIONS,
     DROPPED,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from shroff.adapters.log import event_frames
+from shroff.adapters.log.connection import NUMBER_MAX
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, pack
 from shroff.adapters.log.id_checks import IdChecks
-from shroff.adapters.log.queries import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
+from shroff.adapters.log.queries import DECISION_SHAPE, EVENT_SHAPE
 from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, ids_by_type, places_by_type
 from shroff.errors import StorageError
 from shroff.streams.log import Batch, DecisionRow, Record
@@ -63,7 +64,7 @@ class RowFraming(IdChecks):
                 return
 
     def _forget_moving(self) -> None:
-        """Drop the unfinished frame, as its rows may be deleted, and count rows again."""
+        """Drop the unfinished frame, as its rows may be deleted."""
         self._moving = None
         self._has_earlier_rows = False
 

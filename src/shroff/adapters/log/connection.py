@@ -11,6 +11,7 @@ from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import StateError, StorageError
 from shroff.streams.log import Reply
 
+NUMBER_MAX = 2**62
 _Given = TypeVar("_Given")
 
 
@@ -84,6 +85,10 @@ class LogConnection(ABC):
     def damaged(self, what: str) -> StorageError:
         """Return the error for rows that differ from those that were written."""
 
+    def version(self) -> int | None:
+        """Return a number that changes whenever another process changes the log; None if unknown."""
+        return None
+
     def damaged_index(self, what: str) -> StorageError:
         return StorageError(
             f"{self.place}: {what}. No event is lost. Stop the worker and run 'shroff migrate --apply --compare-ids "
@@ -96,6 +101,14 @@ class LogConnection(ABC):
         if not rows:
             raise self.damaged("a row that every log has is missing")
         return rows[0]
+
+    def slices(self, sql: str, shape: str, after: int, end: int, size: int) -> Iterator[list[Any]]:
+        """Yield the rows in (after, end] of a table whose first and last columns are sequence number and number."""
+        number = NUMBER_MAX
+        while rows := self.select(sql, (after, after, number, end, size), shape):
+            yield rows
+            after = rows[-1][0]
+            number = rows[-1][-1]
 
     @abstractmethod
     def size_bytes(self) -> int:

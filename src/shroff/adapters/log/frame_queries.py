@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from shroff.adapters.log.connection import NUMBER_MAX
 from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame, lines_of, pack, unpack
 from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, DecisionFrame
-from shroff.adapters.log.queries import EVENT_SHAPE, MISSING, NUMBER_MAX, LogQuestions
+from shroff.adapters.log.queries import EVENT_SHAPE, MISSING, LogQuestions
 from shroff.adapters.log.rows import EVENT_FRAMES, id_digest
 from shroff.adapters.log.sql_text import overlapping
 from shroff.adapters.log.sums import line_of
@@ -98,7 +99,7 @@ class FrameQuestions(IdQuestions):
 
         Raises: PrunedError if a requested record was pruned; StorageError if one is missing or has changed.
         """
-        end = self._end_at(upto)
+        end = self._ends.at(upto)
         while after < end:
             stretch = self._stretch(after, end)
             stop, is_framed = stretch
@@ -106,7 +107,7 @@ class FrameQuestions(IdQuestions):
                 records = self._framed_records(after, end, max(1, size // EVENT_FRAME_ROWS))
             else:
                 records = self._row_records(after, stop, size)
-            self._check_pruned(after)
+            self._ends.check_pruned(after)
             if not records and self._stretch(after, end) == stretch:
                 raise self._connection.damaged(MISSING.format(after + 1))
             for start in range(0, len(records), size):
@@ -121,12 +122,12 @@ class FrameQuestions(IdQuestions):
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Yield the labels in order, in lists. Cost: 3 µs a label, and 0.1 µs for each other row."""
-        end = self._end_at(upto)
+        end = self._ends.at(upto)
         while after < end:
             rows = self._connection.select(self._wording.labels, (after, end, size), EVENT_SHAPE)
             stop = rows[-1][0] if len(rows) == size else end
             frames = self._frames_with(self._wording.frames_with_labels, after, stop, FRAMES_AT_ONCE)
-            self._check_pruned(after)
+            self._ends.check_pruned(after)
             stop = min(stop, frames[-1].seq) if len(frames) == FRAMES_AT_ONCE else stop
             found = self._together("label", rows, frames, after, stop)
             self._check_whole(after, stop)
@@ -158,7 +159,7 @@ class FrameQuestions(IdQuestions):
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """Yield the records in (after, upto] as lines. Cost: 3 µs a record; 0.2 µs in a frame. Raises: as `read`."""
-        end = self._end_at(upto)
+        end = self._ends.at(upto)
         while after < end:
             parts = list[bytes]()
             stop = min(after + size, end)
@@ -182,7 +183,7 @@ class FrameQuestions(IdQuestions):
         if not texts:
             stop = min([upto, after + _LINES_AT_ONCE, *(frame.first - 1 for frame in frames)])
             texts = [b"".join(map(line_of, self._row_records(after, stop, NUMBER_MAX)))]
-        self._check_pruned(after)
+        self._ends.check_pruned(after)
         if sum(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")) for text in texts) != stop - after:
             if self._frames_with(*stretch) != frames:  # rows have moved into a frame meanwhile
                 return self._lines(after, upto)
@@ -217,7 +218,7 @@ class FrameQuestions(IdQuestions):
         spans = self._connection.select(self._wording.event_frame_spans, overlapping(after, upto), "ii")
         count += sum(min(seq, upto) - max(first - 1, after) for first, seq in spans)
         if count < upto - after:
-            self._check_pruned(after)
+            self._ends.check_pruned(after)
             for _ in self.lines(after, upto):  # raises an error that names the sequence number
                 pass
             raise self._connection.damaged(f"records are missing at sequence numbers {after + 1} to {upto}")

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.ends import LogPart
 from shroff.streams.log import InboxRequest
 
 _SHAPE = "itji"
 
 
-class SqlInbox:
-    """Requests and their replies: `streams.log.Inbox` in SQL."""
+class SqlInbox(LogPart):
+    """`streams.log.Inbox` in SQL."""
 
-    def __init__(self, connection: LogConnection) -> None:
-        self._connection = connection
-        self.ask = connection.ask
+    def ask(self, kind: str, body: bytes, at_ms: int) -> int:
+        return self._connection.ask(kind, body, at_ms)
 
     def pending(self, limit: int = 1_000) -> list[InboxRequest]:
         """Return the pending requests in order of arrival. Cost in SQLite: 10 µs if there are none."""
-        rows = self._connection.select(self._connection.wording.asked, (limit,), _SHAPE)
+        rows = self._connection.select(self._wording.asked, (limit,), _SHAPE)
         return [InboxRequest(*row) for row in rows]
 
     def reply_to(self, number: int) -> bytes | None:
-        rows = self._connection.select(self._connection.wording.reply_to, (number,), "j")
+        rows = self._connection.select(self._wording.reply_to, (number,), "j")
         return bytes(rows[0][0]) if rows else None

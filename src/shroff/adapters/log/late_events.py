@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.ends import LogPart
 from shroff.streams.log import LateEvent
 
 _SHAPE = "ttiji"
 
 
-class SqlLateEvents:
-    """Late events: `streams.log.LateEvents` in SQL."""
-
-    def __init__(self, connection: LogConnection) -> None:
-        self._connection = connection
+class SqlLateEvents(LogPart):
+    """`streams.log.LateEvents` in SQL."""
 
     def with_ids(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:
-        rows = self._connection.select_by_ids(self._connection.wording.late, _SHAPE, ids, type)
+        rows = self._connection.select_by_ids(self._wording.late, _SHAPE, ids, type)
         return {row[1]: LateEvent(*row) for row in rows}
 
     def after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
         """Return the stored late events after this type and id, sorted by type and id."""
-        rows = self._connection.select(self._connection.wording.late_after, (type, id, limit), _SHAPE)
+        rows = self._connection.select(self._wording.late_after, (type, id, limit), _SHAPE)
         return [LateEvent(*row) for row in rows]

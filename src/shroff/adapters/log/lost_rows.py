@@ -75,7 +75,7 @@ class LossChecks(FrameQuestions):
         """
         lost = sorted(seq for seq in self._decided(after, upto) if seq not in found)
         if lost:
-            self._check_pruned(lost[0] - 1)
+            self._ends.check_pruned(lost[0] - 1)
             many = f"{len(lost):,} decisions at sequence numbers {lost[0]} to {lost[-1]} are missing"
             raise self._connection.damaged(
                 many if len(lost) > 1 else f"the decision at sequence number {lost[0]} is missing"

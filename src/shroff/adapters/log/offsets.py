@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.ends import LogPart
 from shroff.json_types import TextDict
 
 
-class SqlOffsets:
-    """One offset for each partition of a source or sink: `streams.log.Offsets` in SQL."""
-
-    def __init__(self, connection: LogConnection) -> None:
-        self._connection = connection
+class SqlOffsets(LogPart):
+    """`streams.log.Offsets` in SQL."""
 
     def get(self, source: str, part: str) -> str | None:
-        rows = self._connection.select(self._connection.wording.offset, (source, part), "t")
+        rows = self._connection.select(self._wording.offset, (source, part), "t")
         return str(rows[0][0]) if rows else None
 
     def of(self, source: str) -> TextDict:
-        return dict(self._connection.select(self._connection.wording.offsets, (source,), "tt"))
+        return dict(self._connection.select(self._wording.offsets, (source,), "tt"))

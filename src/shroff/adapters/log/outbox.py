@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.ends import LogPart
 from shroff.adapters.log.rows import DONE
 from shroff.streams.log import OutboxRow, StuckKey, StuckRow
 
@@ -12,14 +12,11 @@ _SHAPE = "iitj"
 _STUCK_SHAPE = "tiittttjjtiii"
 
 
-class SqlOutbox:
-    """Outgoing and stuck rows: `streams.log.Outbox` in SQL."""
-
-    def __init__(self, connection: LogConnection) -> None:
-        self._connection = connection
+class SqlOutbox(LogPart):
+    """`streams.log.Outbox` in SQL."""
 
     def rows(self, limit: int = 100) -> list[OutboxRow]:
-        return [OutboxRow(*row) for row in self._connection.select(self._connection.wording.outbox, (limit,), _SHAPE)]
+        return [OutboxRow(*row) for row in self._connection.select(self._wording.outbox, (limit,), _SHAPE)]
 
     def done(self, keys: Iterable[str]) -> None:
         """Remove delivered rows in a transaction of its own; if that fails, they are delivered again."""
@@ -33,5 +30,5 @@ class SqlOutbox:
         self, sink: str = "", *, is_due: bool = False, after: StuckKey = ("", 0, 0), limit: int = 1_000
     ) -> list[StuckRow]:
         values = (*after, sink, sink, int(is_due), limit)
-        rows = self._connection.select(self._connection.wording.stuck, values, _STUCK_SHAPE)
+        rows = self._connection.select(self._wording.stuck, values, _STUCK_SHAPE)
         return [StuckRow(*(*row[:-1], bool(row[-1]))) for row in rows]

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.ends import LogPart
 from shroff.json_types import TextDict
 
 
-class SqlPersonalValues:
-    """Personal values by event and field: `streams.log.PersonalValues` in SQL."""
-
-    def __init__(self, connection: LogConnection) -> None:
-        self._connection = connection
+class SqlPersonalValues(LogPart):
+    """`streams.log.PersonalValues` in SQL."""
 
     def of(self, type: str, ids: Sequence[str]) -> dict[str, TextDict]:
         values: dict[str, TextDict] = {}
-        for id_, name, value in self._connection.select_by_ids(self._connection.wording.personal, "ttt", ids, type):
+        for id_, name, value in self._connection.select_by_ids(self._wording.personal, "ttt", ids, type):
             values.setdefault(id_, {})[name] = value
         return values

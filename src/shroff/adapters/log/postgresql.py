@@ -27,7 +27,7 @@ STEPS = APPEND_STEPS
 class PostgresLog(SqlLog[PostgresConnection]):
     """The event log in PostgreSQL: for a worker and its standby on different machines, and for many readers.
 
-    Keeps every promise of `streams.log.Log`. One process leads: it has a lease of `lease_s` seconds, which a thread
+    One process leads: it has a lease of `lease_s` seconds, which a thread
     renews, and each of its transactions commits only while it leads. A second writer gets `LogBusyError` at once. If
     the leader hangs or is gone, the lease runs out, and the next writer takes over within seconds. An open log needs a
     session of its own: connect to the server, or to a pooler in session mode.
@@ -55,7 +55,7 @@ class PostgresLog(SqlLog[PostgresConnection]):
         connection = PostgresConnection(_read(url), read_only=read_only, lease_s=lease_s, undone=self._undone)
         try:
             super().__init__(connection, on_step, is_writer=not read_only)
-            self._open()
+            self._check_ends(is_writer=not read_only)
         except BaseException:
             connection.close()
             raise

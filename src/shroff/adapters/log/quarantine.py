@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.ends import LogPart
 from shroff.adapters.log.rows import refused_of
 from shroff.errors import StorageError
 from shroff.streams.log import Refused
@@ -12,16 +12,13 @@ from shroff.streams.log import Refused
 _SHAPE = "ibtttttbi"
 
 
-class SqlQuarantine:
-    """Refused input, stored with its reason: `streams.log.Quarantine` in SQL."""
-
-    def __init__(self, connection: LogConnection) -> None:
-        self._connection = connection
+class SqlQuarantine(LogPart):
+    """`streams.log.Quarantine` in SQL."""
 
     def entries(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
         """Return the entries with these numbers, oldest first. Raises: StorageError for an entry that was changed."""
         entries: list[tuple[int, Refused]] = []
-        for row in sorted(self._connection.select_by_ids(self._connection.wording.refused_with, _SHAPE, numbers)):
+        for row in sorted(self._connection.select_by_ids(self._wording.refused_with, _SHAPE, numbers)):
             entry = refused_of(row)
             if entry is None:
                 words = f"entry {row[0]} of the quarantine differs from the line that was refused"
@@ -34,4 +31,4 @@ class SqlQuarantine:
 
     def numbers(self) -> list[int]:
         """Return the numbers of all entries, oldest first. Cost in SQLite: 1 µs for an entry of 1 KB."""
-        return [number for (number,) in self._connection.select(self._connection.wording.refused_numbers, shape="i")]
+        return [number for (number,) in self._connection.select(self._wording.refused_numbers, shape="i")]

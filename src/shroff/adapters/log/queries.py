@@ -10,7 +10,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.connection import NUMBER_MAX, LogConnection
+from shroff.adapters.log.ends import LogEnds
+from shroff.adapters.log.flags import SqlFlags
 from shroff.adapters.log.frames import (
     FRAME_ROWS,
     OUTCOMES_SHAPE,
@@ -23,6 +25,7 @@ from shroff.adapters.log.frames import (
     unpack,
     within,
 )
+from shroff.adapters.log.hits import SqlHits
 from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.inbox import SqlInbox
 from shroff.adapters.log.key_parts import KeyParts
@@ -33,14 +36,13 @@ from shroff.adapters.log.personal_values import SqlPersonalValues
 from shroff.adapters.log.quarantine import SqlQuarantine
 from shroff.adapters.log.rows import FRAMES, KEPT, id_digest
 from shroff.adapters.log.sql_text import overlapping
-from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum, summing
+from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, record_sum, summing
 from shroff.adapters.log.waiting_labels import SqlWaitingLabels
 from shroff.arrays import Ints
-from shroff.errors import PrunedError, StateError
+from shroff.errors import StateError
 from shroff.streams.batch_check import taken_id, taken_key, taken_value, taken_waiting
-from shroff.streams.log import Batch, Counts, DecisionRow, FlagRow, HitRow, Indexed, Record, Remark
+from shroff.streams.log import Batch, Counts, DecisionRow, Indexed, Record, Remark
 
-NUMBER_MAX = 2**62
 MISSING = "the record at sequence number {} is missing"
 _PLACES_AT_ONCE = 64  # decisions of one query; their frames, of up to 50 KB each, are in memory together
 _KEPT_AT_ONCE = 10_000  # rows of one query whose checksums are verified; 10 ms
@@ -50,9 +52,6 @@ _SPAN = 65_536  # sequence numbers in which one query looks for decisions
 # upper-case letter allows NULL.
 EVENT_SHAPE = "itttijii"
 DECISION_SHAPE = "itbji"
-FLAG_SHAPE = "itttttitii"
-HIT_SHAPE = "itTiii"
-REMARK_SHAPE = "ttiiiii"
 
 
 class LogQuestions(ABC):
@@ -64,31 +63,26 @@ class LogQuestions(ABC):
         self._is_writer = is_writer
         self._ids = IdIndex(connection, is_writer=is_writer)
         self._keys = KeyParts(connection)
-        self.inbox = SqlInbox(connection)
-        self.quarantine = SqlQuarantine(connection)
-        self.outbox = SqlOutbox(connection)
-        self.offsets = SqlOffsets(connection)
-        self.waiting = SqlWaitingLabels(connection)
-        self.personal = SqlPersonalValues(connection)
-        self.late = SqlLateEvents(connection)
+        self._ends = LogEnds(connection)
+        shared = connection, self._ends
+        self.flags = SqlFlags(*shared)
+        self.hits = SqlHits(*shared)
+        self.inbox = SqlInbox(*shared)
+        self.quarantine = SqlQuarantine(*shared)
+        self.outbox = SqlOutbox(*shared)
+        self.offsets = SqlOffsets(*shared)
+        self.waiting = SqlWaitingLabels(*shared)
+        self.personal = SqlPersonalValues(*shared)
+        self.late = SqlLateEvents(*shared)
 
     @abstractmethod
-    def records_at(self, places: Collection[int]) -> dict[int, Record]:
-        """Return the records with these sequence numbers, without missing or pruned ones."""
-
-    def _one(self, sql: str) -> Any:
-        return self._connection.select(sql, shape="I")[0]
-
-    def _end_at(self, upto: int | None) -> int:
-        return self.last_seq() if upto is None else min(upto, self.last_seq())
+    def records_at(self, places: Collection[int]) -> dict[int, Record]: ...
 
     def last_seq(self) -> int:
-        (seq,) = self._connection.one(self._wording.last_seq)
-        return seq or 0
+        return self._ends.last_seq()
 
     def watermark_ms(self) -> int | None:
-        (time_ms,) = self._connection.one(self._wording.watermark)
-        return None if time_ms is None else int(time_ms)
+        return self._ends.watermark_ms()
 
     def key_places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
         """Return the sequence numbers of each of these hashes of keys, ascending. Cost: as `KeyParts.places`."""
@@ -105,9 +99,7 @@ class LogQuestions(ABC):
         return self._at(self.unique_places(type, field, values))
 
     def _at(self, places: Mapping[str, int]) -> dict[str, Record]:
-        """Return the records of these sequence numbers by id, without pruned ones. Raises: StorageError for a lost
-        one.
-        """
+        """Raises: StorageError for a lost record."""
         records = self.records_at(list(places.values())) if places else {}
         lost_seq = max((seq for seq in places.values() if seq not in records), default=0)
         if lost_seq > 0 and lost_seq > self.pruned_to():
@@ -144,7 +136,7 @@ class LogQuestions(ABC):
             rows = self._connection.select(self._wording.decisions, (after, stop, size), DECISION_SHAPE)
             stop = rows[-1][0] if len(rows) == size else stop
             frames = self._frames(after, stop, limit)
-            self._check_pruned(after)
+            self._ends.check_pruned(after)
             stop = min(stop, frames[-1].seq) if len(frames) == limit else stop
             names = self._names(after, stop) if rows or frames else {}
             by_seq = {row[0]: self._decision(row, names) for row in rows if row[0] <= stop}
@@ -157,35 +149,21 @@ class LogQuestions(ABC):
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """Yield lines with sequence number and outcome of decisions. Cost in SQLite: 0.2 µs a decision."""
-        end = self._end_at(upto)
+        end = self._ends.at(upto)
         for start in range(after, end, size):
             stop = min(start + size, end)
             rows = self._connection.select(self._wording.outcomes, (start, stop), "it")
             lines = "".join([f"{seq} {outcome}\n" for seq, outcome in rows])
             found = self._with_framed_outcomes(lines.encode(), start, stop)
-            self._check_pruned(start)
+            self._ends.check_pruned(start)
             self._check_decisions(start, stop, {int(line.partition(b" ")[0]) for line in found.splitlines()})
             yield found
-
-    def flags_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
-        for rows in self._numbered_slices(self._wording.flags, FLAG_SHAPE, after, upto, size):
-            yield [self._flag(row[:-1]) for row in rows]
-
-    def flags_of(self, entity: str, key: str, before: tuple[int, str] | None = None, limit: int = 100) -> list[FlagRow]:
-        """Return the flags of one key of an entity, newest first. Cost in SQLite: 0.1 µs for each flag of the log."""
-        seq, rule = before or (NUMBER_MAX, "")
-        rows = self._connection.select(self._wording.flags_of, (entity, key, seq, seq, rule, limit), FLAG_SHAPE[:-1])
-        return list(map(self._flag, rows))
-
-    def hits_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
-        for rows in self._numbered_slices(self._wording.hits, HIT_SHAPE, after, upto, size):
-            yield [self._hit(row[:-1]) for row in rows]
 
     def counts(self) -> Counts:
         return Counts(*self._connection.select(self._wording.counts, shape="iiiii")[0])
 
     def remarks(self) -> list[Remark]:
-        return [Remark(*row) for row in self._connection.select(self._wording.remarks, shape=REMARK_SHAPE)]
+        return [Remark(*row) for row in self._connection.select(self._wording.remarks, shape="ttiiiii")]
 
     def ingested(self, after: int = 0, upto: int | None = None) -> list[tuple[int, int | None]]:
         end = self.last_seq() if upto is None else upto
@@ -212,8 +190,7 @@ class LogQuestions(ABC):
         return ""
 
     def pruned_to(self) -> int:
-        (seq,) = self._connection.one(self._wording.pruned)
-        return int(seq)
+        return self._ends.pruned_to()
 
     def pruned_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         """Return the sequence numbers of pruned records of one type with these ids. Cost in SQLite: 4 µs an id."""
@@ -277,12 +254,10 @@ class LogQuestions(ABC):
         return names[seq]
 
     @abstractmethod
-    def _check_decisions(self, after: int, upto: int, found: Collection[int]) -> None:
-        """Raises: StorageError if a decided event in (after, upto] has no decision in `found`, by sequence number."""
+    def _check_decisions(self, after: int, upto: int, found: Collection[int]) -> None: ...
 
     @abstractmethod
-    def _check_decided(self, records: Iterable[Record]) -> None:
-        """Raises: StorageError if one of these records, which have no decision, was decided."""
+    def _check_decided(self, records: Iterable[Record]) -> None: ...
 
     def _with_framed_outcomes(self, lines: bytes, after: int, upto: int) -> bytes:
         rows = self._connection.select(self._wording.frame_outcomes, overlapping(after, upto), OUTCOMES_SHAPE)
@@ -324,27 +299,6 @@ class LogQuestions(ABC):
             raise self._connection.damaged(NOT_AS_WRITTEN.format(seq))
         return decision
 
-    def _flag(self, row: Any) -> FlagRow:
-        flag = FlagRow(*row[:-1])
-        if row[-1] != flag_sum(flag):
-            raise self._connection.damaged(NOT_AS_WRITTEN.format(flag.seq))
-        return flag
-
-    def _hit(self, row: Any) -> HitRow:
-        seq, rule, key, shadow, crc = row
-        hit = HitRow(seq, rule, key, bool(shadow))
-        if crc != hit_sum(hit):
-            raise self._connection.damaged(NOT_AS_WRITTEN.format(seq))
-        return hit
-
-    # Reading rows
-
-    def _check_pruned(self, after: int) -> None:
-        """Raises: PrunedError if a record after `after` is pruned by now; called after rows were read."""
-        pruned = self.pruned_to()
-        if after < pruned:
-            raise PrunedError(self._connection.place, pruned)
-
     def _taken(self, batch: Batch, error: Exception) -> StateError:
         """Return an error that names the row that collided; databases name only its columns.
 
@@ -359,11 +313,3 @@ class LogQuestions(ABC):
             or taken_key(batch.outbox, leaving)
             or StateError(f"{self._connection.place} refused the batch: {error}")
         )
-
-    def _numbered_slices(self, sql: str, shape: str, after: int, upto: int | None, size: int) -> Iterator[list[Any]]:
-        end = self.last_seq() if upto is None else upto
-        number = NUMBER_MAX
-        while rows := self._connection.select(sql, (after, after, number, end, size), shape):
-            yield rows
-            after = rows[-1][0]
-            number = rows[-1][-1]

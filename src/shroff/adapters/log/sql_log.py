@@ -23,10 +23,6 @@ class SqlLog(BatchRows, Generic[Connection]):
         super().__init__(connection, is_writer=is_writer)
         self._on_step = on_step
 
-    def _open(self) -> None:
-        """Raises: StorageError if the log has lost rows."""
-        self._check_ends(is_writer=self._is_writer)
-
     @property
     def place(self) -> str:
         return self._connection.place

@@ -19,7 +19,7 @@ PRUNE_STEPS = ("pruning", "ids", "rows", "after commit")
 class SqliteLog(SqlLog[SqliteConnection]):
     """The event log in one SQLite file: the default, needs no server.
 
-    Keeps every promise of `streams.log.Log`. Durable when `append` returns (write-ahead log, synchronous=FULL).
+    Durable when `append` returns (write-ahead log, synchronous=FULL).
     A file has one writer, by an OS lock on `NAME.lock` beside it. A second writer gets `LogBusyError` at once, and a
     killed writer frees the lock. Readers (`read_only=True`) work beside the writer.
 
@@ -54,8 +54,7 @@ class SqliteLog(SqlLog[SqliteConnection]):
         connection = SqliteConnection(path, read_only=read_only, max_bytes=max_bytes, undone=self._undone)
         try:
             super().__init__(connection, on_step, is_writer=not read_only)
-            self._ids.version = connection.data_version
-            self._open()
+            self._check_ends(is_writer=not read_only)
         except BaseException:
             connection.release()
             raise

@@ -97,7 +97,7 @@ class SqliteConnection(LogConnection):
         for part in statements.parts(list(dict.fromkeys(ids))):
             yield from self.select(statements.text(question, len(part)), (*part, *more), shape)
 
-    def data_version(self) -> int:
+    def version(self) -> int:
         """Return a number that changes as soon as another connection has written. Cost: 5 µs."""
         ((version,),) = self.select("PRAGMA data_version", shape="i")
         return int(version)
@@ -209,7 +209,6 @@ class SqliteConnection(LogConnection):
         check_unchanged(self.sqlite)
 
     def release(self) -> None:
-        """Release the writer's lock."""
         if self._lock is not None:
             self._lock.release()
 

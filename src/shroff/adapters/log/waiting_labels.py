@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.ends import LogPart
 from shroff.streams.log import WaitingLabel
 
 _SHAPE = "itttjttbtt"
 
 
-class SqlWaitingLabels:
-    """Labels that wait for their event: `streams.log.WaitingLabels` in SQL."""
-
-    def __init__(self, connection: LogConnection) -> None:
-        self._connection = connection
-        self._wording = connection.wording
+class SqlWaitingLabels(LogPart):
+    """`streams.log.WaitingLabels` in SQL."""
 
     def for_events(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
         rows = self._connection.select_by_ids(self._wording.waiting_for, _SHAPE, ids, type, field)

@@ -100,7 +100,7 @@ def list_keys(project: Project, request: ListKeys) -> EntityKeys:
                     outcome=event.outcome or None,
                     score=event.score,
                     rules=list(event.rules),
-                    flagged=[flag.event for flag in log.flags_of(name, key, limit=FLAGS_MAX)],
+                    flagged=[flag.event for flag in log.flags.of(name, key, limit=FLAGS_MAX)],
                 )
             )
     is_all = looked_to <= 0

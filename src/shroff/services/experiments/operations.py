@@ -116,7 +116,7 @@ def show_experiment(
     events = label_reports.decided_events("", curve.as_of_ms, progress.counting("reading, events"))
     hits, shadow_of = dict[int, str](), dict[str, bool]()
     with project.log.reading() as log:
-        for hit in (hit for rows in log.hits_after() for hit in rows if hit.rule == id_):
+        for hit in (hit for rows in log.hits.after() for hit in rows if hit.rule == id_):
             if hit.key is not None and (hits or not hit.shadow):
                 if shadow_of.setdefault(hit.key, hit.shadow) is not hit.shadow:
                     break

@@ -199,7 +199,7 @@ class ResultEvents:
             self._types[name].columns = seqs, times, amounts, decided, costs
         drawn = defaultdict[str, list[int]](list)
         experiments = self._rule_hits.others(log) - DRAWS
-        for hits in log.hits_after(after, last):
+        for hits in log.hits.after(after, last):
             for hit in hits:
                 kind = self._hits
                 if hit.rule in DRAWS:

@@ -117,7 +117,7 @@ def looked(
         timeline = entities.timeline(name, key, before=before, limit=limit)
         if before is not None:
             return timeline, [], KeyLinks([], [])
-        flags = with_fields(log, log.flags_of(name, key, limit=FLAGS_SHOWN))
+        flags = with_fields(log, log.flags.of(name, key, limit=FLAGS_SHOWN))
         return timeline, flags, entities.links(name, key, timeline)
 
 

@@ -142,7 +142,7 @@ def _key_data(project: Project, name: str, key: str, before: int | None, limit: 
                 owner.setdefault(field, set()).add(text)
         return _Found(
             timeline,
-            log.flags_of(name, key, limit=FLAGS_COUNTED + 1),  # one more, to tell whether there are further ones
+            log.flags.of(name, key, limit=FLAGS_COUNTED + 1),  # one more, to tell whether there are further ones
             entities.links(name, key, timeline),
             entities.totals(name, key),
             [text for values in owner.values() if len(values) == 1 for text in values],

@@ -15,7 +15,7 @@ import pytest
 
 from shroff.errors import LogBusyError, StateError, StorageError
 from shroff.runtime.values import replace
-from shroff.streams.log import Batch, HitRow, InboxRequest, Kind, Log, LogWriter, Offset, OutboxRow, UniqueValue
+from shroff.streams.log import Batch, HitRow, InboxRequest, Kind, Log, Offset, OutboxRow, UniqueValue
 from shroff.testing.contracts.promises import ODD_IDS, promise
 from tests.support.contracts.log.beside import LogBesideContract, LogFlagsContract
 from tests.support.contracts.log.inbox import LogInboxContract
@@ -67,7 +67,7 @@ class LogContract(
         beside = {value.id: {value.field: value.value} for value in batch.personal}
         assert read[7:] == [batch.waiting, batch.outbox, "1", batch.remarks, batch.stuck, beside, batch.late]
         assert all(type(each.decided) is bool for each in next(log.read()))
-        assert all(type(each.shadow) is bool for each in next(log.hits_after()))
+        assert all(type(each.shadow) is bool for each in next(log.hits.after()))
 
     def test_places_follow_each_other_without_a_gap(self, log: Log) -> None:
         log.append(payments(1, 2))
@@ -122,7 +122,7 @@ class LogContract(
         log.append(payments(1, 7))
         log.append(payments(8, 3))
 
-        for read in (log.read, log.decisions_after, log.hits_after):
+        for read in (log.read, log.decisions_after, log.hits.after):
             assert _places(read(size=4)) == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
             assert _places(read(after=2, upto=5, size=2)) == [[3, 4], [5]]
             assert _places(read(after=9)) == [[10]]
@@ -312,7 +312,7 @@ class LogContract(
                 if turns.done.acquire(blocking=False):
                     turns.go.release()
                 read = sum(map(len, reader.read(size=7)))
-                hits = sum(map(len, reader.hits_after(upto=read, size=10_000)))
+                hits = sum(map(len, reader.hits.after(upto=read, size=10_000)))
                 seen.add(read)
                 assert (read % 50, hits) == (0, read)
         finally:
@@ -384,7 +384,7 @@ class _Turns:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def _append_fifties(log: LogWriter, count: int, turns: _Turns) -> None:
+def _append_fifties(log: Log, count: int, turns: _Turns) -> None:
     for number in range(count):
         while not turns.go.acquire(timeout=0.1):  # one look of many
             if turns.stop.is_set():

@@ -103,9 +103,9 @@ class LogFlagsContract(LogCase):
         hits = [HitRow(each.seq, each.rule, each.key, shadow=each.rule == "b") for each in flags]
         log.append(Batch(records=[record(1), record(2)], flags=flags, hits=hits))
 
-        assert [row for part in log.flags_after(size=2) for row in part] == flags
-        assert [row for part in log.hits_after(size=1) for row in part] == hits
-        assert [row for part in log.hits_after(after=1) for row in part] == hits[3:]
+        assert [row for part in log.flags.after(size=2) for row in part] == flags
+        assert [row for part in log.hits.after(size=1) for row in part] == hits
+        assert [row for part in log.hits.after(after=1) for row in part] == hits[3:]
 
     def test_flags_of_a_key_come_newest_first_and_go_on_where_they_ended(self, log: Log) -> None:
         flags = [flag(1, "b"), flag(1, "a"), flag(1, "a", "c2"), flag(2, "c"), flag(2, "b"), flag(3, "a", "C")]
@@ -113,8 +113,8 @@ class LogFlagsContract(LogCase):
         entity, key = flags[0].entity, flags[0].key
         newest_first = [flags[4], flags[3], flags[1], flags[0]]
 
-        assert log.flags_of(entity, key) == newest_first
-        assert log.flags_of(entity, key, limit=3) == newest_first[:3]
-        assert log.flags_of(entity, key, (1, "a"), limit=3) == newest_first[3:]
-        assert log.flags_of(entity, "c2") == [flags[2]]
-        assert log.flags_of("other", key) == log.flags_of(entity, "nobody") == []
+        assert log.flags.of(entity, key) == newest_first
+        assert log.flags.of(entity, key, limit=3) == newest_first[:3]
+        assert log.flags.of(entity, key, (1, "a"), limit=3) == newest_first[3:]
+        assert log.flags.of(entity, "c2") == [flags[2]]
+        assert log.flags.of("other", key) == log.flags.of(entity, "nobody") == []

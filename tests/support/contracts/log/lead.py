@@ -16,7 +16,7 @@ from typing import ClassVar
 import pytest
 
 from shroff.errors import LogBusyError, OvertakenError
-from shroff.streams.log import Batch, Lead, Log, Offset
+from shroff.streams.log import Batch, Log, Offset
 from shroff.testing.contracts.promises import promise
 from tests.support.contracts.log import LogCase
 from tests.support.log_holder import APPENDED
@@ -218,7 +218,7 @@ class LogLeadContract(LogCase):
 
 
 @contextmanager
-def closing_both(log: Lead, reader: Log) -> Iterator[Log]:
+def closing_both(log: Log, reader: Log) -> Iterator[Log]:
     """Close a log and its reader at the end."""
     try:
         yield reader

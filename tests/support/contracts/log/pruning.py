@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ class LogPruningContract(LogCase):
     def test_what_is_behind_a_pruned_place_reads_as_before(self, log: Log, tmp_path: Path) -> None:
         for first in (1, 4, 7):
             log.append(everything(first))
-        places = ("read", "labels_after", "decisions_after", "flags_after", "hits_after", "lines", "outcome_lines")
-        before = [_flat(getattr(log, name)(4)) for name in places]
+        places = ("read", "labels_after", "decisions_after", "flags.after", "hits.after", "lines", "outcome_lines")
+        before = [_flat(attrgetter(name)(log)(4)) for name in places]
         assert log.prune(4) == 4
 
         reader = self.make_reader(tmp_path)
         for each in (log, reader):
             assert each.pruned_to() == 4
-            assert [_flat(getattr(each, name)(4)) for name in places] == before
+            assert [_flat(attrgetter(name)(each)(4)) for name in places] == before
             assert each.last_seq() == 9
         reader.close()
 
@@ -38,10 +39,10 @@ class LogPruningContract(LogCase):
         log.append(everything(1))
         log.append(payments(4, 2))
         before = contents(log)
-        flags, hits = _flat(log.flags_after()), _flat(log.hits_after())
+        flags, hits = _flat(log.flags.after()), _flat(log.hits.after())
         log.prune(4)
 
-        assert (_flat(log.flags_after()), _flat(log.hits_after())) == (flags, hits)
+        assert (_flat(log.flags.after()), _flat(log.hits.after())) == (flags, hits)
         assert log.watermark_ms() == before[1]
         assert [refused for _, refused in quarantined(log)] == everything(1).refused
         assert log.waiting.all() == everything(1).waiting
@@ -70,8 +71,8 @@ class LogPruningContract(LogCase):
         for name in ("read", "lines", "labels_after", "decisions_after", "outcome_lines"):
             for after, upto in ((0, None), (0, 1), (4, None), (4, 5), (3, 9)):
                 with pytest.raises(PrunedError, match=r"up to sequence number 5 .*lake"):
-                    list(getattr(log, name)(after, upto))
-            assert list(getattr(log, name)(5, 5)) == []
+                    list(attrgetter(name)(log)(after, upto))
+            assert list(attrgetter(name)(log)(5, 5)) == []
 
     def test_a_reader_that_is_overtaken_by_pruning_is_told(self, log: Log) -> None:
         log.append(payments(1, 9))

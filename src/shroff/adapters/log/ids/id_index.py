@@ -13,7 +13,7 @@ largest runs first, as they have most ids.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby, product
 from typing import NamedTuple
@@ -77,8 +77,6 @@ class IdIndex:
         self._connection = connection
         self._wording = connection.wording
         self._is_writer = is_writer
-        # Set by a reader's log: a number that changes whenever another process changes the log; None if unknown.
-        self.version: Callable[[], int | None] = lambda: None
         self._noted = dict[tuple[str, str], int]()
         self._digests = lru_cache(_LOOKUPS_CACHED)(digests_of)  # a batch is looked up before it is written
         self._absent: deque[list[bytes]] = deque(maxlen=_LOOKUPS_CACHED)  # digests that no sealed run has
@@ -243,7 +241,8 @@ class IdIndex:
 
         Raises: StorageError if a run, or what the writer caches of it, is missing or has changed.
         """
-        version = None if self._is_writer else self.version()  # read before the runs, which may change meanwhile
+        # Read before the runs, which may change meanwhile
+        version = None if self._is_writer else self._connection.version()
         is_current = self._is_writer or (version is not None and version == self._runs_version)
         if self._runs is not None and is_current:
             return self._runs

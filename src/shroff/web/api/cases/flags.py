@@ -239,7 +239,7 @@ def document(row: FlagRow, verdict: VerdictInForce | None) -> Flag:
 def _page(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[Flagged]:
     try:
         with project.log.reading() as log:
-            return with_fields(log, log.flags_of(entity, key, before, limit))
+            return with_fields(log, log.flags.of(entity, key, before, limit))
     except UsageError:  # no log yet
         return []
 
@@ -247,7 +247,7 @@ def _page(project: Project, entity: str, key: str, before: tuple[int, str] | Non
 def with_fields(log: Log, rows: Sequence[FlagRow]) -> list[Flagged]:
     records = log.records_at({row.seq for row in rows})
     rules_by_seq = {
-        seq: [flag.rule for flags in log.flags_after(seq - 1, seq) for flag in flags]
+        seq: [flag.rule for flags in log.flags.after(seq - 1, seq) for flag in flags]
         for seq in {row.seq for row in rows}
     }
     return [
@@ -266,7 +266,7 @@ def _flag(project: Project, id_: str) -> FlagRow:
     if sign and number.isdecimal() and number.isascii() and 0 < len(number) < 19:
         seq = int(number)
         with project.log.reading() as log:
-            for rows in log.flags_after(seq - 1, seq):
+            for rows in log.flags.after(seq - 1, seq):
                 for row in rows:
                     if row.rule == rule:
                         return row
