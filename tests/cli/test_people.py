@@ -55,6 +55,14 @@ def test_a_user_is_added_with_a_link_and_signs_in_by_it(project, capsys):
     assert listed["last_login_at"].endswith("Z")
 
 
+def test_the_list_says_when_users_signed_in_or_that_they_never_did(project, capsys):
+    answer(capsys, "users", "add", "ann", "--role", "analyst")
+    assert run(["users"]) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == ["ann"])
+
+    assert row.split()[-1] == "never"
+
+
 def test_a_password_comes_from_standard_input_and_is_shown_nowhere(project, capsys, monkeypatch):
     typed(monkeypatch, f"{GOOD}\nmore\n")
     told = answer(capsys, "users", "add", "root", "--role", "admin", "--password-stdin")

@@ -8,13 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from shroff.backtest.document import BacktestReport
 from shroff.backtest.report import explorations, page
 from shroff.backtest.run import JudgedPeriod, backtest
 from shroff.engine.decision import Decision, DrawnDecision
-from shroff.engine.exploration import LET_THROUGH
+from shroff.engine.exploration import LET_THROUGH, would_be_declines
 from shroff.engine.receipts import DecidedBatch, DocumentWriter
 from shroff.errors import DefinitionError, StorageError
 from shroff.events.event import read_time
@@ -27,6 +28,7 @@ from shroff.log.writer import Writer
 from shroff.monitoring.doctor import look_at_exploration
 from shroff.monitoring.doctor_rows import read_rows
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.project.policy import OUTCOMES
 from shroff.replay import exports
 from shroff.replay.compare import verify_online
 from shroff.replay.decision_replay import replay
@@ -472,3 +474,12 @@ def test_doctor_counts_them_and_says_when_it_ends(load):
     assert ended.words.endswith("it ended on 2027-12-31")
     assert list(look_at_exploration(log, load("payment: { score: { decline_at: 0.5 } }"), 0)) == []
     assert read_rows(log, seed=1).damage == ""  # those decisions have a part that others lack
+
+
+def test_only_events_that_the_score_alone_declines_are_drawn_for():
+    approve, review, decline = (OUTCOMES.index(name) for name in ("approve", "review", "decline"))
+    outcomes = np.array([decline, decline, decline, decline, review], np.int8)
+    by_rules = np.array([approve, review, decline, approve, approve], np.int8)
+    may_be = np.array([True, True, True, False, True])
+
+    assert would_be_declines(outcomes, by_rules, may_be).tolist() == [0, 1]

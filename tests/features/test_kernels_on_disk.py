@@ -219,10 +219,13 @@ def test_what_only_numba_lacks_is_compiled_by_a_second_process(tmp_path: Path, m
     assert again == "True 2 2 1 0\n"
 
 
-def test_numba_makes_code_for_that_processor_whatever_it_makes_first():
+def test_numba_makes_code_for_that_processor_whatever_it_makes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "some_kernels.py").write_text(SOURCE)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{PACKAGE.parent}")
     code = (
-        "from shroff.features.kernels import native, windows\n"
-        "windows.tend.keep_for_numba()\n"
+        "from shroff.features.kernels import native\n"
+        "import some_kernels\n"
+        "some_kernels.one_more.keep_for_numba()\n"
         "from numba.core.registry import cpu_target\n"
         "print(cpu_target.target_context.codegen().magic_tuple()[1:] == native.processor())\n"
     )

@@ -15,6 +15,9 @@ from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.services.jobs.kinds import kind_named
 from shroff.services.jobs.work import JobRun
+from shroff_plugins.analytics.report_keys import BEFORE
+from shroff_plugins.analytics.report_text import CountedFunnel, CountedReport, CountedStep, counted_values
+from tests.support.projects import definitions
 from tests.support.telling import NOW_MS, Bank, notice, payment, text_of
 
 KPI = """
@@ -191,3 +194,22 @@ def test_a_funnel_that_is_not_there_is_a_mistake_of_the_files(tmp_path):
 def test_figures_are_for_reports_alone(tmp_path):
     bank = Bank(tmp_path, FILES | notice(KPI.replace("on: report", "on: flag"), "kpi"))
     assert "'figures' and 'funnels' are for a daily mail: write 'on: report'." in str(bank.project.check().errors[0])
+
+
+def test_a_step_of_a_funnel_is_held_against_the_mean_of_the_days_before():
+    steps = [
+        CountedStep(f"step_{at}", count, before)
+        for at, (count, before) in enumerate(
+            [(6, [4] * BEFORE), (4, [4] * BEFORE), (3, [4] * BEFORE), (3, [0] * BEFORE), (3, [])]
+        )
+    ]
+    found = counted_values(CountedReport([], [CountedFunnel("shop", steps)]), definitions().settings, "en", "UTC", 0)
+    (funnel,) = found["funnels"]
+
+    assert [(row["mean"], row["change"]) for row in funnel["steps"]] == [
+        ("4.0", "+50\u00a0%"),
+        ("4.0", "+0\u00a0%"),
+        ("4.0", "\u221225\u00a0%"),
+        ("0.0", "\u2013"),
+        ("\u2013", "\u2013"),
+    ]

@@ -67,7 +67,7 @@ def test_all_tests_are_in_one_batch():
     assert list(batches([])) == []
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fault_is_found_by_a_test_that_passes_without_it(tmp_path: Path):
     clone = Clone.__new__(Clone)
     clone.root = tmp_path / "clone"
@@ -89,7 +89,7 @@ def test_a_fault_is_found_by_a_test_that_passes_without_it(tmp_path: Path):
     assert (clone.root / "src" / "m.py").read_text() == source
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_mutant_behind_a_switch_is_found_only_by_a_test_that_comes_to_it(tmp_path: Path):
     clone = Clone.__new__(Clone)
     clone.root = tmp_path / "clone"
