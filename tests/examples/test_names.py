@@ -8,8 +8,8 @@ from itertools import islice
 import yaml
 
 from shroff.examples.bank import BankLabel, Payment, bank, with_labels
-from shroff.examples.demo import FIELDS
-from shroff.examples.names import RATES, BankNames, card_label, euros, person
+from shroff.examples.demo import FIELDS, RING, named, with_ring
+from shroff.examples.names import RATES, BankNames, card_label, device_name, euros, person
 from shroff.examples.town import COUNTRIES, KINDS
 
 EVENTS = 2_000
@@ -67,3 +67,33 @@ def _without(item: Payment | BankLabel, added: dict[str, str]) -> Payment | Bank
         return item
     kept = {name: value for name, value in item.event.items() if name not in added and name != "amount"}
     return Payment(kept, item.fraud)
+
+
+def test_a_ring_of_cards_shares_devices_and_only_the_devices_of_its_thieves_are_others():
+    plain = list(bank(20_000, 2))
+    ringed = [item for item in with_ring(bank(20_000, 2)) if isinstance(item, Payment)]
+    changed = [new for old, new in zip(plain, ringed, strict=True) if old != new]
+    rings: list[set[str]] = []
+    for event in [item.event for item in ringed if item.event.get("device") in RING]:
+        values = {event["card"], event["device"]}
+        rings = [
+            *(ring for ring in rings if not ring & values),
+            values.union(*(ring for ring in rings if ring & values)),
+        ]
+
+    assert all((item.fraud, item.event["device"] in RING) == ("account_takeover", True) for item in changed)
+    assert [_without(new, {"device": 0}) for new in ringed] == [_without(old, {"device": 0}) for old in plain]
+    assert {item.event["payment_id"] for item in changed} == {
+        item.event["payment_id"] for item in ringed if item.event.get("device") in RING
+    }, "no device of the town has the number of one of the ring"
+    (ring,) = rings
+    assert len(ring - set(RING)) >= 4
+    assert len({device_name(int(device.removeprefix("d-"), 16)) for device in RING}) == len(RING)
+
+
+def test_the_served_bank_has_the_ring_with_names():
+    items = [item.event for item in named(bank(20_000, 2), 20_000, 2) if isinstance(item, Payment)]
+    in_ring = [event for event in items if event.get("device") in RING]
+
+    assert in_ring
+    assert all(event["device_name"] == device_name(int(event["device"].removeprefix("d-"), 16)) for event in in_ring)

@@ -64,6 +64,7 @@ NO_RATE = """\
       hits: [true]
 """
 EXPERIMENT = "  experiment: { name: fewer_reviews, share: 20%, by: card, rules: { customer_said_no: false } }\n"
+RING = ("d-9e1f20a4", "d-3a90e517", "d-e27d0f91", "d-07b4c6fd")  # devices that one gang shares
 SUMMARY = ("amount", "merchant_name", "city", "country", "channel", "device_name")
 
 
@@ -98,8 +99,17 @@ def stream(
 
 
 def named(items: Iterable[Payment | BankLabel], events: int, seed: int) -> Iterator[Payment | BankLabel]:
-    """Payments of a bank made for so many, with the names of `FIELDS`; labels as they are."""
-    return BankNames(events, seed).named(items)
+    """Payments of a bank made for so many, with the names of `FIELDS` and a ring; labels as they are."""
+    return BankNames(events, seed).named(with_ring(items))
+
+
+def with_ring(items: Iterable[Payment | BankLabel]) -> Iterator[Payment | BankLabel]:
+    """The same payments, but a gang takes over every second account, and changes between the devices of `RING`."""
+    for place, item in enumerate(items):
+        is_takeover = isinstance(item, Payment) and item.fraud == "account_takeover"
+        if is_takeover and "device" in item.event and int(item.event["card"][2:]) % 2 == 0:
+            item.event["device"] = RING[place % len(RING)]
+        yield item
 
 
 def submitted(intake: Intake, items: Iterable[Payment | BankLabel], truth: Truth) -> Iterator[Submission]:
