@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from shroff.services.jobs import kinds, process
 from shroff.services.jobs import worker as job_worker
 from shroff.services.jobs.desk import JobDesk
 from shroff.services.jobs.worker import JobWorker
+from shroff.web import server
 from tests.support.desks import ADMIN, Desks
 from tests.support.patience import PATIENCE_S
 
@@ -303,6 +305,30 @@ def until(desk: JobDesk, worker: JobWorker, id_: str, check) -> jobs.Job:
         assert time.monotonic() < end_s, desk.job(id_)
         time.sleep(0.05)
     return desk.job(id_)
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_of_a_service_leaves_no_process_of_a_job_which_begins_again(desks, tmp_path, monkeypatch):
+    left = list[int]()
+    add_nap(monkeypatch)
+    monkeypatch.setattr(os, "_exit", left.append)
+    desk = desks.open(now=True)
+    runner = worker(desks, desk, tmp_path)
+    id_ = desk.begin(ADMIN, "nap", {}).id
+    until(desk, runner, id_, lambda job: job.step)
+    (process,) = runner._running.values()
+    handle = server._ended(lambda: None)
+    handle()
+    assert (process.poll(), left) == (None, [])
+    handle()
+    process.wait(PATIENCE_S)  # nobody looks after it any more
+    waiting = desk.job(id_)
+    again = worker(desks, desk, tmp_path)
+    found = until(desk, again, id_, lambda job: not job.is_open)
+    again.end_all()
+
+    assert (left, waiting.state, waiting.attempt) == ([130], jobs.QUEUED, 1)
+    assert (found.state, found.result) == (jobs.DONE, '{"naps":2}')
 
 
 @pytest.mark.slow

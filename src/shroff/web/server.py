@@ -20,6 +20,7 @@ from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.runtime.logs import failure
 from shroff.runtime.values import FrozenStruct, replace
+from shroff.services.jobs.worker import terminate_all
 from shroff.web.first_run import first_run
 from shroff.web.http.authentication import Gate, gate_of
 from shroff.web.http.connections import limited
@@ -166,6 +167,7 @@ def _ended(end: Callable[[], None]) -> Callable[[], Any]:
             for stream in (sys.stdout, sys.stderr):
                 with suppress(OSError, ValueError):
                     stream.flush()
+            terminate_all()
             os._exit(128 + signal.SIGINT)
         signals.append(True)
         end()

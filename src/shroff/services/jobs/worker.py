@@ -11,6 +11,7 @@ from functools import partial
 from subprocess import DEVNULL
 from threading import Event, Thread
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from shroff.errors import DefinitionError, ShroffError, trace_of
 from shroff.jobs.job import RENEW_MS, Job, failed, lost, not_begun
@@ -26,6 +27,13 @@ AFTER_FAILURE_S = 5.0
 GRACE_S = 20.0  # for a process that lost its job
 END_S = 10.0  # for processes at the end
 Process = subprocess.Popen[bytes]
+_begun = WeakSet[Process]()  # by all workers of this process
+
+
+def terminate_all() -> None:
+    """Tell all processes of jobs to end, without waiting; the jobs start again with the next job worker."""
+    for process in list(_begun):
+        process.terminate()
 
 
 def command_of(folder: str) -> Callable[[Job], Sequence[str]]:
@@ -112,9 +120,11 @@ class JobWorker:
     def _begin(self, job: Job) -> None:
         if self._ends_with_its_user(job):
             return
-        self._running[job.id, job.attempt] = subprocess.Popen(  # noqa: S603 - this program
+        process = subprocess.Popen(  # noqa: S603 - this program
             self._command(job), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
         )
+        self._running[job.id, job.attempt] = process
+        _begun.add(process)
 
     def _ends_with_its_user(self, job: Job) -> bool:
         """End a job if its user may no longer sign in; return whether it did."""
