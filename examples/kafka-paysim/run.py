@@ -1,6 +1,6 @@
 """Payments through three brokers as Avro; decisions out to two topics, a webhook and a lake. All of it by one command.
 
-Customers are asked by mail, some answer, and a refund is ordered by the verdict in force.
+Customers are asked by mail, some answer, and refunds are ordered, and taken back, by the verdict in force.
 
     python examples/kafka-paysim/run.py                        # made-up payments
     python examples/kafka-paysim/run.py paysim.csv --folder /tmp/paysim
@@ -104,21 +104,21 @@ def steps(stage: Stage, file: Path | None) -> None:
 
 
 def ask_customers(stage: Stage) -> None:
-    """Wait for the mails, and answer four of them. Only one of the answers orders a refund.
+    """Wait for the mails, and answer five of them. Two of the answers order a refund, and an analyst overturns one.
 
     The answers are kept in answers.json.
     """
     emptied = payments_that_empty_an_account(stage.folder / "paysim.csv")
     unknown = [payment for payment, is_charged_back in emptied.items() if not is_charged_back]
     charged_back = [payment for payment, is_charged_back in emptied.items() if is_charged_back]
-    answers = {unknown[-1]: "no", unknown[-2]: "no", charged_back[0]: "no", charged_back[1]: "yes"}
-    found_genuine = unknown[-2]
+    found_genuine, overturned = unknown[-2], unknown[-3]
+    answers = dict.fromkeys((unknown[-1], found_genuine, overturned, charged_back[0]), "no") | {charged_back[1]: "yes"}
     stage.shroff("label", f"payment/{found_genuine}", "genuine", "--source", "analyst")
     port = Port()
     with closing(port), stage.beside(*PROGRAM, "serve", "--port", str(port.number)) as service:
         ready(service, port.number)
         links = questions(stage.folder, len(emptied))
-        print(f"\n{len(links):,} customers are asked by mail, in .shroff/mail. Four of them answer:", flush=True)
+        print(f"\n{len(links):,} customers are asked by mail, in .shroff/mail. Five of them answer:", flush=True)
         for payment, said in answers.items():
             post_answer(port.number, links[payment], said)
             why = "an analyst found it genuine" if payment == found_genuine else ""
@@ -126,10 +126,14 @@ def ask_customers(stage: Stage) -> None:
             why = "the customer made it" if said == "yes" else why
             print(f"  {payment}: {said}. {f'No refund: {why}' if why else 'A refund is ordered'}.", flush=True)
         (stage.folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
-        wait_for_files(stage.folder / "lake" / "fraud_confirmation", 1)
+        wait_for_files(stage.folder / "lake" / "fraud_confirmation", 2)
+        print("\nAn analyst looks again, and the second refund is taken back:", flush=True)
+        stage.shroff("label", f"payment/{overturned}", "genuine", "--source", "analyst")
+        wait_for_files(stage.folder / "lake" / "refund_taken_back", 1)
         wait_for_files(stage.folder / "lake" / "email_confirmation", len(emptied))
-    (document,) = (stage.folder / "lake" / "fraud_confirmation").glob("*.json")
-    print(f"\nlake/fraud_confirmation/{document.name}:\n  {document.read_text('utf-8').strip()}", flush=True)
+    for folder in ("fraud_confirmation", "refund_taken_back"):
+        for document in sorted((stage.folder / "lake" / folder).glob("*.json")):
+            print(f"\nlake/{folder}/{document.name}:\n  {document.read_text('utf-8').strip()}", flush=True)
 
 
 def payments_that_empty_an_account(file: Path) -> dict[str, bool]:

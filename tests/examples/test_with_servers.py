@@ -79,7 +79,9 @@ def brokers(kafka: Any) -> Any:
             gone.result()
 
 
-def test_paysim_leaves_for_its_topics_the_webhook_the_lake_and_one_refund(root, tmp_path, brokers, registry):
+def test_paysim_leaves_for_its_topics_the_webhook_the_lake_and_two_refunds_one_taken_back(
+    root, tmp_path, brokers, registry
+):
     folder = tmp_path / "paysim"
     shown = played(root, "kafka-paysim", folder, KAFKA_BROKERS=brokers, REGISTRY=urlsplit(registry.address).netloc)
     payments = pd.read_csv(folder / "paysim.csv", dtype={"amount": str, "oldbalanceOrg": str, "newbalanceOrig": str})
@@ -101,21 +103,36 @@ def test_paysim_leaves_for_its_topics_the_webhook_the_lake_and_one_refund(root, 
     assert sum(len(path.read_bytes().splitlines()) for path in (lake / "transaction").iterdir()) == len(payments)
     assert list((lake / "events").rglob("*.parquet"))
 
-    # Of three customers who say no, one was charged back, and of one an analyst says that the payment is genuine.
+    # Of four customers who say no, one was charged back, and of one an analyst said that the payment is genuine; of one
+    # an analyst says so afterwards.
     answers = json.loads((folder / "answers.json").read_text("utf-8"))
     denied = [payment for payment, said in answers.items() if said == "no"]
     charged_back = emptied.index[emptied["isFraud"] == 1]
-    (analyst,) = re.findall(r"label payment/(\S+) genuine --source analyst", shown)
-    (wanted,) = set(denied) - set(charged_back) - {analyst}
-    (document,) = [json.loads(path.read_text("utf-8")) for path in (lake / "fraud_confirmation").iterdir()]
-    row = payments.loc[wanted]
-    assert len(denied) == 3
-    assert (document["idTransaction"], document["refund"]) == (wanted, 1)
-    assert Decimal(document["newBalanceOriginSet"]) == Decimal(row["oldbalanceOrg"])
-    assert Decimal(document["oldBalanceOriginSet"]) == Decimal(row["newbalanceOrig"])
+    before, afterwards = re.findall(r"label payment/(\S+) genuine --source analyst", shown)
+    refunded = set(denied) - set(charged_back) - {before}
+    documents = {
+        folder: {
+            document["idTransaction"]: document
+            for path in (lake / folder).iterdir()
+            for document in [json.loads(path.read_text("utf-8"))]
+        }
+        for folder in ("fraud_confirmation", "refund_taken_back")
+    }
+    moved = {payment: Decimal(0) for payment in denied}  # what refunds and their return give back to each payer
+    for document in (each for found in documents.values() for each in found.values()):
+        row = payments.loc[document["idTransaction"]]
+        sides = (Decimal(row["newbalanceOrig"]), Decimal(row["oldbalanceOrg"]))
+        old, new = (Decimal(document[name]) for name in ("oldBalanceOriginSet", "newBalanceOriginSet"))
+        assert (old, new) == (sides if document["refund"] else sides[::-1])
+        moved[document["idTransaction"]] += new - old
+    wanted = refunded - {afterwards}
+    assert len(denied) == 4
+    assert set(documents["fraud_confirmation"]) == refunded == {*wanted, afterwards}
+    assert set(documents["refund_taken_back"]) == {afterwards}
+    assert {payment for payment, given in moved.items() if given} == wanted
 
     # The mart: frauds are those charged back by the file, and the customers' answers, unless an analyst knows better.
-    frauds = set(payments.index[payments["isFraud"] == 1]) | {wanted}
+    frauds = set(payments.index[payments["isFraud"] == 1]) | wanted
     table = shown.partition("$ shroff marts show frauds_by_type")[2].partition("$ shroff verify")[0]
     for kind, rows in payments.groupby("type"):
         (line,) = [line.split() for line in table.splitlines() if line.split()[:1] == [kind]]

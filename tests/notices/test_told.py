@@ -616,7 +616,7 @@ def test_a_test_goes_to_the_address_that_is_named_and_says_that_it_is_one(tmp_pa
         bank.project.notices.test("customer", "me@bank.example, eve@x.example")
 
 
-@pytest.mark.parametrize("on", ["flag", "decision", "answer", "case", "failure", "spike", "report"])
+@pytest.mark.parametrize("on", ["flag", "decision", "verdict", "answer", "case", "failure", "spike", "report"])
 def test_every_kind_of_notice_can_be_looked_at_before_it_happens(tmp_path, on):
     bank = Bank(tmp_path, notice(f"{TEAM}on: {on}\n", "any") | {"notices/customer.yaml": None})
     bank.pay()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from shroff.errors import Problem, nearest
+from shroff.events.labels import VerdictInForce
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.language import loader
 from shroff.language.expression import Node as Expression
@@ -33,7 +34,7 @@ FOLDER = "notices/"
 ENDING = ".yaml"
 _WORD = re.compile(r"\d+|[a-z_][\w.]*\w")
 DONE = ("sent", "refused")  # results of another notice's messages
-OF_EVENTS = frozenset({"flag", "decision", "answer", "case", *DONE})  # triggers that have an event
+OF_EVENTS = frozenset({"flag", "decision", "verdict", "answer", "case", *DONE})  # triggers that have an event
 RECEIPT = "receipt"  # kind of a mail to the recipient that the event names, without a question
 # Keys whose texts are taken as written
 _AS_WRITTEN = frozenset({"on", "channel", "url", "secret", "format", "folder", "file", "texts"})
@@ -83,6 +84,7 @@ class Notice:
     answers: frozenset[str] = frozenset({"yes", "no"})
     verdicts: frozenset[str] = frozenset()  # empty: any
     sources: frozenset[str] = frozenset()
+    ends: bool = False
     is_already_paid: bool = False
     when: Expression | None = None
     within_ms: int = DAY_MS
@@ -141,6 +143,21 @@ class Notice:
         count = len(self.to.addresses)
         addressed = "the event" if self.to.of_event is not None else f"{count} address{'es' * (count != 1)}"
         return self.to.role or addressed if self.channel == "mail" else f"folder {self.folder}"
+
+    def accepts(self, verdict: VerdictInForce | None) -> bool:
+        """Whether an active verdict is one of `verdicts`, from one of `sources`."""
+        if verdict is None:
+            return False
+        is_named = not self.verdicts or verdict.verdict in self.verdicts
+        return is_named and (not self.sources or verdict.source in self.sources)
+
+    def reports(self, verdict: VerdictInForce, before: VerdictInForce | None) -> bool:
+        """Whether it reports that an event's active verdict, `before`, was replaced: an accepted verdict began, or
+        ended. The same verdict from another accepted source is no news.
+        """
+        found, other = (before, verdict) if self.ends else (verdict, before)
+        is_same = other is not None and found is not None and found.verdict == other.verdict
+        return self.accepts(found) and not (is_same and self.accepts(other))
 
     def is_about(self, other: Notice, state: str) -> bool:
         """Whether it reports that a message of another notice was sent or refused."""
@@ -258,6 +275,7 @@ class _NoticeLoader:
             answers=frozenset(plain.get("answers", ("upheld", "overturned") if "reasons" in plain else ("yes", "no"))),
             verdicts=frozenset(plain.get("verdicts", ())),
             sources=frozenset(plain.get("sources", ())),
+            ends=plain.get("ends") == "true",
             is_already_paid=plain.get("already_paid") == "true",
             when=self._expression(tree.get("when"), "when", is_condition=True),
             to=self._to(tree.get("to"), plain.get("to")),
@@ -413,11 +431,13 @@ def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
     if notice.channel != "mail" and (notice.asks or notice.digest_ms or notice.is_verbose):
         yield "channel", "'ask', 'digest' and 'verbose' are for mails."
     for key in ("verdicts", "sources"):
-        if getattr(notice, key) and notice.on != "answer":
-            yield key, f"'{key}' is about the verdict after an answer: write 'on: answer'."
+        if getattr(notice, key) and notice.on not in {"answer", "verdict"}:
+            yield key, f"'{key}' is about the active verdict: write 'on: verdict', or 'on: answer'."
+    if notice.ends and notice.on != "verdict":
+        yield "ends", "'ends' is about a verdict that another one replaces: write 'on: verdict'."
     if notice.of and notice.on not in DONE:
         yield "of", "'of' names notices whose messages are sent or refused: write 'on: sent' or 'on: refused'."
-    if notice.on in DONE and notice.to.of_event is not None:
+    if notice.on in {*DONE, "verdict"} and notice.to.of_event is not None:
         yield "to", f"a notice on {notice.on} is for people and systems here: an address, or {{ role: … }}."
     if notice.added and notice.on != "report" and isinstance(notice.place, YamlMapping):
         keys = [key.name for key in added_reports()[notice.added].keys]

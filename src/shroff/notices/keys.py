@@ -26,7 +26,7 @@ from shroff.project.file_kinds import ProjectFile
 from shroff.runtime.values import replace
 from shroff.streams.settings import DOCUMENT_NAME, HTTP
 
-ON = "flag decision answer case sent refused failure spike traffic report".split()
+ON = "flag decision verdict answer case sent refused failure spike traffic report".split()
 CHANNELS = ("mail", "webhook", "lake")
 FORMATS = ("slack", "teams", "pagerduty")
 OUTCOMES = ("approve", "challenge", "review", "decline")
@@ -116,10 +116,10 @@ class _TextsByLanguage:
 class _Notice:
     """A notice.
 
-    on: What triggers the notice: `flag` (a rule with `notify` hits), `decision`, `answer` (of a customer), `case` (a
-        case opens), `sent` and `refused` (delivery results of another notice), `failure` (of the service), `spike` (a
-        rule flags far more than usual), `traffic` (a merchant, country, amount or other value has far more events than
-        in its week), or `report` (once a day).
+    on: What triggers the notice: `flag` (a rule with `notify` hits), `decision`, `verdict` (the active verdict of an
+        event changes), `answer` (of a customer), `case` (a case opens), `sent` and `refused` (delivery results of
+        another notice), `failure` (of the service), `spike` (a rule flags far more than usual), `traffic` (a merchant,
+        country, amount or other value has far more events than in its week), or `report` (once a day).
         Default: flag
         Example: decision
     event: The event type, whose fields `when`, `to` and `show` read.
@@ -132,19 +132,24 @@ class _Notice:
     answers: Only these answers. Of an appeal they are `wrong` (it was made), `upheld` and `overturned`.
         Default: [yes, no]; with `reasons`, [upheld, overturned]
         Example: [no]
-    verdicts: Only if the active verdict of the event, once the answer counts, is one of these. For `on: answer`.
+    verdicts: Only if the active verdict of the event is one of these; after an answer, once that counts. For
+        `on: verdict` and `on: answer`.
         Default: any
         Example: [fraud]
-    sources: Only if the active verdict comes from one of these sources. For `on: answer`. With chargebacks left out,
-        nobody is refunded twice.
+    sources: Only if the active verdict comes from one of these sources. For `on: verdict` and `on: answer`. With
+        chargebacks left out, nobody is refunded twice.
         Default: any
         Example: [analyst, customer]
+    ends: true: when such a verdict ends, since another one replaces it, instead of when it begins. For `on: verdict`.
+        Default: false
+        Example: true
     already_paid: true: the money has moved before this project decides, so the texts never say that it was stopped.
         Default: false
         Example: true
     when: Only if this is true: an expression over the event and its features, without aggregates.
         Example: this.amount >= 50
-    within: Maximum age of an event by its event time; older events, such as those of imported files, cause no message.
+    within: Maximum age of an event by its event time, of a verdict by the time it became known; older ones, such as
+        those of imported files, cause no message.
         Default: 1d
         Example: 2h
     to: The recipients: one or several addresses, a field of the event, a look-up table, or the users with a role.
@@ -162,7 +167,8 @@ class _Notice:
         Example: slack
     folder: The lake folder for documents, one per event.
         Example: fraud_confirmation
-    file: File name of a document, without `.json`; `{id}` is replaced by the event's id.
+    file: File name of a document, without `.json`; `{id}` is replaced by the event's id, and for
+        `on: verdict` also by the number of the change.
         Default: {id}
         Example: '{id}_fraud_confirmation'
     document: Content of a document or webhook call: names with expressions over the event.
@@ -212,6 +218,7 @@ class _Notice:
     answers = Many("answers", choice("yes", "no", "wrong", "upheld", "overturned"))
     verdicts = Many("verdicts", choice(*VERDICTS))
     sources = Many("sources", choice(*SOURCES))
+    ends = SWITCH
     already_paid = SWITCH
     when = EXPRESSION
     within = DURATION

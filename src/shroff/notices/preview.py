@@ -46,6 +46,7 @@ _SAMPLES: Final[Mapping[str, JsonMapping]] = {
         "path": "/decisions?text=m-17",
     },
     "case": {"case": 12, "words": "9 payments in 10 minutes"},
+    "verdict": {"verdict": "genuine", "source": "analyst", "old_verdict": "fraud", "old_source": "customer"},
     "answer": {"answer": "no", "released": False},
     "sent": {"of": "customer", "words": ""},
     "refused": {"of": "customer", "words": "550 no such mailbox"},

@@ -34,7 +34,7 @@ class Due(FrozenStruct):
 
     key: str
     notice: str
-    # flag, decision, answer, appeal, sent, refused, case, failure, spike, traffic, report or nothing
+    # flag, decision, verdict, answer, appeal, sent, refused, case, failure, spike, traffic, report or nothing
     kind: str
     event: str  # such as payment/p-1; empty without an event
     rule: str

@@ -1,4 +1,4 @@
-"""Triggers of notices: flags from the log's outbox, decisions from the log, customers' answers."""
+"""Triggers of notices: flags from the log's outbox, decisions and verdicts from the log, customers' answers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.events.labels import VerdictInForce
+from shroff.log.flags import heard
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.services import NoticeServices
@@ -58,15 +59,20 @@ def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[Out
             yield due_of(notice, "flag", row.key, now_ms, event=flag.event, rule=flag.rule, told=more)
 
 
-def is_news(notice: Notice, facts: Facts, told: NoticeEvent, now_ms: int) -> bool:
-    """Whether a notice reports this event: it has the right type, is recent enough, and `when` is true."""
+def is_news(notice: Notice, facts: Facts, told: NoticeEvent, now_ms: int, at_ms: int | None = None) -> bool:
+    """Whether a notice reports this event: it has the right type, is recent enough, and `when` is true.
+
+    `at_ms` is the time of the news, by default that of the event.
+    """
     is_of_type = not notice.event or told.type == notice.event
-    return is_of_type and now_ms - told.time_ms <= notice.within_ms and facts.holds(notice, told)
+    age_ms = now_ms - (told.time_ms if at_ms is None else at_ms)
+    return is_of_type and age_ms <= notice.within_ms and facts.holds(notice, told)
 
 
 class DecisionsTold:
     """Sink of decisions for one notice: stores a notification of each. Repeated rows are dropped by their keys."""
 
+    on = "decision"
     wants_fields: bool = False
     places_max: int = KEYS_MAX
 
@@ -78,27 +84,29 @@ class DecisionsTold:
         self._store: NoticeStore | None = None
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Store the notifications of these decisions."""
+        """Store the notifications of these rows."""
         self._log = log = self._log or self._services.open_log()
         self._services.renew()
         self._services.follow(log)
         self._facts = self._facts.of(self._services.definitions)
         notice = self._services.notices.get(self._notice.name)
         now_ms = self._services.now_ms()
-        if notice is None or notice.on != "decision":
+        if notice is None or notice.on != self.on:
             return []
-        found = []
-        names = [f"{row.event}/{row.id}" for row in rows]
-        events = self._facts.told_all(log, names)
-        for row, name in zip(rows, names, strict=True):
-            told = events.get(name)
-            if told is not None and is_news(notice, self._facts, told, now_ms):
-                found.append(due_of(notice, "decision", row.key, now_ms, event=told.name))
-        if found:
+        events = self._facts.told_all(log, [row.name for row in rows])
+        if found := list(self._dues(notice, log, rows, events, now_ms)):
             self._store = store = self._store or self._services.open_store()
             with store.change() as change:
                 change.add_dues(found)
         return []
+
+    def _dues(
+        self, notice: Notice, log: Log, rows: Sequence[Outgoing], events: Mapping[str, NoticeEvent], now_ms: int
+    ) -> Iterator[Due]:
+        for row in rows:
+            told = events.get(row.name)
+            if told is not None and is_news(notice, self._facts, told, now_ms):
+                yield due_of(notice, self.on, row.key, now_ms, event=told.name)
 
     def close(self) -> None:
         """Close the log and the store."""
@@ -106,6 +114,42 @@ class DecisionsTold:
             if part is not None:
                 part.close()
         self._log = self._store = None
+
+
+class VerdictsTold(DecisionsTold):
+    """Sink of labels for one notice: stores a notification of each active verdict that begins or ends by them.
+
+    Memory: one verdict for each labeled event. The first call reads all labels, 5 µs each.
+    """
+
+    on = "verdict"
+
+    def __init__(self, services: NoticeServices, notice: Notice) -> None:
+        super().__init__(services, notice)
+        self._active: dict[str, VerdictInForce] = {}
+        self._read_to = 0
+
+    def _dues(
+        self, notice: Notice, log: Log, rows: Sequence[Outgoing], events: Mapping[str, NoticeEvent], now_ms: int
+    ) -> Iterator[Due]:
+        for label in heard(log, self._read_to, rows[-1].seq):
+            before = self._active.get(label.event)
+            if not label.takes_over(before):
+                continue
+            self._active[label.event] = label
+            told = events.get(label.event)
+            if told is None or label.seq < rows[0].seq or not notice.reports(label, before):
+                continue
+            if is_news(notice, self._facts, told, now_ms, label.known_at_ms):
+                old = ("", "") if before is None else (before.verdict, before.source)
+                details = {
+                    "verdict": label.verdict,
+                    "source": label.source,
+                    "old_verdict": old[0],
+                    "old_source": old[1],
+                }
+                yield due_of(notice, self.on, f"{label.seq}-0", now_ms, event=told.name, told=details)
+        self._read_to = rows[-1].seq
 
 
 def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, verdict: VerdictInForce) -> list[Due]:
@@ -117,8 +161,7 @@ def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, ver
         due_of(notice, kind, f"{question.answer}-{question.id}", now_ms, event=question.event, told=details)
         for notice in notices.values()
         if notice.on == "answer" and question.answer in notice.answers and notice.event in {"", type_}
-        if not notice.verdicts or verdict.verdict in notice.verdicts
-        if not notice.sources or verdict.source in notice.sources
+        if notice.accepts(verdict)
     ]
 
 

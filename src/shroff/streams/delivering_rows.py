@@ -1,4 +1,7 @@
-"""Rows for sinks, read from the log: decisions, flags, or events, in log order; rows of one `seq` stay together."""
+"""Rows for sinks, read from the log: decisions, flags, events or labels, in log order.
+
+Rows of one `seq` stay together.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,16 @@ def events(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()
     ]
 
 
+def labels(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
+    """Return the labels at `after < seq <= upto`, each with the type and id of its event."""
+    rows_out: list[Outgoing] = []
+    for records in log.labels_after(after, upto):
+        for record in records:
+            event, _, id_ = record.id.rpartition("#")[0].partition("/")
+            rows_out.append(Outgoing(record.seq, 0, "label", event, id_, "", record.body))
+    return rows_out
+
+
 def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
     """Add to ordered rows the fields and times of their events. Cost: reads the events between them."""
     if not rows:
@@ -66,7 +79,12 @@ def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
     return completed
 
 
-KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {"decisions": decisions, "flags": flags, "events": events}
+KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {
+    "decisions": decisions,
+    "flags": flags,
+    "events": events,
+    "labels": labels,
+}
 
 
 def flag_body(row: FlagRow) -> bytes:

@@ -28,7 +28,7 @@ class Outgoing(FrozenStruct, gc=False):
 
     seq: int
     number: int
-    kind: str  # decision | flag | event
+    kind: str  # decision | flag | event | label
     event: str
     id: str
     outcome: str

@@ -142,7 +142,9 @@ class Letters:
         if notice.document and event_facts is not None:
             parts = self.facts.document(notice, event_facts)
             body_text = "{" + ",".join(f"{to_json(name).decode()}:{text}" for name, text in parts.items()) + "}"
-            return event_facts.id, body_text.encode()
+            # The same verdict may come again, and each change has a document of its own
+            change = f"-{due.key.rpartition('/')[2].partition('-')[0]}" if due.kind == "verdict" else ""
+            return event_facts.id + change, body_text.encode()
         values = _named(due, event_facts, lambda _, recorded: plain(recorded))
         body = {"notice": notice.name, "kind": due.kind, "event": due.event, "rule": due.rule, **values}
         if event_facts is not None:
@@ -167,6 +169,8 @@ class Letters:
             value = str(named.get("value", ""))
             band = AMOUNT_BAND.fullmatch(value)
             named["value"] = words["from_to"].format(**band.groupdict()) if band else words.get(value, value)
+        if due.kind == "verdict":
+            named["old_verdict"] = named["old_verdict"] or words["none"]
         own_answer = str(named.get("answer", ""))
         if own_answer:
             named["answer"] = words[own_answer]
@@ -180,7 +184,7 @@ class Letters:
         if due.kind == "case" and "case" in named and notice.text_kind != RECEIPT:
             facts.append((words["the_case"], f"{self._sender.url.rstrip('/')}/cases/{named['case']}"))
         is_for_staff = notice.text_kind == "notice"
-        if is_for_staff and told is not None and due.kind in {"flag", "decision"} and not has_card(told.id):
+        if is_for_staff and told is not None and due.kind in {"flag", "decision", "verdict"} and not has_card(told.id):
             address = f"{self._sender.url.rstrip('/')}/decisions/{told.type}/{quote(told.id, safe='')}"
             facts.append((words["the_decision"], address))
         if "path" in named:

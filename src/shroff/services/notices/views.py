@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 URL = "http://localhost:8080"
 LAKE = "./lake"  # documents go here without a lake
 KEY = "shroff question 1"  # the purpose of the key that signs links
+FOLLOWED = {"decision": "decisions", "verdict": "labels"}  # rows of the log that trigger notices
 
 
 class NoticeViews(ProjectPart):
@@ -147,30 +148,28 @@ class NoticeViews(ProjectPart):
         return telling(self.services(), log, others)
 
     def routes(self) -> list[SinkRoute]:
-        """Return the routes from decisions to notices; they begin with new decisions."""
-        from shroff.notices.triggers import DecisionsTold
+        """Return the routes from decisions and labels to notices; they begin with new ones."""
+        from shroff.notices.triggers import DecisionsTold, VerdictsTold
         from shroff.streams.sink_cursor import SinkRoute
         from shroff.worker.outbox import OF_NOTICE
 
-        on = self._on_decisions()
+        on = [notice for notice in self._notice_files.declared.values() if notice.on in FOLLOWED]
         services = self.services() if on else None
         found = []
         for notice in on:
 
             def opened(notice: Notice = notice) -> Sink:
                 assert services is not None
-                return DecisionsTold(services, notice)
+                return (DecisionsTold if notice.on == DecisionsTold.on else VerdictsTold)(services, notice)
 
-            found.append(SinkRoute(OF_NOTICE + notice.name, opened, "decisions", notice.outcomes, from_now=True))
+            take = FOLLOWED[notice.on]
+            found.append(SinkRoute(OF_NOTICE + notice.name, opened, take, notice.outcomes, from_now=True))
         return found
 
     def check(self) -> None:
         """Raises: UsageError if these files cannot notify anybody, because a variable is not set."""
         if self._notice_files.tells():
             self.services()
-
-    def _on_decisions(self) -> list[Notice]:
-        return [notice for notice in self._notice_files.declared.values() if notice.on == "decision"]
 
     def confirming(self) -> CustomerConfirmation:
         """Return the handler of customers' answers; the caller closes it. It opens nothing before its first use."""
@@ -255,9 +254,7 @@ class NoticeViews(ProjectPart):
 
 
 def notice_systems(declared: Mapping[str, Notice]) -> dict[str, System]:
-    """Map route names to the channels of notices on decisions."""
+    """Map route names to the channels of notices on decisions and verdicts."""
     from shroff.worker.outbox import OF_NOTICE
 
-    return {
-        OF_NOTICE + name: System(notice.channel, {}) for name, notice in declared.items() if notice.on == "decision"
-    }
+    return {OF_NOTICE + name: System(notice.channel, {}) for name, notice in declared.items() if notice.on in FOLLOWED}
