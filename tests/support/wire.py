@@ -1,4 +1,4 @@
-"""A connection to a service inside of the test, by uvicorn's own protocol: bytes as they go over the wire."""
+"""A connection to a service inside of the test, as the service has it: bytes as they go over the wire."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import uvicorn
 from uvicorn.server import ServerState
 
+from shroff.web.http.connections import limited
+from shroff.web.http.proxies import Proxies
 from tests.support.webs import Asker
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -39,10 +41,10 @@ class Spoken:
 
 
 @asynccontextmanager
-async def connected(asks: Asker, kept_s: int = 60, http: Any = "httptools"):
+async def connected(asks: Asker, kept_s: int = 60, http: Any = None):
     """A connection to a server of its own, which keeps one that is idle for so long."""
-    how = {"ws": "none", "lifespan": "off", "timeout_keep_alive": kept_s, "log_config": None}
-    config = uvicorn.Config(asks._application, http=http, **how)
+    how = {"ws": "none", "lifespan": "off", "proxy_headers": False, "timeout_keep_alive": kept_s, "log_config": None}
+    config = uvicorn.Config(asks._application, http=http or limited(Proxies), **how)
     config.load()
     loop, state = asyncio.get_running_loop(), ServerState()
     server = await loop.create_server(lambda: config.http_protocol_class(config, state, {}), "127.0.0.1", 0)

@@ -18,6 +18,9 @@ import pytest
 from shroff.config import TEMPLATE_FOLDER
 from shroff.log.writer import Writer
 from shroff.web.api import events
+from shroff.web.http import asgi
+from shroff.web.http.authentication import Pace
+from shroff.web.http.proxies import Proxies
 from shroff.web.work import writer_client
 from shroff.worker.request_bodies import RequestReader
 from tests.support.webs import Asker, asker
@@ -55,7 +58,7 @@ def run(folder: Path, steps: Callable[[Asker, Spoken], Awaitable[None]]) -> None
 
 def told(answer: Answer) -> Any:
     status, headers, body = answer
-    return status, [(name, value) for name, value in headers.items() if name not in {"date", "server-timing"}], body
+    return status, {name: value for name, value in headers.items() if name not in {"date", "server-timing"}}, body
 
 
 CASES = {
@@ -93,6 +96,49 @@ def test_a_request_in_pieces_is_answered_as_one_that_comes_at_once(bank):
                 cut = raw.index(b"\r\n\r\n") + 4 + (len(raw) - raw.index(b"\r\n\r\n") - 4) // 2
                 assert found[0] == status, name
                 assert told(found) == told(await parted.ask(raw[:cut], raw[cut:])), name
+                if "connection" not in found[1]:  # then a head that came before is known
+                    assert told(found) == told(await whole.ask(raw)) == told(await whole.ask(raw)), name
+
+    run(bank, steps)
+
+
+def test_an_event_with_a_known_head_is_held_to_every_limit(bank, monkeypatch):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        service, application = asks.service, asks._application
+
+        async def status(number: int, **headers: str) -> int:
+            return (await spoken.ask(request(payment(number), **headers)))[0]
+
+        async def no_more(*_: Any) -> None:
+            raise AssertionError("a known head needs no task")
+
+        assert await status(1) == 200
+        with monkeypatch.context() as without:
+            without.setattr(application, "answer", no_more)
+            assert await status(2) == 200
+        assert await status(3, x_request_id="a") == await status(3, x_request_id="a") == 200
+        assert len(application._heads) == 1, "a request with an id of its own has more to say"
+
+        service.pace = Pace(0.5)  # one event at once
+        assert [await status(number) for number in (4, 5)] == [200, 429]
+        service.pace = Pace(0.5)
+        with monkeypatch.context() as full:
+            full.setattr(service.writer.queue, "why_closed", "it is not taken now")
+            full.setattr(service.writer.queue, "_reader", None)
+            assert await status(6) == 503
+        assert service.writer.queue.turned_away == 1
+        service.pace = Pace(1_000.0)
+        with monkeypatch.context() as crowded:
+            crowded.setattr(asgi, "OF_SENDER_MAX", 0)
+            assert await status(7) == 429
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(type(service.settings), "networks", Proxies(["10.0.0.0/8"]), raising=False)
+            assert await status(8) == 403
+        assert await status(9) == 200
+        assert service.work.counts.events.appended == 5
+        posted = service.requests.counts["POST", "/api/v1/events/{event}", 200]
+        assert posted == 6, "each request is counted once"
+        assert not application._under_way
 
     run(bank, steps)
 

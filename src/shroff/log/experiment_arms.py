@@ -50,12 +50,12 @@ class ExperimentArms:
     def are_known(self, documents: Sequence[bytes]) -> bool:
         return all(_policy(document) in self._policies for document in documents)
 
-    def read(self, log: LogReader, documents: Sequence[bytes]) -> None:
-        """Learn the experiments of these decisions, if they are new."""
+    def read(self, log: LogReader, documents: Sequence[bytes] | None = None) -> None:
+        """Learn the experiments of the log, or of these decisions if they are new."""
         with self._lock:
-            if not self.are_known(documents):
+            if documents is None or not self.are_known(documents):
                 self.names = self._rule_hits.others(log) - DRAWS | self._unwritten
-                self._policies.update(map(_policy, documents))
+                self._policies.update(map(_policy, documents or ()))
 
     def beside(self, document: bytes) -> bytes:
         """Return a decision with the arm of its key in each experiment that decided about it."""

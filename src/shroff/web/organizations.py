@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from logging import INFO, WARNING
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
@@ -180,6 +180,10 @@ class Organizations:
             await home(_with_path(scope, path), receive, send)
         else:
             await home(scope, receive, send)
+
+    def take(self, *posted: Any) -> bool:
+        """Take an event of the home project, as `Application.take`."""
+        return self.running[HOME].take(*posted)
 
     @property
     def services(self) -> Sequence[Service]:

@@ -97,6 +97,7 @@ class RequestLoop:
         with short_turns(), short_collector(), self._held:
             self._work.seq = self._log.last_seq()
             self._outflow.attend(time.monotonic())  # starts delivery before the first request, so that it is delivered
+            self._hooks.between(self._writer, self._log)
             self._queue.open(self._hooks.begun(self._writer))
             try:
                 is_ending = is_busy = False

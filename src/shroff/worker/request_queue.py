@@ -79,7 +79,7 @@ class RequestQueue(Struct, eq=False):
     # Submissions of short requests, and of long ones.
     _put: list[int] = field(default_factory=lambda: [0, 0])
     _answered: list[int] = field(default_factory=lambda: [0, 0])
-    _turned_away: int = 0
+    turned_away: int = 0  # requests rejected since the start
     _reader: object = None
     _paused_s: float | None = None
     why_closed: str = "the service is starting and reads its log first"
@@ -95,11 +95,6 @@ class RequestQueue(Struct, eq=False):
     def waiting(self) -> int:
         """Submissions without an answer."""
         return sum(self._put) - sum(self._answered)
-
-    @property
-    def turned_away(self) -> int:
-        """Requests rejected since the start."""
-        return self._turned_away
 
     @property
     def age_s(self) -> float:
@@ -118,13 +113,13 @@ class RequestQueue(Struct, eq=False):
         """Append a request. Raises: TurnedAwayError if it would wait for too long."""
         paused_s = self._paused_s
         if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self.age_s_max):
-            self._turned_away += 1
+            self.turned_away += 1
             raise TurnedAwayError(self.why_closed, is_overload=False)
         count = len(request.submissions)
         kind = request.is_long
         waiting = self._put[kind] - self._answered[kind]
         if (waiting and waiting + count > self.waiting_max) or self._age_s(kind) > self.age_s_max:
-            self._turned_away += 1
+            self.turned_away += 1
             raise TurnedAwayError("the queue is full; nothing of this request was accepted", is_overload=True)
         self._put[kind] += count
         self._given.put(request)

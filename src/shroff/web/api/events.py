@@ -301,10 +301,14 @@ def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
     return int(document["status"]), to_json(document)
 
 
+def one_response(status: int, body: bytes) -> Response:
+    """Return the response to one event, as `shown` renders it."""
+    return WrittenJson(body, status, media_type=JSON if status == 200 else PROBLEM)
+
+
 def _response(rendered: Sequence[tuple[int, bytes]], request_body: _Body) -> Response:
     if not request_body.is_list:
-        status, body = rendered[0]
-        return WrittenJson(body, status, media_type=JSON if status == 200 else PROBLEM)
+        return one_response(*rendered[0])
     if request_body.are_lines:
         return Response(b"".join(body + b"\n" for _, body in rendered), media_type=LINES)
     bodies = [body for _, body in rendered] or [b""]

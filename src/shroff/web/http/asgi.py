@@ -16,22 +16,24 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shroff.errors import ShroffError, SignInError
-from shroff.people.access import Who, network_of
+from shroff.people.access import Right, Who, network_of
 from shroff.people.store import TOKEN_LENGTH
 from shroff.runtime import traces
 from shroff.runtime.logs import IDS, failure, ids_of
 from shroff.web.api import scim
+from shroff.web.api.events import READ_AT_ONCE, one_response, shown
 from shroff.web.http.authentication import COOKIE
 from shroff.web.http.concurrency_limits import SENDER, too_many
-from shroff.web.http.connections import WHOLE
-from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, WrittenJson, refused
+from shroff.web.http.connections import HEAD, WHOLE, SendWhole
+from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, WrittenJson, refused, whole
 from shroff.web.http.problems import RETRY_AFTER, ProblemError, of_error
-from shroff.web.http.routes import OPEN_BELOW, Route, by_path, pattern
-from shroff.web.http.streaming import EVENTS
+from shroff.web.http.routes import EVENTS, OPEN_BELOW, Route, by_path, pattern
+from shroff.web.http.streaming import EVENTS as EVENT_STREAM
 from shroff.web.pages import login
 from shroff.web.pages.renderer import problem_page
 from shroff.web.service import Service
-from shroff.worker.request_queue import RETRY_S, TurnedAwayError
+from shroff.worker.request_loop import PATIENCE_S
+from shroff.worker.request_queue import RETRY_S, PendingRequest, TurnedAwayError
 
 One = TypeVar("One")
 PATH_LENGTH_MAX = 8_192
@@ -39,6 +41,8 @@ PART_BYTES = 256 * 1024  # of a response, sent at once
 OF_SENDER_MAX = 1_000  # open requests, including those of disconnected clients
 OF_ALL_MAX = 12_000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+HEADS_MAX = 1_000  # of posted events that are remembered
+_MORE = frozenset(b"expect shroff-answered traceparent x-request-id".split())  # headers of more than a decision
 _LAST = re.compile(r"([^{}]*)/{(\w+)}")
 CSRF = "x-csrf-token"
 SIGN_IN = Route("GET", "/login", None, login.ask)
@@ -71,6 +75,7 @@ class Application:
         self.tell = tell
         self._under_way: dict[str, int] = {}  # open requests by sender
         self._count = 0  # open requests of all senders
+        self._heads: dict[bytes, tuple[str, str, int]] = {}  # event type, key, and length of the body
         resources = {path: Resource(self, by_method) for path, by_method in by_path(routes).items()}
         self._literal = {path: resource for path, resource in resources.items() if "{" not in path}
         self._last_parameter: dict[str, tuple[str, Resource]] = {}
@@ -146,8 +151,76 @@ class Application:
             response.body = b""
         seconds = time.perf_counter() - began_s
         self.service.requests.add(request.method, name, response.status_code, seconds)
-        if not _is_sent_whole(response, request, seconds):
+        is_short = request.method != "HEAD" and not request.leaves_body
+        state = request.scope.get("state", {})
+        if is_short and _is_sent_whole(response, state.get(WHOLE), seconds):
+            if name == EVENTS and response.status_code == 200:
+                self._remember(state[HEAD], request)
+        else:
             await _sent(with_standing(response, seconds), request, send)
+
+    def _remember(self, head: bytes, request: Request) -> None:
+        """Remember the head of an answered event, if it asks for no more than a decision."""
+        _, _, key = request.headers.get("authorization").partition(" ")
+        length = whole(request.headers.get("content-length"))
+        is_plain = not request.scope["query_string"] and _MORE.isdisjoint(name for name, _ in request.headers.raw)
+        if head and key and is_plain and length is not None and length <= READ_AT_ONCE:
+            if len(self._heads) >= HEADS_MAX:
+                self._heads.clear()
+            self._heads[head] = request.path_params["event"], key.strip(), length
+
+    def take(
+        self, head: bytes, body: bytes, begin: Callable[[], tuple[SendWhole, Callable[[ASGIApp], object]]]
+    ) -> bool:
+        """Queue a posted event whose head came before, and answer it later; return False if `__call__` must answer.
+
+        Parser, scope and task take half of the event loop's time of a posted event.
+
+        Args:
+            begin: Begins the request; returns how to answer it at once, or by a task.
+        """
+        began_s = time.perf_counter()
+        service = self.service
+        event, key, length = self._heads.get(head, ("", "", 0))
+        reader = service.writer.reader
+        if len(body) != length or not body.startswith(b"{") or reader is None or service.settings.networks is not None:
+            return False
+
+        def told() -> None:
+            if timer.cancelled():
+                return
+            timer.cancel()
+            self._leave(sender)
+            try:
+                response = one_response(*shown(service.writer.answers_of(request)[0]))
+            except Exception as error:  # noqa: BLE001 - a failed request must not end the service
+                response = refused(problem_of(error, EVENTS, self.tell))
+            seconds = time.perf_counter() - began_s
+            service.requests.add("POST", EVENTS, response.status_code, seconds)
+            if not _is_sent_whole(response, send_whole, seconds):
+                start(with_standing(response, seconds))
+
+        try:
+            who = service.gate.at_hand(key)
+            if who is None or not who.may(Right.SUBMIT_EVENTS) or event not in reader.definitions.events.types:
+                return False
+            sender = who.id
+            request = PendingRequest([reader.one(event, body, sender)], reader, told)
+            if request.submissions[0].event is None or service.pace.wait_s_of(sender, 1) > 0:
+                return False
+            self._take(sender)
+        except Exception:  # noqa: BLE001 - `__call__` meets it again, and answers
+            return False
+        try:
+            service.writer.queue.put(request)
+        except TurnedAwayError:
+            self._leave(sender)
+            service.pace.wait_s_of(sender, -1)
+            service.writer.queue.turned_away -= 1  # `__call__` counts both again
+            return False
+        send_whole, start = begin()
+        timer = asyncio.get_running_loop().call_later(PATIENCE_S, told)
+        return True
 
     def _take(self, sender: str) -> None:
         """Count a new request. Raises: ProblemError with 429 if its sender has too many open, 503 if all have."""
@@ -225,7 +298,7 @@ class Application:
                 raise unknown(str(error)) from None
         token = request.cookies.get(COOKIE, "")
         is_token = len(token) == TOKEN_LENGTH
-        is_use = request.headers.get("accept") != EVENTS
+        is_use = request.headers.get("accept") != EVENT_STREAM
         identify = partial(service.gate.signed_in, is_use=is_use, device=request.headers.get("user-agent", ""))
         signed_in = await self._looked_up(request, identify, token) if is_token else None
         if signed_in is None and "outside" in request.scope:
@@ -293,14 +366,13 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
     return ProblemError(500, "broken", "The service failed", detail, instance=f"urn:shroff:error:{id_}")
 
 
-def _is_sent_whole(response: Response, request: Request, seconds: float) -> bool:
-    if not isinstance(response, WrittenJson) or not response.is_plain or len(response.body) > PART_BYTES:
+def _is_sent_whole(response: Response, send_whole: SendWhole | None, seconds: float) -> bool:
+    if send_whole is None or not isinstance(response, WrittenJson) or not response.is_plain:
         return False
-    send_whole = request.scope.get("state", {}).get(WHOLE)
-    if send_whole is None or request.method == "HEAD" or request.leaves_body:
+    if len(response.body) > PART_BYTES:
         return False
     lines = _WHOLE_LINES % (response.content_type, len(response.body), 1_000 * seconds)
-    return bool(send_whole(response.status_code, lines, response.body))
+    return send_whole(response.status_code, lines, bytes(response.body))
 
 
 async def _sent(response: Response, request: Request, send: Send) -> None:
@@ -342,7 +414,7 @@ def put_below(response: Response, base: str) -> None:
         response.headers["location"] = _HERE.sub(base, response.headers["location"])
     kind = response.headers.get("content-type", "")
     if isinstance(response, StreamingResponse):
-        if kind == EVENTS:
+        if kind == EVENT_STREAM:
             parts = response.body_iterator
             response.body_iterator = (_LINKED.sub(linked, part) async for part in parts if isinstance(part, bytes))
     elif kind.startswith("text/html"):

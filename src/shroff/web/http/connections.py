@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from copy import copy
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from msgspec.json import encode as to_json
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -18,6 +19,11 @@ from shroff.people.access import network_of
 from shroff.web.http.messages import HEAD_BYTES_MAX, PROBLEM
 from shroff.web.http.problems import ProblemError, problem
 from shroff.web.http.proxies import Proxies
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from shroff.web.http.asgi import Application
 
 OF_ADDRESS_MAX = 2_000  # connections at once
 FIRST_S = 10.0  # for which a new connection may be silent
@@ -29,7 +35,10 @@ FRAMING_RATIO = 16
 # A refused client may send for so long and so much before the connection closes, so that it reads its response.
 LINGER_S = 2.0
 LINGER_BYTES_MAX = 1024 * 1024
-WHOLE = "send_whole"  # key in the state of a request: the function that writes a whole response
+# Keys in the state of a request: the function that writes a whole response, and the bytes of the head
+WHOLE = "send_whole"
+HEAD = "head"
+SendWhole: TypeAlias = Callable[[int, bytes, bytes], bool]  # status, header lines, body; False: not sent
 
 
 class Connection(HttpToolsProtocol):
@@ -49,6 +58,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._proxies = proxies
         self._open_connections = open_connections
+        self._head = b""  # of a request that begins now
         self._network = ""
         self._is_head_open = False
         self._head_bytes = 0
@@ -78,18 +88,34 @@ class Connection(HttpToolsProtocol):
         if self._is_refused:
             self._discard(len(data))
             return
+        cycle = self.cycle
+        is_first = cycle is None
+        if is_first or (cycle.response_complete and not cycle.more_body and not self._is_head_open):
+            self._head, _, body = data.partition(b"\r\n\r\n")
+            if not is_first and cast("Application", self.app).take(self._head, body, self._begin_taken):
+                return
         was_head_open = self._is_head_open
         if was_head_open:
             self._head_bytes += len(data)
         else:
             self._wire_bytes += len(data)
         super().data_received(data)
+        self._head = b""
         if self._is_head_open:
             self._check_head()
         elif was_head_open:
             self._stop_head_timer()
         elif self._wire_bytes > FRAMING_BYTES_MAX + FRAMING_RATIO * self._body_bytes:
             self._refuse_framing()
+
+    def _begin_taken(self) -> tuple[SendWhole, Callable[[ASGIApp], object]]:
+        """Begin a request that the application takes; return how to answer it: at once, or by a task."""
+        self._unset_keepalive_if_required()
+        cycle = self.cycle = copy(self.cycle)
+        cycle.response_started = cycle.response_complete = False
+        cycle.chunked_encoding = None
+        cycle.on_response = self.on_response_complete
+        return partial(self._send_whole, cycle), partial(self._start_asgi_task, cycle)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -102,7 +128,8 @@ class Connection(HttpToolsProtocol):
         self._is_head_open = False
         super().on_headers_complete()
         self.headers = []  # of trailers, which uvicorn would add to the headers of the request
-        self.scope["state"][WHOLE] = partial(self._send_whole, self.cycle)
+        self.scope["state"] |= {WHOLE: partial(self._send_whole, self.cycle), HEAD: self._head}
+        self._head = b""
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

@@ -50,6 +50,7 @@ class WriterClient:
         self.scores = ScoreQueue(*told, waiting_max=limits.scores_waiting_max, age_s_max=limits.age_s_max)
         self.reader: RequestReader | None = None
         self._label_reader: RequestReader | None = None
+        self._definitions: object = None  # whose experiments are known
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def begun(self, reader: RequestReader) -> None:
@@ -58,6 +59,9 @@ class WriterClient:
 
     def between(self, writer: Writer, log: Log) -> None:
         """Run waiting tasks and scores between two batches, on the log's thread."""
+        if writer.definitions is not self._definitions:  # an inbox request may have changed them since the last batch
+            self._definitions = writer.definitions
+            self._service.arms.read(log)
         self.tasks.attend(writer, log)
         self.scores.attend(writer, log)
 
@@ -106,19 +110,13 @@ class WriterClient:
             await waiter
         finally:
             timer.cancel()
-        if len(request.answers) < len(submissions):
-            raise TransientError(request.failure or late)
-        return await self._with_arms(request.answers)
+        return self.answers_of(request, late)
 
-    async def _with_arms(self, answers: list[Answer]) -> list[Answer]:
-        arms = self._service.arms
-        documents = [answer.document for answer in answers if answer.document is not None]
-        if not arms.are_known(documents):
-            try:
-                await self._service.in_thread(self._service.read_arms, documents)
-            except ShroffError:
-                return answers  # without arms; the next answers try again
-        return arms.answers(answers)
+    def answers_of(self, request: PendingRequest, late: str = AWAY) -> list[Answer]:
+        """Return the answers of a request, with their arms. Raises: TransientError if some are missing."""
+        if len(request.answers) < len(request.submissions):
+            raise TransientError(request.failure or late)
+        return self._service.arms.answers(request.answers)
 
     async def run(self, task: Callable[[Writer, Log], One]) -> One:
         """Run a task on the log's thread between two batches, and return its result.
