@@ -369,7 +369,7 @@ def _is_same(value: Any, type_: str, name: str, column: Column, row: Row) -> boo
     if type_.startswith("boolean"):
         return f"{value}".lower() == f"{raw}".lower()
     written = json.dumps(raw) if isinstance(raw, bool | float) else f"{raw}"
-    return f"{value}".strip() == written.strip() or f"{value}" == f"{raw}".upper() or _is_equal(value, raw)
+    return f"{value}".strip() == written.strip() or value in {f"{raw}".upper(), meant} or _is_equal(value, raw)
 
 
 def _is_equal(value: Any, raw: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -73,12 +74,17 @@ def test_an_amount_is_taken_from_a_column_that_is_called_like_a_currency(tmp_pat
 
 @pytest.mark.parametrize(
     "roles",
-    [{"money": "amount", "cents": "total"}, {"units": "total", "money": "amount"}, {"cents": "a", "units": "b"}],
+    [
+        {"money": "amount", "cents": "total"},
+        {"units": "total", "money": "amount"},
+        {"cents": "a", "units": "b"},
+        {"cents": "a", "units": "a"},
+    ],
 )
 def test_an_amount_that_is_settled_in_two_columns_is_refused(tmp_path, roles):
     file = csv_file(tmp_path, "id,at,amount,total,a,b", "p{n},2026-03-01T10:{d}:00Z,{n}00,{n}50,{n},{n}1")
 
-    with pytest.raises(UsageError, match="is the amount"):
+    with pytest.raises(UsageError, match=r"is the amount|of one amount"):
         proposed(file, **roles)
 
 
@@ -128,6 +134,24 @@ def test_the_number_of_a_currency_is_its_code(tmp_path, code, amount):
 
     assert example(proposal, "amount_4").startswith(amount)
     assert proposal.tried["refused"] == 0
+
+
+def test_a_numbered_time_that_lost_its_zero_as_a_number_of_json_is_read(tmp_path):
+    file = iso_8583(tmp_path / "messages.jsonl")
+    file.write_text(re.sub(r'"7": "0(\d+)"', r'"7": \1', file.read_text()))
+    proposal = proposed(file)
+
+    assert "1 March 2026, 10:15:01 UTC" in example(proposal, "sent_at_7")
+    assert proposal.tried["refused"] == 0
+
+
+def test_a_date_that_is_the_entity_is_not_called_unreadable(tmp_path):
+    file = csv_file(tmp_path, "id,date,amount", "p{n},2026-03-01T10:{d}:00Z,{n}.25")
+    proposal = proposed(file, entity="date")
+
+    assert [guess for guess in proposal.guesses if "each line is a second" in guess] == [
+        "paid_at: no column has the time, so each line is a second after the one before"
+    ]
 
 
 @pytest.mark.parametrize("time", ["2026-03-01 10:{d}:00,123", "2026-03-01T10:{d}:00,123Z", "01.03.2026 10:{d}:00,123"])

@@ -12,7 +12,7 @@ from shroff.services.proposals.profile import FileColumn
 AMOUNT = ("", "amount_4")  # paths that no column of a line has
 SENT_AT = ("", "sent_at_7")
 _FIELDS_MIN = 6
-_FORMS = re.compile("4 [0-9]+|7 [0-9]{10}")  # a data frame has others
+_FORMS = re.compile("4 [0-9]+|7 [0-9]{9,10}")  # a data frame has others
 _CURRENCIES = dict(
     pair.split(":")
     for pair in "978:EUR 840:USD 826:GBP 392:JPY 756:CHF 752:SEK 578:NOK 208:DKK 985:PLN 203:CZK 348:HUF 946:RON "
@@ -54,4 +54,5 @@ def read_numeric_currencies(columns: Sequence[FileColumn]) -> None:
 def year_of(sent_at: FileColumn) -> int:
     """The year in which the latest of these months and days has passed, since they have none."""
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    return tomorrow.year - (max(sent_at.distinct)[:4] > f"{tomorrow:%m%d}")
+    latest = max(text.zfill(10) for text in sent_at.distinct)
+    return tomorrow.year - (latest[:4] > f"{tomorrow:%m%d}")

@@ -184,6 +184,8 @@ def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileCo
     no_columns = {"zone", "first", "since", *(["currency"] if roles.get("currency") in CODES else [])}
     named = [role for role in roles if role not in no_columns]
     by_role = {role: column_named(profile, roles[role]) for role in named}
+    if {"cents", "units"} <= by_role.keys():
+        raise UsageError("--role cents and --role units are two readings of one amount. Name one of them.")
     for role in ("cents", "units"):
         column = by_role.get(role)
         if column is not None and by_role.setdefault("money", column) is not column:

@@ -217,7 +217,9 @@ def time_of(draft: Draft) -> ProposedField:
     candidates += _of_parts(columns)
     for column in columns:
         if column.path == SENT_AT and column.values:
-            text = f"time(join('{year_of(column)}', {column.row}), '%Y%m%d%H%M%S')"
+            digits = f"right(join('0', {column.row}), 10)"  # a number of JSON has lost its zero
+            digits = digits if column.has_other else column.row
+            text = f"time(join('{year_of(column)}', {digits}), '%Y%m%d%H%M%S')"
             guess = f"the file has no year; are they of {year_of(column)}?"
             candidates.append(Candidate(9, 0, ProposedField("sent_at", "time", text, guess, column), [column]))
     if not candidates or "time" in draft.settled:
