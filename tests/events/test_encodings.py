@@ -236,6 +236,39 @@ def test_a_stray_quotation_mark_in_an_element_changes_no_other_line(tmp_path, ba
     assert [line.raw.decode() for line in lines if line.error is not None] == [bad]
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '{"id": "bad", "n": 1',
+        '{"id": "bad", "card": {"n": 1}',
+        '{"id": "bad", "card": {"n": 1',
+        '{"id": "bad", "items": [{"n": 1}, {"n": 2}',
+        '{"id": "bad", "items": [{"n": 1, {"n": 2}]}',
+        '{"id": "bad", "items": [1, 2}',
+    ],
+)
+@pytest.mark.parametrize("at", [0, 2, 5])
+def test_an_element_without_its_closing_bracket_changes_no_other_line(tmp_path, bad, at):
+    elements = [f'{{"id": "p{number}", "card": {{"items": [{{"n": {number}}}]}}}}' for number in range(5)]
+    path = tmp_path / "events.json"
+    path.write_text("[" + ",\n".join([*elements[:at], bad, *elements[at:]]) + "]")
+    lines = list(read_lines(path))
+
+    if "[{" in bad and not bad.endswith("}]}"):  # the elements behind it could be items of its array
+        assert [line.columns["id"] for line in lines[:at]] == [f"p{number}" for number in range(at)]
+        assert all(line.error for line in lines[at:])
+        return
+    assert [line.columns["id"] for line in lines if line.error is None] == [f"p{number}" for number in range(5)]
+    assert [(line.number, line.raw.decode()) for line in lines if line.error is not None] == [(at + 1, bad)]
+
+
+def test_items_of_an_array_that_lacks_its_beginning_are_no_elements(tmp_path):
+    path = tmp_path / "events.json"
+    path.write_text('[{"id": "p1"}, {"id": "p2", "items": 1, {"id": "item"}]}, {"id": "p3"}]')
+
+    assert [line.columns for line in read_lines(path) if line.error is None] == [{"id": "p1"}]
+
+
 def test_a_json_list_may_be_one_line_and_says_what_to_do_where_it_is_too_long(tmp_path, monkeypatch):
     path, content = tmp_path / "events.json", b'[{"id": "p1"}, {"id": "p2"}]'
     path.write_bytes(content)

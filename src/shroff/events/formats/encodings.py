@@ -58,7 +58,7 @@ _UNREAD = {
 _STATEMENT = re.compile(rb"(?P<MT940>\{1:F\d\d|:20:)|(?P<OFX>OFXHEADER:|<\?OFX)|(?P<QIF>!(Type|Account|Option|Clear):)")
 _LIBRARIES = {"MT940": "mt-940", "OFX": "ofxtools", "QIF": "quiffen"}
 # A text ends on its line, so that a stray quotation mark changes nothing on later lines.
-_MARK = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"|[][{},]')
+_MARK = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"|[][{},:]')
 _TOO_DEEP = "the line is nested too deep"
 _OPEN_LIST = (
     "this list has no end on its line. A list over several lines is read from a whole file that ends in .json, "
@@ -325,7 +325,7 @@ def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
                 yield from _elements(content, document)
                 return
             if content.lstrip().startswith(b"["):
-                for number, piece in enumerate(_pieces(content), 1):
+                for number, piece in enumerate(_whole_pieces(content) or _pieces(content), 1):
                     yield Line(number, piece, *json_columns(piece))
                 return
     rest = (raw[: LINE_BYTES_MAX + 1] for raw in chain(taken, physical))
@@ -345,6 +345,37 @@ def _document(content: bytes) -> list[object] | None:
     if type(content_value) is dict:
         return [content_value]
     return content_value if type(content_value) is list else None
+
+
+def _whole_pieces(content: bytes) -> list[bytes] | None:
+    """Return the elements of a list, of which some lack a closing bracket; None if other brackets are wrong, too.
+
+    An object within an object follows a colon. If it does not, the object around it lacks its end.
+    """
+    pieces: list[bytes] = []
+    opened = bytearray()
+    begin = 0
+    last = b""
+    for mark in _MARK.finditer(content):
+        sign = mark[0][:1]
+        if sign == b"{" and opened.endswith(b"{") and last != b":":
+            del opened[opened.rfind(b"[") + 1 :]
+            if len(opened) == 1:
+                pieces.append(content[begin : mark.start()].rstrip().removesuffix(b",").strip())
+                begin = mark.start()
+        if sign in b"[{":
+            opened += sign
+        elif sign in b"]}":
+            at = opened.rfind(b"[" if sign == b"]" else b"{")
+            if at <= 0:
+                is_end = at == 0 and not content[mark.end() :].strip()
+                return [*pieces, content[begin : mark.start()].strip()] if is_end else None
+            del opened[at:]
+        if len(opened) == 1 and sign in b",[":
+            pieces += [content[begin : mark.start()].strip()] if begin else []
+            begin = mark.end()
+        last = sign
+    return None
 
 
 def _pieces(content: bytes) -> Iterator[bytes]:
