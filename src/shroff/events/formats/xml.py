@@ -46,13 +46,7 @@ def read_xml(path: Path) -> Lines:
     reader = _Reader(path.name, search.record())
     lines = Lines("jsonl", None, _lines(stream, reader), stream.close)
 
-    def prepare(paths: Collection[ValuePath]) -> None:
-        known = reader.note
-        reader.prepare(search.record_for(paths), paths)
-        if reader.note not in {"", known}:
-            lines.tell(reader.note)
-
-    lines.prepare = prepare
+    lines.prepare = lambda paths: reader.prepare(search.record_for(paths), paths)
     return lines
 
 
@@ -87,7 +81,6 @@ class _Reader:
         self._record = record or ()
         self._arrays: Collection[Names] = ()
         self._lists: Collection[Names] = ()
-        self.note = ""  # a path that no record has, since other paths read a list in its place
         self._is_counting = record is None
         self._has_begun = False
         self._names: list[str] = []
@@ -134,7 +127,10 @@ class _Reader:
         return self._outermost(named or read)
 
     def prepare(self, record: Names, paths: Iterable[ValuePath]) -> None:
-        """Read these records, with the lists of mappings of these paths."""
+        """Read these records, with the lists of mappings of these paths.
+
+        Raises: UsageError for a path that no record has, since other paths read a list in its place, or none.
+        """
         self._record = record
         arrays = {_names(path) for path in paths if ITEM in path}
         self._arrays = sorted(arrays, key=lambda path: (-len(path), path))
@@ -142,15 +138,14 @@ class _Reader:
         around = {array[:at] for array in arrays for at in range(len(array))} - arrays  # their elements are merged
         own = {tuple(name for name in path if isinstance(name, str)) for path in lists}
         self._lists = sorted(own - around, key=len)
-        self.note = ""
         for path in sorted(paths, key=str):
             for at in range(1, len(path)):
                 names = tuple(name for name in path[:at] if isinstance(name, str))
                 is_item = isinstance(path[at], int)
                 if names in own and is_item != (names in self._lists) and isinstance(path[at - 1], str):
                     number = "without a number" if is_item else "with a number"
-                    self.note = (
-                        f"{self.name}: row.{'.'.join(map(str, path))} is missing, as mappings read "
+                    raise UsageError(
+                        f"{self.name}: row.{'.'.join(map(str, path))} would be missing, as mappings read "
                         f"row.{'.'.join(names)} in two ways. Read it {number}."
                     )
 
