@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
@@ -11,6 +12,7 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.services import project as app
 from tests.public_cases import FILES, SETTINGS, mapping_of, proposed
+from tests.support.effort import long_after
 
 CASE = FILES / "33-newest-first"
 EVENTS = """payment:
@@ -114,3 +116,59 @@ def test_the_label_of_a_line_stays_with_its_event_beside_refused_lines(tmp_path,
     assert (tried["labels"], tried["labels_refused"], tried["frauds"]) == (60 - len(refused), 0, 2)
     assert {row["id"] for row in labels if row["verdict"] == "fraud"} == {"p1", "p59"}
     assert ids(project) == [f"p{n}" for n in range(59, -1, -1) if n not in refused]
+
+
+def trezor(at, n):
+    """A wallet's export, by seconds since 1970."""
+    return {"Transaction ID": f"t{n}", "Timestamp": int(at.timestamp()), "Address": f"bc1q{n % 3}", "Amount": n + 0.5}
+
+
+def bank(at, n):
+    """A bank's statement by days."""
+    return {"Reference": f"t{n}", "Booked": f"{at:%d.%m.%Y}", "Account": f"DE{n % 3:020d}", "Amount": f"{n},50"}
+
+
+def logins(at, n):
+    """A log of an identity provider, by milliseconds."""
+    at_text = f"{at:%Y-%m-%dT%H:%M:%S}.{n:03d}Z"
+    return {"uuid": f"t{n}", "published": at_text, "actor": {"id": f"u{n % 3}"}, "outcome": "SUCCESS"}
+
+
+def listed(at, n):
+    """A provider's list, with times of an offset."""
+    return {
+        "id": f"t{n}",
+        "created_at": f"{at:%Y-%m-%dT%H:%M:%S}+02:00",
+        "customer": f"c{n % 3}",
+        "amount": n * 100 + 50,
+    }
+
+
+def dotted(at, n):
+    """A shop's export of the United States, to the minute."""
+    return {"order_id": f"t{n}", "date": f"{at:%m/%d/%Y %I:%M %p}", "customer_id": f"c{n % 3}", "total": f"${n}.50"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", long_after(1, [timedelta(hours=7), timedelta(seconds=40)]))
+@pytest.mark.parametrize("make", [trezor, bank, logins, listed, dotted])
+def test_each_form_of_file_with_the_newest_line_first_counts_upwards(tmp_path, make, step):
+    begin = datetime(2026, 1, 14, tzinfo=UTC)
+    rows = [make(begin + n * step, n) for n in range(40)][::-1]
+    file = tmp_path / ("f.json" if make in (logins, listed) else "f.csv")
+    if file.suffix == ".json":
+        file.write_text(json.dumps({"data": rows}))
+    else:
+        with file.open("w", newline="") as text:
+            writer = csv.DictWriter(text, rows[0], delimiter=";")
+            writer.writeheader()
+            writer.writerows(rows)
+    project, guesses = proposed(file, tmp_path / "p")
+
+    is_by_days = make is bank and step < timedelta(minutes=1)  # all on one day, which no file can tell
+    assert (WORDS in guesses) != is_by_days
+    table = project.features("payment")
+    count = next(name for name in table.column_names if name.endswith("payments_30d"))
+    if not is_by_days:
+        assert table["id"].to_pylist() == [f"t{n}" for n in range(40)]
+        assert table[count].to_pylist() == [1 + n // 3 for n in range(40)]

@@ -8,6 +8,7 @@ import pytest
 
 from shroff.cli.main import run
 from tests.public_cases import FILES, mapping_of, proposed
+from tests.support.effort import long_after
 
 
 def test_a_hash_names_each_item(tmp_path):
@@ -46,3 +47,50 @@ def test_an_item_of_quarantine_keeps_its_id(tmp_path, capsys):
         "f.json:1#2",
         "f.json:1#3",
     ]
+
+
+def explorer(n, item):
+    return {"hash": f"0x{n}{item:04x}", "timeStamp": f"{1_772_000_000 + 60 * (7 * n + item)}", "from": f"0xa{item % 3}"}
+
+
+def plain(n, item):
+    return {"at": f"2026-03-0{n + 1}T10:{item:02d}:00Z", "card": f"c{item % 3}", "amount": f"{item + 1}.50"}
+
+
+def with_own_id(n, item):
+    return {"payment_id": f"p{n}-{item}", **plain(n, item)}
+
+
+def with_numbers(n, item):
+    """Numbers that begin anew in each message are no ids."""
+    return {"id": item, **plain(n, item)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lines", [1, 4])
+@pytest.mark.parametrize("around", long_after(1, ["data.payments", "result", "batch.entries.items"]))
+@pytest.mark.parametrize(
+    ("make", "id_of"),
+    [
+        (explorer, lambda n, item: f"0x{n}{item:04x}"),
+        (plain, lambda n, item: f"f.jsonl:{n + 1}#{item + 1}"),
+        (with_own_id, lambda n, item: f"p{n}-{item}"),
+        (with_numbers, lambda n, item: f"f.jsonl:{n + 1}#{item + 1}"),
+    ],
+)
+def test_each_item_of_an_array_has_an_id_of_its_own(tmp_path, make, id_of, around, lines):
+    messages = []
+    for n in range(lines):
+        message = [make(n, item) for item in range(8)]
+        for name in reversed(around.split(".")):
+            message = {name: message}
+        messages.append({"id": f"m{n}", "status": "1", **message})
+    file = tmp_path / "f.jsonl"
+    file.write_text("".join(f"{json.dumps(message)}\n" for message in messages))
+    project, _ = proposed(file, tmp_path / "p")
+    kept = project.features("payment")["id"].to_pylist()
+
+    wanted = [id_of(n, item) for n in range(lines) for item in range(8)]
+    if make is with_numbers and lines == 1:  # in one message they are different
+        wanted = [f"{item}" for item in range(8)]
+    assert kept == wanted
