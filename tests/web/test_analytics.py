@@ -247,7 +247,7 @@ def test_very_many_events_are_not_read_for_a_funnel(app, monkeypatch):
 
 def links_of(page: str) -> dict[str, int]:
     """Where the counts of a page lead."""
-    found = re.findall(r'href="([^"]*)" aria-label="(\d+) events', page)
+    found = re.findall(r'href="([^"]*)"\s+aria-label="(\d+) events', page)
     return {path.replace("&amp;", "&"): int(count) for path, count in found}
 
 
