@@ -338,7 +338,6 @@ class RecordedHits:
 
     @cached_property
     def outcomes(self) -> tuple[Ints, Ints8]:
-        """Sequence numbers of the decisions, and each outcome as an index of `OUTCOMES`."""
         return outcomes_of(self._log, self._after, self._upto)
 
     def places(self, rule: str) -> Ints:
@@ -352,6 +351,5 @@ class RecordedHits:
 
 
 def joined(parts: Sequence[RuleMatches]) -> RuleMatches:
-    """Concatenate consecutive hits of a rule."""
     rows = np.concatenate([NO_INTS, *(part.rows for part in parts)])
     return RuleMatches(rows, np.concatenate([NO_FLAGS, *(part.effective for part in parts)]))

@@ -232,7 +232,6 @@ def _decided(rows: TypeRows, mine: Ints, side: Definitions) -> tuple[dict[str, R
 
 
 def _explored(rows: TypeRows, mine: Ints, drawn: Ints, explore: Explore) -> Ints:
-    """Return the explored rows among the candidates, in log order."""
     days = LetThrough(rows.explored_before.items())
     ids = rows.ids.take(pa.array(mine[drawn])).to_pylist()
     times = rows.times_ms[mine[drawn]].tolist()

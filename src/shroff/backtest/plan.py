@@ -277,7 +277,6 @@ def _is_same(
 
 
 def _read_by(nodes: Iterable[Node], definitions: Definitions, *entities: str) -> object:
-    """Return the features and keys that expressions read, for comparison."""
     reads = read_by(nodes, definitions.features.get)
     return reads.features, {name: definitions.events.entities.get(name) for name in {*entities, *reads.entities}}
 

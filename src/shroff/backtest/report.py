@@ -149,7 +149,6 @@ def sentence(report: BacktestReport) -> str:
 
 
 def outcome(report: BacktestReport) -> str:
-    """Describe the result briefly: how many decisions change, and the value of that."""
     if not report.changed:
         return "changes nothing"
     worth = f"{_signed(report.balance.net)} {report.money}, " if report.balance.net is not None else ""
@@ -222,7 +221,6 @@ def _precision(hits: ReportHits, missing: str) -> str:
 
 
 def shown_money(text: str) -> str:
-    """Format an amount with thousands separators, as pages show it."""
     units, point, decimals = text.removeprefix("-").partition(".")
     return f"{MINUS if text.startswith('-') else ''}{int(units):,}{point}{decimals}"
 

@@ -229,7 +229,6 @@ def _not_known(balance: ReportBalance, *, has_label: bool) -> str:
 
 
 def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None) -> str:
-    """Explain that no event was compared, and which period has events."""
     start = "its beginning" if start_ms is None else time_text(start_ms)
     end = "its end" if end_ms is None else time_text(end_ms)
     text = f"no event of the log that is decided lies from {start} to {end}."

@@ -42,7 +42,6 @@ def cells(judged: JudgedEvents, money: Money) -> list[ReportCell]:
 
 
 def exact_sum(amounts: Ints) -> int:
-    """Sum amounts exactly, whatever their size."""
     return exact_sums(np.zeros(len(amounts), np.int64), amounts, 1)[0]
 
 
@@ -176,7 +175,6 @@ def _weeks(first: date, by_day: Floats, mature_by_day: Ints, money: Money) -> li
 
 
 def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Bools) -> Floats:
-    """Return the worth of the outcome of each counted event, in smallest units of money."""
     stopped, declined, reviewed = _what_it_did(judged, outcomes, counted)
     worth = np.where(stopped, judged.amounts_minor, 0).astype(np.float64)
     worth -= (policy.review_minor or 0) * reviewed + (policy.false_decline_minor or 0) * declined

@@ -385,7 +385,6 @@ class _Made(FrozenStruct):
         return event, self.event.id
 
     def _top(self, decided: _AlertDecision, rules: Sequence[Rule]) -> tuple[str, str]:
-        """Return the first of these rules and its reason; without rules the score or the outcome."""
         if rules:
             return rules[0].id, self._words(rules[0], decided)
         return "", decided.outcome if decided.score is None else f"score {decided.score:.4f}"

@@ -155,7 +155,6 @@ def _assigned(hand: CaseTransaction, case: Case, to: str) -> Case:
 
 
 def _given(hand: CaseTransaction, case: Case, id_: str, name: str) -> Case:
-    """Store the case as assigned; an empty id assigns it to nobody."""
     state = past_of(hand.change, case).state if case.state == CLAIMED else case.state
     return hand.put(case, "assigned", name, state=state, assignee=id_, assignee_name=name, lock_ms=None)
 

@@ -61,11 +61,9 @@ class CaseChange(CaseReader):
         self._run_all(_putting(self._tables.case_place, (), ("seq", "last_case")), [(seq, last_case)])
 
     def add_cases(self, cases: Sequence[Case]) -> None:
-        """Add cases with new numbers."""
         self._run_all(_adding(self._tables.cases), list(map(case_values, cases)))
 
     def put_cases(self, cases: Sequence[Case]) -> None:
-        """Replace existing cases."""
         putting = _putting(self._tables.cases, CASE_COLUMNS[:1], CASE_COLUMNS[1:])
         self._run_all(putting, list(map(case_values, cases)))
 
@@ -78,7 +76,6 @@ class CaseChange(CaseReader):
         self._run_all(_putting(self._tables.case_alerts, _ALERT_KEY, _ANSWERED), values)
 
     def add_history(self, rows: Sequence[Happened]) -> None:
-        """Add history entries; the database assigns their numbers."""
         values = [(row.case, row.at_ms, row.who, row.name, row.what, row.words, row.more) for row in rows]
         self._run_all(_adding(self._tables.case_history, 1), values)
 
@@ -92,7 +89,6 @@ class CaseChange(CaseReader):
         )
 
     def end_pending(self, number: int) -> None:
-        """Delete an action that was carried out or undone."""
         self._connection.execute(delete(self._tables.case_pending).filter_by(number=number))
 
     def attach(self, attached: Attached, content: bytes) -> Attached:
@@ -151,7 +147,6 @@ class CaseChange(CaseReader):
         self._connection.exec_driver_sql(driven.text, parameters)
 
     def _add(self, table: Any, values: JsonObject) -> int:
-        """Insert a row and return the number that the database assigns."""
         key = self._connection.execute(insert(table).values(values)).inserted_primary_key
         assert key is not None
         return int(key[0])
@@ -191,7 +186,6 @@ def _adding(table: Table, behind: int = 0) -> _Statement:
 
 @cache
 def _putting(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> _Statement:
-    """Build an update of some columns of the row with a key."""
     updated = update(table).where(*(table.c[name] == bindparam(f"of_{name}") for name in key))
     bound = (*(f"of_{name}" for name in key), *(f"to_{name}" for name in names))
     return _Statement(updated.values(_bound(table, names)), bound)

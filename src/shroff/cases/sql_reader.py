@@ -172,7 +172,6 @@ class CaseFigures:
         return [_alert(row) for row in _rows(self._connection, query)], {int(case): int(at_ms) for case, at_ms in first}
 
     def tagged(self, start_ms: int | None = None) -> Counter[tuple[str, str]]:
-        """Count cases by tag and verdict: open ones, or those closed since a moment."""
         table = self._tables.cases
         counts = Counter[tuple[str, str]]()
         condition = table.c.state.in_(UNCLOSED) if start_ms is None else table.c.closed_ms >= start_ms
@@ -320,7 +319,6 @@ class CaseReader(CaseFigures):
         return (Attached(*rows[0][:-1]), bytes(rows[0][-1])) if rows else None
 
     def pending(self, number: int) -> Pending | None:
-        """Return an undoable action; None if it was carried out or undone."""
         rows = _rows(self._connection, select(self._tables.case_pending).filter_by(number=number))
         return _pending(rows[0]) if rows else None
 
@@ -478,7 +476,6 @@ def case_values(case: Case) -> Sequence[Any]:
 
 
 def alert_values(alert: Alert) -> Sequence[Any]:
-    """Return the row of an alert."""
     row = _alert_parts(alert)
     return (*row[:10], f" {' '.join(alert.rules)} ", *row[11:-2], event_hash(alert.event, alert.id), *row[-2:])
 

@@ -86,7 +86,6 @@ def _who(pending: Pending, names: TextMapping) -> Who:
 
 
 def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, why: str) -> None:
-    """Send an unreadable answer to the log's quarantine."""
     place = f"answer {pending.number}"
     words = f"{why.rstrip('.')}. Its cases stay as they are, without labels: reopen them, or label their events"
     refused = Submission(SOURCE, place, lambda: pending.body, LABEL, refusal=words)

@@ -115,7 +115,6 @@ class DrawnConvertedDecision(ConvertedDecision):
 
 
 def _with_experiments(kind: type[Decision]) -> type[Decision]:
-    """Return this type of decision with a last field `experiments`."""
     body = {"__annotations__": {"experiments": tuple[ExperimentLine, ...]}, "experiments": field()}
     return frozen(type(f"{kind.__name__}InExperiments", (kind,), {**body, "__module__": __name__}))
 

@@ -54,7 +54,6 @@ class TextPool:
         return start
 
     def add_all(self, texts: Sequence[bytes]) -> Slices:
-        """Append texts one after the other."""
         joined = JoinedTexts.of(texts)
         return Slices.behind(self.add(joined.data), joined.ends)
 
@@ -106,7 +105,6 @@ class Slices(FrozenStruct):
         return cls(starts, stops)
 
     def take(self, rows: Array) -> Slices:
-        """Return the slices of these rows."""
         return Slices(self.starts[rows], self.stops[rows])
 
 

@@ -202,7 +202,6 @@ def hash_slices(texts: Bytes, starts: Ints, stops: Ints) -> Bytes:
 
 
 def _digests(texts: Iterable[bytes | memoryview]) -> Bytes:
-    """Return the SHA-256 of texts, as rows of 32 bytes."""
     return np.frombuffer(b"".join([sha256(text).digest() for text in texts]), np.uint8).reshape(-1, 32)
 
 
@@ -244,13 +243,11 @@ def _versions(listed: TextDict) -> _SealedVersions:
 
 
 def exploration(propensity: float, would_be: str, *, is_explored: bool) -> str:
-    """Return the result of an exploration draw as canonical JSON."""
     probability = canonical_real(propensity)
     return f'{{"explored":{str(is_explored).lower()},"propensity":{probability},"would_be":"{would_be}"}}'
 
 
 def reason(code: str, text: str, effect: str) -> str:
-    """Return one rule's reason as JSON."""
     return f'{{"code":"{code}","kind":"rule","text":{canonical_text(text)},"effect":"{effect}"}}'
 
 

@@ -178,7 +178,6 @@ class Engine:
         self.online.passed()
 
     def _decider(self, name: str) -> RowDecider:
-        """Return the row decider of an event type; it is built on first use."""
         if name not in self._few:
             rules = self._rules_on.get(name, ())
             writer = self._writers.get(name)
@@ -358,7 +357,6 @@ def _happened(placed: Sequence[SequencedEvent], row: int) -> EventAt:
 
 
 def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
-    """Return the remarks of a batch; those on sums only for events that are decided."""
     remarks: list[Remark] = []
     for (what, asker), rows in noted.found().items():
         events = [batch[row] for row in rows if what != SUM_OUTSIDE or batch[row].past_hits is None]

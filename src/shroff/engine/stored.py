@@ -48,7 +48,6 @@ def decision_of(row: DecisionRow) -> Decision:
 
 
 def damaged(what: str, error: object) -> StorageError:
-    """Return the error for stored content that cannot be read."""
     return StorageError(f"{what} cannot be read, so the log is damaged ({error}). {RESTORE}")
 
 

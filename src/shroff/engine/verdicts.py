@@ -84,7 +84,6 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         return np.flatnonzero(np.array(self.types, object) == type)
 
     def of_type(self, type: str) -> Sequence[SequencedEvent]:
-        """Return the events of one type, as columns if they came as columns."""
         if type not in self.columns:
             return [other for other in self.others.values() if other.event.type == type]
         if len(self.columns) == 1:
@@ -221,6 +220,5 @@ def is_rolled_out(rule: Rule, key: str | None) -> bool:
 
 
 def _notice(event: EventAt, rule: Rule, hit: Hit) -> bytes:
-    """Encode the content of a notice; it has no field of the event but the id."""
     texts = {"event": f"{event.type}/{event.id}", "rule": rule.id, "reason": hit.text}
     return ("{" + ",".join(f'"{name}":{canonical_text(text)}' for name, text in texts.items()) + "}").encode()

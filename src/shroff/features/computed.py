@@ -12,7 +12,6 @@ ENGINES = ("online", "batch", "naive")
 
 
 def score_name(event: str) -> str:
-    """Return the name under which the score of an event type is computed."""
     return f"score of {event}"
 
 

@@ -161,7 +161,6 @@ class FeatureTypes:
         return Feature(name, entity, node, events_of(node, entity, self._events), place)
 
     def all(self) -> dict[str, Feature]:
-        """Return every valid feature, in dependency order."""
         ordered: dict[str, Feature] = {}
         for name in self._written:
             self._place(name, ordered, ())
@@ -179,7 +178,6 @@ class FeatureTypes:
 def load_features(
     node: YamlNode | None, events: Events, names: DeclaredNames, problems: list[Problem]
 ) -> tuple[dict[str, Feature], FeatureTypes]:
-    """Load features.yaml: the features in dependency order, and their types for rules."""
     types = FeatureTypes(node, events, names, problems)
     return types.all(), types
 

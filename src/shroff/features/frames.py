@@ -1,4 +1,8 @@
-"""Events of one type in a batch, as columns; and dictionaries from keys and texts to small numbers."""
+"""Frames: the events of one type in a batch, as columns; and dictionaries from keys and texts to small numbers.
+
+All engines that compute by columns read events through a frame, and write their results into it. `frames_of` makes
+frames from events, and the readers of files and stored columns make `ColumnFrame` without an event object for each row.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ class Dictionary:
     """The distinct texts of coded columns; append-only."""
 
     values: list[Any] = field(default_factory=list)
-    _texts: Array = field(default_factory=lambda: _room_of_texts(0))  # with spare room; the last is the missing text
+    _texts: Array = field(default_factory=lambda: _room_of_texts(0))  # `values` and spare elements, all of them ""
     _filled: int = 0
 
     def take(self, codes: NDArray[np.integer[Any]]) -> Column:
@@ -143,7 +147,6 @@ class Codes:
         return np.fromiter(map(self.known.__getitem__, values), np.int64, len(values))
 
     def add(self, value: Any) -> int:
-        """Return the code of a value; a new one gets the next code."""
         return self.known[value]
 
     def of_coded(self, coded: Coded) -> Ints:
@@ -233,8 +236,8 @@ class Frame:
         if isinstance(node, ThisField | ItemField):
             return self.field(node.name, node.type)
         assert isinstance(node, FeatureValue | ItemFeature | Score)
-        found = self.computed.get(score_name(self.type.name) if isinstance(node, Score) else node.name)
-        return column_of([None] * len(self), node.type) if found is None else found
+        column = self.computed.get(score_name(self.type.name) if isinstance(node, Score) else node.name)
+        return column_of([None] * len(self), node.type) if column is None else column
 
     def key_parts(self, entity: str) -> list[list[Value]]:
         """Return the values of an entity's key, one list for each part; no lists if this type has no key of it."""
@@ -244,15 +247,14 @@ class Frame:
         return [values_of(self.evaluate(part)) for part in keys.get(self.type.name, ())]
 
     def _label_key_parts(self, entity: str) -> list[list[Value]]:
-        """Return the parts of the keys of labels: those of the labeled events."""
         size = max((len(parts) for parts in self._project.entities[entity].keys.values()), default=0)
-        found: list[list[Value]] = [[None] * len(self) for _ in range(size)]
+        parts: list[list[Value]] = [[None] * len(self) for _ in range(size)]
         labelled = [event.of for event in self.events if isinstance(event, LabelEvent)]
         for frame in frames_of(labelled, self._project, self.reference).values():
-            for place, values in enumerate(frame.key_parts(entity)):
+            for part, values in enumerate(frame.key_parts(entity)):
                 for row, value in zip(frame.rows.tolist(), values, strict=True):
-                    found[place][row] = value
-        return found
+                    parts[part][row] = value
+        return parts
 
     def key_values(self, entity: str) -> list[Any]:
         """Return each event's key of the entity: its part, or a tuple of its parts; None if one is missing."""
@@ -270,7 +272,6 @@ class Frame:
         return codes.of(self.key_values(entity))
 
     def has_key(self, entity: str) -> Bools:
-        """Return whether each event has a key of the entity."""
         if entity not in self._has_key:
             self._has_key[entity] = np.array([key is not None for key in self.key_values(entity)], np.bool_)
         return self._has_key[entity]
@@ -294,25 +295,30 @@ class Frame:
         """Return the coded values of a coded field, or of a look-up by one; else None."""
         if isinstance(node, ThisField | ItemField):
             return self.coded(node.name)
-        if not isinstance(node, Lookup) or (key := self._texts(node.key)) is None:
+        if not isinstance(node, Lookup):
+            return None
+        key = self._texts(node.key)
+        if key is None:
             return None
         return _cells(self.reference.tables.get(node.table, NO_ROWS), node.column, key)
 
     def _looked_up(self, node: Lookup) -> Column | None:
-        found = self._texts(node)
-        column = None if found is None else found.column()
-        return column if column is None or node.type.is_text else column_of(values_of(column), node.type)
+        coded = self._texts(node)
+        if coded is None:
+            return None
+        column = coded.column()
+        return column if node.type.is_text else column_of(values_of(column), node.type)
 
 
 class ColumnFrame(Frame):
     """Events of one type that came as columns, without an `Event` each; no labels.
 
     Args:
-        columns: The fields that are there, by name; those of the type that are not are missing.
-            Texts are best coded: a value becomes a Python string once for each dictionary.
+        columns: Columns by field name; all values of another field are missing. Code columns of texts if possible: then
+            each text becomes a Python string once for each dictionary.
         times: Event times, UTC milliseconds.
-        rows: The places of these events in the batch.
-        keyed: Whether each event has a key, by entity, where `columns` lacks what keys are made of.
+        rows: Positions of these events in the batch.
+        keyed: By entity, whether each event has a key, if `columns` lacks a field of the key.
     """
 
     def __init__(
@@ -343,7 +349,8 @@ class ColumnFrame(Frame):
         parts = self._project.entities[entity].keys.get(self.type.name, ())
         if len(parts) == 1:
             return self.value_codes(parts[0], codes)
-        coded = [column for part in parts if (column := self._texts(part)) is not None]
+        texts = [self._texts(part) for part in parts]
+        coded = [column for column in texts if column is not None]
         if not coded or len(coded) < len(parts):
             return super()._coded_keys(entity, codes)
         return _codes_of_tuples(coded, codes)
@@ -352,10 +359,10 @@ class ColumnFrame(Frame):
         if entity in self._keyed:
             return self._keyed[entity]
         parts = self._project.entities[entity].keys.get(self.type.name, ())
-        there = [self._is_there(part) for part in parts]
-        return np.logical_and.reduce(there) if there else np.zeros(len(self), np.bool_)
+        present = [self._is_present(part) for part in parts]
+        return np.logical_and.reduce(present) if present else np.zeros(len(self), np.bool_)
 
-    def _is_there(self, node: Node) -> Bools:
+    def _is_present(self, node: Node) -> Bools:
         coded = self._texts(node)
         return self.evaluate(node).valid if coded is None else coded.codes >= 0
 
@@ -371,10 +378,10 @@ def _cells(table: LookUpTable, column: str, key: Coded) -> Coded | None:
     if cells is None or table.dated is not None or not isinstance(cells.values, list):
         return None
     if column not in made:
-        is_there = np.array([value is not None for value in cells.values], np.bool_)
+        is_present = np.array([value is not None for value in cells.values], np.bool_)
         dictionary = Dictionary([value for value in cells.values if value is not None])
         dictionary.take(NO_INTS)  # before another thread sees it
-        made[column] = dictionary, np.where(is_there, is_there.cumsum() - 1, -1)
+        made[column] = dictionary, np.where(is_present, is_present.cumsum() - 1, -1)
     rows = made.setdefault("", Translation(np.int64(-1))).of(key, table.index.find)
     dictionary, places = made[column]
     return Coded(places[cells.codes[rows]], dictionary)

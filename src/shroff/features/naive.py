@@ -1,7 +1,8 @@
 """The meaning of a feature: its definition in plain Python, slow and obvious.
 
-The value at event *e* looks at the events *x* of its key before it in the log, one by one.
-What the fast engines compute must equal this to the bit; every law test holds them to it.
+The value at an event depends on the events of its key before it in the log, which are read one by one. Law tests
+compare the fast engines with this one, to the bit. Tests of rules (`log.ruletests`) and replays with `--engine naive`
+use it.
 """
 
 from __future__ import annotations
@@ -31,12 +32,16 @@ from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 
 Key = tuple[Value, ...]
-_SeenBy = tuple[str, str, str | None, bool]  # type, entity, field that is matched, whether labels are of each source
+# Event type, entity, the field whose value is the key instead (`matching`), and whether labels of all sources count.
+_Index = tuple[str, str, str | None, bool]
 
 
 @dataclass(slots=True)
 class Naive:
-    """A history as it grows: every event so far, its computed values, and the last hit of each rule and key."""
+    """A growing history: every event so far, its computed values, and the index of each rule's last hit of a key.
+
+    An event is known by its index in `history`. Indexes of events in dictionaries ascend.
+    """
 
     events: Events
     computed: Sequence[Computed]
@@ -44,15 +49,17 @@ class Naive:
     history: list[LogEvent] = field(default_factory=list)
     values: list[dict[str, Value]] = field(default_factory=list)
     hits: dict[tuple[str, Key], int] = field(default_factory=dict)
-    _places: dict[tuple[_SeenBy, Key | None], list[int]] = field(default_factory=dict)  # in the order of the log
-    _seen: set[_SeenBy] = field(default_factory=set)  # what aggregates ask for
+    _by_key: dict[tuple[_Index, Key | None], list[int]] = field(default_factory=dict)
+    _indexes: set[_Index] = field(default_factory=set)  # those that aggregates read
     _vias: set[tuple[str, Via]] = field(default_factory=set)
-    _linked: dict[tuple[str, Via, Value], list[int]] = field(default_factory=dict)  # the same by link value
-    _owned: dict[tuple[str, Via, Key | None], list[int]] = field(default_factory=dict)  # those of them of a key
+    _linked: dict[tuple[str, Via, Value], list[int]] = field(default_factory=dict)  # events by link value
+    _owned: dict[tuple[str, Via, Key | None], list[int]] = field(
+        default_factory=dict
+    )  # events with a link value, by key
     _features: dict[str, Computed] = field(default_factory=dict)  # by name
 
     def add(self, event: LogEvent) -> dict[str, Value]:
-        """Append an event to the log and compute everything that is asked at its type."""
+        """Append an event to the history; compute and return all values of its type, also hits of rules."""
         place = self.append(event)
         for wanted in self.computed:
             if event.type in wanted.events:
@@ -65,9 +72,9 @@ class Naive:
         return self.values[place]
 
     def take(self, event: LogEvent, hits: Hits, *, is_asked: bool) -> dict[str, Value]:
-        """Append an event of the past; features are computed where they are asked, now or later by an `of`.
+        """Append a recorded event, with the rules that hit it, each with its key, instead of evaluating conditions.
 
-        No rule is asked: which ones hit, and with which key, is what it was.
+        With `is_asked` its features are computed now; otherwise a feature is computed when an `of` first reads it.
         """
         place = self.append(event)
         for wanted in self.computed:
@@ -85,18 +92,18 @@ class Naive:
             feature.name: feature for feature in self.computed if feature.rule is None and not feature.is_score
         }
         self._vias = {(node.entity, node.via) for node in nodes if isinstance(node, Aggregate) and node.via is not None}
-        self._seen = {_seen_by(node) for node in nodes if isinstance(node, Aggregate)}
+        self._indexes = {_index_of(node) for node in nodes if isinstance(node, Aggregate)}
 
     def append(self, event: LogEvent) -> int:
-        """Append an event to the history, under each key by which an aggregate may read it."""
+        """Append an event, index it under each key by which an aggregate may read it, and return its index."""
         place = len(self.history)
         self.history.append(event)
         self.values.append({})
-        for seen in self._seen:
-            type_, entity, matching, each_source = seen
+        for index in self._indexes:
+            type_, entity, matching, each_source = index
             if type_ == event.type and (each_source or not _is_masked(event)):
                 key: Key | None = (self.field(event, matching),) if matching else self.key(entity, event)
-                self._places.setdefault((seen, key), []).append(place)
+                self._by_key.setdefault((index, key), []).append(place)
         for entity, via in self._vias:
             value = self.link(via, event)
             if value is not None:
@@ -116,8 +123,9 @@ class Naive:
         return value
 
     def value(self, name: str, place: int) -> Value:
-        """A value at an event, of what was known then; a feature is computed when it is first asked for."""
-        values, wanted = self.values[place], self._features.get(name)
+        """Return a named value at an event, from the events before it; a feature is computed when first read."""
+        values = self.values[place]
+        wanted = self._features.get(name)
         if name not in values and wanted is not None and self.history[place].type in wanted.events:
             values[name] = self.compute(wanted, place)
         return values.get(name)
@@ -138,14 +146,14 @@ class Naive:
         return read
 
     def field(self, event: LogEvent, name: str) -> Value:
-        """A field of an event; `of.amount` of the event that a label is about."""
+        """Return a field of an event; `of.amount` is a field of the event that a label is about."""
         if isinstance(event, LabelEvent) and name.startswith("of."):
             return self.field(event.of, name[3:])
         type_ = self.events.label if event.type == "label" else self.events.types[event.type]
         return dict(zip(type_.field_names, event.values, strict=True)).get(name)
 
     def key(self, entity: str, event: LogEvent) -> Key | None:
-        """The entity's key at an event; a label has that of its event. None where a part is missing."""
+        """Return the entity's key at an event, or of a label's event; None if a part is missing."""
         if isinstance(event, LabelEvent):
             return self.key(entity, event.of)
         parts = self.events.entities[entity].keys.get(event.type, ())
@@ -156,11 +164,11 @@ class Naive:
         return lambda node: lambda _: self.field(event, node.name)
 
     def aggregate(self, node: Aggregate, wanted: Computed, place: int) -> Value:
-        """The definition of an aggregate: which events are included, and the result over them."""
+        """Compute an aggregate at an event by its definition: which events are included, and the result over them."""
         event = self.history[place]
         key = self.key(node.entity, event)
-        wanted_of_this = fields_of_this(node.condition) if node.condition is not None else ()
-        if key is None or any(self.field(event, name) is None for name in wanted_of_this):
+        fields_read = fields_of_this(node.condition) if node.condition is not None else ()
+        if key is None or any(self.field(event, name) is None for name in fields_read):
             return None
         since = self.hits.get((wanted.rule or "", key), -1) if node.since_flag else -1
         end_ms = event.time_ms - node.delay_ms
@@ -171,43 +179,44 @@ class Naive:
             return since < at < place + node.including and time_ms <= end_ms and is_after
 
         if node.via is None:
-            seen = [at for at in self._places.get((_seen_by(node), key), ()) if is_in(at)]
+            window = [at for at in self._by_key.get((_index_of(node), key), ()) if is_in(at)]
         else:
-            seen = self.linked(node, node.via, key, place, is_in)
-        seen.sort(key=lambda at: (self.history[at].time_ms, at))
+            window = self.linked(node, node.via, key, place, is_in)
+        window.sort(key=lambda at: (self.history[at].time_ms, at))
         if node.last_n is not None:
-            seen = seen[-node.last_n :]
-        if node.condition is not None and seen:
-            holds = self.item(node.condition, event, place)
-            kept = [at for at in seen if holds(at) is True]
-        else:
-            kept = seen
-        if node.argument is None or not kept:
-            return aggregate_values(node, kept, len(seen))
+            window = window[-node.last_n :]
+        included = window
+        if node.condition is not None and window:
+            condition = self.item(node.condition, event, place)
+            included = [at for at in window if condition(at) is True]
+        if node.argument is None or not included:
+            return aggregate_values(node, included, len(window))
         argument = self.item(node.argument, event, place)
-        values = [value for at in kept if (value := argument(at)) is not None]
-        return aggregate_values(node, values, len(seen))
+        values = [argument(at) for at in included]
+        return aggregate_values(node, [value for value in values if value is not None], len(window))
 
     def linked(self, node: Aggregate, via: Via, key: Key, place: int, is_in: Callable[[int], bool]) -> list[int]:
-        """The events of any key that have a link value of this one: a value that it has at an event in the window.
+        """Return the events in the window, of any key, with a link value that this key has at an event in the window.
 
-        Values that more keys have there than `up to` says are left out. With `including this` the event itself counts.
+        A value that more than `via.up_to` keys have in the window does not link. With `including this` the event itself
+        counts for the key's link values.
         """
 
         def counts(at: int) -> bool:
             return is_in(at) or (node.including and at == place)
 
-        own = {self.link(via, self.history[at]) for at in self._owned.get((node.entity, via, key), ()) if counts(at)}
-        found: list[int] = []
-        for value in own:
+        owned = self._owned.get((node.entity, via, key), ())
+        link_values = {self.link(via, self.history[at]) for at in owned if counts(at)}
+        linked: list[int] = []
+        for value in link_values:
             places = [at for at in self._linked.get((node.entity, via, value), ()) if counts(at)]
-            events = [event for at in places if (event := self.history[at]).type == via.event]
-            if len({self.key(node.entity, event) for event in events} - {None}) <= via.up_to:
-                found += [at for at in places if self.history[at].type == node.event and is_in(at)]
-        return [at for at in found if node.each_source or not _is_masked(self.history[at])]
+            linking = [self.history[at] for at in places if self.history[at].type == via.event]
+            if len({self.key(node.entity, event) for event in linking} - {None}) <= via.up_to:
+                linked += [at for at in places if self.history[at].type == node.event and is_in(at)]
+        return [at for at in linked if node.each_source or not _is_masked(self.history[at])]
 
     def link(self, via: Via, event: LogEvent) -> Value:
-        """The link value of an event; of a label that of its event."""
+        """Return the link value of an event, or of a label's event."""
         event = event.of if isinstance(event, LabelEvent) else event
         if event.type != via.event:
             return None
@@ -216,7 +225,10 @@ class Naive:
         return value
 
     def item(self, node: Node, event: LogEvent, place: int) -> Evaluate:
-        """An expression over an aggregated event, which is given by its place, and over `event` as `this`."""
+        """Compile an expression over an aggregated event, and over `event` as `this`.
+
+        The result is a function of the aggregated event's index in `history`.
+        """
 
         def read(leaf: Node) -> Evaluate:
             if isinstance(leaf, ItemField):
@@ -229,19 +241,21 @@ class Naive:
                 value = self.field(event, leaf.name) if isinstance(leaf, ThisField) else None
             return lambda _: value
 
-        times = lambda at: self.history[at].time_ms  # noqa: E731 - of each place
-        return compile_row(node, read, self.reference, time=times, this_time=lambda _: event.time_ms)
+        return compile_row(
+            node, read, self.reference, time=lambda at: self.history[at].time_ms, this_time=lambda _: event.time_ms
+        )
 
 
 def aggregate_values(node: Aggregate, values: Sequence[Any], events: int) -> Value:
-    """Value of an aggregate over the present values, in (time, seq) order, in a window of `events`."""
+    """Compute an aggregate over its present values, in order of (time, seq), in a window with `events` events."""
     scale = 1 if node.argument is None else 10**node.argument.type.places
     return AGGREGATES[node.function].of(WindowView(values, events, scale, node.rank or (0, 1)))
 
 
 def _is_masked(event: LogEvent) -> bool:
+    """Return whether the event is a label that does not change the label in force of its event."""
     return isinstance(event, LabelEvent) and not event.changes
 
 
-def _seen_by(node: Aggregate) -> _SeenBy:
+def _index_of(node: Aggregate) -> _Index:
     return node.event, node.entity, node.matching, node.each_source

@@ -45,7 +45,6 @@ class Parts(FrozenStruct):
 
 
 def split(condition: Node | None) -> Parts:
-    """Split a condition at its `and`s."""
     parts = conjuncts(condition)
     pairs = [part for part in parts if is_pair(part)]
     sides: list[tuple[Node, Node]] = []

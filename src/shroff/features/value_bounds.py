@@ -36,7 +36,6 @@ def fits_word(bounds: Bounds | None) -> bool:
 
 
 def field_bounds(node: Node) -> Bounds | None:
-    """Return the bounds of a field."""
     return _KINDS.get(node.type.kind, _NONE)
 
 

@@ -181,7 +181,6 @@ class BatchLabels:
                 self._join_early(label_id_, event, body)
 
     def _is_known(self, id_: str) -> bool:
-        """Return whether a label is in the log, in this batch, or pending."""
         known = self._known
         if id_ in self._places or id_ in self.early or ("label", id_) in known.records:
             return True

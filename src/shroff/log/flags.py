@@ -33,12 +33,10 @@ class JudgedFlag(FrozenStruct):
 
     @property
     def time_ms(self) -> int:
-        """Time of the flag's event."""
         return self.row.time_ms
 
     @property
     def document(self) -> Flag:
-        """The flag as API and exports show it."""
         return flag_document(self.row, self.accuracy, self.updated_ms)
 
 

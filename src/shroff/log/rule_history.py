@@ -49,7 +49,6 @@ class Histories(Struct):
             self._seen = record.seq
 
     def versions(self, id: str) -> Sequence[VersionOfRule]:
-        """Return the versions of a rule, newest first."""
         return list(reversed(self.of.get(id, ())))
 
     def _rules_files(self) -> TextDict:

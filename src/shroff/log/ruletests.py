@@ -323,7 +323,6 @@ def _text(report: CheckReport) -> str:
 
 
 def _model(model: ModelSettings) -> str:
-    """Format a model: event, learner, and the inputs that its patterns match."""
     names = ", ".join(input_.name for input_ in model.inputs)
     head = f"  {model.event}  {model.learner} on {many(len(model.inputs), 'input')}\n"
     return head + textwrap.fill(names, 110, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)

@@ -61,7 +61,6 @@ def index(log: Log, definitions: Definitions) -> None:
 
 
 def _lacking(log: Log, definitions: Definitions) -> frozenset[FieldOf]:
-    """Return the unique fields of a version that the log has not indexed."""
     forms = Records(definitions.events, definitions.settings.money_places).unique.forms
     indexed_forms = {(indexed.type, indexed.field): indexed.form for indexed in log.indexed()} if forms else {}
     return frozenset(of for of, form in forms.items() if indexed_forms.get(of) != form)
@@ -77,7 +76,6 @@ def _suspects(log: LogReader, definitions: Definitions, fields: frozenset[FieldO
 
 
 def _values(log: LogReader, definitions: Definitions, fields: frozenset[FieldOf]) -> Iterator[list[UniqueValue]]:
-    """Yield the values of these fields in log order, in lists."""
     records = Records(definitions.events, definitions.settings.money_places)
     types = {type_ for type_, _ in fields}
     for batch in log.read():

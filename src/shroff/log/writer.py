@@ -146,7 +146,6 @@ class Writer:
 
     @property
     def seq(self) -> int:
-        """Last sequence number of the log, including an open batch."""
         return self._seq
 
     @property

@@ -84,7 +84,6 @@ class LightgbmContributions:
 
 
 def known_only(columns: Floats, inputs: Sequence[InputColumn]) -> Floats:
-    """Replace unknown categories by missing ones, as the walk does."""
     found = columns.copy()
     for values, input_ in zip(found, inputs, strict=True):
         if input_.kind == CATEGORY:

@@ -90,7 +90,6 @@ class InForce(FrozenStruct, forbid_unknown_fields=True, omit_defaults=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether no model is active."""
         return self.champion is None and self.challenger is None and not self.shadow
 
     def meaning(self) -> object:
@@ -161,7 +160,6 @@ def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
 
 
 def text_of(in_force: Mapping[str, InForce]) -> str:
-    """Return the text of the file."""
     kept = {event: force for event, force in sorted(in_force.items()) if not force.is_empty or force.previous}
     return msgspec.json.format(to_json(kept), indent=2).decode() + "\n"
 

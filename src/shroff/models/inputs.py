@@ -63,7 +63,6 @@ class InputLoader(FrozenStruct):
 
     @property
     def entities(self) -> list[str]:
-        """Entities with a key in the event."""
         return [name for name, entity in self.events.entities.items() if self.event.name in entity.keys]
 
     def inputs(self, node: YamlNode | None, place: Scalar) -> tuple[ModelInput, ...]:
@@ -165,7 +164,6 @@ class InputLoader(FrozenStruct):
         )
 
     def _features_of(self, entity: str) -> Iterator[Feature]:
-        """Iterate over the valid features of an entity that are defined for this event."""
         for name in self.features.names():
             feature = self.features.feature(name) if name.startswith(f"{entity}.") else None
             if feature is not None and self.event.name in feature.events:

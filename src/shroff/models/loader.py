@@ -173,7 +173,6 @@ class _ModelLoader(Struct):
         return Split(train, label_delay_ms if delay is None else delay, test, FOLDS if folds is None else int(folds))
 
     def _length(self, found: YamlMapping | None, name: str, default_ms: int) -> int:
-        """Parse a duration above zero."""
         node = found.get(name) if found else None
         length_ms = loader.duration_ms(node, self.problems, name)
         if length_ms == 0 and node is not None:

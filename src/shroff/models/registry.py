@@ -176,7 +176,6 @@ class Registry:
         self._loaded: dict[tuple[str, str], Model] = {}
 
     def ids(self) -> list[str]:
-        """Return the ids of all models, sorted."""
         if not self.folder.is_dir():
             return []
         return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and _ID.fullmatch(path.name))
@@ -351,7 +350,6 @@ class Registry:
 
 
 def _manifest_of(manifest: JsonMapping, files: Mapping[str, bytes]) -> bytes:
-    """Encode a manifest, with the hashes of the other files."""
     hashes = {name: sha256(data).hexdigest() for name, data in sorted(files.items())}
     learnt = {name: item for name, item in manifest.items() if name != "made_at"}
     run: JsonObject = {"files": {name: digest for name, digest in hashes.items() if name in _OF_A_RUN}}

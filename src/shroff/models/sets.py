@@ -53,7 +53,6 @@ class Texts:
         return len(self._texts)
 
     def __getitem__(self, at: int | Ints) -> Any:
-        """Return the text at an index, or those at an array of indexes."""
         if not isinstance(at, np.ndarray):
             return self._texts[int(at)].as_py()
         return self._texts.take(at).to_numpy()

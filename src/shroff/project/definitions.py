@@ -158,7 +158,6 @@ class Definitions:
         return all(is_calibrated(model.manifest) for model in models if model is not None)
 
     def unloaded(self) -> list[Scorer]:
-        """Return the active and shadow models that cannot be loaded."""
         return [scorer for scoring in self.scoring.values() for scorer in scoring.all if scorer.failure]
 
     def reads_score(self, event: str = "") -> bool:

@@ -253,5 +253,4 @@ class TextsVersion(Struct, eq=False):
 
 
 def text_version(texts: TextMapping) -> str:
-    """Return the version of texts without a cache."""
     return TextsVersion().of(texts)

@@ -142,7 +142,6 @@ class Policy(FrozenStruct):
 
     @property
     def cuts(self) -> list[float]:
-        """All thresholds, ascending, including those of an experiment."""
         cuts = {self.review_at, self.decline_at, *(self.arm_b.cuts if self.arm_b else ())}
         return sorted(cut for cut in cuts if cut is not None)
 
@@ -152,7 +151,6 @@ class Policy(FrozenStruct):
 
     @property
     def given(self) -> frozenset[str]:
-        """Names of the thresholds and costs that are set."""
         values = {
             "review_at": self.review_at,
             "decline_at": self.decline_at,

@@ -258,7 +258,6 @@ def _flow(cuts: MappingOf[str, str]) -> str:
 
 
 def _number(cut: float) -> str:
-    """Format a score with at most six decimals, without trailing zeros."""
     text = f"{cut:.6f}".rstrip("0")
     return f"{text}0" if text.endswith(".") else text
 

@@ -61,7 +61,6 @@ class Scorer:
 
     @property
     def learnt_rows(self) -> int:
-        """Number of training rows; 0 if the manifest lacks it."""
         return int(str(self._manifest_value("train", "rows") or 0))
 
     def _manifest_value(self, part: str, name: str) -> object:

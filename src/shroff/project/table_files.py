@@ -75,7 +75,6 @@ def table_name(file: str) -> str:
 
 
 def table_file(name: str, files: Iterable[str]) -> str:
-    """Return the file of a table, `tables/NAME.csv` if the project has none."""
     return next((file for file in files if is_table(file) and table_name(file) == name), f"{FOLDER}{name}.csv")
 
 
@@ -400,7 +399,6 @@ def _key(shape: TableShape, text: str, high: str, money_places: int) -> tuple[In
 
 
 def _start_ms(text: str) -> int:
-    """Parse the time at which a row becomes valid. Raises: ValueError."""
     if not text:
         raise ValueError("the cell is empty")
     return parse_file_time(text)

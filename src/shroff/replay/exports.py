@@ -37,7 +37,6 @@ class ExportKind(FrozenStruct):
 
 
 def kind_of(name: str) -> ExportKind:
-    """Return the kind of this name. Raises: UsageError that lists the kinds."""
     if name not in KINDS:
         raise UsageError(f"{name!r} cannot be exported. {nearest(name, KINDS) or 'There is ' + ', '.join(KINDS) + '.'}")
     return KINDS[name]
@@ -126,7 +125,6 @@ def schema(kind: ExportKind) -> pa.Schema:
 
 
 def tables(log: Log, kind: ExportKind) -> Iterator[pa.Table]:
-    """Yield the rows as Arrow tables, in batches."""
     wanted = schema(kind)
     for batch in kind.batches(log):
         yield table_of([kind.row(record) for record in batch], wanted)
@@ -200,7 +198,6 @@ def _events(log: Log) -> Iterator[list[Record]]:
 
 
 def _event_line(record: Record | LateEvent) -> bytes:
-    """Return one event as `ingest` accepts it."""
     return b"{" + canonical_text(record.type).encode() + b":" + record.body + b"}"
 
 
@@ -223,7 +220,6 @@ def _label_fields(record: Record) -> JsonObject:
 
 
 def _label_line(record: Record) -> bytes:
-    """Return one label as `shroff label FILE` accepts it."""
     return to_json(_label_fields(record))
 
 

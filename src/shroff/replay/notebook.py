@@ -92,7 +92,6 @@ def moment_ms(moment: Moment | None, name: str = "as_of") -> int | None:
 
 
 def whole(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
-    """Concatenate tables of one schema."""
     import pyarrow as pa
 
     return pa.concat_tables([schema.empty_table(), *tables])

@@ -177,7 +177,6 @@ class RuleLoader:
         return rules
 
     def _rules(self, node: yamltext.Node) -> Iterator[Rule]:
-        """Build the rule, or the rules of its table's rows."""
         found = loader.mapping(node, self._problems, "a rule", RULE)
         if found is None:
             return

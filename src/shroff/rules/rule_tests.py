@@ -139,7 +139,6 @@ def _lines(text: str, top: Sequence, at: int) -> tuple[int, int]:
 
 
 def _begin(text: str, top: Sequence, at: int) -> int:
-    """Return the offset at which an item begins, or the end of the list."""
     return _lines(text, top, at)[0] if at < len(top.items) else _lines(text, top, at - 1)[1]
 
 
@@ -175,7 +174,6 @@ def _changed(text: str, item: Mapping, old: RuleTestForm, test: RuleTestForm, on
 
 
 def _new_test(test: RuleTestForm, indent: int, on: str) -> str:
-    """Format a test, indented by `indent` spaces."""
     margin = " " * (indent + 2)
     rows = "".join(f"{margin}  - {_written_row(row)}\n" for row in test.events)
     name_line = f"{' ' * indent}- name: {written(test.name, _FLOW)}\n"

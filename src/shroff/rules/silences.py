@@ -19,7 +19,6 @@ _TRIAL = re.compile(r"(?P<of>.+)_try(?P<number>[1-9][0-9]{0,5})")
 
 
 def list_of(rule: str) -> str:
-    """Return the name of the list that silences a rule."""
     return f"{PREFIX}{rule}"
 
 

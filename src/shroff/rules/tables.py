@@ -170,6 +170,5 @@ def _ask(cell: Scalar, here: FeatureValue, scope: Scope, problems: list[Problem]
 
 
 def _joined(operator: str, parts: Sequence[Node]) -> Node:
-    """Join conditions into one; without any, return true."""
     true = Literal(BOOLEAN, value=True)
     return reduce(lambda left, right: Logic(BOOLEAN, operator, left, right), parts) if parts else true

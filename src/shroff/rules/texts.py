@@ -275,7 +275,6 @@ def _indented(text: str, by: int) -> str:
 
 
 def _all_moved(text: str, by: int) -> str:
-    """Indent or outdent all lines but the first."""
     first, *others = text.split("\n")
     return "\n".join([first, *(_moved(line, by) for line in others)])
 
@@ -397,7 +396,6 @@ def _hold_apart(part: str) -> None:
 
 
 def _tokens(text: str) -> list[Token]:
-    """Return the tokens of a condition; empty if it cannot be split into tokens."""
     try:
         return tokens(text)[:-1]
     except ExpressionError:

@@ -114,7 +114,6 @@ class Keeper:
         return Coded(small(codes.of_coded(coded)), dictionary)
 
     def _column(self, place: tuple[str, object], column: Column, type_: Type) -> Kept:
-        """Return the column with small numbers, and texts as codes."""
         if not type_.is_text:
             return Column(small(column.values), column.valid)
         codes, dictionary = self._codes_of(place)
@@ -195,7 +194,6 @@ def small(values: Array) -> Array:
 
 
 def joined(parts: Sequence[Kept]) -> Kept:
-    """Concatenate columns."""
     coded = [part for part in parts if isinstance(part, Coded)]
     if coded:  # then all have the same dictionary
         return Coded(np.concatenate([part.codes for part in coded]), coded[0].dictionary)

@@ -29,11 +29,9 @@ HELD_BYTES = 1 << 30
 class BatchEngine(Rounds[GroupFeed]):
     """A whole history in the memory of this process.
 
+    The first four arguments are those of `Online`.
+
     Args:
-        events: The declared event types and entities.
-        computed: What to compute, each after the features that it reads.
-        reference: Lists and tables.
-        lateness_ms: How far an event may be behind the watermark.
         threads: Number of threads that answer, at least one.
         also: Event types to return although nothing is computed at them.
         spill: Folder for answers that do not fit into memory; by default the system's temporary one.

@@ -50,7 +50,6 @@ class GroupFeed:
 
     @property
     def bytes_wanted(self) -> int:
-        """Return the approximate memory for the answers."""
         return self._rows * (BYTES_A_ROW + BYTES_A_SERIES * len(self._plan.series))
 
     def add(self, times: Ints, frames: Frames, size: int) -> None:
@@ -120,7 +119,6 @@ class GroupFeed:
         return out, valid
 
     def deliver(self, piece: Piece) -> None:
-        """Put the answers for the next rows into their frames."""
         self.group.deliver(*self.answer(piece.size), piece.frames)
 
     def close(self) -> None:

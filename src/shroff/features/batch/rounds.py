@@ -151,7 +151,6 @@ class Rounds(ABC, Generic[Fed]):
                 group.trim(self._watermark_ms, SWEEP_A_ROW * size + SWEEP_A_BATCH)
 
     def _answered(self, stage: int, piece: Piece) -> dict[str, Frame]:
-        """Return the frames of a piece with the results of a stage."""
         for feed in self._of_stage(stage):
             feed.deliver(piece)
         without = self._without.get(piece.version, ())

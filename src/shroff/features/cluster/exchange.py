@@ -45,7 +45,6 @@ class Rows(FrozenStruct):
         return len(self.rows)
 
     def take(self, at: Any) -> Rows:
-        """Return the rows at these indexes."""
         heads = self.rows[at], self.times[at], self.inserts[at], self.asks[at]
         return Rows(*heads, self.values[:, at], self.kept[:, at])
 
@@ -58,8 +57,6 @@ def fed_rows(first: int, times: Ints, fed: Feed) -> Rows:
 
 
 def joined_rows(parts: Sequence[Rows]) -> Rows:
-    """Concatenate at least one set of rows."""
-
     def joined(name: str) -> Ints:
         found: Ints = np.concatenate([getattr(rows, name) for rows in parts], dtype=np.int64)
         return found
@@ -151,7 +148,6 @@ class PartitionAnswers(FrozenStruct):
     valid: Bytes
 
     def take(self, at: slice) -> PartitionAnswers:
-        """Return the answers of some rows."""
         return PartitionAnswers(self.rows[at], self.out[:, at], self.valid[:, at])
 
 
@@ -192,7 +188,6 @@ class JoinedAnswers:
                 self._next[at] = next(part, None)
 
     def close(self) -> None:
-        """Close the files."""
         for part in self._parts:
             part.close()
 

@@ -1,9 +1,9 @@
-"""Partition state: running state by partitions of an entity's keys, and engines that are given their answers.
+"""Partition state: running state for one partition of an entity's keys, and an engine that uses the partitions'
+answers.
 
-A window of a key needs the events of that key in log order, and nothing else. So the keys of
-an entity can be parted: each partition folds the events that have to do with its keys, by the
-kernels of the online engine, and answers the aggregates at those that have its keys. What
-stands on the aggregates, of one entity or several, is computed where the answers meet.
+A replay on a cluster (`lake.cluster_replay`) uses it. A window of a key needs only the events of that key, in log
+order. So each partition processes the events that concern its keys with the online engine, and answers the aggregates
+at events with these keys. `Answered` then computes the features and conditions that read the aggregates.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, Ite
 from shroff.language.row import Reference
 from shroff.runtime.values import FrozenStruct
 
-WORD_BYTES = 9  # of an answer: a number or the bits of a float, and whether it is there
+WORD_BYTES = 9  # for each aggregate of an answer: 8 of a number or of a float's bits, 1 for whether it is present
 
 
 class EntityAnswer(FrozenStruct):
     """Values of an entity's aggregates at one event, in the order of `PartitionPlan.asked`.
 
     Args:
-        words: A 64-bit word for each, then a byte for each that says whether it is there.
-        others: Places and values, in turn, of those that are no words: texts, and numbers beyond 64 bits.
+        words: A 64-bit word for each aggregate, then for each a byte that is 1 if the value is present.
+        others: Index and value, in turn, of each value that is no word: texts, and numbers beyond 64 bits.
     """
 
     words: bytes
@@ -46,7 +46,7 @@ class EntityAnswer(FrozenStruct):
 
 
 class PartitionPlan:
-    """Shared plan of an entity's partitions, and the partitions that an event concerns."""
+    """The plan that all partitions of an entity share. `events` are the event types that a partition must read."""
 
     def __init__(
         self, events: Events, computed: Sequence[Computed], reference: Reference, lateness_ms: int, entity: str
@@ -66,69 +66,70 @@ class PartitionPlan:
         )
 
     def asked(self, event: str) -> list[Aggregate]:
-        """The aggregates that are answered at the events of a type, in their order."""
+        """Return the aggregates that events of a type need, in the order of an `EntityAnswer`."""
         return _asked(self._plan, event)
 
     def online(self) -> Online:
-        """The state of a partition that has seen nothing."""
         return Online(self._events, self._computed, self._reference, self._lateness_ms, self._plan)
 
     def layout(self) -> str:
-        """Hash of the layout of a partition's state."""
         return self.online().layout()
 
     def partitions(self, frame: Frame, count: int) -> list[tuple[int, frozenset[int]]]:
-        """For each event of a type: the partition that answers it, and all that must read it.
+        """Return for each event of a frame the partition that answers it, and all partitions that must read it.
 
-        An event is seen by the partition of its key, and where it enters with the value of another field (`matching`)
-        by the partition of that value too, which then has it among events that nobody there asks for.
+        The partition of the event's key answers it. If an aggregate adds the event under the value of another field
+        (`matching`), the partition of that value reads it, too.
         """
         homes = [partition_of(key, count) for key in frame.key_values(self._entity)]
-        seen: list[set[int]] = [{home} for home in homes]
+        readers: list[set[int]] = [{home} for home in homes]
         for name in sorted(self._matching.get(frame.type.name, ())):
             type_ = next(field.type for field in frame.type.fields if field.name == name)
-            for places, value in zip(seen, values_of(frame.evaluate(ItemField(type_, name))), strict=True):
+            values = values_of(frame.evaluate(ItemField(type_, name)))
+            for event_readers, value in zip(readers, values, strict=True):
                 if value is not None:
-                    places.add(partition_of(value, count))
-        return [(home, frozenset(places)) for home, places in zip(homes, seen, strict=True)]
+                    event_readers.add(partition_of(value, count))
+        return [(home, frozenset(event_readers)) for home, event_readers in zip(homes, readers, strict=True)]
 
 
 class Partition:
     """The running state of one partition of an entity's keys.
 
     Args:
-        state: What `state` gave; None for a partition that has seen nothing.
+        state: The result of `state` to continue from; None for a new partition.
+
+    Raises: StateError if the state does not fit the plan.
     """
 
-    def __init__(self, keyed: PartitionPlan, state: bytes | None = None) -> None:
-        self._keyed, self._online = keyed, keyed.online()
+    def __init__(self, plan: PartitionPlan, state: bytes | None = None) -> None:
+        self._plan = plan
+        self._online = plan.online()
         if state is not None:
             self._online.restore(iter(unpack(state)))
 
     def state(self) -> bytes:
-        """The complete state."""
         return pack(list(self._online.state()))
 
     def take(self, batch: Sequence[LogEvent]) -> list[EntityAnswer | None]:
-        """Take events that this partition has to see, in log order; gives the answers at each that has any.
+        """Process events that this partition must read, in log order; return an answer, or None, for each.
 
-        Answers count at the events whose home is here; at others they are of no use.
+        An answer is valid only for an event whose key is in this partition; ignore the others.
         """
-        found: list[EntityAnswer | None] = [None] * len(batch)
+        answers: list[EntityAnswer | None] = [None] * len(batch)
         for name, frame in self._online.compute(batch).items():
-            asked = self._keyed.asked(name)
+            asked = self._plan.asked(name)
             if asked:
                 columns = [frame.aggregates[aggregate] for aggregate in asked]
                 for row, answer in zip(frame.rows.tolist(), _answers(columns, len(frame)), strict=True):
-                    found[row] = answer
-        return found
+                    answers[row] = answer
+        return answers
 
 
 class Answered(Online):
-    """Engine on top of aggregates that remote partitions have answered.
+    """Engine that computes features and conditions from aggregates that partitions have answered.
 
-    It has no state. `given` is to hold the answers of each entity at the events of the next
-    batch, in their order; an entity that has none at an event has None there.
+    It has no state. Before each batch, set `given` to the answers by entity: a sequence in the order of the batch, with
+    None for an event without an answer.
     """
 
     def __init__(self, events: Events, computed: Sequence[Computed], reference: Reference) -> None:
@@ -138,27 +139,27 @@ class Answered(Online):
         self.given: Mapping[str, Sequence[EntityAnswer | None]] = {}
 
     def takes_rows(self, batch: Sequence[LogEvent]) -> bool:
-        """Always False: input comes by columns."""
-        return False
+        return False  # the aggregates come as columns
 
     def compute(self, batch: Sequence[LogEvent], hits: Sequence[Hits | None] | None = None) -> dict[str, Frame]:
         frames = frames_of(batch, self._events, self._reference)
         for name, frame in frames.items():
             for entity, plan in self._asked_by.items():
-                if asked := _asked(plan, name):
-                    answers = self.given.get(entity, ())
-                    frame.aggregates |= zip(asked, _columns(asked, frame, answers), strict=True)
+                asked = _asked(plan, name)
+                if asked:
+                    columns = _columns(asked, frame, self.given.get(entity, ()))
+                    frame.aggregates |= zip(asked, columns, strict=True)
         self.take(frames, len(batch), hits)
         return frames
 
 
 def entities_of(plan: Plan) -> list[str]:
-    """The entities that have aggregates."""
+    """Return the names of the entities with aggregates, sorted."""
     return sorted({group.key.entity for group in plan.groups})
 
 
 def check_keyed(computed: Sequence[Computed]) -> None:
-    """Check that partitions by key can compute this. Raises: UsageError that names what they cannot."""
+    """Check that partitions by key can compute all this. Raises: UsageError with the first feature that they cannot."""
     features = {feature.name: feature for feature in computed}
     for feature in computed:
         if feature.looks_since_flag:
@@ -173,8 +174,8 @@ def check_keyed(computed: Sequence[Computed]) -> None:
                     f"{feature.asker} looks by 'via' at events of other keys, so it cannot be partitioned by key. "
                     "One process decides it: 'shroff verify'."
                 )
-            within = _read_within([aggregate], features)
-            for inner in chain.from_iterable(aggregates(features[name].node) for name in within):
+            read = _read_within([aggregate], features)
+            for inner in chain.from_iterable(aggregates(features[name].node) for name in read):
                 if inner.entity != aggregate.entity or aggregate.matching is not None:
                     raise UsageError(
                         f"{feature.asker} aggregates a feature of {inner.entity} over the events of "
@@ -184,7 +185,7 @@ def check_keyed(computed: Sequence[Computed]) -> None:
 
 
 def partition_of(key: Any, count: int) -> int:
-    """The partition of a key, equal for equal keys, in every process and for ever; that of a missing one is 0."""
+    """Return the partition of a key, 0 for a missing key. It is the same in every process and every version."""
     return 0 if key is None else _hash(key) % count
 
 
@@ -193,15 +194,19 @@ def _hash(key: Any) -> int:
         return crc32(b"".join(_hash(part).to_bytes(4) for part in key))
     if isinstance(key, str):
         return crc32(key.encode("utf-8", "surrogatepass"))
-    return crc32(hash(key).to_bytes(8, signed=True))  # of numbers: the same everywhere, and for equal ones of two types
+    # The hash of a number is the same in every process, and equal numbers of different types have equal hashes.
+    return crc32(hash(key).to_bytes(8, signed=True))
 
 
 def _plan_of(plan: Plan, entity: str) -> Plan:
-    """What the partitions of an entity fold: its aggregates, and the features that these read of events."""
+    """Return the part of a plan for one entity: its aggregates, and the features that these read of events."""
     groups = tuple(group for group in plan.groups if group.key.entity == entity)
-    features = {wanted.name: wanted for _, wanted in plan.computed}
-    read = {name for group in groups for aggregate in group.aggregates for name in _read_within([aggregate], features)}
-    return Plan(groups, tuple((at, feature) for at, feature in plan.computed if feature.name in read), plan.stages)
+    features = {feature.name: feature for _, feature in plan.computed}
+    read: set[str] = set()
+    for group in groups:
+        read |= _read_within(group.aggregates, features)
+    computed = tuple((stage, feature) for stage, feature in plan.computed if feature.name in read)
+    return Plan(groups, computed, plan.stages)
 
 
 def _asked(plan: Plan, event: str) -> list[Aggregate]:
@@ -209,66 +214,71 @@ def _asked(plan: Plan, event: str) -> list[Aggregate]:
 
 
 def _read_within(nodes: Sequence[Node], features: Mapping[str, Computed]) -> set[str]:
-    """The features that some expressions read, and those that these read."""
-    found: set[str] = set()
-    waiting = list(nodes)
-    while waiting:
-        for part in walk(waiting.pop()):
-            if isinstance(part, FeatureValue | ItemFeature) and part.name in features and part.name not in found:
-                found.add(part.name)
-                waiting.append(features[part.name].node)
-    return found
+    """Return the names of the features that expressions read, directly or through other features."""
+    read: set[str] = set()
+    pending = list(nodes)
+    while pending:
+        for part in walk(pending.pop()):
+            if isinstance(part, FeatureValue | ItemFeature) and part.name in features and part.name not in read:
+                read.add(part.name)
+                pending.append(features[part.name].node)
+    return read
 
 
 # ---- answers as bytes
 
 
 def _answers(columns: Sequence[Column], count: int) -> Iterator[EntityAnswer]:
-    """The values of some columns, row by row."""
+    """Yield an answer for each row of these columns."""
     words = np.zeros((count, len(columns)), np.int64)
     valid = np.zeros((count, len(columns)), np.uint8)
-    values: list[list[Any]] = [[] for _ in range(count)]
-    for at, column in enumerate(columns):
-        valid[:, at] = column.valid
+    others_by_row: list[list[Any]] = [[] for _ in range(count)]
+    for index, column in enumerate(columns):
+        valid[:, index] = column.valid
         if column.values.dtype == object:
             for row, value in enumerate(values_of(column)):
                 if value is not None:
-                    values[row] += [at, value]
+                    others_by_row[row] += [index, value]
         else:
             is_real = column.values.dtype == np.float64
-            words[:, at] = column.values.view(np.int64) if is_real else column.values.astype(np.int64)
+            words[:, index] = column.values.view(np.int64) if is_real else column.values.astype(np.int64)
     rows = np.concatenate([words.view(np.uint8).reshape(count, -1), valid], axis=1)
-    for row, others in zip(rows, values, strict=True):
+    for row, others in zip(rows, others_by_row, strict=True):
         yield EntityAnswer(row.tobytes(), pack(others) if others else b"")
 
 
 def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[EntityAnswer | None]) -> list[Column]:
-    """The columns of the aggregates at the events of a type, from the answers at those of a batch."""
-    answers = [given[row] if row < len(given) else None for row in frame.rows.tolist()]
-    found = [answer for answer in answers if answer is not None]
-    if len(found) < len(answers):
-        raise StateError(f"the partitions of {asked[0].entity} left a {frame.type.name} without an answer")
+    """Return the aggregates' columns for a frame, from the answers to all events of the batch.
+
+    Raises: StateError if an event of the frame has no answer.
+    """
+    answers: list[EntityAnswer] = []
+    for row in frame.rows.tolist():
+        answer = given[row] if row < len(given) else None
+        if answer is None:
+            raise StateError(f"the partitions of {asked[0].entity} left a {frame.type.name} without an answer")
+        answers.append(answer)
     width = len(asked)
-    count = len(found)
-    raw = np.frombuffer(b"".join(answer.words for answer in found), np.uint8).reshape(count, width * WORD_BYTES)
+    count = len(answers)
+    raw = np.frombuffer(b"".join(answer.words for answer in answers), np.uint8).reshape(count, width * WORD_BYTES)
     words = np.ascontiguousarray(raw[:, : width * 8]).view(np.int64).reshape(count, width)
     valid = raw[:, width * 8 :].astype(np.bool_)
-    others: dict[int, dict[int, Any]] = {}
-    for row, row_answer in enumerate(found):
-        parts = unpack(row_answer.others) if row_answer.others else []
-        for at, value in zip(parts[::2], parts[1::2], strict=True):
-            others.setdefault(at, {})[row] = value
+    others_by_column: dict[int, dict[int, Any]] = {}
+    for row, answer in enumerate(answers):
+        pairs = unpack(answer.others) if answer.others else []
+        for index, value in zip(pairs[::2], pairs[1::2], strict=True):
+            others_by_column.setdefault(index, {})[row] = value
     return [
-        _column(aggregate, np.ascontiguousarray(words[:, at]), valid[:, at].copy(), others.get(at, {}))
-        for at, aggregate in enumerate(asked)
+        _column(aggregate, np.ascontiguousarray(words[:, i]), valid[:, i].copy(), others_by_column.get(i, {}))
+        for i, aggregate in enumerate(asked)
     ]
 
 
 def _column(aggregate: Aggregate, words: Ints, valid: Bools, others: Mapping[int, Any]) -> Column:
     kind = aggregate.type.kind
     if aggregate.type.is_text or others:
-        listed = zip(words.tolist(), valid.tolist(), strict=True)
-        values = [others.get(row, word) if there else None for row, (word, there) in enumerate(listed)]
+        pairs = zip(words.tolist(), valid.tolist(), strict=True)
+        values = [others.get(row, word) if is_present else None for row, (word, is_present) in enumerate(pairs)]
         return column_of(values, aggregate.type)
     if kind == "real":
         return Column(words.view(np.float64), valid)

@@ -1,10 +1,10 @@
-"""The batch engine on partitions by entity, which the processes of a cluster answer.
+"""The batch engine on a cluster: for a history that does not fit into memory.
 
-One process gives: it reads events in log order, evaluates expressions over them, and writes
-the rows of each group of aggregates by partition. Each partition is answered alone, by the
-kernels of the other engines. The answers are joined by the places of their rows, and the
-one process computes what stands on them. No process holds more than a piece of the history
-or one partition of one group.
+`log.columns.tables` and `replay.clusters` use it for exports and training sets. The coordinating process reads events
+in log order, evaluates expressions over them, and writes the rows of each group of aggregates to files, by partition
+of the entity's keys. Each process of the cluster answers whole partitions with the kernels of the other engines. The
+coordinator merges the answers by row, and computes the features that read them. No process has more in memory than a
+piece of the history, or one partition of one group.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from shroff.language.row import Reference
 from shroff.runtime.values import FrozenStruct
 
 PARTITIONS = 16
-ROWS_TOGETHER = 1 << 17  # of a partition, that are answered and written at a time
-# What mends it where a process of a cluster ends for want of memory.
+ROWS_TOGETHER = 1 << 17  # rows of a partition that are answered and written at a time
+# The end of a message about a process of a cluster that was killed.
 TOO_SMALL = "usually for lack of memory; increase --partitions, so that each is smaller"
 One = TypeVar("One")
 Two = TypeVar("Two")
@@ -58,34 +58,36 @@ Two = TypeVar("Two")
 class Backend(Protocol):
     """Worker processes, on this machine or elsewhere.
 
-    Promises: each item is given to the function at least once, in another process than the one that asks, and each
-    result is given once, in any order. An error of a call is raised where the results are taken, with its type; nothing
-    is ever computed in the asking process instead.
+    Promises: `run` calls the function at least once for each item, always in another process, and yields each result
+    once, in any order. An error of a call is raised by the iterator, with its type.
     """
 
     def run(self, function: Callable[[One], Two], items: Sequence[One]) -> Iterator[Two]:
-        """The results of a function of a module at each item."""
+        """Yield the result of a module-level function for each item."""
 
     def close(self) -> None:
-        """Let go of the processes that were started."""
+        """Release the processes that this backend started."""
 
 
 class Cluster(FrozenStruct):
-    """A backend, and into how many partitions an entity's keys go: each must fit into a process of the backend."""
+    """A backend, and the number of partitions of an entity's keys; a partition must fit into memory of one process."""
 
     backend: Backend
     partitions: int = PARTITIONS
 
 
 class Work(FrozenStruct):
-    """How a group is computed."""
+    """The plan of a group's history, as sent to a process of the cluster."""
 
     plan: HistoryPlan
     lateness_ms: int
 
 
 class GroupPartition(FrozenStruct):
-    """One partition of an entity's groups, computed from their files in the folder."""
+    """A partition of all groups of an entity: the work of one call on the cluster.
+
+    `groups` has for each group the name of its files in `folder`, and its plan.
+    """
 
     folder: str
     groups: tuple[tuple[str, Work], ...]
@@ -95,7 +97,7 @@ class GroupPartition(FrozenStruct):
 
 
 class AnsweredPartition(FrozenStruct):
-    """A partition that is answered: at how many rows, and by which process."""
+    """The number of rows that were answered, and the host name and process id that answered them."""
 
     rows: int
     host: str
@@ -103,18 +105,16 @@ class AnsweredPartition(FrozenStruct):
 
 
 class Partitioned(Rounds["_Exchanged"]):
-    """The batch engine over a history that memory does not hold, answered by a cluster.
+    """The batch engine with a cluster that answers the aggregates. Results equal those of `Batch`.
 
-    Takes what `Batch` takes, and gives the same. Order and lateness are those of the whole
-    history: it comes through one process, and what is parted is in that order. The
-    watermark of a partition is at most that of the whole, so that no partition lets go of
-    an event which the whole would still look at; nothing else hangs on it.
+    One process writes all rows, so each partition has its rows in log order. A partition's watermark is never above
+    that of the whole history, so a partition releases no event that a later row still needs.
 
     Args:
-        spill: The folder for all files, which every process of the cluster must see.
+        spill: The folder for all files; every process of the cluster must be able to read and write it.
 
-    Memory here: the different keys and texts, a piece of the results, and the windows of aggregates with `via` and of
-    those that no kernel can take, which are answered here; in each process of the cluster what `Backfill` takes for a
+    Memory of the coordinator: the distinct keys and texts, a piece of the results, and the windows of aggregates with
+    `via` or without a kernel, which are answered here. Memory of a process of the cluster: that of `Backfill` for a
     partition of the largest group.
     """
 
@@ -137,7 +137,7 @@ class Partitioned(Rounds["_Exchanged"]):
         codes = SharedCodes()
         for number, group in enumerate(self._plan.groups):
             fed = GroupState(group, lateness_ms, codes, events, reference, is_fed_only=True)
-            if fed.kernel is None or group.key.via is not None:  # the latter looks past the key, so past a partition
+            if fed.kernel is None or group.key.via is not None:  # with `via`, a key needs events of other partitions
                 self._here.append(GroupState(group, int(lateness_ms), codes, events, reference))
             else:
                 path = Path(self._folder.name) / f"group-{number}"
@@ -159,28 +159,27 @@ class Partitioned(Rounds["_Exchanged"]):
         feeds = self._of_stage(stage)
         for feed in feeds:
             feed.end()
-        given = sorted((feed for feed in feeds if feed.has_rows), key=_entity)
-        parts = [
-            GroupPartition(
-                self._folder.name,
-                tuple((feed.path.name, feed.work) for feed in mine),
-                number,
-                self._cluster.partitions,
-                _VERSION,
-            )
-            for mine in (list(feeds) for _, feeds in groupby(given, key=_entity))
-            for number in range(self._cluster.partitions)
-        ]
-        done = list(self._cluster.backend.run(answer_part, parts)) if parts else []
-        if len(done) != len(parts):
-            raise StateError(f"the cluster answered {len(done)} of {len(parts)} partitions")
-        self.done += done
+        with_rows = sorted((feed for feed in feeds if feed.has_rows), key=_entity)
+        parts: list[GroupPartition] = []
+        for _, feeds_of_entity in groupby(with_rows, key=_entity):
+            groups = tuple((feed.path.name, feed.work) for feed in feeds_of_entity)
+            parts += [
+                GroupPartition(self._folder.name, groups, number, self._cluster.partitions, _VERSION)
+                for number in range(self._cluster.partitions)
+            ]
+        answered = list(self._cluster.backend.run(answer_part, parts)) if parts else []
+        if len(answered) != len(parts):
+            raise StateError(f"the cluster answered {len(answered)} of {len(parts)} partitions")
+        self.done += answered
         for feed in feeds:
             feed.open()
 
 
 class _Exchanged:
-    """A group whose rows go to the cluster, and whose answers come back."""
+    """A group of aggregates whose rows are sent to the cluster, and whose answers are read from its files.
+
+    Call `add` for all rows, then `end`, then `open` once the cluster has answered, then `deliver`.
+    """
 
     def __init__(self, group: GroupState, work: Work, path: Path, partitions: int) -> None:
         self.group = group
@@ -198,21 +197,20 @@ class _Exchanged:
         return _rows_of(self.path).exists()
 
     def add(self, times: Ints, frames: Frames, size: int) -> None:
-        """Write the group's part of a batch."""
         self._writer.add(fed_rows(self._given, times, self.group.feed(frames, size)))
         self._given += size
 
     def end(self) -> None:
-        """End of input."""
+        """Write the remaining rows; none come after."""
         self._writer.close()
 
     def open(self) -> None:
-        """All answers are available."""
+        """Open the files of answers. Raises: StateError if a file is missing, when `deliver` reads it."""
         parts = range(self._partitions) if self.has_rows else ()
         self._joined = JoinedAnswers([_answers_of(self.path, part) for part in parts])
 
     def deliver(self, piece: Piece) -> None:
-        """Put the answers at the next rows of the history into their frames; missing where the group has no row."""
+        """Put the answers for the next rows of the history into their frames; missing at rows that the group lacks."""
         assert self._joined is not None
         begin = self._taken
         end = self._taken + piece.size
@@ -225,7 +223,7 @@ class _Exchanged:
         self.group.deliver(out, valid, piece.frames)
 
     def close(self) -> None:
-        """Remove the files."""
+        """Close and remove the group's files."""
         if self._joined is not None:
             self._joined.close()
         self._writer.close()
@@ -251,10 +249,10 @@ _VERSION = shroff.__version__
 
 
 def answer_part(part: GroupPartition) -> AnsweredPartition:
-    """Answer one partition of the groups of an entity, group by group. Called in a process of a cluster.
+    """Answer one partition of an entity's groups, one group at a time. Runs in a process of a cluster.
 
-    Raises: StateError where this process has another version of shroff or does not see the folder; StorageError where
-        it may not read or write there.
+    Raises: StateError if this process has another version of shroff or the folder does not exist here; StorageError if
+        a file cannot be read or written; UsageError if the partition has too many rows.
     """
     here = socket.gethostname()
     if part.version != _VERSION:
@@ -273,31 +271,31 @@ def answer_part(part: GroupPartition) -> AnsweredPartition:
 
 
 def _answer_group(path: Path, work: Work, part: GroupPartition) -> int:
-    given = read_rows(_rows_of(path), part.number, part.partitions)
-    return write_answers(_answers_of(path, part.number), len(work.plan.all_queries), _answered(work, given))
+    rows = read_rows(_rows_of(path), part.number, part.partitions)
+    return write_answers(_answers_of(path, part.number), len(work.plan.all_queries), _answered(work, rows))
 
 
-def _answered(work: Work, given: Iterable[Rows]) -> Iterator[PartitionAnswers]:
-    if work.plan.looks:
+def _answered(work: Work, parts: Iterable[Rows]) -> Iterator[PartitionAnswers]:
+    if work.plan.looks:  # `Backfill` has no looks, so a history answers them row by row
         history = WindowState(work.plan, lateness_ms=work.lateness_ms)
-        for rows, watermark_ms in _with_watermarks(given):
+        for rows, watermark_ms in _with_watermarks(parts):
             columns = rows.times, rows.inserts, rows.asks, rows.values, rows.kept
             yield _asked(rows, *history.run(*columns, watermark_ms))
             if watermark_ms is not None:
                 history.sweep(SWEEP_A_ROW * len(rows) + SWEEP_A_BATCH, watermark_ms)
         return
-    parts = list(given)
-    if not parts:
+    all_parts = list(parts)
+    if not all_parts:
         return
-    rows = joined_rows(parts)
-    del parts
+    rows = joined_rows(all_parts)
+    del all_parts  # frees memory before the back-fill
     if len(rows) >= ROWS_MAX:
         raise UsageError(f"a partition has {len(rows):,} rows, and less than {ROWS_MAX:,} can be answered: take more.")
     columns = rows.times, rows.inserts, rows.asks, rows.values, rows.kept
     backfill = Backfill(work.plan, *columns, lateness_ms=work.lateness_ms, threads=1)
     for first in range(0, len(rows), ROWS_TOGETHER):
-        some = rows.take(slice(first, first + ROWS_TOGETHER))
-        yield _asked(some, *backfill.answer(len(some)))
+        block = rows.take(slice(first, first + ROWS_TOGETHER))
+        yield _asked(block, *backfill.answer(len(block)))
 
 
 def _asked(rows: Rows, out: Ints, valid: Bytes) -> PartitionAnswers:
@@ -305,9 +303,10 @@ def _asked(rows: Rows, out: Ints, valid: Bytes) -> PartitionAnswers:
     return PartitionAnswers(rows.rows[asking], out[:, asking], valid[:, asking])
 
 
-def _with_watermarks(given: Iterable[Rows]) -> Iterator[tuple[Rows, int | None]]:
+def _with_watermarks(parts: Iterable[Rows]) -> Iterator[tuple[Rows, int | None]]:
+    """Yield each part with the greatest time of asking rows before it."""
     watermark_ms: int | None = None
-    for rows in given:
+    for rows in parts:
         yield rows, watermark_ms
         asking = rows.times[rows.asks >= 0]
         if len(asking):

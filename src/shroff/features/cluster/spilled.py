@@ -37,18 +37,15 @@ class Spilled(Generic[One]):
         self._first: One | None = None
 
     def append(self, item: One) -> None:
-        """Add an item at the end."""
         self._items.append(self._written(item))
 
     def popleft(self) -> One:
-        """Remove and return the first item."""
         item = self[0]
         self._first = None
         self._items.popleft()
         return item
 
     def __getitem__(self, at: Any) -> One:
-        """Return the first item, for index 0."""
         if self._first is None:
             found: One = self._read(self._items[0])
             self._first = found

@@ -183,7 +183,6 @@ class Online:
         return plan is not None
 
     def takes_rows(self, batch: Sequence[LogEvent]) -> bool:
-        """Return whether `few` should process a batch that is decided now."""
         return len(batch) <= FEW and self._rows.takes(batch)
 
     def few(self, batch: Sequence[LogEvent]) -> list[Row]:
@@ -272,7 +271,6 @@ class Online:
 
     @property
     def memory_bytes(self) -> int:
-        """Return the bytes of the histories' cells and heads."""
         return sum(group.memory_bytes for group in self.groups)
 
 

@@ -88,9 +88,9 @@ class GroupKeys:
 
 
 def _asked(this: Node, frame: Frame) -> list[Any]:
-    """Return the asking side of a pair key for each event: missing if a field that it reads is.
+    """Return the `this` side of a pair key for each event: None if a field that it reads is missing.
 
-    If only its result is missing, no event equals it: (), which no value equals.
+    A value that is missing although its fields are present is `()`, which equals no stored key.
     """
     column = frame.evaluate(this)
     values = values_of(column)
@@ -118,7 +118,6 @@ class Links(Struct):
     _values: list[Any] | None = None  # the dictionary's linked values: another list after a restore
 
     def extend(self) -> None:
-        """Link the new pairs."""
         values = self.pairs.values
         if values is not self._values:
             self._values = values
@@ -132,7 +131,6 @@ class Links(Struct):
         self._linked = len(values)
 
     def of(self, key: int) -> Iterator[int]:
-        """Yield the pairs of a key."""
         pair = int(self.last[key]) if key < len(self.last) else -1
         while pair >= 0:
             yield pair

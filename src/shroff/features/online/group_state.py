@@ -1,6 +1,7 @@
-"""State of one group of aggregates: its window state, its inputs from a batch, and its result columns.
+"""State of one group of aggregates: its window state, its input from a batch, and its result columns.
 
-A group keeps its events in a kernel's history, or, where a condition must look at each of them, in a `ScanState`.
+The online engine and the batch engines make a `GroupState` for each group of their plan. It stores events in a history
+with a kernel, or in a `ScanState` if its condition has no program and Python must evaluate it for each event.
 """
 
 from __future__ import annotations
@@ -32,10 +33,14 @@ from shroff.runtime.values import FrozenStruct
 
 ByRow: TypeAlias = dict[int, Fields]
 LookRows: TypeAlias = tuple[list[int], list[int], ByRow, ByRow]
+"""For each row of a batch: the key codes of event and query (-1: none), and the fields of the item and of `this`."""
 
 
 class Feed(FrozenStruct):
-    """Input of window state from a batch: key codes of events and of readers, and its series."""
+    """Input of a history from a batch: key codes of events and of queries (-1: none), and its series.
+
+    `values` and `kept` are as in `WindowState.run`.
+    """
 
     inserts: Ints
     asks: Ints
@@ -46,8 +51,9 @@ class Feed(FrozenStruct):
 class GroupState:
     """One group of aggregates with its history.
 
-    With `is_fed_only` it has none, and what `feed` gives goes to a history elsewhere. `remarks`
-    is told of values that are left out, and of sums that are missing for their size.
+    Args:
+        is_fed_only: Make no history; the caller passes the result of `feed` to a history elsewhere.
+        remarks: Collects values that were left out, and sums that are missing because they are too large.
     """
 
     def __init__(
@@ -88,35 +94,36 @@ class GroupState:
         return self.history.memory_bytes if self.history else 0
 
     def trim(self, watermark_ms: int, keys: int) -> None:
-        """Release cells out of reach, for up to this many keys, round robin."""
+        """Release cells that no window can reach, for up to this many keys, in turn."""
         if self.look is not None:
             self.look.trim(watermark_ms, keys)
         elif self.history is not None:
             self.history.sweep(keys, watermark_ms)
 
     def link_pairs(self) -> None:
-        """Make `clear` find the pairs of a batch, once their keys are coded."""
+        """Register the pair keys of a batch for `clear`, after `feed` or `look_rows` coded them."""
         if self.keys.links is not None and not self.trial.is_on:
             self.keys.links.extend()
 
     def clear(self, key: int) -> None:
-        """Forget all events of a key of the entity, by its code. In a trial nothing comes after that could see it."""
+        """Remove all events of an entity's key, by its code. A trial has no later event, so it does nothing then."""
         if self.trial.is_on:
             return
-        for code in (key,) if self.keys.links is None else self.keys.links.of(key):
+        codes = (key,) if self.keys.links is None else self.keys.links.of(key)
+        for code in codes:
             if self.look is not None:
                 self.look.clear(code)
             elif self.history is not None:
                 self.history.clear(code)
 
     def state(self) -> bytes | memoryview:
-        """The history, to be given to `restore`. Key codes are not its own."""
+        """Return the history for `restore`, without key codes, which groups share."""
         if self.look is not None:
             return self.look.snapshot()
         return self.history.snapshot() if self.history is not None else b""
 
     def restore(self, history: bytes | memoryview) -> None:
-        """Continue from the state of another group like this, key codes restored before.
+        """Continue from the state of an equal group. Restore the key codes first.
 
         Raises: StateError if the history was made with another plan.
         """
@@ -125,32 +132,35 @@ class GroupState:
         elif self.history is not None:
             self.history.restore(history)
 
-    # ---- what the kernel is fed, and what it gives
+    # ---- groups with a kernel: its input and its answers
 
     def feed(self, frames: Frames, size: int, *, is_asked: bool = True) -> Feed:
+        """Return the input of the history for a batch; without `is_asked` only events to store, and no queries."""
         assert self.kernel is not None
-        series, operands, kept_series = self.kernel.series, self.kernel.operands, len(self.kernel.plan.series)
-        values = np.zeros((kept_series + len(operands), size), np.int64)
-        kept = np.zeros((kept_series + len(operands), size), np.uint8)
+        series = self.kernel.series
+        operands = self.kernel.operands
+        series_count = len(self.kernel.plan.series)
+        values = np.zeros((series_count + len(operands), size), np.int64)
+        kept = np.zeros((series_count + len(operands), size), np.uint8)
         frame = frames.get(self.key.event)
         if self.key.via is None:
             inserts = self.keys.inserts(frames, size)
         else:
-            values[kept_series - OF_KEY], links = self.keys.linked(frames, size)
-            kept[kept_series - OF_KEY] = values[kept_series - OF_KEY] >= 0
-            kept[kept_series - OF_LINK] = 1
+            values[series_count - OF_KEY], links = self.keys.linked(frames, size)
+            kept[series_count - OF_KEY] = values[series_count - OF_KEY] >= 0
+            kept[series_count - OF_LINK] = 1
             inserts = 2 * links
             if frame is not None:
-                kept[kept_series - OF_ARRIVAL, frame.places] = 1
+                kept[series_count - OF_ARRIVAL, frame.places] = 1
         if frame is not None:
-            for at, key in enumerate(series):
-                values[at, frame.places], kept[at, frame.places] = self._series(key, frame, inserts)
+            for index, key in enumerate(series):
+                values[index, frame.places], kept[index, frame.places] = self._series(key, frame, inserts)
         if not is_asked:
             return Feed(inserts, np.full(size, UNREAD, np.int64), values, kept)
         for event in self.group.asked_at & frames.keys() if operands else ():
             frame = frames[event]
-            for at, node in enumerate(operands, kept_series):
-                values[at, frame.places], kept[at, frame.places] = self._words(node, frame)
+            for index, node in enumerate(operands, series_count):
+                values[index, frame.places], kept[index, frame.places] = self._words(node, frame)
         asks = self.keys.asks(frames, size)
         return Feed(inserts, asks if self.key.via is None else 2 * asks + 1, values, kept)
 
@@ -172,9 +182,10 @@ class GroupState:
         return coded, kept & fits
 
     def _words(self, node: Node, frame: Frame) -> tuple[Ints, Bools]:
-        """What a program reads of these events. What does not fit 64 bits would be missing, and be noted.
+        """Return the operand of a program at these events, and whether each is present.
 
-        By its plan all fits; but one number in which a plan is wrong must not stop the log.
+        The planner uses a program only if all operands fit 64 bits. If it is wrong, a number that does not fit is
+        missing and noted, so that it does not stop the log.
         """
         if node.type.is_text:
             return coded_texts(node, frame, self.texts)
@@ -188,7 +199,7 @@ class GroupState:
         """Compute the group's aggregates for a batch, into the frames."""
         if self.look is not None:
             rows = self.look_rows(times, frames)
-            answers = [self.look_row(at, time_ms, rows) for at, time_ms in enumerate(times.tolist())]
+            answers = [self.look_row(row, time_ms, rows) for row, time_ms in enumerate(times.tolist())]
             self.remarks.note_missing(answers, rows[1], frames)
             self.deliver_answers(answers, frames)
             return
@@ -199,11 +210,12 @@ class GroupState:
         self.deliver(out, valid, frames)
 
     def pass_over(self, times: Ints, frames: Frames, watermark_ms: int | None) -> None:
-        """Take the events of a batch as `run` does, and answer nobody."""
+        """Store the events of a batch as `run` does, without computing answers."""
         if self.look is not None:
             inserts, items = self._look_items(frames, len(times))
-            for at, time_ms in enumerate(times.tolist()):
-                if inserted := _inserted(at, inserts, items, is_linked=self.key.via is not None):
+            for row, time_ms in enumerate(times.tolist()):
+                inserted = _inserted(row, inserts, items, is_linked=self.key.via is not None)
+                if inserted:
                     self.look.row(time_ms, inserted, None)
             return
         assert self.history is not None
@@ -211,16 +223,19 @@ class GroupState:
         self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms, self.history.room(0))
 
     def deliver(self, out: Ints, valid: Bytes, frames: Frames) -> None:
-        """Put a kernel's answers for a batch into the frames that ask."""
-        there = valid.view(np.bool_)
+        """Write a kernel's answers for a batch into the frames of the event types that need them."""
+        is_valid = valid.view(np.bool_)
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
-            at = frame.places  # `take` needs a tenth of the time of `[:, at]`
-            answers, is_there = (
-                column[:, at] if isinstance(at, slice) else column.take(at, 1) for column in (out, there)
-            )
+            places = frame.places
+            if isinstance(places, slice):
+                answers = out[:, places]
+                is_present = is_valid[:, places]
+            else:
+                answers = out.take(places, 1)  # a tenth of the time of `out[:, places]`
+                is_present = is_valid.take(places, 1)
             for number, aggregate in enumerate(self.group.aggregates):
-                column = decode(answers[number], is_there[number], aggregate.type, self.texts)
+                column = decode(answers[number], is_present[number], aggregate.type, self.texts)
                 if self._reads_this:
                     column = _masked(aggregate, column, frame, self.this_fields[aggregate])
                 frame.aggregates[aggregate] = column
@@ -230,14 +245,14 @@ class GroupState:
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
             rows = frame.rows.tolist()
-            for at, aggregate in enumerate(self.group.aggregates):
-                column = column_of([answers[row][at] for row in rows], aggregate.type)
+            for number, aggregate in enumerate(self.group.aggregates):
+                column = column_of([answers[row][number] for row in rows], aggregate.type)
                 frame.aggregates[aggregate] = _masked(aggregate, column, frame, self.this_fields[aggregate])
 
-    # ---- conditions that look at each event
+    # ---- groups without a kernel: Python evaluates the condition for each event
 
     def look_rows(self, times: Ints, frames: Frames) -> LookRows:
-        """For each row: the key codes of event and query, and the operands of item and `this`."""
+        """Return the input of `look_row` for all rows of a batch."""
         inserts, items = self._look_items(frames, len(times))
         asks = self.keys.asks(frames, len(times)).tolist()
         this: ByRow = {}
@@ -253,7 +268,7 @@ class GroupState:
         if frame is None:
             return inserts.tolist(), {}
         for key in self.looked_at:
-            self._series(key, frame, inserts)  # for what it notes
+            self._series(key, frame, inserts)  # only to note values that do not fit
         return inserts.tolist(), _rows(frame, leaves_of_item(self.group.aggregates))
 
     def _link_items(self, via: Via, frames: Frames, size: int) -> tuple[list[int], ByRow]:
@@ -263,22 +278,22 @@ class GroupState:
         leaves = leaves_of_item(self.group.aggregates)
         items: ByRow = {}
         if linking is not None and linking is not seen:
-            nothing = {**dict.fromkeys(map(leaf_name, leaves)), IS_SEEN: False}
-            items = {row: {**nothing, LINK: int(links[row])} for row in linking.rows.tolist() if links[row] >= 0}
+            missing = {**dict.fromkeys(map(leaf_name, leaves)), IS_SEEN: False}
+            items = {row: {**missing, LINK: int(links[row])} for row in linking.rows.tolist() if links[row] >= 0}
         if seen is not None:
             for key in self.looked_at:
-                self._series(key, seen, links)  # for what it notes
+                self._series(key, seen, links)  # only to note values that do not fit
             for row, fields in _rows(seen, leaves).items():
                 if links[row] >= 0:
                     items[row] = {**fields, LINK: int(links[row]), IS_SEEN: True}
         return keys.tolist(), items
 
-    def look_row(self, at: int, time_ms: int, rows: LookRows) -> list[Value]:
-        """The answers at one of the rows that `look_rows` gave."""
+    def look_row(self, row: int, time_ms: int, rows: LookRows) -> list[Value]:
+        """Answer one of the `rows` of `look_rows`, and store its event. Call it for the rows in order."""
         assert self.look is not None
         inserts, asks, items, this = rows
-        asked = (asks[at], this.get(at, {})) if asks[at] >= 0 else None
-        return self.look.row(time_ms, _inserted(at, inserts, items, is_linked=self.key.via is not None), asked)
+        asked = (asks[row], this.get(row, {})) if asks[row] >= 0 else None
+        return self.look.row(time_ms, _inserted(row, inserts, items, is_linked=self.key.via is not None), asked)
 
 
 def _masked(aggregate: Aggregate, column: Column, frame: Frame, fields: Sequence[ThisField]) -> Column:
@@ -287,29 +302,30 @@ def _masked(aggregate: Aggregate, column: Column, frame: Frame, fields: Sequence
     return column
 
 
-def _inserted(at: int, inserts: list[int], items: ByRow, *, is_linked: bool) -> Keyed | None:
-    is_in = at in items if is_linked else inserts[at] >= 0
-    return (inserts[at], items.get(at, {})) if is_in else None
+def _inserted(row: int, inserts: list[int], items: ByRow, *, is_linked: bool) -> Keyed | None:
+    is_stored = row in items if is_linked else inserts[row] >= 0
+    return (inserts[row], items.get(row, {})) if is_stored else None
 
 
 def series_bounds(key: SeriesKey) -> Bounds:
-    """The bounds of the whole numbers that a series takes."""
+    """Return the bounds of the whole numbers that a series can store."""
     return UNITS if key.is_limited else WORD
 
 
 def leaves_of_item(aggregates: Iterable[Aggregate]) -> list[Node]:
-    """Values that aggregates read of the events that they scan."""
+    """Return the values that aggregates read of the events that they scan."""
     read = [part for aggregate in aggregates for part in (aggregate.argument, aggregate.condition) if part is not None]
     return [node for part in read for node in walk(part) if isinstance(node, ItemField | ItemFeature)]
 
 
 def leaves_of_this(aggregates: Iterable[Aggregate]) -> list[Node]:
-    """Values that aggregates read of the current event."""
-    return [node for each in aggregates for node in walk(each) if isinstance(node, ThisField | FeatureValue)]
+    """Return the values that aggregates read of the event that needs them."""
+    nodes = (node for aggregate in aggregates for node in walk(aggregate))
+    return [node for node in nodes if isinstance(node, ThisField | FeatureValue)]
 
 
 def leaf_name(node: Node) -> str:
-    """Name of an operand of looks: `f of E` as `f of`."""
+    """Return the name under which a `ScanState` has a leaf: that of a field or feature, or `f of` for `f of E`."""
     return f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]  # a leaf
 
 
@@ -321,4 +337,5 @@ def _rows(frame: Frame, leaves: Sequence[Node]) -> ByRow:
             columns[name] = values_of(frame.evaluate(node))
     names = list(columns)
     rows = zip(*columns.values(), strict=True) if columns else (() for _ in range(len(frame)))
-    return {row: dict(zip(names, values, strict=True)) for row, values in zip(frame.rows.tolist(), rows, strict=True)}
+    fields = (dict(zip(names, values, strict=True)) for values in rows)
+    return dict(zip(frame.rows.tolist(), fields, strict=True))

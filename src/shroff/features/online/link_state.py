@@ -1,6 +1,7 @@
-"""Link state: events by link value, for aggregates over events that share one with the events of a key (`via`).
+"""Link state: events by link value, for aggregates with `via` over events that share a link value with a key's events.
 
-The cells are those of a `ScanState` with link values as keys; `owned` has the same cells by key.
+`group_state` uses it for groups without a kernel. The cells are those of a `ScanState` with link values as keys;
+`owned` has the same cells by key.
 """
 
 from __future__ import annotations
@@ -39,9 +40,11 @@ class LinkState(ScanState):
         self._up_to = max(aggregate.via.up_to for aggregate in self.aggregates if aggregate.via is not None)
 
     def row(self, time_ms: int, insert: Keyed | None, asked: Keyed | None) -> list[Value]:
-        """Process one event in log order: its key code with its cell, and the query with the fields of `this`.
+        """Answer a query, and insert an event, which has a link value and possibly a key. Call in log order.
 
-        An inserted event has a link value, and possibly a key.
+        Args:
+            insert: The event's key code, -1 without a key, and its fields; None if it is not stored.
+            asked: The code of the key whose aggregates are needed, and the fields of `this`; None if none are.
         """
         answers: list[Value] = [None] * len(self._looks)
         own: int | None = None
@@ -72,9 +75,10 @@ class LinkState(ScanState):
             remove_newest(self.owned, key, time_ms)
 
     def _linked(self, key: int, window: tuple[int, int], own: int | None) -> list[Cell]:
-        """Return the aggregated events that share a link value with one of the key, all within a window (after, upto].
+        """Return the aggregated events that share a link value with an event of the key; a window is (start, end].
 
-        `own` is the link value of the asking event, if that counts itself, in the window or after it.
+        All these events are in the window. `own` is the link value of the asking event, if it counts for the key even
+        outside of the window; else None.
         """
         links = {fields[LINK] for _, fields in _within(self.owned.get(key, []), window)} | ({own} - {None})
         found: list[Cell] = []
@@ -103,8 +107,9 @@ class LinkState(ScanState):
 def linked_codes(
     key: GroupKey, codes: tuple[Codes, Codes], events: Events, reference: Reference, frames: Frames, size: int
 ) -> tuple[Ints, Ints]:
-    """Return the codes of key and link value of each row, -1 for none. A label has its event's link value, and no
-    key.
+    """Return the codes of key and link value of each row, -1 for none.
+
+    A label has the link value of its event, and no key.
     """
     assert key.via is not None
     keys, links = np.full((2, size), -1, np.int64)
@@ -124,5 +129,5 @@ def linked_codes(
 
 
 def _within(cells: list[Cell], window: tuple[int, int]) -> list[Cell]:
-    """Return the cells of a window (after, upto]."""
+    """Return the cells of a window (start, end]."""
     return cells[bisect_right(cells, window[0], key=TIME) : bisect_right(cells, window[1], key=TIME)]

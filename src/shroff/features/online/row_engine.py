@@ -53,19 +53,19 @@ class RowEngine:
         self._reads: dict[str, RowReads] = {}
 
     def take_plan(self, plan: Plan) -> None:
-        """Compute by another plan over the same groups that differs only in values of rules."""
-        before, now = ({feature.name: feature for _, feature in each.computed} for each in (self._plan, plan))
-        gone = [name for name, feature in before.items() if now.get(name) is not feature]
-        new = [text for name, text in now.items() if before.get(name) is not text]
+        """Switch to another plan over the same groups, which differs only in values of rules."""
+        previous = {feature.name: feature for _, feature in self._plan.computed}
+        current = {feature.name: feature for _, feature in plan.computed}
+        removed = [name for name, feature in previous.items() if current.get(name) is not feature]
+        added = [feature for name, feature in current.items() if previous.get(name) is not feature]
         self._plan = plan
         for event, reads in self._reads.items():
-            reads.drop(gone)
-            for wanted in new:
+            reads.drop(removed)
+            for wanted in added:
                 if event in wanted.events:
                     _add_computed(reads, wanted)
 
     def takes(self, batch: Sequence[LogEvent]) -> bool:
-        """Return whether it can compute these events."""
         return all(isinstance(event, Event) for event in batch)
 
     def reads(self, event: str) -> RowReads:
@@ -79,7 +79,7 @@ class RowEngine:
     ) -> tuple[list[Row], int | None]:
         """Process events in log order; return their rows, and the new watermark, which times in `leaps` do not move."""
         now = self._now
-        found = list[Row]()
+        rows = list[Row]()
         for number, event in enumerate(batch):
             assert isinstance(event, Event)
             reads = self.reads(event.type)
@@ -87,11 +87,11 @@ class RowEngine:
             row = reads.row(event, number)
             for step in reads.steps:
                 step(row)
-            found.append(row)
+            rows.append(row)
             is_newest = watermark_ms is None or watermark_ms < event.time_ms
             if is_newest and not any(low <= event.time_ms <= high for low, high in leaps):
                 watermark_ms = event.time_ms
-        return found, watermark_ms
+        return rows, watermark_ms
 
     # ---- steps for an event of a type, in the order of `Online.take`
 
@@ -148,9 +148,9 @@ def _add(reads: RowReads, step: Step | None) -> None:
 def _add_computed(reads: RowReads, wanted: Computed) -> None:
     """Add the computation of one value; see `online.engine.compute`."""
     is_masked = wanted.needs_key and not (isinstance(wanted.node, Aggregate) and wanted.node.entity == wanted.entity)
-    stands_at = reads.place_of(wanted.node) if isinstance(wanted.node, Aggregate) else None
-    if stands_at is not None and not is_masked and wanted.expires_ms is None:
-        reads.alias(wanted.name, stands_at)
+    slot = reads.place_of(wanted.node) if isinstance(wanted.node, Aggregate) else None
+    if slot is not None and not is_masked and wanted.expires_ms is None:
+        reads.alias(wanted.name, slot)  # the aggregate itself is the value
         return
     evaluate = reads.evaluate(wanted.node)
     if is_masked:

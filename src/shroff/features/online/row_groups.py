@@ -1,6 +1,7 @@
-"""One aggregate group for single events: like `group_state.GroupState`, but with prebuilt functions.
+"""One group of aggregates for single events: like `group_state.GroupState`, with functions that are built in advance.
 
-The history is the same one, so a batch may go either way whatever the one before it did.
+`row_engine` makes a `RowGroup` for each group. Both classes use the same history, so each batch may be processed by
+columns or event by event.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from shroff.language.row import Evaluate
 from shroff.runtime.values import replace
 
 Fill = Callable[[Row], None]
-_NOBODY = -1
+_NO_KEY = -1
 
 
 class Now:
-    """Values shared by all groups: the watermark before the event."""
+    """The watermark before the event, in a cell that all groups share."""
 
     __slots__ = ("watermark_ms",)
 
@@ -35,7 +36,7 @@ class Now:
 
 
 class RowGroup:
-    """A group with room for one event, which all event types share."""
+    """A group with the input arrays of one event. Functions of all event types write into the same arrays."""
 
     def __init__(self, group: GroupState, remarks: Remarks, now: Now) -> None:
         self.group = group
@@ -47,30 +48,30 @@ class RowGroup:
         self._values, self._kept = np.zeros((rows, 1), np.int64), np.zeros((rows, 1), np.uint8)
         self._words = self._values.reshape(-1).data
         self._floats = self._values.reshape(-1).view(np.float64).data
-        self._there = self._kept.reshape(-1).data
+        self._present = self._kept.reshape(-1).data
         if group.kernel is not None and group.key.via is not None:
-            self._there[self._series - OF_LINK] = 1
-            self._there[self._series - OF_ARRIVAL] = group.key.event == group.key.via.event
+            self._present[self._series - OF_LINK] = 1
+            self._present[self._series - OF_ARRIVAL] = group.key.event == group.key.via.event
         self._time, self._insert, self._ask = (column.data for column in (self._times, self._inserts, self._asks))
 
     def step(self, reads: RowReads) -> Fill | None:
-        """Function that adds an event of this type to the state and puts its answers into the row; None: nothing to do.
+        """Build the function that adds an event of a type to the state, and writes its answers into the row.
 
-        The places of the answers are made here.
+        Allocates a slot of the row for each answer. None if the group neither stores nor answers events of this type.
         """
         insert = self._insert_key(reads)
         ask = self._ask_key(reads)
         if insert is None and ask is None:
             return None
-        places = [reads.place(aggregate) for aggregate in self.group.group.aggregates] if ask is not None else []
+        slots = [reads.place(aggregate) for aggregate in self.group.group.aggregates] if ask is not None else []
         if self.group.look is not None:
-            return self._look_step(reads, insert, ask, places)
-        return self._kernel_step(reads, insert, ask, places)
+            return self._look_step(reads, insert, ask, slots)
+        return self._kernel_step(reads, insert, ask, slots)
 
     # ---- keys
 
     def _insert_key(self, reads: RowReads) -> Evaluate | None:
-        """The function that gives the key with which an event comes in; None where this type does not."""
+        """Return a reader of the key under which an event is stored; None if events of this type are not stored."""
         key = self.group.key
         if reads.type.name != (key.event if key.via is None else key.via.event):
             return None
@@ -82,16 +83,16 @@ class RowGroup:
         return joined([value, *(reads.evaluate(item) for item, _ in key.pairs)]) if key.pairs else value
 
     def _ask_key(self, reads: RowReads) -> Evaluate | None:
-        """The function that gives the key that an event asks about; None where this type does not ask."""
+        """Return a reader of the key whose aggregates an event needs; None if events of this type need none."""
         key = self.group.key
         if reads.type.name not in self.group.group.asked_at:
             return None
         value = reads.key(key.entity)
         return joined([value, *(_asking(this, reads) for _, this in key.pairs)]) if key.pairs else value
 
-    # ---- in a kernel's history
+    # ---- groups with a kernel
 
-    def _kernel_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, places: list[int]) -> Fill:
+    def _kernel_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, slots: list[int]) -> Fill:
         history = self.group.history
         kernel = self.group.kernel
         assert history is not None
@@ -99,19 +100,19 @@ class RowGroup:
         via = self.group.key.via
         fills = list[Fill]()
         if insert is not None and self.group.key.event == reads.type.name:
-            fills = [self._series_fill(at, key, reads) for at, key in enumerate(kernel.series)]
+            fills = [self._series_fill(index, key, reads) for index, key in enumerate(kernel.series)]
         if ask is not None:
-            fills += [self._words_fill(at, node, reads) for at, node in enumerate(kernel.operands, self._series)]
+            fills += [self._words_fill(index, node, reads) for index, node in enumerate(kernel.operands, self._series)]
         link = None if via is None or insert is None else reads.evaluate(via.operand)
         is_linked = via is not None
         link_codes = self.group.keys.link_codes
         key_at = self._series - OF_KEY
         words = self._words
-        there = self._there
-        room = history.room(1)
+        present = self._present
+        answers = history.room(1)
         arguments = self._times, self._inserts, self._asks, self._values, self._kept
-        deliver = self._delivery(reads, places, *room)
-        is_one = insert is not None and not self.group.key.pairs and self.group.key.matching is None  # the same key
+        deliver = self._delivery(reads, slots, *answers)
+        is_same_key = insert is not None and not self.group.key.pairs and self.group.key.matching is None
         codes = self.group.keys.codes
         now = self._now
         insert_view = self._insert
@@ -120,13 +121,18 @@ class RowGroup:
         time_at = reads.time_at
 
         def step(row: Row) -> None:
-            inserted = _NOBODY if insert is None else codes.add(insert(row))
-            asked = _NOBODY if ask is None else inserted if is_one else codes.add(ask(row))
-            if is_linked:
+            inserted = _NO_KEY if insert is None else codes.add(insert(row))
+            if ask is None:
+                asked = _NO_KEY
+            elif is_same_key:
+                asked = inserted
+            else:
+                asked = codes.add(ask(row))
+            if is_linked:  # a history with links has link values under even codes, and keys under odd ones
                 asked = 2 * asked + 1
             if link is not None:
                 words[key_at] = inserted
-                there[key_at] = inserted >= 0
+                present[key_at] = inserted >= 0
                 inserted = 2 * link_codes.add(link(row))
             insert_view[0] = inserted
             for fill in fills:
@@ -135,34 +141,34 @@ class RowGroup:
                 return
             ask_view[0] = asked
             time_view[0] = row[time_at]
-            history.run(*arguments, now.watermark_ms, room)
+            history.run(*arguments, now.watermark_ms, answers)
             if asked >= 0:
                 deliver(row)
 
         return step
 
-    def _series_fill(self, at: int, key: SeriesKey, reads: RowReads) -> Fill:
-        """Function that passes the value of a series to the history, if there is one."""
+    def _series_fill(self, index: int, key: SeriesKey, reads: RowReads) -> Fill:
+        """Build the function that writes an event's value of a series into the input of the history."""
         if key.is_operand and key.argument is not None:
-            return self._words_fill(at, key.argument, reads)
+            return self._words_fill(index, key.argument, reads)
         where = None if key.where is None else reads.evaluate(key.where)
         if key.argument is None:
-            return self._filled(at, lambda row: 0, where, is_real=False)
+            return self._filled(index, lambda row: 0, where, is_real=False)
         value = reads.evaluate(key.argument)
         if key.argument.type.is_text:
-            return self._filled(at, self._coded(value), where, is_real=False)
+            return self._filled(index, self._coded(value), where, is_real=False)
         if key.argument.type.kind == "real":
-            return self._filled(at, value, where, is_real=True)
-        fitting = _fitting(value, series_bounds(key), self._leaving_out(key, reads))
-        return self._filled(at, fitting, where, is_real=False)
+            return self._filled(index, value, where, is_real=True)
+        fitting = _fitting(value, series_bounds(key), self._note_left_out(key, reads))
+        return self._filled(index, fitting, where, is_real=False)
 
-    def _words_fill(self, at: int, node: Node, reads: RowReads) -> Fill:
-        """Function that passes the operands of a program to the history; see `GroupState`."""
+    def _words_fill(self, index: int, node: Node, reads: RowReads) -> Fill:
+        """Build the function that writes an operand of a program into the input of the history."""
         value = reads.evaluate(node)
         if node.type.is_text:
-            return self._filled(at, self._coded(value), None, is_real=False)
+            return self._filled(index, self._coded(value), None, is_real=False)
         if node.type.kind == "real":
-            return self._filled(at, value, None, is_real=True)
+            return self._filled(index, value, None, is_real=True)
         askers = [
             feature
             for aggregate, asker in self.group.group.askers.items()
@@ -172,60 +178,62 @@ class RowGroup:
         remarks = self._remarks
         number_at = reads.number_at
         fitting = _fitting(value, WORD, lambda row: remarks.note(LEFT_OUT, askers, row[number_at]))
-        return self._filled(at, fitting, None, is_real=False)
+        return self._filled(index, fitting, None, is_real=False)
 
     def _coded(self, value: Evaluate) -> Evaluate:
-        """The code of a text; None where it is missing."""
         texts = self.group.texts
         return lambda row: None if (text := value(row)) is None else texts.add(text)
 
-    def _filled(self, at: int, value: Evaluate, where: Evaluate | None, *, is_real: bool) -> Fill:
+    def _filled(self, index: int, value: Evaluate, where: Evaluate | None, *, is_real: bool) -> Fill:
         words = self._floats if is_real else self._words
-        there = self._there
+        present = self._present
 
         def fill(row: Row) -> None:
-            found = value(row)
-            if found is None or (where is not None and where(row) is not True):
-                there[at] = 0
+            read = value(row)
+            if read is None or (where is not None and where(row) is not True):
+                present[index] = 0
             else:
-                words[at] = found
-                there[at] = 1
+                words[index] = read
+                present[index] = 1
 
         return fill
 
-    def _delivery(self, reads: RowReads, places: list[int], out: Any, valid: Any) -> Fill:
-        """What puts a kernel's answers into a row that asks."""
-        words, floats = memoryview(out.reshape(-1)), memoryview(out.reshape(-1).view(np.float64))
+    def _delivery(self, reads: RowReads, slots: list[int], out: Any, valid: Any) -> Fill:
+        """Build the function that copies a kernel's answers, in `out` and `valid`, into the row that asked."""
+        words = memoryview(out.reshape(-1))
+        floats = memoryview(out.reshape(-1).view(np.float64))
         flags = memoryview(valid.reshape(-1))
         texts = self.group.texts
-        kinds = [aggregate.type.kind for aggregate in self.group.group.aggregates] if places else []
-        plain, others = list[tuple[int, int, Any]](), list[tuple[int, int, bool]]()
-        for number, (at, kind) in enumerate(zip(places, kinds, strict=True)):
+        kinds = [aggregate.type.kind for aggregate in self.group.group.aggregates] if slots else []
+        numeric = list[tuple[int, int, Any]]()
+        decoded = list[tuple[int, int, bool]]()
+        for number, (slot, kind) in enumerate(zip(slots, kinds, strict=True)):
             if kind in {"text", "choice", "boolean"}:
-                others.append((number, at, kind == "boolean"))
+                decoded.append((number, slot, kind == "boolean"))
             else:
-                plain.append((number, at, floats if kind == "real" else words))
-        hide, note_sums = self._hiding(reads, places), self._noting_sums(reads)
+                numeric.append((number, slot, floats if kind == "real" else words))
+        hide = self._hide_unasked(reads, slots)
+        note_sum = self._note_missing_sum(reads)
         sums = self.group.remarks.sums
 
         def deliver(row: Row) -> None:
-            for number, at, view in plain:
+            for number, slot, view in numeric:
                 if flags[number]:
-                    row[at] = view[number]
-            for number, at, is_truth in others:
+                    row[slot] = view[number]
+            for number, slot, is_boolean in decoded:
                 if flags[number]:
-                    row[at] = words[number] != 0 if is_truth else texts.values[words[number]]
+                    row[slot] = words[number] != 0 if is_boolean else texts.values[words[number]]
             for number in sums:
                 if not flags[number]:
-                    note_sums(row, number)
+                    note_sum(row, number)
             if hide is not None:
                 hide(row)
 
         return deliver
 
-    # ---- where each event is looked at, in Python
+    # ---- groups in Python, whose condition reads each event of a window
 
-    def _look_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, places: list[int]) -> Fill:
+    def _look_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, slots: list[int]) -> Fill:
         look = self.group.look
         sums = self.group.remarks.sums
         codes = self.group.keys.codes
@@ -238,86 +246,95 @@ class RowGroup:
         link = None if via is None or insert is None else reads.evaluate(via.operand)
         this = _named(reads, [] if ask is None else leaves_of_this(aggregates))
         looked_at = [
-            _fitting(reads.evaluate(key.argument), series_bounds(key), self._leaving_out(key, reads))
+            _fitting(reads.evaluate(key.argument), series_bounds(key), self._note_left_out(key, reads))
             for key in (self.group.looked_at if insert is not None and is_seen else ())
             if key.argument is not None
         ]
-        hide, note_sums, time_at = self._hiding(reads, places), self._noting_sums(reads), reads.time_at
+        hide = self._hide_unasked(reads, slots)
+        note_sum = self._note_missing_sum(reads)
+        time_at = reads.time_at
         insert_view = self._insert
         trial = self.group.trial
 
         def step(row: Row) -> None:
-            inserted = _NOBODY if insert is None else codes.add(insert(row))
-            asked = _NOBODY if ask is None else codes.add(ask(row))
-            linked = insert_view[0] = inserted if link is None else link_codes.add(link(row))
+            inserted = _NO_KEY if insert is None else codes.add(insert(row))
+            asked = _NO_KEY if ask is None else codes.add(ask(row))
+            linked = inserted if link is None else link_codes.add(link(row))
+            insert_view[0] = linked
             for note in looked_at:
                 note(row)
             if linked < 0 and asked < 0:
                 return
-            item = None if linked < 0 else (inserted, {name: read(row) for name, read in items})
-            if item is not None and link is not None:
-                item[1].update({LINK: linked, IS_SEEN: is_seen})
+            item = None
+            if linked >= 0:
+                item = (inserted, {name: read(row) for name, read in items})
+                if link is not None:
+                    item[1].update({LINK: linked, IS_SEEN: is_seen})
+                if trial.is_on:
+                    trial.note_look(look, item, row[time_at])
             asking = None if asked < 0 else (asked, {name: read(row) for name, read in this})
-            if item is not None and trial.is_on:
-                trial.note_look(look, item, row[time_at])
             answers = look.row(row[time_at], item, asking)
             if asking is None:
                 return
-            for at, answer in zip(places, answers, strict=True):
-                row[at] = answer
+            for slot, answer in zip(slots, answers, strict=True):
+                row[slot] = answer
             for number in sums:
                 if answers[number] is None:
-                    note_sums(row, number)
+                    note_sum(row, number)
             if hide is not None:
                 hide(row)
 
         return step
 
-    # ---- what is missing, and what is told of it
+    # ---- missing values, and remarks about them
 
-    def _hiding(self, reads: RowReads, places: list[int]) -> Fill | None:
-        """What makes answers missing where a field of `this` that their condition reads is; None: no condition does."""
-        hidden: list[tuple[int, list[int | None]]] = []
-        for at, aggregate in zip(places, self.group.group.aggregates if places else (), strict=True):
-            if fields := self.group.this_fields[aggregate]:
-                hidden.append((at, [reads.field_at(field.name) for field in fields]))
-        if not hidden:
+    def _hide_unasked(self, reads: RowReads, slots: list[int]) -> Fill | None:
+        """Build the function that blanks each answer whose condition reads a missing field of `this`.
+
+        None if no condition reads a field of `this`.
+        """
+        slots_with_fields: list[tuple[int, list[int | None]]] = []
+        for slot, aggregate in zip(slots, self.group.group.aggregates if slots else (), strict=True):
+            fields = self.group.this_fields[aggregate]
+            if fields:
+                slots_with_fields.append((slot, [reads.field_at(field.name) for field in fields]))
+        if not slots_with_fields:
             return None
 
         def hide(row: Row) -> None:
-            for at, fields in hidden:
-                if any(field is None or row[field] is None for field in fields):
-                    row[at] = None
+            for slot, field_slots in slots_with_fields:
+                if any(field is None or row[field] is None for field in field_slots):
+                    row[slot] = None
 
         return hide
 
-    def _leaving_out(self, key: SeriesKey, reads: RowReads) -> Fill:
-        """What notes that a value of a series does not fit, of an event that comes into the history."""
-        told: list[tuple[Any, Evaluate | None]] = []
+    def _note_left_out(self, key: SeriesKey, reads: RowReads) -> Fill:
+        """Build the function that notes a value of a stored event that does not fit its series and is left out."""
+        noted: list[tuple[Any, Evaluate | None]] = []  # features and rules, and the condition for noting; None: always
         for aggregate, askers in self.group.group.askers.items():
             series = series_of(aggregate)
             if series is None or replace(series, where=None) != replace(key, where=None):
                 continue
             if series.where == key.where:
-                told.append((askers, None))
+                noted.append((askers, None))
             elif self.group.key.is_look and series.where is not None:
-                told.append((askers, reads.evaluate(series.where)))
+                noted.append((askers, reads.evaluate(series.where)))
         remarks = self._remarks
         number_at = reads.number_at
         insert_view = self._insert
-        own = None if key.where is None else reads.evaluate(key.where)
+        condition = None if key.where is None else reads.evaluate(key.where)
 
         def leave_out(row: Row) -> None:
-            if insert_view[0] < 0 or (own is not None and own(row) is not True):
+            if insert_view[0] < 0 or (condition is not None and condition(row) is not True):
                 return
-            for askers, where in told:
+            for askers, where in noted:
                 if where is None or where(row) is True:
                     remarks.note(LEFT_OUT, askers, row[number_at])
 
         return leave_out
 
-    def _noting_sums(self, reads: RowReads) -> Callable[[Row, int], None]:
-        """What notes that a sum was asked for with a key and is missing all the same."""
+    def _note_missing_sum(self, reads: RowReads) -> Callable[[Row, int], None]:
+        """Build the function that notes a missing sum of an event with a key: the sum is then out of range."""
         aggregates = self.group.group.aggregates
         group = self.group
         remarks = self._remarks
@@ -341,13 +358,13 @@ class RowGroup:
 
 
 def _fitting(value: Evaluate, bounds: Bounds, leave_out: Fill) -> Evaluate:
-    """A whole number between these bounds; another one is left out."""
+    """Return a reader of a whole number; for a number outside the bounds it calls `leave_out` and returns None."""
     lowest, largest = bounds
 
     def fitting(row: Row) -> Any:
-        found = value(row)
-        if found is None or lowest <= found <= largest:
-            return found
+        number = value(row)
+        if number is None or lowest <= number <= largest:
+            return number
         leave_out(row)
         return None
 
@@ -355,21 +372,24 @@ def _fitting(value: Evaluate, bounds: Bounds, leave_out: Fill) -> Evaluate:
 
 
 def _asking(this: Node, reads: RowReads) -> Evaluate:
-    """The asking side of a pair key; see `running`."""
+    """Return a reader of the `this` side of a pair key.
+
+    A value that is missing although its fields are present is `()`, which equals no stored key.
+    """
     value = reads.evaluate(this)
     if isinstance(this, ThisField):
         return value
     fields = [reads.field_at(name) for name in sorted(fields_of_this(this))]
 
     def asking(row: Row) -> Any:
-        found = value(row)
-        if found is None and all(field is not None and row[field] is not None for field in fields):
+        side = value(row)
+        if side is None and all(field is not None and row[field] is not None for field in fields):
             return ()
-        return found
+        return side
 
     return asking
 
 
 def _named(reads: RowReads, leaves: list[Any]) -> list[tuple[str, Evaluate]]:
-    """Values read of a row for some leaves, by the names that queries have for them."""
+    """Return the name of each distinct leaf, as conditions read it, with its reader."""
     return list({leaf_name(node): reads.evaluate(node) for node in leaves}.items())

@@ -41,33 +41,34 @@ class RowReads:
         self.time: Evaluate = itemgetter(self.time_at)
         self._places: dict[Aggregate | str, int] = {}
         self._keys: dict[str, int] = {}
-        self._behind: list[None] = []
-        self._given: dict[str, Step] = {}  # the step that computes a named value
+        self._slots: list[None] = []  # the computed part of a new row
+        self._step_of: dict[str, Step] = {}  # the step that computes a named value
         self._free: list[int] = []  # slots of values that are not computed any more
 
     def row(self, event: Event, number: int) -> Row:
         """Return the row of an event, with all computed values missing."""
-        return [*event.values, event.time_ms, number, *self._behind]
+        return [*event.values, event.time_ms, number, *self._slots]
 
     def place(self, named: Aggregate | str) -> int:
-        """Allocate a slot for an aggregate or a named value."""
-        at = self._places[named] = self._new()
-        return at
+        """Allocate a slot for an aggregate or a named value, and return it."""
+        slot = self._new()
+        self._places[named] = slot
+        return slot
 
     def give(self, name: str, step: Step) -> None:
         """Add the step that computes the value with this name, after all steps so far."""
-        self._given[name] = step
+        self._step_of[name] = step
         self.steps.append(step)
 
     def drop(self, names: Iterable[str]) -> None:
-        """Stop computing the values with these names; their readers become invalid, as others get their slots."""
-        gone = set[Step]()
+        """Stop computing the values with these names. Do not use their readers any more: the slots are used again."""
+        removed = set[Step]()
         for name in names:
-            at = self._places.pop(name, None)
-            if at is not None and name in self._given:  # an alias has no slot of its own
-                self._free.append(at)
-                gone.add(self._given.pop(name))
-        self.steps = [step for step in self.steps if step not in gone]
+            slot = self._places.pop(name, None)
+            if slot is not None and name in self._step_of:  # an alias has the slot of another value
+                self._free.append(slot)
+                removed.add(self._step_of.pop(name))
+        self.steps = [step for step in self.steps if step not in removed]
 
     def alias(self, name: str, at: int) -> None:
         """Give another name to a value in the row."""
@@ -88,9 +89,9 @@ class RowReads:
 
     def read_all(self, names: Sequence[str]) -> Callable[[Row], Sequence[Any]]:
         """Return a reader of the values with these names, in order."""
-        places = [at for name in names if (at := self._places.get(name)) is not None]
-        if len(places) == len(names) > 1:
-            return itemgetter(*places)
+        slots = [self._places[name] for name in names if name in self._places]
+        if len(slots) == len(names) > 1:
+            return itemgetter(*slots)
         reads = [self.read(name) for name in names]
         return lambda row: [read(row) for read in reads]
 
@@ -101,12 +102,13 @@ class RowReads:
     def key(self, entity: str) -> Evaluate:
         """Return a reader of the entity's key: its part, or a tuple of its parts; None if one is missing."""
         if entity not in self._keys:
-            at = self._keys[entity] = self._new()
+            slot = self._new()
+            self._keys[entity] = slot
             parts = [self.evaluate(part) for part in self._events.entities[entity].keys.get(self.type.name, ())]
-            make = joined(parts) if parts else missing
+            read_key = joined(parts) if parts else missing
 
             def step(row: Row) -> None:
-                row[at] = make(row)
+                row[slot] = read_key(row)
 
             self.steps.append(step)
         return itemgetter(self._keys[entity])
@@ -123,8 +125,8 @@ class RowReads:
     def _new(self) -> int:
         if self._free:
             return self._free.pop()
-        self._behind.append(None)
-        return self.number_at + len(self._behind)
+        self._slots.append(None)
+        return self.number_at + len(self._slots)
 
 
 def joined(parts: list[Evaluate]) -> Evaluate:
@@ -133,7 +135,7 @@ def joined(parts: list[Evaluate]) -> Evaluate:
         return parts[0]
 
     def key(row: Row) -> tuple[Any, ...] | None:
-        found = tuple(part(row) for part in parts)
-        return None if None in found else found
+        values = tuple(part(row) for part in parts)
+        return None if None in values else values
 
     return key

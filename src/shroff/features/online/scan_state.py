@@ -1,7 +1,7 @@
-"""Scan state: windows whose every event is looked at, for conditions that compare with `this`.
+"""Scan state: windows in plain Python, for conditions that compare with `this` and are evaluated for each event.
 
-In plain Python, for what `scan_plan` has no program: an order of texts, functions of both
-events at once, numbers that might leave 64 bits.
+`group_state` uses it if `scan_plan` has no program for a condition: for an order of texts, functions of both events at
+once, and numbers that might exceed 64 bits.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 from shroff.runtime.values import FrozenStruct
 
-Fields = dict[str, Value]  # what looks read of an event, by name
-Cell = tuple[int, Fields]  # its time before them
-Keyed = tuple[int, Fields]  # the code of its key before them
+Fields = dict[str, Value]  # values of an event that aggregates read, by name
+Cell = tuple[int, Fields]  # an event's time, then its fields
+Keyed = tuple[int, Fields]  # the code of an event's key, then its fields
 TIME = itemgetter(0)
 _THIS_TIME = itemgetter(2)
 
@@ -36,16 +36,19 @@ class _Scan(FrozenStruct):
 
 
 class ScanState(Struct):
-    """The events of one type by key, each with the fields that the aggregates read, by (time, arrival)."""
+    """The events of one type by key, in order of (time, arrival), each with the fields that the aggregates read.
+
+    Cost: a query evaluates the condition for each event in its window.
+    """
 
     aggregates: Sequence[Aggregate]
     lateness_ms: int
     reference: Reference
     cells: dict[int, list[Cell]] = {}
     _looks: list[_Scan] = []
-    _round: list[int] = []  # keys that this round of trimming has yet to look at
-    _reach_ms: float = 0  # how far back the aggregates look
-    taken: int = 0  # events that `row` took in since this was made
+    _round: list[int] = []  # keys that the current round of trimming has not visited yet
+    _reach_ms: float = 0  # the longest time back to the start of a window
+    taken: int = 0  # events that `row` has inserted
 
     def __post_init__(self) -> None:
         for aggregate in self.aggregates:
@@ -58,7 +61,12 @@ class ScanState(Struct):
             self._reach_ms = max(self._reach_ms, reach_ms)
 
     def row(self, time_ms: int, insert: Keyed | None, asked: Keyed | None) -> list[Value]:
-        """Process one event in log order: its own cell and key, and the query with the fields of `this`."""
+        """Answer a query, then insert an event; aggregates with `including this` are answered after that.
+
+        Args:
+            insert: The event's key code and fields; None if it is not stored.
+            asked: The code of the key whose aggregates are needed, and the fields of `this`; None if none are.
+        """
         answers: list[Value] = [None] * len(self._looks)
         if asked is not None:
             self._answer(time_ms, asked, answers, including=False)
@@ -71,7 +79,7 @@ class ScanState(Struct):
 
     def _answer(self, time_ms: int, asked: Keyed, answers: list[Value], *, including: bool) -> None:
         cells = self.cells.get(asked[0], [])
-        for at, look in enumerate(self._looks):
+        for index, look in enumerate(self._looks):
             aggregate = look.aggregate
             if aggregate.including != including:
                 continue
@@ -81,17 +89,17 @@ class ScanState(Struct):
                 start = bisect_right(cells, time_ms - aggregate.delay_ms - aggregate.over_ms, key=TIME)
             elif aggregate.last_n is not None:
                 start = max(end - aggregate.last_n, 0)
-            answers[at] = evaluate(look, cells[start:end], (time_ms, asked[1]))
+            answers[index] = evaluate(look, cells[start:end], (time_ms, asked[1]))
 
     def take_back(self, inserted: Keyed, time_ms: int) -> None:
-        """Take out the event that `row` took in last."""
+        """Remove the event that `row` inserted last."""
         remove_newest(self.cells, inserted[0], time_ms)
 
     def clear(self, key: int) -> None:
         self.cells.pop(key, None)
 
     def trim(self, watermark_ms: int, keys: int) -> None:
-        """Release cells out of reach of any future event, for up to this many keys, round robin."""
+        """Release events that no future event can reach, for up to this many keys, in turn."""
         oldest_ms = watermark_ms - self.lateness_ms
         for _ in range(min(keys, len(self.cells))):
             if not self._round:
@@ -100,25 +108,25 @@ class ScanState(Struct):
             cells = self.cells.get(key, [])
             if cells and cells[0][0] > oldest_ms - self._reach_ms > -inf:
                 continue
-            over = min(_over(aggregate, cells, oldest_ms) for aggregate in self.aggregates)
-            self.forget(cells[:over])
-            del cells[:over]
+            expired = min(_expired_count(aggregate, cells, oldest_ms) for aggregate in self.aggregates)
+            self.forget(cells[:expired])
+            del cells[:expired]
             if not cells:
                 self.cells.pop(key, None)
 
     def forget(self, cells: list[Cell]) -> None:
-        """Let go of cells that are released, wherever else they are."""
+        """Remove released cells from other indexes of a subclass."""
 
     def snapshot(self) -> bytes:
-        """All state for `restore`: keys with their number of events, times and fields."""
-        listed = [cell for cells in self.cells.values() for cell in cells]
-        names = list(listed[0][1]) if listed else []
+        """Return all state for `restore`: keys with their number of events, times and fields."""
+        all_cells = [cell for cells in self.cells.values() for cell in cells]
+        names = list(all_cells[0][1]) if all_cells else []
         counts = [number for key, cells in self.cells.items() for number in (key, len(cells))]
-        columns = [pack([fields[name] for _, fields in listed]) for name in names]
-        return pack([names, pack_numbers(counts), pack_numbers(time_ms for time_ms, _ in listed), columns])
+        columns = [pack([fields[name] for _, fields in all_cells]) for name in names]
+        return pack([names, pack_numbers(counts), pack_numbers(time_ms for time_ms, _ in all_cells), columns])
 
     def restore(self, snapshot: bytes | memoryview) -> None:
-        """Continue from a snapshot of a history of the same aggregates. Equal texts are one object again."""
+        """Continue from a snapshot of a state with the same aggregates. Equal texts become one object."""
         names, counts, times, columns = unpack(snapshot)
         texts: TextDict = {}
         values = [
@@ -126,24 +134,24 @@ class ScanState(Struct):
             for column in columns
         ]
         rows = zip(*values, strict=True) if names else repeat(())
-        listed = (
+        all_cells = (
             (time_ms, dict(zip(names, row, strict=True)))
             for time_ms, row in zip(unpack_numbers(times).tolist(), rows, strict=False)
         )
         pairs = unpack_numbers(counts).reshape(-1, 2).tolist()
-        self.cells = {key: list(islice(listed, count)) for key, count in pairs}
+        self.cells = {key: list(islice(all_cells, count)) for key, count in pairs}
 
 
 def remove_newest(cells: dict[int, list[Cell]], key: int, time_ms: int) -> None:
-    """Remove the cell of a key that came last of those of this time."""
-    mine = cells[key]
-    del mine[bisect_right(mine, time_ms, key=TIME) - 1]
-    if not mine:
+    """Remove the cell of a key and a time that was inserted last."""
+    cells_of_key = cells[key]
+    del cells_of_key[bisect_right(cells_of_key, time_ms, key=TIME) - 1]
+    if not cells_of_key:
         del cells[key]
 
 
-def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
-    """Number of oldest cells that an aggregate no longer needs if no event before `oldest_ms` comes."""
+def _expired_count(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
+    """Return how many of the oldest cells an aggregate no longer needs if no event before `oldest_ms` comes."""
     if aggregate.over_ms is not None:
         return bisect_right(cells, oldest_ms - aggregate.over_ms - aggregate.delay_ms, key=TIME)
     if aggregate.last_n is not None:
@@ -151,12 +159,13 @@ def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:
     return 0
 
 
-def evaluate(look: _Scan, seen: list[Cell], this: Cell) -> Value:
-    kept = [cell for cell in seen if look.keeps is None or look.keeps((*cell, *this)) is True]
+def evaluate(look: _Scan, window: list[Cell], this: Cell) -> Value:
+    """Compute an aggregate over the cells of its window that meet its condition."""
+    included = [cell for cell in window if look.keeps is None or look.keeps((*cell, *this)) is True]
     if look.reads is None:
-        return aggregate_values(look.aggregate, kept, len(seen))
-    values = [value for cell in kept if (value := look.reads((*cell, *this))) is not None]
-    return aggregate_values(look.aggregate, values, len(seen))
+        return aggregate_values(look.aggregate, included, len(window))
+    values = [look.reads((*cell, *this)) for cell in included]
+    return aggregate_values(look.aggregate, [value for value in values if value is not None], len(window))
 
 
 def _leaf(node: Node) -> Evaluate:

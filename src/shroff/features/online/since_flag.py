@@ -1,7 +1,7 @@
-"""Rules with `since flag`, row by row, because each hit changes what the next row reads.
+"""Rules with `since flag`, for the online engine: row by row, because each hit changes what the next row reads.
 
 If the condition has a program, a kernel processes all rows of a batch; otherwise each row is evaluated in Python. Both
-start from the earlier hits of recorded rows, and tell for each row whether the rule hits.
+repeat the hits of recorded rows, and decide for each other row whether the rule hits.
 """
 
 from __future__ import annotations
@@ -23,19 +23,27 @@ from shroff.language.columns import Column
 
 
 class SinceFlag:
-    """A rule with `since flag` and its histories, which a hit empties for a key."""
+    """A rule with `since flag` and its groups of aggregates. A hit removes the events of its key from their histories.
+
+    Args:
+        is_told: Whether to write the aggregates into the frames, because the rule's reason shows them.
+    """
 
     def __init__(self, wanted: Computed, groups: list[GroupState], entity: Entity, *, is_told: bool) -> None:
         self.wanted = wanted
         self.groups = groups
         self._entity = entity
-        self._is_told = is_told  # deliver the histories' answers too, for the rule's reason
+        self._is_told = is_told
         self.keys = groups[0].keys.entity_codes
         program = rule_program(wanted, groups)
         self.rule = RuleByRows(wanted, groups) if program is None else RuleByKernel(wanted, groups, *program)
 
     def run(self, times: Ints, frames: Frames, watermark_ms: int | None, hits: Sequence[Hits | None] | None) -> None:
-        """Process a batch, and put into its frames whether the rule hits; missing for rows at which it is not asked."""
+        """Process a batch, and write into its frames whether the rule hits; missing for rows that are not evaluated.
+
+        `rule.run` gets for each row a key code (-1: none) and an answer: ASKED to evaluate, or the HIT or NO_HIT of a
+        recorded row. It replaces ASKED by HIT, NO_HIT or UNKNOWN.
+        """
         size = len(times)
         keys = np.full(size, -1, np.int64)
         answers = np.full(size, NO_HIT, np.uint8)
@@ -64,7 +72,7 @@ class SinceFlag:
             frames[event].computed[self.wanted.name] = Column((answers[rows] == HIT) & is_answered, is_answered)
 
     def _follow(self, hits: Sequence[Hits | None], keys: Ints, answers: Bytes) -> None:
-        """Repeat the rule's hits of the past, with the keys of that time: a version may have had others."""
+        """Take over the hits of recorded rows, with their recorded keys: another version may have had other keys."""
         rule = self.wanted.rule
         assert rule is not None
         for row, past in enumerate(hits):

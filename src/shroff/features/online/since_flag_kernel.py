@@ -1,4 +1,7 @@
-"""A rule that looks `since flag`, taken by a kernel: all rows of a batch in one call."""
+"""A rule with `since flag`, evaluated by a kernel: all rows of a batch in one call.
+
+`since_flag` uses it if `rule_program` can compile the condition, and `since_flag_rows` otherwise.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from shroff.runtime.values import FrozenStruct
 
 
 def rule_program(wanted: Computed, groups: Sequence[GroupState]) -> tuple[Program, tuple[Node, ...]] | None:
-    """The program of a rule's condition and its operands; None where a kernel cannot take the rule."""
+    """Return the program of a rule's condition, and its operands; None if a kernel cannot evaluate the rule."""
     if any(group.kernel is None for group in groups):
         return None
     try:
@@ -41,17 +44,18 @@ def _is_operand(node: Node) -> bool:
 
 
 def _missing_without_this(node: Node) -> Node:
-    held = dict[Node, Node]()
+    """Make each aggregate with `since flag` missing if a field of `this` that it reads is missing."""
+    guarded = dict[Node, Node]()
     for aggregate in aggregates(node):
-        there: list[Node] = [Not(BOOLEAN, IsMissing(BOOLEAN, field)) for field in this_fields(aggregate)]
-        if aggregate.since_flag and there:
-            is_there = reduce(lambda a, b: Logic(BOOLEAN, "and", a, b), there)
-            held[aggregate] = When(aggregate.type, aggregate, is_there)
-    return rewritten(node, held)
+        present: list[Node] = [Not(BOOLEAN, IsMissing(BOOLEAN, field)) for field in this_fields(aggregate)]
+        if aggregate.since_flag and present:
+            all_present = reduce(lambda left, right: Logic(BOOLEAN, "and", left, right), present)
+            guarded[aggregate] = When(aggregate.type, aggregate, all_present)
+    return rewritten(node, guarded)
 
 
 class _Batch(FrozenStruct):
-    """Arguments of the kernel for a batch, besides the rule."""
+    """Arguments of the kernel for a batch, except those of the rule."""
 
     times: Ints
     inserts: Ints
@@ -64,7 +68,11 @@ class _Batch(FrozenStruct):
 
 
 class RuleByKernel:
-    """The rule with its histories, its program, and where the program's operands come from."""
+    """A rule with its histories, its program, and the sources of the program's operands.
+
+    `_sources` has for each operand the index of an aggregate among the groups' aggregates, or ~n for the n-th of
+    `_columns`. `_groups` has a row for each group: its rows in the input and output, and the addresses of its arrays.
+    """
 
     def __init__(
         self, wanted: Computed, groups: Sequence[GroupState], program: Program, operands: tuple[Node, ...]
@@ -79,12 +87,19 @@ class RuleByKernel:
         self._sources = np.array(sources, np.int64)
         self._groups = np.zeros((len(groups), layout.GROUP_WORDS), np.int64)
         row = query = 0
-        for at, group in enumerate(groups):
+        for index, group in enumerate(groups):
             assert group.kernel is not None
-            rows, queries = len(group.kernel.series) + len(group.kernel.operands), len(group.group.aggregates)
-            self._groups[at, [layout.FIRST_ROW, layout.ROWS, layout.FIRST_OUT, layout.OUTS]] = row, rows, query, queries
-            row, query = row + rows, query + queries
-        self._heaps: list[Ints | None] = [None] * len(groups)
+            rows = len(group.kernel.series) + len(group.kernel.operands)
+            queries = len(group.group.aggregates)
+            self._groups[index, [layout.FIRST_ROW, layout.ROWS, layout.FIRST_OUT, layout.OUTS]] = (
+                row,
+                rows,
+                query,
+                queries,
+            )
+            row += rows
+            query += queries
+        self._heaps: list[Ints | None] = [None] * len(groups)  # those with addresses in `_groups`
         # Compiling or loading the kernel takes up to seconds, which a mere import must not.
         from shroff.features.kernels import rules as kernel_rule
 
@@ -99,38 +114,44 @@ class RuleByKernel:
         keys: Ints,
         answers: Bytes,
     ) -> Callable[[Frames], None]:
-        """Answer each row; see `SinceFlag` for keys and answers. Gives what puts the histories' answers into frames."""
+        """Evaluate the rule at each row, and write the results into `answers`; see `SinceFlag` for keys and answers.
+
+        The kernel stops at a row if a heap must grow, or if Python must evaluate the condition; then it continues.
+        Return a function that writes the aggregates into frames.
+        """
         batch = self._batch(times, [fed for fed in feeds if fed is not None], watermark_ms)
-        operands, there = self._operands(frames, len(times), is_asked=bool((answers == layout.ASKED).any()))
-        stopped = np.zeros(2, np.int64)
-        now: Values = {}
-        ask: Callable[[int], int] | None = None
+        operands, presence = self._operands(frames, len(times), is_asked=bool((answers == layout.ASKED).any()))
+        stopped = np.zeros(2, np.int64)  # the kernel writes a group's number and the reason
+        current: Values = {}
+        evaluate: Callable[[int], int] | None = None
         row = 0
         while True:
-            self._take_addresses()
+            self._update_addresses()
             arguments = (batch.times, batch.inserts, batch.asks, batch.values, batch.kept, batch.watermark_ms)
-            rule = (self._program, self._shape, self._sources, operands, there, keys, answers)
+            rule = (self._program, self._shape, self._sources, operands, presence, keys, answers)
             row = self._run(self._groups, stopped, row, *arguments, batch.out, batch.valid, *rule)
             if row == len(times):
                 for asks, (group, _, valid) in zip(batch.asks, self._answered(batch), strict=True):
                     group.remarks.note_sums(valid, asks, frames)
-                return lambda frames: self._tell(batch, frames)
+                return lambda frames: self._deliver(batch, frames)
             if stopped[1] == layout.STOPPED_BY_HEAP:
                 history = self.groups[int(stopped[0])].history
                 assert history is not None
-                self._heaps[int(stopped[0])] = None  # nothing may look at what is moved
+                self._heaps[int(stopped[0])] = None  # no array may refer to memory that `grow` moves
                 history.grow()
                 continue
-            if ask is None:
-                ask = condition(self.wanted, frames, now)
+            if evaluate is None:
+                evaluate = condition(self.wanted, frames, current)
             for group, out, valid in self._answered(batch):
-                now |= values_at(group, out, valid, row)
-            answers[row] = ask(row)
+                current |= values_at(group, out, valid, row)
+            answers[row] = evaluate(row)
 
     def _batch(self, times: Ints, feeds: Sequence[Feed], watermark_ms: int | None) -> _Batch:
         first = feeds[0]
-        queries, size = sum(len(group.group.aggregates) for group in self.groups), len(times)
-        out, valid = np.empty((queries, size), np.int64), np.empty((queries, size), np.uint8)
+        queries = sum(len(group.group.aggregates) for group in self.groups)
+        size = len(times)
+        out = np.empty((queries, size), np.int64)
+        valid = np.empty((queries, size), np.uint8)
         watermark_ms = NEVER_MS if watermark_ms is None else watermark_ms
         if len(feeds) == 1:
             keys = first.inserts.reshape(1, size), first.asks.reshape(1, size)
@@ -148,14 +169,14 @@ class RuleByKernel:
 
     def _operands(self, frames: Frames, size: int, *, is_asked: bool) -> tuple[Ints, Bytes]:
         operands = np.zeros((len(self._columns), size), np.int64)
-        there = np.zeros((len(self._columns), size), np.uint8)
+        presence = np.zeros((len(self._columns), size), np.uint8)
         for event in self.wanted.events & frames.keys() if is_asked else ():
             frame = frames[event]
-            for at, node in enumerate(self._columns):
-                operands[at, frame.rows], there[at, frame.rows] = _operand(node, frame, self.groups[0].texts)
-        return operands, there
+            for index, node in enumerate(self._columns):
+                operands[index, frame.rows], presence[index, frame.rows] = _operand(node, frame, self.groups[0].texts)
+        return operands, presence
 
-    def _tell(self, batch: _Batch, frames: Frames) -> None:
+    def _deliver(self, batch: _Batch, frames: Frames) -> None:
         for group, out, valid in self._answered(batch):
             group.deliver(out, valid, frames)
 
@@ -163,22 +184,22 @@ class RuleByKernel:
         for group, first in zip(self.groups, self._groups[:, layout.FIRST_OUT].tolist(), strict=True):
             yield group, batch.out[first:], batch.valid[first:]
 
-    def _take_addresses(self) -> None:
-        """Take down where heaps and links are that were moved; a heap moves when it grows or is restored."""
-        for at, group in enumerate(self.groups):
+    def _update_addresses(self) -> None:
+        """Update the addresses of heaps and links that have moved. A heap moves if it grows or is restored."""
+        for index, group in enumerate(self.groups):
             assert group.history is not None
             heap = group.history.heap
-            if self._heaps[at] is not heap or self._groups[at, layout.HEAP_SIZE] != len(heap):
-                self._heaps[at] = heap
-                self._groups[at, [layout.HEAP, layout.HEAP_SIZE]] = heap.ctypes.data, len(heap)
+            if self._heaps[index] is not heap or self._groups[index, layout.HEAP_SIZE] != len(heap):
+                self._heaps[index] = heap
+                self._groups[index, [layout.HEAP, layout.HEAP_SIZE]] = heap.ctypes.data, len(heap)
             if group.keys.links is not None:
                 last, before = group.keys.links.last, group.keys.links.before
-                known = last.ctypes.data, len(last), before.ctypes.data, len(before)
-                self._groups[at, [layout.LINKS, layout.LINKS_SIZE, layout.NEXTS, layout.NEXTS_SIZE]] = known
+                addresses = last.ctypes.data, len(last), before.ctypes.data, len(before)
+                self._groups[index, [layout.LINKS, layout.LINKS_SIZE, layout.NEXTS, layout.NEXTS_SIZE]] = addresses
 
 
 def _operand(node: Node, frame: Frame, texts: Codes) -> tuple[Ints, Bytes]:
-    """Words and flags of an operand: missing, there, or outside 64 bits."""
+    """Return the words of an operand, and for each whether it is missing, present or outside 64 bits."""
     if node.type.is_text:
         codes = frame.value_codes(node, texts)
         return codes, (codes >= 0).astype(np.uint8)

@@ -1,4 +1,7 @@
-"""A rule with `since flag`, evaluated row by row in Python: for conditions without a program."""
+"""A rule with `since flag`, evaluated row by row in Python.
+
+`since_flag` uses it for conditions without a program; see `since_flag_kernel`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ Values = dict[Aggregate, Value]
 
 
 class RuleByRows(FrozenStruct):
-    """The rule with its histories, some of which may be in Python."""
+    """A rule with its groups of aggregates, some of which may have no kernel."""
 
     wanted: Computed
     groups: Sequence[GroupState]
@@ -37,63 +40,72 @@ class RuleByRows(FrozenStruct):
         keys: Ints,
         answers: Bytes,
     ) -> Callable[[Frames], None]:
-        """Answer each row; see `SinceFlag` for keys and answers. Gives what puts the histories' answers into frames."""
-        now: Values = {}
-        seen: list[Values] = []
+        """Evaluate the rule at each row, and write the results into `answers`; see `SinceFlag` for keys and answers.
+
+        Return a function that writes the aggregates into frames.
+        """
+        current: Values = {}
+        values_by_row: list[Values] = []
         looks = [
             group.look_rows(times, frames) if fed is None else None
             for group, fed in zip(self.groups, feeds, strict=True)
         ]
         steps = [
-            _step(group, fed, looked, times, watermark_ms, now)
+            _step(group, fed, looked, times, watermark_ms, current)
             for group, fed, looked in zip(self.groups, feeds, looks, strict=True)
         ]
-        # Of rows of the past alone nothing else may be there that a condition reads.
-        ask = condition(self.wanted, frames if (answers == ASKED).any() else {}, now)
+        # Frames with only recorded rows may lack columns that the condition reads.
+        evaluate = condition(self.wanted, frames if (answers == ASKED).any() else {}, current)
         for row, key in enumerate(keys.tolist()):
             for step in steps:
                 step(row)
-            seen.append(dict(now))
+            values_by_row.append(dict(current))
             if answers[row] == ASKED:
-                answers[row] = ask(row)
+                answers[row] = evaluate(row)
             if answers[row] == HIT and key >= 0:
                 for group in self.groups:
                     group.clear(key)
         for group, fed, looked in zip(self.groups, feeds, looks, strict=True):
-            asks = looked[1] if looked is not None else [] if fed is None else fed.asks.tolist()
-            group.remarks.note_missing(_answers(group, seen), asks, frames)
-        return lambda frames: self._tell(seen, frames)
+            asks: list[int] = []
+            if looked is not None:
+                asks = looked[1]
+            elif fed is not None:
+                asks = fed.asks.tolist()
+            group.remarks.note_missing(_answers(group, values_by_row), asks, frames)
+        return lambda frames: self._deliver(values_by_row, frames)
 
-    def _tell(self, seen: Sequence[Values], frames: Frames) -> None:
+    def _deliver(self, values_by_row: Sequence[Values], frames: Frames) -> None:
         for group in self.groups:
-            group.deliver_answers(_answers(group, seen), frames)
+            group.deliver_answers(_answers(group, values_by_row), frames)
 
 
-def condition(wanted: Computed, frames: Frames, now: Values) -> Callable[[int], int]:
-    """Return a function that evaluates the condition of one row, with the current aggregates in `now`."""
-    asked: dict[int, tuple[Evaluate, int]] = {}
+def condition(wanted: Computed, frames: Frames, current: Values) -> Callable[[int], int]:
+    """Return a function that evaluates the condition of one row, with the row's aggregates in `current`."""
+    by_row: dict[int, tuple[Evaluate, int]] = {}
     for event in wanted.events & frames.keys():
         frame = frames[event]
         time = frame.times.tolist().__getitem__
-        evaluate = compile_row(wanted.node, _row_leaf(frame, now), frame.reference, time=time)
-        asked |= {row: (evaluate, at) for at, row in enumerate(frame.rows.tolist())}
+        evaluate = compile_row(wanted.node, _row_leaf(frame, current), frame.reference, time=time)
+        by_row |= {row: (evaluate, index) for index, row in enumerate(frame.rows.tolist())}
 
-    def ask(row: int) -> int:
-        evaluate, at = asked[row]
-        value = evaluate(at)
-        return UNKNOWN if value is None else HIT if value else NO_HIT
+    def evaluate_row(row: int) -> int:
+        evaluate, index = by_row[row]
+        value = evaluate(index)
+        if value is None:
+            return UNKNOWN
+        return HIT if value else NO_HIT
 
-    return ask
+    return evaluate_row
 
 
 def _step(
-    group: GroupState, fed: Feed | None, looked: LookRows | None, times: Ints, watermark_ms: int | None, now: Values
+    group: GroupState, fed: Feed | None, looked: LookRows | None, times: Ints, watermark_ms: int | None, current: Values
 ) -> Callable[[int], None]:
-    """Return a function that processes one row in a history and stores the aggregates' values in `now`."""
+    """Return a function that processes one row in a history and stores the aggregates' values in `current`."""
     if looked is not None:
 
         def look(row: int) -> None:
-            now.update(zip(group.group.aggregates, group.look_row(row, int(times[row]), looked), strict=True))
+            current.update(zip(group.group.aggregates, group.look_row(row, int(times[row]), looked), strict=True))
 
         return look
     history = group.history
@@ -103,44 +115,45 @@ def _step(
 
     def step(row: int) -> None:
         if fed.inserts[row] < 0 and fed.asks[row] < 0:
-            now.update(dict.fromkeys(group.group.aggregates))
+            current.update(dict.fromkeys(group.group.aggregates))
             return
-        here = slice(row, row + 1)
+        one_row = slice(row, row + 1)
         out, valid = history.run(
-            times[here],
-            fed.inserts[here],
-            fed.asks[here],
-            np.ascontiguousarray(fed.values[:, here]),
-            np.ascontiguousarray(fed.kept[:, here]),
+            times[one_row],
+            fed.inserts[one_row],
+            fed.asks[one_row],
+            np.ascontiguousarray(fed.values[:, one_row]),
+            np.ascontiguousarray(fed.kept[:, one_row]),
             watermark_ms,
             room,
         )
-        now.update(values_at(group, out, valid, 0))
+        current.update(values_at(group, out, valid, 0))
 
     return step
 
 
-def _answers(group: GroupState, seen: Sequence[Values]) -> list[list[Value]]:
-    return [[values[aggregate] for aggregate in group.group.aggregates] for values in seen]
+def _answers(group: GroupState, values_by_row: Sequence[Values]) -> list[list[Value]]:
+    return [[values[aggregate] for aggregate in group.group.aggregates] for values in values_by_row]
 
 
 def values_at(group: GroupState, out: Ints, valid: Bytes, row: int) -> Values:
     """Convert the answers of a kernel at a row to values."""
-    found: Values = {}
+    values: Values = {}
     for query, aggregate in enumerate(group.group.aggregates):
-        there = valid[query, row : row + 1].astype(np.bool_)
-        found[aggregate] = values_of(decode(out[query, row : row + 1], there, aggregate.type, group.texts))[0]
-    return found
+        is_present = valid[query, row : row + 1].astype(np.bool_)
+        column = decode(out[query, row : row + 1], is_present, aggregate.type, group.texts)
+        values[aggregate] = values_of(column)[0]
+    return values
 
 
-def _row_leaf(frame: Frame, now: Values) -> Callable[[Node], Evaluate]:
-    """Return readers for a condition evaluated row by row: current aggregates from `now`, all else from columns."""
+def _row_leaf(frame: Frame, current: Values) -> Callable[[Node], Evaluate]:
+    """Return readers of a condition's leaves: aggregates with `since flag` from `current`, others from columns."""
 
     def leaf(node: Node) -> Evaluate:
         if isinstance(node, Aggregate) and node.since_flag:
             needed = [frame.field(this_field.name, this_field.type).valid for this_field in this_fields(node)]
-            return lambda at: now.get(node) if all(valid[at] for valid in needed) else None
+            return lambda index: current.get(node) if all(valid[index] for valid in needed) else None
         values = values_of(frame.evaluate(node))
-        return lambda at: values[at]
+        return lambda index: values[index]
 
     return leaf

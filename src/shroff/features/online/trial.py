@@ -111,7 +111,6 @@ class EventTrial:
         self._looked.append((look, look.taken, inserted, time_ms))
 
     def end(self) -> None:
-        """Restore all state."""
         from shroff.features.online import undo_kernel
 
         self.is_on = False

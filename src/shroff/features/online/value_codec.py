@@ -71,17 +71,17 @@ def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[Ints, Bools]:
 
 
 def encode(column: Column, type_: Type, bounds: Bounds = WORD) -> tuple[Ints, Bools]:
-    """A column, not of texts, as 64-bit numbers for the kernel, and which values are there and between the bounds.
+    """Return the values of a column as 64-bit numbers, and which of them are present and within the bounds.
 
-    Where all that are there fit, the latter is the column's own `valid`.
+    If all present values fit, the second result is `column.valid` itself. Not for columns of texts.
     """
     if type_.kind == "real":
         return column.values.view(np.int64), column.valid
     lowest, largest = bounds
-    if column.values.dtype == object:
-        listed = column.values.tolist()
-        fits = column.valid & np.array([lowest <= value <= largest for value in listed], np.bool_)
-        values = np.array([value if fit else 0 for value, fit in zip(listed, fits.tolist(), strict=True)], np.int64)
+    if column.values.dtype == object:  # it has integers beyond 64 bits
+        integers = column.values.tolist()
+        fits = column.valid & np.array([lowest <= value <= largest for value in integers], np.bool_)
+        values = np.array([value if fit else 0 for value, fit in zip(integers, fits.tolist(), strict=True)], np.int64)
         return values, column.valid if np.array_equal(fits, column.valid) else fits
     values = column.values.astype(np.int64)
     if bounds != WORD:
@@ -91,16 +91,15 @@ def encode(column: Column, type_: Type, bounds: Bounds = WORD) -> tuple[Ints, Bo
 
 
 def decode(words: Ints, valid: Bools, type_: Type, texts: Codes) -> Column:
-    """Convert the kernel's answers to a column, which may share their memory; 0 for a missing value."""
+    """Convert a kernel's answers, 0 for a missing value, to a column, which may share their memory."""
     if type_.kind == "real":
         return Column(np.ascontiguousarray(words).view(np.float64), valid)
     if type_.kind == "boolean":
         return Column(words.astype(np.bool_) & valid, valid)
-    if type_.is_text and len(words) > len(texts.values):
+    if type_.is_text and len(words) > len(texts.values):  # faster than one list element per answer
         return Column(np.array([*texts.values, ""], object)[np.where(valid, words, -1)], valid)
     if type_.is_text:
-        decoded = [
-            texts.values[word] if there else None for word, there in zip(words.tolist(), valid.tolist(), strict=True)
-        ]
+        pairs = zip(words.tolist(), valid.tolist(), strict=True)
+        decoded = [texts.values[word] if is_present else None for word, is_present in pairs]
         return column_of(decoded, type_)
     return Column(words, valid)

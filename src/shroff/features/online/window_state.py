@@ -1,7 +1,8 @@
-"""Window state: the events of one type by key, and the exact aggregates over them that the online engine answers.
+"""Window state: the events of one type by key, and exact aggregates over windows of them.
 
-A history knows nothing of the language but the table of aggregates. Its plan is values, `Series` and `Query`, which
-become arrays of numbers for kernels that are compiled once for all plans.
+`group_state` makes one history (`WindowState`) for each group of aggregates, and the online engine adds events and
+reads answers through it. A history does not depend on the language, except for the table of aggregates. `blank_heap`
+writes its plan into the array of its state as numbers, so that one set of compiled kernels serves all plans.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from shroff.language.aggregates import AGGREGATES, State
 from shroff.runtime.process_wide import lengthen, mapped
 from shroff.runtime.values import FrozenStruct, frozen
 
-# Kernels know a function by its number, which has its name.
+# The number of each aggregate function in kernels; the constant in `layout` has the function's name.
 FUNCTIONS: Final[dict[str, int]] = {name: getattr(layout, name.upper()) for name in AGGREGATES}
-NEEDS: Final[dict[State, tuple[str, ...]]] = {  # what a series keeps for an aggregate of this state
+# The fields of `Series` that must be set for an aggregate of a state.
+NEEDS: Final[dict[State, tuple[str, ...]]] = {
     "counts": (),
     "events": (),
     "sums": ("sums",),
@@ -37,22 +39,23 @@ NEEDS: Final[dict[State, tuple[str, ...]]] = {  # what a series keeps for an agg
     "ranks": ("order",),
     "looks": ("ends",),
 }
-LENGTH_MS_MAX = 1 << 59  # so that differences of times stay in 64 bits
-FIRST_WORDS = 1 << 12
-MANY_LINKS = 1_000  # below, a look at all link values of a key costs no more than an account that serves a few times
-GROWTH_PART = 4  # a heap grows by a quarter
-MAPPED_WORDS = 1 << 19  # from so many on it is in mapped memory
+LENGTH_MS_MAX = 1 << 59  # differences of times then fit 64 bits
+FIRST_WORDS = 1 << 12  # size of a new heap
+# Link values of a key from which on running totals pay; with fewer links, reading them all costs no more.
+MANY_LINKS = 1_000
+GROWTH_PART = 4  # a heap grows by at least a quarter
+MAPPED_WORDS = 1 << 19  # a heap of this size or larger is in mapped memory
 
 Answers: TypeAlias = tuple[Ints, Bytes]
-"""Results and whether they are there, each of one row per query or look and one column per event."""
+"""Results, and 1 for each that is present; each array has a row per query or look, and a column per event."""
 
 
 class Series(FrozenStruct):
-    """Values of one argument under one condition: a value per event, or none.
+    """Values of one argument under one condition: at most one value per event.
 
-    Which of it an aggregate needs says `NEEDS`. With sums, values are at
-    most 10**15 in size. `scale` is 10**places, by which mean and std divide. Values of a
-    `real` series are the bits of 64-bit floats: no sums, ordered as floats, -0.0 before 0.0.
+    The first five fields say what a history stores of the series; `NEEDS` has those that an aggregate requires. With
+    `sums`, values are at most 10**15 in size. `scale` is 10**places, by which mean and std divide. Values of a `real`
+    series are the bits of 64-bit floats: they have no sums and are ordered as floats, -0.0 before 0.0.
     """
 
     sums: bool = False
@@ -67,8 +70,8 @@ class Series(FrozenStruct):
 class Query(FrozenStruct):
     """One aggregate: a function of one series over one window.
 
-    Without `length_ms` and `last_n` the window is everything since the log began.
-    `series` is -1 for a count of all events. `numerator / denominator` is the quantile.
+    Without `length_ms` and `last_n` the window begins with the log. `series` is -1 for a count of all events.
+    `including` adds the event of the row itself. `numerator / denominator` is the quantile.
     """
 
     function: str
@@ -90,24 +93,27 @@ class Query(FrozenStruct):
 
     @property
     def edges(self) -> tuple[int, ...]:
-        """Distances of this window's edges from the event, the left one first; the present has none."""
+        """Distances in milliseconds from the row back to the left and the right edge of the window.
+
+        The left edge is absent for a window without `length_ms`, the right one for a window that ends at the row.
+        """
         left = () if self.length_ms is None else (self.length_ms + self.delay_ms,)
         return left if self.delay_ms == 0 else (*left, self.delay_ms)
 
 
 @frozen
 class Look:
-    """A query about those events of its window of which a program is true; each of them is looked at.
+    """A query about the events of its window for which a program is true. The kernel runs it for each event.
 
-    `sources` says for each operand of the program what it is: a series, or ~n for the n-th
-    row of what is fed behind the series, which belongs to who asks. Events before the time that
-    the operand `since` has are not looked at: the program is not true of them; -1: of all.
+    `sources` has the origin of each operand of the program: the number of a series, or ~n for the n-th row of values
+    after the series, which belongs to the row that asks. `since` is the operand with a time before which the program is
+    false for every event, so these are skipped; -1 if there is none.
     """
 
     query: Query
     program: Program
     sources: tuple[int, ...]
-    since: int = field(default=-1, repr=False)  # no part of the layout
+    since: int = field(default=-1, repr=False)  # outside the digest of a plan, which is made of the repr
 
 
 class HistoryPlan(FrozenStruct):
@@ -116,7 +122,9 @@ class HistoryPlan(FrozenStruct):
     series: tuple[Series, ...]
     queries: tuple[Query, ...]
     looks: tuple[Look, ...] = ()
-    links_up_to: int = 0  # keys to a link value; 0: no links. Else the last series are as `kernels.links` says
+    links_up_to: int = (
+        0  # maximum of keys for a link value, and the last series are those of `kernels.links`; 0: no links
+    )
 
     @property
     def all_queries(self) -> tuple[Query, ...]:
@@ -124,14 +132,14 @@ class HistoryPlan(FrozenStruct):
 
 
 class WindowState:
-    """The events of one type by key code, and the queries of every row.
+    """The events of one type by key code, and the answers to the queries of each row.
 
-    Key codes are dense integers from 0. All state is one array, so a snapshot is a copy.
-    Not safe for use by several threads at once.
+    Key codes are dense integers from 0. All state is one array, the heap; it has a cell for each event. Not safe for
+    use by several threads at once.
 
-    Cost: amortised O(1) per row and query, whatever the number of cells. A row that comes
-    in d cells behind the newest of its key costs O(d), and its minimum or maximum a look at
-    each cell of the window where a younger cell outdoes them all. So does quantile always.
+    Cost: amortised O(1) per row and query, whatever the number of cells. A late row with d younger cells of its key
+    costs O(d). A minimum or maximum at a late row reads each cell of the window if a younger cell exceeds them all; a
+    quantile always does.
     """
 
     def __init__(self, plan: HistoryPlan, *, lateness_ms: int, trial: EventTrial | None = None) -> None:
@@ -139,7 +147,7 @@ class WindowState:
         self.plan = plan
         self._trial = EventTrial() if trial is None else trial
         self._heap = blank_heap(plan, lateness_ms).copy()
-        self._mapped: mmap.mmap | None = None  # the memory of the heap, where it was mapped
+        self._mapped: mmap.mmap | None = None  # the memory of the heap, if it is mapped
         self._answers = len(plan.all_queries)
         # Compiling or loading the kernel takes up to seconds, which a mere import must not.
         from shroff.features.kernels import windows as kernel
@@ -159,25 +167,25 @@ class WindowState:
         watermark_ms: int | None,
         into: Answers | None = None,
     ) -> Answers:
-        """Answer the queries at each row, then insert its event: rows in log order.
+        """For each row in log order, answer the queries and then insert its event.
 
         Args:
-            times: Event times, UTC milliseconds; late ones too, at most `lateness_ms`
-                behind the greatest time before them.
-            insert_keys: Key of the row's event in this history; -1: it is none of its events.
-            query_keys: Key that is asked about; -1: nobody, every answer is missing. `UNREAD`: nobody, and nothing is
-                written for the row.
-            values: One row per series, then one for each thing that looks read of who asks;
-                not read where `kept` is 0.
-            kept: 1 where the series has a value; bool does as well.
-            watermark_ms: The greatest time before the batch; None: there was none. What no
-                row at or above watermark - lateness can reach may be dropped.
-            into: What `room` gave for this many rows, to be written over and given back; whoever
-                asks row by row spares making it anew.
+            times: Event times, UTC milliseconds; at most `lateness_ms` behind the greatest time before.
+            insert_keys: Key of the row's event in this history; -1 if the event does not belong to it.
+            query_keys: Key whose answers the row needs; -1 if none, then all its answers are missing. `UNREAD`: none,
+                and no answers are written for the row.
+            values: One row per series, then one for each value that looks read of the asking row. Ignored where `kept`
+                is 0.
+            kept: 1 or True where `values` has a value.
+            watermark_ms: The greatest time before the batch; None if there was none. The history may drop events that
+                no row at or after `watermark_ms` - `lateness_ms` can reach.
+            into: Arrays of `room` for this many rows, which are overwritten and returned. Reusing them is faster if
+                each call has one row.
 
-        Returns: Results and whether they are there, each one row per query or look; mean, std,
-            share and whatever is asked of a real series as the bits of a float. The
-            result of one that is missing is 0.
+        Returns: Results, and 1 for each that is present; each array has a row per query or look. Mean, std, share and
+            results of a real series are the bits of a float. A missing result is 0.
+
+        Raises: MemoryError if the heap cannot grow.
         """
         out, valid = self.room(len(times)) if into is None else into
         if watermark_ms is None:
@@ -188,7 +196,7 @@ class WindowState:
         try:
             row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
         except TypeError:
-            # Other layouts and read-only arrays, as Arrow gives, are copied; the kernel has one signature.
+            # The kernel has one signature, so arrays of another layout and read-only ones (from Arrow) are copied.
             times, insert_keys, query_keys, values = map(own, (times, insert_keys, query_keys, values))
             kept = own(kept, np.uint8)
             row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
@@ -198,80 +206,78 @@ class WindowState:
         return out, valid
 
     def room(self, rows: int) -> Answers:
-        """Buffer for the answers of this many rows."""
+        """Make uninitialized arrays for the answers of this many rows."""
         return np.empty((self._answers, rows), np.int64), np.empty((self._answers, rows), np.uint8)
 
     def clear(self, key: int) -> None:
-        """Forget all events of a key."""
         self._tend(self._heap, key, 0, layout.NEVER_MS)
 
     def sweep(self, limit: int, watermark_ms: int) -> None:
-        """Trim up to `limit` keys, round robin, between batches, so idle keys release expired cells."""
+        """Remove expired events of up to `limit` keys, in turn, between batches: idle keys then release memory, too."""
         self._tend(self._heap, -1, limit, watermark_ms)
 
     @property
     def cells(self) -> int:
-        """Events held now."""
         return int(self._heap[layout.CELLS])
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes in use, heads of keys included."""
         return int(self._heap[layout.TAIL]) * 8
 
     def snapshot(self) -> memoryview:
-        """All state, for `restore`, without free blocks and most of the room for more."""
-        into = np.empty(int(self._heap[layout.TAIL]), np.int64)
-        self._compact(self._heap, into)
-        return into[: into[layout.TAIL]].data.cast("B")
+        """Return a copy of all state for `restore`, without free blocks and most spare capacity."""
+        copied = np.empty(int(self._heap[layout.TAIL]), np.int64)
+        self._compact(self._heap, copied)
+        return copied[: copied[layout.TAIL]].data.cast("B")
 
     def restore(self, snapshot: bytes | memoryview) -> None:
-        """Continue from a snapshot of a history with the same plan; mapped memory that begins with it is taken over.
+        """Continue from a snapshot of a history with the same plan.
+
+        If the snapshot is a view of mapped memory, the history uses that memory as its heap instead of a copy.
 
         Raises: StateError if the snapshot was made with another plan or version.
         """
         heap = np.frombuffer(snapshot, np.int64)
-        own = [0, layout.DIGEST]
-        if len(heap) < layout.PLAN or heap[own].tolist() != self._heap[own].tolist():
+        identity = [0, layout.DIGEST]  # version, and hash of plan and lateness
+        if len(heap) < layout.PLAN or heap[identity].tolist() != self._heap[identity].tolist():
             raise StateError("the snapshot of a history was made with another plan; build the state from the log again")
-        whole: object = snapshot.obj if isinstance(snapshot, memoryview) else None
-        self._mapped = whole if isinstance(whole, mmap.mmap) else None
+        memory: object = snapshot.obj if isinstance(snapshot, memoryview) else None
+        self._mapped = memory if isinstance(memory, mmap.mmap) else None
         self._heap = heap.copy() if self._mapped is None else words_of(self._mapped)
 
     @property
     def heap(self) -> Ints:
-        """All state, for kernels that take several histories. It moves as it grows; a restore makes another."""
+        """The array of all state, for kernels that read several histories. Growth or a restore replaces it."""
         return self._heap
 
     def grow(self) -> None:
-        """Make the heap larger, by a quarter at least; the system makes a large one longer without copying it.
+        """Extend the heap by at least a quarter. A mapped heap is extended by the system, without copying if it can.
 
-        Raises: MemoryError where there is none; the heap is what it was.
+        Raises: MemoryError if the system has too little; the heap is then unchanged.
         """
-        before = self._heap
-        size = len(before) + max(len(before) // GROWTH_PART, int(before[layout.WANTED]), FIRST_WORDS)
+        heap = self._heap
+        size = len(heap) + max(len(heap) // GROWTH_PART, int(heap[layout.WANTED]), FIRST_WORDS)
         if self._mapped is None and size < MAPPED_WORDS:
-            before.resize(size, refcheck=False)
+            heap.resize(size, refcheck=False)
             return
         if self._mapped is not None:
-            self._heap = before = before[:0].copy()  # nothing may look at what is moved
+            self._heap = heap = heap[:0].copy()  # no array may refer to the memory while the system moves it
             try:
                 lengthen(self._mapped, size * 8)
             finally:
-                self._heap = before = words_of(self._mapped)
-        if len(before) < size:
+                self._heap = heap = words_of(self._mapped)
+        if len(heap) < size:
             self._mapped = mapped(size * 8)
             self._heap = words_of(self._mapped)
-            self._heap[: len(before)] = before
+            self._heap[: len(heap)] = heap
 
 
 def words_of(memory: mmap.mmap) -> Ints:
-    """Mapped memory as words."""
     return np.frombuffer(memory, np.int64, len(memory) // 8)
 
 
 def check_plan(plan: HistoryPlan) -> None:
-    """Check the assumptions of the kernels about a plan; finds only errors of the planner."""
+    """Assert what the kernels assume about a plan. A failure is a defect of the planner, not of a definition."""
     for series in plan.series:
         assert series.sums or not series.squares, "squares stand beside sums"
         assert not (series.real and series.sums), "reals are never summed"
@@ -300,30 +306,33 @@ def check_plan(plan: HistoryPlan) -> None:
         assert len(look.sources) == look.program.operands
 
 
-@lru_cache(maxsize=64)  # states of one project are made again and again: for a fold, a replay, a backtest
+@lru_cache(maxsize=64)  # each fold, replay and backtest of a project makes the same states again
 def blank_heap(plan: HistoryPlan, lateness_ms: int) -> Ints:
-    """The heap of a history without events, to be copied: fixed words, plan, scratch and a cell of zeros."""
+    """Make the heap of a history without events: fixed words, plan, scratch and a cell of zeros. Copy it before use."""
     writer = _PlanWriter(plan)
     words = writer.write()
-    at = layout.PLAN + len(words)
+    scratch = layout.PLAN + len(words)
     fixed = writer.fixed | {
         0: layout.VERSION,
         layout.DIGEST: int.from_bytes(sha256(repr((plan, lateness_ms)).encode()).digest()[:8], signed=True),
         layout.LATENESS_MS: lateness_ms,
-        layout.EDGE_PLACES: at,
-        layout.ZERO_CELL: at + len(writer.edges),
+        layout.EDGE_PLACES: scratch,
+        layout.ZERO_CELL: scratch + len(writer.edges),
     }
-    tail = at + len(writer.edges) + writer.cell_words
+    tail = scratch + len(writer.edges) + writer.cell_words
     heap = np.zeros(max(FIRST_WORDS, tail), np.int64)
-    heap[layout.PLAN : at] = words
+    heap[layout.PLAN : scratch] = words
     heap[layout.TAIL] = tail
-    for place, word in fixed.items():
-        heap[place] = word
+    for address, word in fixed.items():
+        heap[address] = word
     return heap
 
 
 class _PlanWriter:
-    """A plan in numbers, section by section, each with its address and count in the fixed words."""
+    """Write a plan as numbers, in sections. `fixed` has the fixed words, with the address and count of each section.
+
+    `cell_words` and `head_words` grow as sections reserve words in each cell and in the head of each key.
+    """
 
     def __init__(self, plan: HistoryPlan) -> None:
         self.plan = plan
@@ -403,7 +412,7 @@ class _PlanWriter:
         return self.fixed[layout.SERIES] + number * layout.SERIES_WORDS
 
     def _tracks(self) -> dict[tuple[int, ...], int]:
-        """Write the tracks; gives their addresses by what queries can share."""
+        """Write the tracks, which store extremes, and return their addresses by the key that queries share."""
         keys = sorted({self._part(query) for query in self.plan.queries if query.state == "extremes"})
         rows = [
             [
@@ -418,7 +427,7 @@ class _PlanWriter:
         return {key: address + i * layout.TRACK_WORDS for i, key in enumerate(keys)}
 
     def _sets(self) -> dict[tuple[int, ...], int]:
-        """Write the sets and their tables; gives their addresses by what queries can share."""
+        """Write the sets, which count distinct values, and their tables; return addresses by the key queries share."""
         keys = sorted({self._part(query) for query in self.plan.queries if query.state == "values"})
         tables: dict[int, list[int]] = {}
         for series in sorted({key[1] for key in keys}):
@@ -446,34 +455,37 @@ class _PlanWriter:
         return [FUNCTIONS[query.function], number, part, query.numerator, query.denominator]
 
     def _looks(self, windows: list[tuple[int, int, int, int]]) -> int:
-        """Write the looks, those before the event is in first, and their programs; gives how many those are."""
-        numbered = [(windows.index(self._window(look.query)), at) for at, look in enumerate(self.plan.looks)]
-        rows = [self._look(window, at) for window, at in sorted(numbered)]
+        """Write the programs and the looks; return how many looks run before the row's own event is inserted.
+
+        These come first, since windows that exclude the event have the lower numbers.
+        """
+        numbered = [(windows.index(self._window(look.query)), number) for number, look in enumerate(self.plan.looks)]
+        rows = [self._look(window, number) for window, number in sorted(numbered)]
         self._section(layout.LOOKS, rows)
-        return sum(not self.plan.looks[at].query.including for _, at in numbered)
+        return sum(not self.plan.looks[number].query.including for _, number in numbered)
 
     def _look(self, window: int, number: int) -> list[int]:
         look = self.plan.looks[number]
-        at = layout.PLAN + len(self._words)
-        self._words += look.program.words(at)
+        program = layout.PLAN + len(self._words)
+        self._words += look.program.words(program)
         loads = layout.PLAN + len(self._words)
         sources = sorted(enumerate(look.sources), key=lambda source: source[1] < 0)
         for operand, source in sources:
             row = source if source >= 0 else len(self.plan.series) + ~source
-            self._words += [row, look.program.register_at(at, operand)]
+            self._words += [row, look.program.register_at(program, operand)]
         of_this = sum(source < 0 for source in look.sources)
         query = look.query
         return [
             FUNCTIONS[query.function],
             len(self.plan.queries) + number,
-            look.program.register_at(at, look.since) if look.since >= 0 else 0,
+            look.program.register_at(program, look.since) if look.since >= 0 else 0,
             query.numerator,
             query.denominator,
             window * layout.WINDOW_WORDS,
             query.series,
-            look.program.operations_at(at),
+            look.program.operations_at(program),
             len(look.program.operations),
-            look.program.register_at(at, look.program.result),
+            look.program.register_at(program, look.program.result),
             loads,
             len(sources) - of_this,
             of_this,
@@ -489,5 +501,5 @@ class _PlanWriter:
 
 
 def own(array: Array, kind: type[np.generic] = np.int64) -> Array:
-    """The array as kernels take it: contiguous, writable, of this type."""
+    """Return the array, or a copy, as kernels need it: contiguous, writable and of this type."""
     return np.require(array, kind, ["C", "W"])

@@ -1,8 +1,8 @@
 """Compiler from a typed expression to a small numeric program, which a kernel executes row by row.
 
-Only what must be asked row by row is in the program. Whatever can be known of a row before
-is an *operand*: a whole column, evaluated as all columns are, with all that the language
-has. So the program itself needs few operations.
+`group_state` and `scan_plan` call it. A program has only the operations that need values of two events at a time. A
+part of the expression that can be evaluated before the program runs is an *operand*: a whole column, evaluated like
+any other column. So programs need few operations.
 """
 
 from __future__ import annotations
@@ -27,36 +27,37 @@ _REAL = {"+": kernel.REAL_PLUS, "-": kernel.REAL_MINUS, "*": kernel.REAL_TIMES, 
 _COMPARE = {"==": kernel.EQUAL, "!=": kernel.UNEQUAL, "<": kernel.BELOW, "<=": kernel.AT_MOST}
 _TURNED = {">": "<", ">=": "<="}
 _CALLS = {"min": kernel.LEAST, "max": kernel.GREATEST, "abs": kernel.SIZE}
-_OF_REALS = kernel.REAL_EQUAL - kernel.EQUAL  # from an operation of words to the one of reals
+_OF_REALS = kernel.REAL_EQUAL - kernel.EQUAL  # added to an operation on words: the same operation on reals
 
-Register = tuple[str, int]  # of what kind, and its number
+Register = tuple[str, int]  # its kind (operand, constant or result), and its number among that kind
 
 
 class NoProgramError(Exception):
-    """An expression that the kernel's programs do not support."""
+    """An expression that programs do not support."""
 
 
 def compile_program(node: Node, is_operand: Callable[[Node], bool]) -> tuple[Program, tuple[Node, ...]]:
-    """The program of an expression with its operands. Raises: NoProgramError if it is not supported.
+    """Return the program of an expression, and its operands. Raises: NoProgramError if it is not supported.
 
     Args:
-        is_operand: Whether the value of a part is known before the program runs, as a column.
+        is_operand: Whether a part of the expression is evaluated as a column before the program runs.
     """
     compiler = _ProgramCompiler(is_operand)
     return compiler.program(compiler.register(node)), tuple(compiler.operands)
 
 
 def look_program(aggregate: Aggregate, bounds: Mapping[str, Bounds | None]) -> tuple[Program, tuple[Node, ...]] | None:
-    """The program that asks each event of a window whether an aggregate takes it, with its operands; None without one.
+    """Return the program that tests an aggregate's condition for an event of a window, and its operands.
 
-    A program has no way out in the middle of a window, so what might leave 64 bits has none.
+    None if the window has no end, an operation is not supported, or a value might exceed 64 bits: a program cannot
+    raise an error in the middle of a window.
 
     Args:
-        bounds: Those of exact features by name.
+        bounds: Bounds of exact features by name.
     """
 
     def leaf_bounds(leaf: Node) -> Bounds | None:
-        """None for the amount of a label, which is converted to the current decimal places when read."""
+        # The amount of a label is converted to the current decimal places when it is read, so it has no bounds here.
         is_converted = aggregate.event == "label" and isinstance(leaf, ItemField) and leaf.name == "amount"
         return None if is_converted else value_bounds(leaf, bounds)
 
@@ -86,22 +87,23 @@ class _ProgramCompiler(Struct):
             return base[register[0]] + register[1]
 
         operations = tuple(
-            (what, number(target), number(left), number(right)) for (what, left, right), target in self.results.items()
+            (operation, number(target), number(left), number(right))
+            for (operation, left, right), target in self.results.items()
         )
         return Program(len(self.operands), tuple(self.constants), operations, number(result))
 
     def operand(self, node: Node) -> Register:
         return self.operands.setdefault(node, ("operand", len(self.operands)))
 
-    def constant(self, word: int, there: int = kernel.THERE) -> Register:
-        return self.constants.setdefault((word, there), ("constant", len(self.constants)))
+    def constant(self, word: int, presence: int = kernel.THERE) -> Register:
+        return self.constants.setdefault((word, presence), ("constant", len(self.constants)))
 
-    def result(self, what: int, left: Register, right: Register | None = None) -> Register:
-        key = (what, left, left if right is None else right)
+    def result(self, operation: int, left: Register, right: Register | None = None) -> Register:
+        key = (operation, left, left if right is None else right)
         return self.results.setdefault(key, ("result", len(self.results)))
 
     def register(self, node: Node) -> Register:
-        """The register that will have the value of a node."""
+        """Add the operations of a node, and return the register of its value. Equal parts share a register."""
         if isinstance(node, typed.Literal) and not node.type.is_text:
             return self.literal(node)
         if self.is_operand(node):
@@ -110,13 +112,12 @@ class _ProgramCompiler(Struct):
             case typed.Convert():
                 return self.convert(node)
             case typed.Arithmetic():
-                known = _REAL if node.left.type.kind == "real" else _EXACT
-                return self.result(known[node.operator], self.register(node.left), self.register(node.right))
+                operations = _REAL if node.left.type.kind == "real" else _EXACT
+                return self.result(operations[node.operator], self.register(node.left), self.register(node.right))
             case typed.Negative():
-                zero = self.constant(0)  # the bits of 0.0 as well
-                return self.result(
-                    (_REAL if node.type.kind == "real" else _EXACT)["-"], zero, self.register(node.operand)
-                )
+                zero = self.constant(0)  # also the bits of 0.0
+                operations = _REAL if node.type.kind == "real" else _EXACT
+                return self.result(operations["-"], zero, self.register(node.operand))
             case typed.Compare():
                 return self.compare(node.operator, node.left, node.right)
             case typed.Logic():
@@ -146,10 +147,11 @@ class _ProgramCompiler(Struct):
         return self.constant(value)
 
     def convert(self, node: typed.Convert) -> Register:
-        operand, found, wanted = self.register(node.operand), node.operand.type, node.type
-        if wanted.kind == "real":
-            return self.result(kernel.TO_REAL, operand, self.constant(10**found.places))
-        factor = 10 ** (wanted.places - found.places)
+        operand = self.register(node.operand)
+        places = node.operand.type.places
+        if node.type.kind == "real":
+            return self.result(kernel.TO_REAL, operand, self.constant(10**places))
+        factor = 10 ** (node.type.places - places)
         return operand if factor == 1 else self.result(kernel.TIMES, operand, self.constant(factor))
 
     def compare(self, operator: str, left: Node, right: Node) -> Register:
@@ -157,11 +159,11 @@ class _ProgramCompiler(Struct):
             operator, left, right = _TURNED[operator], right, left
         if left.type.is_text and operator not in {"==", "!="}:
             raise NoProgramError("codes of texts have no order")
-        what = _COMPARE[operator] + (_OF_REALS if "real" in {left.type.kind, right.type.kind} else 0)
-        return self.result(what, self.register(left), self.register(right))
+        operation = _COMPARE[operator] + (_OF_REALS if "real" in {left.type.kind, right.type.kind} else 0)
+        return self.result(operation, self.register(left), self.register(right))
 
     def in_values(self, node: typed.InValues) -> Register:
-        """`x == a or x == b or …`; of no values false, where x is there."""
+        """Compile `x == a or x == b or …`. Without values it is `x != x`: false, or missing if `x` is missing."""
         if not node.values:
             return self.compare("!=", node.operand, node.operand)
         equal = [self.compare("==", node.operand, value) for value in node.values]
@@ -174,20 +176,17 @@ class _ProgramCompiler(Struct):
             return self.result(kernel.REAL_ROOT, arguments[0])
         if node.function not in _CALLS:
             raise NoProgramError(f"{node.function} is not for programs")
-        what = _CALLS[node.function] + (_OF_REALS if is_real else 0)
+        operation = _CALLS[node.function] + (_OF_REALS if is_real else 0)
         if node.function == "abs":
-            return self.result(what, arguments[0])
-        return reduce(lambda left, right: self.result(what, left, right), arguments)
-
-
-# ---- what surely fits 64 bits
+            return self.result(operation, arguments[0])
+        return reduce(lambda left, right: self.result(operation, left, right), arguments)
 
 
 def surely_fits(node: Node, is_operand: Callable[[Node], bool], leaf: BoundsOf) -> bool:
     """Whether all operands and intermediate results of an expression's program fit 64 bits.
 
     Args:
-        leaf: Between which values fields, features and other leaves lie.
+        leaf: Returns the bounds of a leaf, such as a field or a feature.
     """
     if not fits_word(bounds_of(node, leaf)):
         return False
@@ -195,31 +194,32 @@ def surely_fits(node: Node, is_operand: Callable[[Node], bool], leaf: BoundsOf) 
 
 
 class Program(FrozenStruct):
-    """Operations over registers: first those of the operands, then of constants, then of results.
+    """Operations over registers.
 
-    `result` is the register that has the value in the end.
+    Registers are numbered from 0: operands, then constants, then results. `result` is the register of the final value.
     """
 
     operands: int
-    constants: tuple[tuple[int, int], ...]  # the word, and whether it is there
-    operations: tuple[tuple[int, int, int, int], ...]  # what, and the registers: target, left, right
+    constants: tuple[tuple[int, int], ...]  # the word, and whether it is present
+    operations: tuple[tuple[int, int, int, int], ...]  # the operation's number, then registers: target, left, right
     result: int
 
     def words(self, at: int) -> list[int]:
-        """The registers, then the operations, as an array from the address `at` on."""
+        """Return the registers, then the operations, as the words of a heap from address `at` on."""
         registers = [0] * (self.operations_at(at) - at)
         first = kernel.REGISTER_WORDS * self.operands
         constants = [word for constant in self.constants for word in constant]
         registers[first : first + len(constants)] = constants
-        operations = [
-            (what, *(self.register_at(at, register) for register in registers)) for what, *registers in self.operations
-        ]
-        return registers + [word for operation in operations for word in operation]
+        operation_words: list[int] = []
+        for operation, *operands in self.operations:
+            operation_words.append(operation)
+            operation_words += [self.register_at(at, register) for register in operands]
+        return registers + operation_words
 
     def register_at(self, at: int, number: int) -> int:
-        """The address of a register in an array that has `words` from the address `at` on."""
+        """Return the address of a register, if the program's `words` begin at address `at`."""
         return at + kernel.REGISTER_WORDS * number
 
     def operations_at(self, at: int) -> int:
-        """Offset of the operations in such an array."""
+        """Return the address of the first operation, if the program's `words` begin at address `at`."""
         return self.register_at(at, self.operands + len(self.constants) + len(self.operations))

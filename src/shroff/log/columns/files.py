@@ -216,7 +216,6 @@ class Arrivals:
         self._waiting: list[tuple[str, Any]] = []  # accepted ids that are not in the table yet
 
     def expect(self, count: int) -> None:
-        """Reserve room for this many further ids."""
         self._expected += count
 
     def hashed(self, given: Mapping[str, Admitted], events: Events) -> dict[str, Hashes | None]:
@@ -311,7 +310,6 @@ class Coder:
         return Coded(codes[_found_at(coded.indices.cast(pa.int64()))], self.dictionary)
 
     def _code_different(self, values: Any) -> Ints32:
-        """Return the codes of texts, none of which is missing."""
         return self._texts.of(_hashes(values, self._key), lambda rows: values.take(_places(rows)).to_pylist())
 
     def _code_integers(self, integers: Ints) -> Ints32:
@@ -471,7 +469,6 @@ def _found_at(places: Any) -> Ints:
 
 
 def _hashes(texts: Any, key: Key) -> Hashes:
-    """Return the hashes of an array of texts without nulls."""
     from shroff.log.columns.ids import hash_texts
 
     hashes = np.empty((len(texts), 2), np.uint64)

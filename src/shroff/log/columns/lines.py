@@ -129,27 +129,23 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
 
     @cached_property
     def columns(self) -> dict[str, LineColumns]:
-        """The fields of the events of each type."""
         return {
             name: LineColumns(read, self._odd[name], self._at[self._rows[name]]) for name, read in self._reads.items()
         }
 
     @cached_property
     def ids(self) -> list[str]:
-        """Ids of the events."""
         fields = [read.form.type.id_field for read in self.reads]
         ids: list[str] = _values_by_row(fields, self.columns.values(), self._rows.values()).tolist()
         return ids
 
     @cached_property
     def times(self) -> Ints:
-        """Times of the events."""
         fields = [read.form.type.time_field for read in self.reads]
         return _values_by_row(fields, self.columns.values(), self._rows.values())
 
     @cached_property
     def bodies(self) -> JoinedTexts:
-        """Canonical bodies of the events."""
         by_type = [
             read.bodies().but({at: self.careful[at].body or read.form.codec.encode(odd[at]) for at in odd})
             for read, odd in zip(self.reads, self._odd.values(), strict=True)
@@ -196,7 +192,6 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
             begin += size
 
     def _made(self, lines: Sequence[int], events: Sequence[Event], bodies: Iterable[bytes]) -> Iterator[Submission]:
-        """Return the submissions of some lines, in order, from their events and bodies."""
         none = repeat(None)
         names = map(attrgetter("type"), events)
         raws = map(self.reads[0].lines.__getitem__, lines)

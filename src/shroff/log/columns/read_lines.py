@@ -221,7 +221,6 @@ class ReadLines:
 
     @classmethod
     def joined(cls, reads: Sequence[ReadLines]) -> ReadLines:
-        """Concatenate lines that were read by one form."""
         begins = np.cumsum([0, *(read.ends[-1] for read in reads)])[:-1]
         moved = list(zip(begins, reads, strict=True))
         data = [read.data[: read.ends[-1]] for read in reads]
@@ -238,7 +237,6 @@ class ReadLines:
         )
 
     def part(self, first: int, stop: int) -> ReadLines:
-        """Return lines [first, stop), at least one."""
         begin = int(self.ends[first - 1]) if first else 0
         end = int(self.ends[stop - 1])
         return ReadLines(
@@ -272,7 +270,6 @@ class ReadLines:
         return rows
 
     def bodies(self) -> JoinedTexts:
-        """Return the canonical bodies of the lines; empty for odd lines."""
         form = self.form
         ends = np.empty(len(self.lines), np.int64)
         out = np.empty(len(self.data) + len(self.lines) * form.extra_bytes, np.uint8)
@@ -366,7 +363,6 @@ class LineColumns(LazyColumns):
         return self._of(name, self._rows)
 
     def _of(self, name: str, lines: Ints | None) -> Column | Coded:
-        """Return a field of the events of these lines, which are in order; None for all."""
         number = self._type.at(name)
         careful = self._careful
         if lines is not None and careful:

@@ -106,7 +106,6 @@ def _check_letters(lines: bytes, seqs: Ints) -> None:
 
 
 def ids_of(frame: Frame) -> Any:
-    """Return the ids of the events of a piece as an Arrow array."""
     assert isinstance(frame, ColumnFrame)
     assert isinstance(frame.columns, LineColumns)
     return pa.array(frame.columns.plain(frame.type.id_field).values, pa.string())

@@ -228,7 +228,6 @@ def _by_definition(
 
 
 def _table(definitions: Definitions, event: str, ids: pa.Array, seqs: Ints, frame: Frame | None, way: Way) -> pa.Table:
-    """Return the rows of a frame; null if a feature was not computed."""
     import pyarrow as pa
 
     schema = feature_schema(definitions, event, is_narrow=way.is_narrow)

@@ -142,7 +142,6 @@ def parts_of(folded: Folded) -> Iterator[Part]:
 
 
 def _newest(snapshots: Snapshots, log: LogReader, make: Callable[[], Folded], warnings: list[str]) -> Folded:
-    """Return the state of the newest matching snapshot; the empty state if none matches."""
     for file in snapshots.files():
         folded = make()  # created for each file, since a partly restored state is useless
         try:

@@ -239,7 +239,6 @@ _FITS = {PLATT: _fit_platt, ISOTONIC: _fit_isotonic}  # if both are equally good
 
 
 def _mistake_of(found: Calibration) -> str:
-    """Describe the problem of a calibration; empty if there is none."""
     numbers = np.array((found.slope, found.intercept, *found.margins, *found.probabilities))
     if found.kind not in KINDS:
         return f"is of kind {found.kind!r}, and there are {', '.join(KINDS)}"

@@ -152,7 +152,6 @@ class CostTable(FrozenStruct):
         return 0 if cut is None else int(np.searchsorted(-self.scores, -cut, side="right"))
 
     def cuts(self, decline: int, review: int) -> Cuts:
-        """Return the thresholds at two indexes."""
         return (
             None if review <= decline else float(self.scores[review - 1]),
             None if decline == 0 else float(self.scores[decline - 1]),

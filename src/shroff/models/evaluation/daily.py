@@ -119,7 +119,6 @@ def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
 
 
 def _days(days: Ints) -> list[tuple[int, int]]:
-    """Return start and end of each day in a sorted column."""
     if len(days) == 0:
         return []
     cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]

@@ -137,7 +137,6 @@ def _add_by_day(
     seed: int,
     best: float = np.nan,
 ) -> None:
-    """Add a metric that is a ratio of two sums over days."""
     blocks = day_blocks([len(days) for days in above])
     drawn = np.array(
         [

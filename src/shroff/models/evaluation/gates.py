@@ -137,7 +137,6 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
 
 
 def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
-    """Check each limit of a gate."""
     if gate.metric == LEAK_TEST:
         passed = measured.leak_test_passed
         value, note = (None, "it was not run") if passed is None else (float(passed), "")

@@ -51,7 +51,6 @@ class StoredColumn(FrozenStruct):
         return self.size if self.rows is None else len(self.rows)
 
     def __getitem__(self, at: SupportsIndex | slice | Ints) -> Any:
-        """Return the number at an index, or those of a slice or an array of indexes."""
         if isinstance(at, SupportsIndex) and not isinstance(at, np.ndarray):
             return self[np.array([range(len(self))[at]])][0]
         found = self._read(at if self.rows is None else self.rows[at])
@@ -110,7 +109,6 @@ Values = Floats | StoredColumn
 
 
 def some(values: Values, rows: Ints) -> Values:
-    """Select rows of a column: a copy in memory, or the same file."""
     return values.take(rows) if isinstance(values, StoredColumn) else values[rows]
 
 

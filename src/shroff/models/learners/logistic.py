@@ -95,7 +95,6 @@ def _category(codes: Floats, count: int) -> JsonObject:
 
 
 def _written(part: JsonObject, found: Floats) -> JsonObject:
-    """Return an input in the form of the file."""
     if part["kind"] == "category":
         weights = np.zeros(part["count"])
         weights[part["kept"]] = found[:-1]

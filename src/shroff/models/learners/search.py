@@ -158,7 +158,6 @@ def _judge(
 
 
 def _drawn(free: Mapping[str, Range], seed: int) -> Proposals:
-    """Yield random parameters, independent of earlier results."""
     lots = np.random.default_rng(seed)
     yield {}
     while True:
@@ -166,7 +165,6 @@ def _drawn(free: Mapping[str, Range], seed: int) -> Proposals:
 
 
 def _proposed_by_optuna(free: Mapping[str, Range], seed: int) -> Proposals:
-    """Yield Optuna's proposals, based on earlier results."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)

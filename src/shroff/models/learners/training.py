@@ -148,7 +148,6 @@ def learn_by(
 
 
 def scores_of(model: LoadedModel, inputs: Sequence[Input]) -> Floats:
-    """Return a model's scores of the rows of a set."""
     return model.scores(columns_for(model.inputs, inputs))
 
 

@@ -108,7 +108,6 @@ def learned_of(
 
 
 def settings_of(rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float], *, is_forest: bool) -> JsonObject:
-    """Return the library's settings, by its names."""
     # Computed here, since XGBoost would sum up the weights by thread.
     weights = weights_of(rows, told)[: rows.stop]
     frauds = rows.frauds[: rows.stop]

@@ -158,7 +158,6 @@ def _number(value: float | None) -> str:
 
 
 def _signed(value: float) -> str:
-    """Format a difference, with fewer digits than the values."""
     size = abs(value)
     return f"{MINUS if value < 0 else '+'}{f'{size:,.0f}' if size >= 100 else f'{size:.3f}'}"
 

@@ -46,11 +46,9 @@ class ChartAxis(FrozenStruct):
         return np.clip((found - low) / ((high - low) or 1.0), 0.0, 1.0)
 
     def along(self, value: float) -> float:
-        """Return the position of a value in the box, from the left."""
         return round(_WIDTH * float(self.share(value)), 1)
 
     def up(self, value: float) -> float:
-        """Return the position of a value in the box, from the top."""
         return round(_HEIGHT * (1 - float(self.share(value))), 1)
 
     def ticks(self) -> list[float]:
@@ -147,6 +145,5 @@ def page(package: str, template: str, filters: Mapping[str, Callable[..., str]],
 
 
 def drawn(chart: str, /, *arguments: Any, **more: Any) -> Markup:
-    """Render a chart by a macro of the shared templates."""
     found: Markup = getattr(environment().get_template("parts.html").module, chart)(*arguments, **more)
     return found

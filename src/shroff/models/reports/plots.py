@@ -80,7 +80,6 @@ def _elsewhere(found: Thresholds) -> str:
 
 
 def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> Markup:
-    """Draw the importance of each input: mean contribution, and gain in training."""
     parts = Markup("")
     if found:
         rows = [(dependence.name, dependence.size, f"{dependence.size:.3g}") for dependence in found[:INPUTS_SHOWN]]
@@ -92,7 +91,6 @@ def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> 
 
 
 def dependence_plots(found: Sequence[Dependence]) -> Markup:
-    """Draw contribution by value for the most important inputs."""
     return Markup("").join(_dependence(dependence) for dependence in found[:DEPENDENCES_SHOWN])
 
 
@@ -108,7 +106,6 @@ def _calibration(curve: Sequence[Bin]) -> Markup:
 
 
 def _distribution(scores: Floats, frauds: Bools) -> Markup:
-    """Draw the score distributions of frauds and genuine events, each as a share of its kind."""
     edges = np.logspace(np.log10(_SCORE_LEAST), 0.0, _BINS + 1)
     lines = []
     top = 0.0

@@ -52,7 +52,6 @@ def _ahead_ms(node: Node | None, problems: list[Problem]) -> int | None:
 
 
 def _money(node: Node | None, problems: list[Problem]) -> tuple[str, int, str]:
-    """Load `EUR`, or `{ currency: ZAR, places: 4, rates: fx }`."""
     if isinstance(node, Mapping):
         loader.check_keys(node, MONEY, problems, "money")
         decimals = loader.one_of(node.get("places"), tuple("012345678"), problems, "the places of money")

@@ -104,7 +104,6 @@ class Systems(FrozenStruct):
 
     @property
     def with_own_types(self) -> dict[str, NamedSource]:
-        """Sources by name whose settings name their event types."""
         read = {name: source for name, source in self.read.items() if source.has_own_types}
         return {**self.sources, **self.pulled, **read}
 
