@@ -198,8 +198,8 @@ class Naive:
     def linked(self, node: Aggregate, via: Via, key: Key, place: int, is_in: Callable[[int], bool]) -> list[int]:
         """Return the events in the window, of any key, with a link value that this key has at an event in the window.
 
-        A value that more than `via.up_to` keys have in the window does not link. With `including this` the event itself
-        counts for the key's link values.
+        A value that more keys have in the window than `up to` allows does not link. With `including this` the event
+        itself counts for the key's link values.
         """
 
         def counts(at: int) -> bool:

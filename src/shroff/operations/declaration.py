@@ -3,8 +3,8 @@
     @operation("lists show", right="read:definitions", http="GET /lists/{list}")
     def show_list(lists: ListFiles, request: ShowList) -> ListEntries: ...
 
-From this come the command, the route, the Python call, the client's call, the audit row and the reference. The faces
-(`cli.operations`, `web.api.operations`, `client`, `services.running`) know this module, and no operation.
+A declaration makes the command, the route, the Python call, the client's call, the audit row and the reference. The
+modules that do so (`cli.operations`, `web.api.operations`, `client`, `services.running`) know no single operation.
 """
 
 from __future__ import annotations
@@ -44,33 +44,35 @@ Outcome = TypeVar("Outcome", bound="OperationAnswer")
 Outcome_co = TypeVar("Outcome_co", bound="OperationAnswer", covariant=True)
 Value = TypeVar("Value")
 NOT_READ = 3  # exit status: a file changed while it was read; run the command again
-QUARANTINED = 4  # exit status: some input is in quarantine, the rest is done
+QUARANTINED = 4  # exit status: some input is in quarantine, the rest was processed
 ITEM = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
 
 
 class Param(FrozenStruct):
-    """The meaning of a field of a request, and how a command line has it. A field without default is an argument.
+    """The meaning of a request's field, and its form on a command line and over HTTP.
 
-    Help and metavar stand in the docstring of the request, under `Args:`, as in `until (TIME): Up to this time.`
+    A field without a default is an argument of the command, any other an option. Its help and metavar are in the
+    docstring of the request, under `Args:`, as in `until (TIME): Up to this time.`
 
     Args:
-        help: The help, where several requests share it.
-        flags: The option, where it is not the field's name: `--expires`.
-        metavar: What stands for its value in help.
-        complete: What a shell offers: a function of `cli.completion`.
-        is_argument: Whether it is an argument and not an option, where its default does not say so.
-        is_local: For commands and Python calls alone: over HTTP the caller's identity says it.
-        is_file: A command line names a file, whose text is the value.
-        read: Gives the value of an option's text, or of the texts of a repeated one. Raises: UsageError.
+        help: The help, if several requests share it.
+        flags: The option, if it is not the field's name: `--expires`.
+        metavar: The placeholder of the value in help.
+        complete: A function of `cli.completion` that returns values for the shell to offer.
+        is_argument: Makes it an argument, or an option, whatever its default.
+        is_local: Only for commands and Python calls; over HTTP the caller's identity determines it.
+        is_file: On a command line it is the name of a file with the value.
+        read: Parses an option's text, or the texts of a repeated option. Raises: UsageError.
         is_repeated: Whether an option with `read` may be given several times.
-        is_secret: A command reads it from standard input, with the flag; a required one is asked for at the terminal.
-        is_etag: The version that is to be changed: over HTTP the header If-Match, its tags with commas between them, or
-            * for whichever there is.
+        is_secret: With the flag, a command reads it from standard input; if required, it asks for it at the terminal.
+        is_etag: The version to be changed. Over HTTP it is the header If-Match: tags with commas between them, or * for
+            any version.
         is_optional: That header may be left out.
-        may_be_new: In its place there may be If-None-Match: * for what is new; the value is empty then.
-        asks: A command asks at the terminal whether this, with its parameters, is meant; the flag says so.
-        in_query: Over HTTP it is in the query, also of a method that has a body.
-        is_remote: Not for command lines.
+        may_be_new: The header If-None-Match: * may replace it, to create something; the value is then empty.
+        asks: The text with which a command asks for confirmation at the terminal, with fields in braces. The flag
+            confirms without asking.
+        in_query: Over HTTP it is in the query even if the method has a body.
+        is_remote: Not on command lines.
     """
 
     help: str = ""
@@ -96,28 +98,27 @@ LocalText = Annotated[str, Param(is_local=True)]
 LocalPath = Annotated[Path | None, Param(is_local=True)]
 LocalSwitch = Annotated[bool, Param(is_local=True)]
 DryRun = Annotated[bool, Param(flags="--dry-run")]
-AsEvent = partial(Param, flags="--as", metavar="EVENT", complete="event_types")  # of the words for it
+AsEvent = partial(Param, flags="--as", metavar="EVENT", complete="event_types")  # call it with the help
 
 
 def split_words(text: str) -> tuple[str, ...]:
-    """The words of an option such as `--types A,B`."""
+    """Return the words of an option such as `--types A,B`."""
     return tuple(word for word in text.split(",") if word)
 
 
 class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_fields=True, kw_only=True):
-    """Parameters of one operation; `OperationRequest[OperationAnswer]` names the type of its answer.
+    """Parameters of one operation. A subclass of `OperationRequest[SomeAnswer]` has an answer of that type.
 
-    Its docstring says under `Args:` what each field means: `name: help`, or `name (METAVAR): help`.
-    Parameters that do not go together are refused by `__post_init__`, with UsageError.
+    Its docstring explains each field under `Args:`, as `name: help` or `name (METAVAR): help`. Its `__post_init__`
+    raises UsageError for parameters that exclude each other.
     """
 
 
 class OperationAnswer(msgspec.Struct, kw_only=True):
-    """Result of an operation. Its fields are the JSON of command and route alike. `NEXT` has commands to run next.
+    """Result of an operation. Its fields are the JSON of the command and of the route. `NEXT` has commands to run next.
 
-    `STATUS` names what the exit status follows: what holds all that failed, or is true where all is well.
-
-    What an answer keeps beside its JSON, for its text, is an attribute without annotation in a class with `dict=True`.
+    `STATUS` is the name of an attribute that determines the exit status: a collection of failures, or a bool that is
+    true for success. A `Beside` attribute keeps a value for `text` that the JSON leaves out.
     """
 
     NEXT: ClassVar[Sequence[str]] = ()
@@ -127,33 +128,35 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
         return self.text()
 
     def text(self) -> str:
-        """The answer for people, as a command prints it and a notebook shows it."""
+        """Format the answer for people, as a command prints it and a notebook shows it."""
         return "\n".join(f"{name}: {value}" for name, value in msgspec.structs.asdict(self).items())
 
     def remark(self) -> str:
-        """What a command says on standard error beside the text, which others may read; empty for nothing."""
+        """Return a message that a command prints on standard error, so that it is not part of the output; or ""."""
         return ""
 
     def hints(self) -> Sequence[str]:
-        """Commands to run next."""
         return self.NEXT
 
     def exit_status(self) -> int:
-        """Exit status of the command: 1 where the answer is no."""
-        said = getattr(self, self.STATUS, True)
-        return int(not said if isinstance(said, bool) else bool(said))
+        """Return the exit status of the command: 1 if the attribute that `STATUS` names is false, or has failures."""
+        result = getattr(self, self.STATUS, True)
+        return int(not result) if isinstance(result, bool) else int(bool(result))
 
     def etag(self) -> str:
-        """The version of what it shows, over HTTP in the header ETag; empty for none."""
+        """Return the version of the shown object for the HTTP header ETag; "" for no header."""
         return ""
 
     def brief(self) -> JsonMapping:
-        """What a job keeps of it as its result."""
+        """Return the part of the answer that a job stores as its result."""
         return cast("JsonMapping", msgspec.to_builtins(self))
 
 
 class Beside(Generic[Value]):
-    """An attribute of an answer that its JSON leaves out; its class has `dict=True`."""
+    """An attribute of an answer that its JSON leaves out. The class must have `dict=True`.
+
+    Reading it raises AttributeError if it was never set and has no default.
+    """
 
     def __init__(self, *default: Value) -> None:
         self._default = default
@@ -162,9 +165,9 @@ class Beside(Generic[Value]):
         self._name = name
 
     def __get__(self, answer: object | None, owner: type) -> Value:
-        kept = {} if answer is None else vars(answer)
-        if self._name in kept:
-            value: Value = kept[self._name]
+        attributes = {} if answer is None else vars(answer)
+        if self._name in attributes:
+            value: Value = attributes[self._name]
             return value
         if answer is None or not self._default:
             raise AttributeError(f"{owner.__name__} has no {self._name} yet")
@@ -175,7 +178,7 @@ class Beside(Generic[Value]):
 
 
 class ReportAnswer(OperationAnswer, Generic[Value], dict=True):
-    """The JSON of a report, with the report itself for texts, pages and Python."""
+    """An answer with the JSON of a report, and the report itself for texts, pages and Python."""
 
     report = Beside[Value]()
 
@@ -189,37 +192,37 @@ class ReportAnswer(OperationAnswer, Generic[Value], dict=True):
 
 
 class ProgressSteps:
-    """Progress of a long operation, step by step. This one shows nothing; commands draw it, jobs keep it.
+    """Progress of a long operation, by steps. This class ignores it; subclasses draw it or store it for a job.
 
-    Either `counting` gives a callback for each step, or `step` begins one and `count` counts it.
+    An operation calls `counting` for each step and then its result, or `step` and then `count`.
     """
 
     def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
-        """A callback that counts a step of this size; 0 where it is unknown."""
+        """Begin a step of `total` items (0: unknown), and return a callback that counts items of it."""
         return lambda _count: None
 
     def step(self, name: str) -> None:
-        """Begin a step."""
+        """Begin a step of unknown size."""
 
     def count(self, number: int) -> None:
-        """Count so much more of the step."""
+        """Count this many further items of the step."""
 
     def say(self, text: str) -> None:
-        """Write a part of the answer for people as soon as it is known."""
+        """Show a part of the answer's text before the operation ends."""
 
     def warn(self, text: str) -> None:
-        """Write a message beside the answer."""
+        """Show a message that is not part of the answer."""
 
 
 Record = Callable[..., None]  # record(subject, before=None, after=None): writes the audit row, durable on return
 Clock = Callable[[], int]  # the time now, in milliseconds since 1970
-ServiceUrl = NewType("ServiceUrl", str)  # its address for the caller, without a slash at the end; empty if not known
-AskedBy = NewType("AskedBy", str)  # whose request a second person approves by this; empty if one person is enough
-Warn = Callable[[str], None]  # tells the user of a command what does not stop it
+ServiceUrl = NewType("ServiceUrl", str)  # the service's address for the caller, without a final slash; "" if unknown
+AskedBy = NewType("AskedBy", str)  # the person whose request the caller approves; "" if one person is enough
+Warn = Callable[[str], None]  # shows a warning to the user of a command
 
 
 class RequestField(FrozenStruct):
-    """One field of a request, as the faces need it: `name` in Python, `wire` in JSON, `type` without annotations."""
+    """One field of a request: its `name` in Python, `wire` in JSON, and `type` without its `Param`."""
 
     name: str
     wire: str
@@ -234,32 +237,33 @@ class RequestField(FrozenStruct):
 
 @dataclass(frozen=True)
 class Operation(Generic[Given, Outcome]):
-    """An act, by its declaration. It can be called as the function that it declares.
+    """A declared operation. Calling it calls its function.
 
-    The docstring of the function is what help says of it; the lines under `Examples:` are commands.
+    The docstring of the function is its help; the lines under `Examples:` are commands.
 
     Args:
-        name: The words of its command: `lists add`. Its first word names the group, and the row of the manifest.
-        right: The right that a route asks for, as `people.access.Right` has it.
+        name: The words of its command: `lists add`. The first word is its group, and its row of the manifest.
+        right: The right that its route requires, a value of `people.access.Right`.
         http: Method and path below /api/v1; names in braces are fields of the request. Empty: no route.
         has_command: Whether there is a command.
-        audit: The action recorded before the act, as `object.verb`. A function that takes `Record` records by it what
-            was there before; for others the row has the request.
-        refusals: The errors that callers tell apart, each with its status over HTTP.
-        status: Of its response over HTTP where it went well; with 202, Location is the answer's `url`.
-        schema: The name of its body in OpenAPI, where it is not that of the request.
+        audit: The action, as `object.verb`, that is recorded before the function runs. The row has the request; a
+            function with a `Record` parameter writes the row itself, with the values before and after.
+        refusals: The errors that callers distinguish, each with its HTTP status.
+        status: HTTP status of a successful response. With 202, the header Location is the answer's `url`.
+        schema: The name of its body in OpenAPI; by default that of the request.
         body_bytes_max: The largest body; 0 for the limit of all routes.
-        is_long: Whether it can run as a job; it takes `ProgressSteps`.
-        kind: The kind of that job, where it is not the name with `-`.
-        unanswered: The title of `422 bad-question`, where a question that has no answer is a mistake of its body.
+        is_long: Whether it can run as a job; its function takes `ProgressSteps`.
+        kind: The kind of that job; by default the name with `-` for spaces.
+        unanswered: The title of the response `422 bad-question` to a UsageError, if such an error is a mistake in the
+            body.
         job_fields: The fields that a job takes; by default all that are not local.
-        rights_of: Rights that a job takes beside, by the field that is set.
-        conflict: What an answer with an exit status means over HTTP, where it has status 409.
-        place: The field that names what it works on where there is no project; where it is given, none is needed.
-        is_check: Whether it types drafts or runs their tests: a service does one at a time for each caller.
-        of_two: Its kind in `second_person` of shroff.yaml, and behind a space the field by which it counts.
-        is_shared: Whether it computes for long what all callers may see: a service does one at a time, and who waits
-            takes no thread.
+        rights_of: Further rights that a job requires, by the field that is set.
+        conflict: The meaning of status 409, which an answer with an exit status above 0 then has.
+        place: The field with a location outside of a project. A call that sets it needs no project.
+        is_check: Whether it checks drafts or runs their tests. A service runs one at a time for each caller.
+        of_two: Its kind in `second_person` of shroff.yaml; after a space, the field by which changes are counted.
+        is_shared: Whether it computes a long result that all callers may see. A service runs one at a time, and waiting
+            callers use no thread.
     """
 
     name: str
@@ -288,22 +292,22 @@ class Operation(Generic[Given, Outcome]):
 
     @property
     def words(self) -> str:
-        """What it does: its docstring, without the examples."""
+        """The help: the docstring without the examples."""
         return help_of(self.run.__doc__)[0]
 
     @property
     def examples(self) -> Sequence[str]:
-        """Commands that run it, one a line of its docstring."""
+        """The commands under `Examples:` of the docstring."""
         return help_of(self.run.__doc__)[1]
 
     @property
     def summary(self) -> str:
-        """The first sentence of that."""
+        """The first line of the help."""
         return self.words.partition("\n")[0]
 
     @cached_property
     def needs(self) -> Mapping[str, Any]:
-        """The types of the parameters that the function takes beside the request."""
+        """The type of each parameter of the function except the request, by its name."""
         return {
             name: self._named(parameter.annotation)
             for name, parameter in signature(self.run).parameters.items()
@@ -312,13 +316,12 @@ class Operation(Generic[Given, Outcome]):
 
     @cached_property
     def request(self) -> type[OperationRequest[Any]]:
-        """The type of its request."""
         annotation = signature(self.run).parameters["request"].annotation
         return cast("type[OperationRequest[Any]]", self._named(annotation))
 
     @cached_property
     def answer(self) -> type[OperationAnswer]:
-        """The type of its answer; the first of several, of which others are for commands alone."""
+        """The type of its answer. Of several, the first; only commands get the others."""
         return cast("type[OperationAnswer]", self._named(self.answer_name))
 
     @property
@@ -336,7 +339,6 @@ class Operation(Generic[Given, Outcome]):
 
     @cached_property
     def fields(self) -> Sequence[RequestField]:
-        """The fields of its request, in their order."""
         return fields_of(self.request)
 
     @property
@@ -347,11 +349,11 @@ class Operation(Generic[Given, Outcome]):
     def path(self) -> str:
         return self.http.partition(" ")[2]
 
-    def fields_in(self, place: str) -> Sequence[RequestField]:
-        """The fields that a request over HTTP has in its `path`, `query`, `header` or `body`."""
-        return [field for field in self.fields if not field.about.is_local and self._place(field) == place]
+    def fields_in(self, section: str) -> Sequence[RequestField]:
+        """Return the fields that an HTTP request has in its `path`, `query`, `header` or `body`."""
+        return [field for field in self.fields if not field.about.is_local and self._section_of(field) == section]
 
-    def _place(self, field: RequestField) -> str:
+    def _section_of(self, field: RequestField) -> str:
         if f"{{{field.wire}}}" in self.path:
             return "path"
         if field.about.is_etag:
@@ -360,13 +362,13 @@ class Operation(Generic[Given, Outcome]):
 
     @cached_property
     def body(self) -> type[msgspec.Struct] | None:
-        """The type of what is posted; None where nothing is."""
-        made = self._struct(self.schema or self.request.__name__, self.fields_in("body"))
-        return _BODIES.setdefault(self.schema, made) if self.schema else made
+        """The type of the posted body; None without a body."""
+        body = self._struct(self.schema or self.request.__name__, self.fields_in("body"))
+        return _BODIES.setdefault(self.schema, body) if self.schema else body
 
     @cached_property
     def query(self) -> type[msgspec.Struct] | None:
-        """The type of the query; None where there is none."""
+        """The type of the query; None without one."""
         return self._struct(f"{self.request.__name__}Query", self.fields_in("query"))
 
     def _struct(self, name: str, fields: Sequence[RequestField]) -> type[msgspec.Struct] | None:
@@ -374,49 +376,46 @@ class Operation(Generic[Given, Outcome]):
         return struct_of(name, fields, words, kw_only=True) if fields else None
 
     def read(self, values: JsonMapping) -> OperationRequest[Any]:
-        """A request of values by their Python names, texts where they come from a line. Raises: RefusalError."""
+        """Make a request from values by their Python names; a value may be its text. Raises: InvalidRequestError."""
         wire = {field.name: field.wire for field in self.fields}
         for unknown in values.keys() - wire.keys():
             raise InvalidRequestError(f"{self.name} has no field {unknown!r}. It has {', '.join(wire) or 'none'}.")
-        given = {wire[name]: value for name, value in values.items() if value is not None}
+        sent = {wire[name]: value for name, value in values.items() if value is not None}
         try:
-            read: OperationRequest[Any] = msgspec.convert(given, self.request, strict=False)
+            request: OperationRequest[Any] = msgspec.convert(sent, self.request, strict=False)
         except msgspec.ValidationError as error:
+            # msgspec names fields as `wire` or $.wire; people called them by their Python names.
             python = {f"{mark}{sent}": f"{mark}{name}" for name, sent in wire.items() for mark in ("`", "$.")}
-            words = re.sub(r"[`$]\.?\w+", lambda found: python.get(found[0], found[0]), str(error))
-            raise InvalidRequestError(f"{self.name}: {words}.") from None
-        return read
+            message = re.sub(r"[`$]\.?\w+", lambda match: python.get(match[0], match[0]), str(error))
+            raise InvalidRequestError(f"{self.name}: {message}.") from None
+        return request
 
 
 def struct_of(name: str, fields: Sequence[RequestField], namespace: JsonObject, **more: Any) -> type[msgspec.Struct]:
-    """A type with some fields of a request, as it is sent; `more` as `msgspec.defstruct` takes it."""
-    members: list[Any] = [
-        (
-            request_field.name,
-            Annotated[request_field.type, msgspec.Meta(description=request_field.about.help)],
-            request_field.default,
-        )[: 2 + (not request_field.is_required)]
-        for request_field in fields
-    ]
+    """Define a type with some fields of a request under their JSON names; `more` goes to `msgspec.defstruct`."""
+    members: list[Any] = []
+    for request_field in fields:
+        description = msgspec.Meta(description=request_field.about.help)
+        member = (request_field.name, Annotated[request_field.type, description])
+        members.append(member if request_field.is_required else (*member, request_field.default))
     rename = {request_field.name: request_field.wire for request_field in fields}
     return msgspec.defstruct(name, members, rename=rename, forbid_unknown_fields=True, namespace=namespace, **more)
 
 
 def fields_of(request: type[OperationRequest[Any]]) -> Sequence[RequestField]:
-    """The fields of a request, in their order, with what its docstring and those of its bases say."""
+    """Return the fields of a request in order, with metavar and help from its docstring and those of its bases."""
     hints = get_type_hints(request, include_extras=True)
-    said = {
-        name: words
+    described = {
+        name: metavar_and_help
         for base in reversed(request.__mro__)
-        for name, *words in ITEM.findall(section(base.__doc__, "Args")[1])
+        for name, *metavar_and_help in ITEM.findall(section(base.__doc__, "Args")[1])
     }
-    # The default of a field; NODEFAULT where it has none
     return [
         RequestField(
             field.name,
             field.encode_name,
             field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory(),
-            *_parts(hints[field.name], *said.get(field.name, ())),
+            *_type_and_param(hints[field.name], *described.get(field.name, ())),
         )
         for field in msgspec.structs.fields(request)
     ]
@@ -430,68 +429,71 @@ class InvalidRequestError(RefusalError):
     title = "The request cannot be read"
 
 
-def _parts(hint: Any, metavar: str = "", words: str = "") -> tuple[Any, Param]:
-    """Type and meaning of a field; other annotations than `Param`, as bounds, stay with the type."""
+def _type_and_param(hint: Any, metavar: str = "", help_text: str = "") -> tuple[Any, Param]:
+    """Split an annotation into the type and its `Param`. Other annotations, such as bounds, stay with the type."""
     type_, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     about = next((extra for extra in extras if isinstance(extra, Param)), Param())
-    for other in extras:
-        type_ = type_ if other is about else Annotated[type_, other]
-    return type_, replace(about, help=about.help or re.sub(r"\n +", " ", words), metavar=about.metavar or metavar)
+    for extra in extras:
+        type_ = type_ if extra is about else Annotated[type_, extra]
+    help_line = re.sub(r"\n +", " ", help_text)
+    return type_, replace(about, help=about.help or help_line, metavar=about.metavar or metavar)
 
 
 class OperationGroup(FrozenStruct):
-    """The operations under one word: the help of its command, with examples."""
+    """The help and examples of a command's first word, which its operations share."""
 
     name: str
     words: str
     examples: Sequence[str] = ()
 
 
-OPERATIONS: Final[dict[str, Operation[..., Any]]] = {}  # by name; of the modules that were imported
+OPERATIONS: Final[dict[str, Operation[..., Any]]] = {}  # by name; only those of imported modules
 GROUPS: Final[dict[str, OperationGroup]] = {}
-_BODIES: Final[dict[str, type[msgspec.Struct] | None]] = {}  # that several operations share, by their name
+_BODIES: Final[dict[str, type[msgspec.Struct] | None]] = {}  # bodies that several operations share, by `schema`
 _BY_REQUEST: Final[dict[type, Operation[..., Any]]] = {}
 
 
 def group(name: str, text: str) -> None:
-    """Declare what the operations under a word have in common; `Examples:` may end the text."""
+    """Declare the help of a command's first word; the text may end with `Examples:`."""
     GROUPS[name] = OperationGroup(name, *help_of(text))
 
 
 def operation(name: str, *, right: str, **more: Any) -> Callable[[Callable[Given, Outcome]], Operation[Given, Outcome]]:
-    """Declare the function below as an operation, with what `Operation` takes.
+    """Declare the decorated function as an operation; `more` are further arguments of `Operation`.
 
-    Its parameter `request` is the request; all others are found by their types (see `services.running`).
+    Its parameter `request` is the request; `services.running` finds the others by their types.
 
-    Raises: ValueError where there is one of this name.
+    Raises: ValueError if another module declares an operation with this name.
     """
 
     def declare(run: Callable[Given, Outcome]) -> Operation[Given, Outcome]:
         declared = Operation(name, run, right, **more)
-        known = OPERATIONS.get(name)
-        if known is not None and known.run.__module__ != run.__module__:
-            raise ValueError(f"operation {name!r} is declared by {known.run.__module__} and by {run.__module__}")
-        OPERATIONS[name] = _BY_REQUEST[declared.request] = declared
+        existing = OPERATIONS.get(name)
+        if existing is not None and existing.run.__module__ != run.__module__:
+            raise ValueError(f"operation {name!r} is declared by {existing.run.__module__} and by {run.__module__}")
+        OPERATIONS[name] = declared
+        _BY_REQUEST[declared.request] = declared
         return declared
 
     return declare
 
 
 def operation_of(request: OperationRequest[Outcome]) -> Operation[..., Outcome]:
-    """The operation of a request, also of one whose operation lies in a module that nobody imported yet."""
+    """Return the operation of a request, after importing all modules with operations if necessary."""
     if type(request) not in _BY_REQUEST:
         manifest.load_all()
     return _BY_REQUEST[type(request)]
 
 
 def operations_of(word: str) -> Iterator[Operation[..., Any]]:
-    """The operations whose names begin with a word."""
+    """Yield the imported operations whose command begins with a word."""
     return (operation for name, operation in OPERATIONS.items() if name.split()[0] == word)
 
 
 def request_of(name: str, values: JsonMapping) -> OperationRequest[Any]:
-    """The request of an operation that is named as its command is: `lists show`. Raises: RefusalError."""
-    if manifest.is_known(word := name.partition(" ")[0]):
+    """Make the request of an operation with this name, such as `lists show`. Raises: InvalidRequestError."""
+    word = name.partition(" ")[0]
+    if manifest.is_known(word):
         manifest.load(word)
     if name not in OPERATIONS:
         manifest.load_all()

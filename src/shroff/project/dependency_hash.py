@@ -1,4 +1,8 @@
-"""Meaning of an expression: everything it reads, down to event fields, and a hash that detects changes."""
+"""Meaning of an expression: everything it reads, down to event fields, and a hash that detects changes.
+
+`project.definitions` compares the inputs of an active model with those at its training; training, backtests and pages
+ask what expressions read.
+"""
 
 from __future__ import annotations
 
@@ -30,25 +34,25 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
-MEANINGS = "meanings"  # in the manifest of a model: what each input meant when it was trained
-SPELLED_OUT_MAX = 40  # nodes of a feature, with all that it reads; a larger one is told by its name
+MEANINGS = "meanings"  # key of a model's manifest: the hash of each input's meaning when it was trained
+SPELLED_OUT_MAX = 40  # nodes of a feature and of those that it reads; texts show the name of a larger one
 FindFeature = Callable[[str], Feature | None]
 
 
 def teller_of(definitions: Definitions) -> ValueWording:
-    """What shows values of a project to people."""
+    """Return the formatter that shows values of a project to people, and describes features by their definitions."""
     features = definitions.features
     settings = definitions.settings
     sizes: dict[str, int] = {}
 
     def size_of(name: str) -> int:
-        """Number of nodes of a feature and of all that it reads, up to a little more than are spelled out."""
+        """Count the nodes of a feature and of all features that it reads, up to `SPELLED_OUT_MAX` + 1."""
         if name not in sizes:
-            parts = list(walk(features[name].node))
+            nodes = list(walk(features[name].node))
             read = [
-                part.name for part in parts if isinstance(part, FeatureValue | ItemFeature) and part.name in features
+                node.name for node in nodes if isinstance(node, FeatureValue | ItemFeature) and node.name in features
             ]
-            sizes[name] = min(len(parts) + sum(map(size_of, read)), SPELLED_OUT_MAX + 1)
+            sizes[name] = min(len(nodes) + sum(map(size_of, read)), SPELLED_OUT_MAX + 1)
         return sizes[name]
 
     def definition_of(name: str) -> Node | None:
@@ -58,7 +62,7 @@ def teller_of(definitions: Definitions) -> ValueWording:
 
 
 def reasons_of(definitions: Definitions) -> Callable[[str, str], str]:
-    """What tells the recorded reason of a rule, by its id, as people read it."""
+    """Return a function that formats a recorded reason for people, from the rule's id and the stored reason."""
     rules = {rule.id: rule for rule in definitions.rules}
     teller = teller_of(definitions)
     return lambda id_, stored: reason_words(rules[id_], stored, teller) if id_ in rules else stored
@@ -68,9 +72,9 @@ class Reads(FrozenStruct):
     """Everything that expressions read, also through features.
 
     Args:
-        features: By name; those that have a mistake of their own are left out.
-        entities: Whose keys decide what is looked at.
-        reads_score: Whether a model says something in it.
+        features: By name, without those that have a mistake.
+        entities: The entities of these features and of all aggregates.
+        reads_score: Whether an expression reads the score of a model.
         parts: Every node of the expressions and of these features.
     """
 
@@ -83,18 +87,18 @@ class Reads(FrozenStruct):
 
 
 def read_by(nodes: Iterable[Node], find: FindFeature) -> Reads:
-    """Everything that expressions read."""
+    """Collect everything that expressions read. `find` returns a feature by name, None for one with a mistake."""
     features: dict[str, Feature] = {}
     parts: list[Node] = []
-    waiting = list(nodes)
-    while waiting:
-        for part in walk(waiting.pop()):
+    pending = list(nodes)
+    while pending:
+        for part in walk(pending.pop()):
             parts.append(part)
             if isinstance(part, FeatureValue | ItemFeature) and part.name not in features:
                 feature = find(part.name)
                 if feature is not None:
                     features[part.name] = feature
-                    waiting.append(feature.node)
+                    pending.append(feature.node)
     return Reads(
         features,
         frozenset(
@@ -108,18 +112,18 @@ def read_by(nodes: Iterable[Node], find: FindFeature) -> Reads:
 
 
 def meaning_of(node: Node, event: str, events: Events, find: FindFeature) -> str:
-    """Hash of an expression's meaning: its features with their definitions, keys, and types.
+    """Hash the meaning of an expression: the expression, the features it reads, keys of entities, and types of fields.
 
-    What stands in lists and tables is not in it: that is data and changes every day. Neither
-    is how the lines of files become events, nor the choices that a field may have.
+    The rows of lists and tables are not part of it: they are data that changes every day. Nor are the mappings of files
+    to events, and the choices of a field.
     """
     reads = read_by([node], find)
-    looked_at = {event, *(part.event for part in reads.parts if isinstance(part, Aggregate))}
+    event_types = {event, *(part.event for part in reads.parts if isinstance(part, Aggregate))}
     keys = {
         name: {
-            key: [text_of(part) for part in parts]
-            for key, parts in events.entities[name].keys.items()
-            if key in looked_at
+            type_: [text_of(part) for part in parts]
+            for type_, parts in events.entities[name].keys.items()
+            if type_ in event_types
         }
         for name in reads.entities
         if name in events.entities
@@ -130,25 +134,27 @@ def meaning_of(node: Node, event: str, events: Events, find: FindFeature) -> str
         if isinstance(part, ThisField | ItemField | Lookup)
     }
     features = {name: [feature.entity, text_of(feature.node)] for name, feature in reads.features.items()}
-    meant = {"is": text_of(node), "features": features, "keys": keys, "types": sorted(types)}
-    return hashlib.sha256(to_json(meant, order="deterministic")).hexdigest()[:32]
+    meaning = {"is": text_of(node), "features": features, "keys": keys, "types": sorted(types)}
+    return hashlib.sha256(to_json(meaning, order="deterministic")).hexdigest()[:32]
 
 
 def redefined(
     manifest: Mapping[str, object], nodes: Mapping[str, Node], event: str, events: Events, find: FindFeature
 ) -> tuple[str, ...]:
-    """Names of the inputs that mean something else than when a model was trained, in the model's order.
+    """Return the inputs whose meaning changed since a model was trained, in the order of `nodes`.
 
-    Of a model whose manifest says nothing of it, none.
+    Empty if the manifest has no meanings.
 
     Args:
-        nodes: Its inputs by name, as the project reads them now.
+        nodes: The model's inputs by name, as the project defines them now.
     """
-    meant = manifest.get(MEANINGS)
-    if not isinstance(meant, Mapping):
+    trained = manifest.get(MEANINGS)
+    if not isinstance(trained, Mapping):
         return ()
     return tuple(
-        name for name, node in nodes.items() if name in meant and meant[name] != meaning_of(node, event, events, find)
+        name
+        for name, node in nodes.items()
+        if name in trained and trained[name] != meaning_of(node, event, events, find)
     )
 
 

@@ -1,7 +1,7 @@
-"""`experiment` in policy.yaml: a share of keys is decided by other thresholds and rules.
+"""`experiment` in policy.yaml: a share of keys is decided with other thresholds and rules.
 
-It is a rule that is true at every event and takes effect for its share of keys. So arms are recorded, replayed,
-back-tested and read out as the rollout of any rule is.
+`project.policy` loads it. An experiment becomes a rule that hits every event and takes effect for its share of keys, so
+its arms are recorded, replayed and back-tested like the rollout of any rule.
 """
 
 from __future__ import annotations
@@ -42,25 +42,31 @@ EXPERIMENT_KEYS = mapping_shape(_Experiment).keys
 def load_experiment(
     node: YamlMapping, event: str, entities: Collection[str], rules: dict[str, Rule], problems: list[Problem]
 ) -> None:
-    """Add the rule that an experiment is, and draw those that it switches with its keys; a mistake is a problem."""
-    written = loader.scalar(node.get("name"), problems, "name")
+    """Add the rule of an experiment to `rules`, and let the rules that it switches use its keys.
+
+    Each mistake becomes a problem.
+    """
+    name_node = loader.scalar(node.get("name"), problems, "name")
     share = loader.percent(node.get("share"), problems, "share")
-    name = loader.name(written, problems, "an experiment") if written else None
+    name = loader.name(name_node, problems, "an experiment") if name_node else None
     by = loader.one_of(node.get("by"), entities, problems, "an entity")
-    named = loader.mapping(node.get("rules"), problems, "rules")
+    switched = loader.mapping(node.get("rules"), problems, "rules")
     if share in (0, 1) or name in rules:
         hint = "Give a share such as 20%, and a name that no rule has."
         problems.append(node.problem("an experiment needs keys in both arms and a name of its own.", hint))
     if not (name and by and share):
         return
-    drawn = Rule(name, event, by, Literal(BOOLEAN, value=True), EXPERIMENT, rollout=share)
-    for key, value in named.entries if named else ():
+    experiment = Rule(name, event, by, Literal(BOOLEAN, value=True), EXPERIMENT, rollout=share)
+    for key, value in switched.entries if switched else ():
         id_ = key.text
-        is_b = loader.boolean(value, problems, key.text)
+        acts_in_b = loader.boolean(value, problems, key.text)
         rule = rules.get(id_)
-        if rule and (rule.on, rule.by, rule.rollout, rule.is_shadow) == (event, by, 1.0, is_b):
-            rules[id_] = replace(rule, rollout=share, drawn_as=drawn.id, is_shadow=False, is_drawn_out=not is_b)
+        # A rule that acts in arm B must be in shadow now, and one that does not must be active.
+        if rule and (rule.on, rule.by, rule.rollout, rule.is_shadow) == (event, by, 1.0, acts_in_b):
+            rules[id_] = replace(
+                rule, rollout=share, drawn_as=experiment.id, is_shadow=False, is_drawn_out=not acts_in_b
+            )
         else:
-            mode = "in shadow" if is_b else "active for all keys"
+            mode = "in shadow" if acts_in_b else "active for all keys"
             problems.append(node.problem(f"{id_!r} is no rule on {event} by {by} that is {mode}.", nearest(id_, rules)))
-    rules[drawn.id] = drawn
+    rules[experiment.id] = experiment

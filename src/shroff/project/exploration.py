@@ -1,6 +1,6 @@
-"""`explore` and `sample` in policy.yaml: declines that are approved and approvals that are reviewed, to get labels.
+"""`explore` and `sample` in policy.yaml: declines that are approved, and approvals that are reviewed, to get labels.
 
-Docs: docs/decisions/0014-models.md. What is drawn is decided in `engine.verdicts`.
+`project.policy` loads these settings; `engine.verdicts` draws the events. Reasons: docs/decisions/0014-models.md.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ SAMPLE = mapping_shape(_ApprovalSample)
 
 @frozen
 class Sample:
-    """Settings of the sample of approvals: shares in (0, 1] of all and of those with at least a score."""
+    """Settings of the sample: a share in (0, 1] of approvals, and another from the score `uncertain_from` on."""
 
     share: float
     uncertain_share: float
@@ -100,18 +100,18 @@ class Sample:
     seed: str = field(repr=False)
 
     def propensity(self, score: float | None) -> float:
-        """Probability that an approval with this score is drawn; None without a model."""
+        """Return the probability that an approval is drawn; without a model its score is None."""
         return self.uncertain_share if score is not None and score >= self.uncertain_from else self.share
 
 
 @frozen
 class Explore:
-    """Settings of exploration: the events, their share, and the end. The seed is shown nowhere.
+    """Settings of exploration. The seed is never shown.
 
     Args:
-        share: Of the events, in (0, 1]; the propensity of each.
+        share: Share of candidate events in (0, 1], which is the propensity of each.
         amount_at_most_minor: In smallest units of the project's money.
-        expires_ms: The first moment at which nobody is let through any more.
+        expires_ms: The first moment at which no event is explored any more.
     """
 
     share: float
@@ -124,33 +124,40 @@ class Explore:
 
 def load_explore(node: Node | None, places: int, problems: list[Problem]) -> Explore | None:
     """Read `explore` of a policy; None if it is missing or wrong."""
-    before = len(problems)
-    found, share, seed = _draw(node, EXPLORE, "explore", problems)
-    if found is None:
+    problem_count = len(problems)
+    settings, share, seed = _draw(node, EXPLORE, "explore", problems)
+    if settings is None:
         return None
     a_day = loader.decimal(
-        found.get("at_most_a_day"), problems, "at_most_a_day", 0, UNITS_MAX, is_above=True, is_whole=True
+        settings.get("at_most_a_day"), problems, "at_most_a_day", 0, UNITS_MAX, is_above=True, is_whole=True
     )
-    amount = loader.minor_units(found.get("amount_at_most"), places, problems, "amount_at_most")
-    expires_ms = loader.day_end_ms(found.get("expires"), problems, "expires")
-    instead = loader.one_of(found.get("instead"), INSTEAD, problems, "instead")
-    if len(problems) > before or share is None or a_day is None or amount is None or expires_ms is None or not seed:
+    amount = loader.minor_units(settings.get("amount_at_most"), places, problems, "amount_at_most")
+    expires_ms = loader.day_end_ms(settings.get("expires"), problems, "expires")
+    instead = loader.one_of(settings.get("instead"), INSTEAD, problems, "instead")
+    if (
+        len(problems) > problem_count
+        or share is None
+        or a_day is None
+        or amount is None
+        or expires_ms is None
+        or not seed
+    ):
         return None
     return Explore(share, int(a_day), amount, expires_ms, seed, instead or "approve")
 
 
 def load_sample(node: Node | None, problems: list[Problem]) -> Sample | None:
     """Read `sample` of a policy; None if it is missing or wrong."""
-    before = len(problems)
-    found, share, seed = _draw(node, SAMPLE, "sample", problems)
-    if found is None:
+    problem_count = len(problems)
+    settings, share, seed = _draw(node, SAMPLE, "sample", problems)
+    if settings is None:
         return None
-    uncertain = loader.percent(found.get("uncertain_share"), problems, "uncertain_share")
-    start = loader.score(found.get("uncertain_from"), problems, "uncertain_from")
+    uncertain = loader.percent(settings.get("uncertain_share"), problems, "uncertain_share")
+    start = loader.score(settings.get("uncertain_from"), problems, "uncertain_from")
     if bool(uncertain) == (start is None):
         words = "uncertain_share, above 0%, and uncertain_from belong together."
-        found.report(problems, words, "Give both or neither.")
-    if len(problems) > before or share is None or not seed:
+        settings.report(problems, words, "Give both or neither.")
+    if len(problems) > problem_count or share is None or not seed:
         return None
     return Sample(share, uncertain or share, start or 0.0, seed)
 
@@ -158,21 +165,21 @@ def load_sample(node: Node | None, problems: list[Problem]) -> Sample | None:
 def _draw(
     node: Node | None, shape: MappingShape, name: str, problems: list[Problem]
 ) -> tuple[Mapping | None, float | None, str | None]:
-    """The mapping, the share and the seed of a draw; None where they are left out or wrong."""
-    found = loader.mapping(node, problems, name, shape)
-    if found is None:
+    """Return the mapping of a draw, its share and its seed; each is None if it is missing or wrong."""
+    settings = loader.mapping(node, problems, name, shape)
+    if settings is None:
         return None, None, None
-    share = loader.percent(found.get("share"), problems, "share")
+    share = loader.percent(settings.get("share"), problems, "share")
     if share == 0:
-        found.report(problems, "a share of 0% draws nothing.", f"Leave '{name}' out.")
-    return found, share, _seed(found, problems)
+        settings.report(problems, "a share of 0% draws nothing.", f"Leave '{name}' out.")
+    return settings, share, _seed(settings, problems)
 
 
-def _seed(of: Mapping, problems: list[Problem]) -> str | None:
-    found = loader.scalar(of.get("seed"), problems, "seed")
-    if found is None:
+def _seed(settings: Mapping, problems: list[Problem]) -> str | None:
+    seed = loader.scalar(settings.get("seed"), problems, "seed")
+    if seed is None:
         return None
-    if len(found.text.strip()) < SEED_LENGTH_MIN:
-        found.report(problems, f"seed has fewer than {SEED_LENGTH_MIN} characters.", _NEW_SEED)
+    if len(seed.text.strip()) < SEED_LENGTH_MIN:
+        seed.report(problems, f"seed has fewer than {SEED_LENGTH_MIN} characters.", _NEW_SEED)
         return None
-    return found.text.strip()
+    return seed.text.strip()

@@ -1,4 +1,7 @@
-"""Kinds of project files, those that plug-ins read among them."""
+"""Kinds of project files, including files and keys of shroff.yaml that plug-ins declare.
+
+`project.definitions` loads the declared content with a project, and `project.schema` makes JSON Schemas.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,16 @@ from shroff.runtime.values import FrozenStruct, replace
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
-DECIDING = tuple(map("{}.yaml".format, "shroff events features policy".split()))  # carried by control events
+DECIDING = tuple(map("{}.yaml".format, "shroff events features policy".split()))  # files that control events contain
 YAML_FILES = (*DECIDING, "model.yaml", "schedules.yaml")
 
 
 class FileContext(FrozenStruct):
-    """What a project file of a plug-in may name.
+    """Names that a plug-in's project file may refer to.
 
     Args:
         events: The event types and entities of events.yaml.
-        names: What expressions may read.
+        names: The names that expressions may read.
         features: The type of each feature, by its name `ENTITY.NAME`.
     """
 
@@ -57,13 +60,13 @@ class ProjectFile(FrozenStruct):
 
 
 class AddedFile(ProjectFile, frozen=True):
-    """A project file that a plug-in reads. It decides nothing, so no version and no control event has it.
+    """A project file that a plug-in reads. It affects no decision, so no version and no control event contains it.
 
     Args:
-        load: Gives the content of the file, and adds its mistakes to the problems.
-        nodes: The expressions of the content that are about an event type: a score that they read is used.
-        is_kept: The log keeps what a service began with, so that `shroff apply --dry-run` names a change, which takes
-            a restart. Else the file is read when it is asked.
+        load: Returns the content of the file, and adds its mistakes to the problems.
+        nodes: Returns the expressions of the content about an event type; a score that they read counts as used.
+        is_kept: Whether a change takes effect at a restart. The log then stores the file with which a service started,
+            and `shroff apply --dry-run` reports a change. Otherwise the file is read at each use.
     """
 
     load: Load
@@ -71,57 +74,64 @@ class AddedFile(ProjectFile, frozen=True):
     is_kept: bool = False
 
     def content(self, text: str | None, definitions: Definitions) -> Any:
-        """The content of the file as it is now; None: there is no file. Raises: DefinitionError with every mistake."""
+        """Load the content of the file's current text, None if there is no file. Raises: DefinitionError with every
+        mistake.
+        """
         problems: list[Problem] = []
         node = None if text is None else read(text, self.place, problems)
         return _content(self.load, node, definitions, problems)
 
 
 class AddedKey(FrozenStruct):
-    """A key of shroff.yaml that a plug-in reads. It decides nothing, so no version and no control event has it.
+    """A key of shroff.yaml that a plug-in reads. It affects no decision, so no version and no control event contains
+    it.
 
     Args:
         key: The name of the key, its meaning, and the shape of its value.
-        load: Gives the content of the value, and adds its mistakes to the problems; without a value there is no key.
+        load: Returns the content of the value, None if the key is missing, and adds its mistakes to the problems.
     """
 
     key: Key
     load: Load
 
     def load_of(self, top: YamlNode | None, context: FileContext, problems: list[Problem]) -> Any:
-        """The content of the key in shroff.yaml."""
+        """Load the key from the parsed shroff.yaml."""
         return self.load(top.get(self.key.name) if isinstance(top, YamlMapping) else None, context, problems)
 
     def content(self, text: str, definitions: Definitions) -> Any:
-        """The same in the text of shroff.yaml. Raises: DefinitionError with every mistake."""
+        """Load the key from the text of shroff.yaml. Raises: DefinitionError with every mistake."""
         problems: list[Problem] = []
         return _content(self.load_of, read(text, PROJECT_FILE, problems), definitions, problems)
 
 
 def _content(load: Load, node: YamlNode | None, definitions: Definitions, problems: list[Problem]) -> Any:
     types = {name: feature.type for name, feature in definitions.features.items()}
-    found = load(node, FileContext(definitions.events, definitions.names, types), problems)
+    content = load(node, FileContext(definitions.events, definitions.names, types), problems)
     if problems:
         raise DefinitionError(problems)
-    return found
+    return content
 
 
 def added_keys(top: YamlNode | None) -> list[AddedKey]:
-    """The keys of shroff.yaml that plug-ins read; other packages are searched only for a key that shroff has not."""
+    """Return the keys of shroff.yaml that plug-ins declare.
+
+    Searching other packages is slow, so it is done only if the file has a key that shroff's own packages do not
+    declare.
+    """
     own = [point for point in own_points() if point.group == KEYS]
-    known = {*SETTINGS.names, *(point.name for point in own)}
-    if isinstance(top, YamlMapping) and not known.issuperset(key.text for key, _ in top.entries):
+    own_names = {*SETTINGS.names, *(point.name for point in own)}
+    if isinstance(top, YamlMapping) and not own_names.issuperset(key.text for key, _ in top.entries):
         return [*installed(KEYS).values()]
     return [point.load() for point in own]
 
 
 def settings_shape(added: Iterable[AddedKey]) -> MappingShape:
-    """The keys of shroff.yaml, those of plug-ins last."""
+    """Return all keys of shroff.yaml; those of plug-ins are last."""
     return replace(SETTINGS, keys=(*SETTINGS.keys, *(each.key for each in added)))
 
 
 def added_file(name: str) -> AddedFile | None:
-    """The kind of a file that a plug-in reads; None for all others."""
+    """Return the kind of a plug-in's file; None for any other file."""
     if "/" in name or not name.endswith(".yaml") or name in YAML_FILES:
         return None
     point = entry_point(name.removesuffix(".yaml"), FILES)
@@ -129,5 +139,6 @@ def added_file(name: str) -> AddedFile | None:
 
 
 def added_files(names: Iterable[str]) -> dict[str, AddedFile]:
-    """Those of these files that plug-ins read, with their kinds."""
-    return {name: kind for name in names if (kind := added_file(name)) is not None}
+    """Return the files among `names` that plug-ins read, with their kinds."""
+    kinds = {name: added_file(name) for name in names}
+    return {name: kind for name, kind in kinds.items() if kind is not None}

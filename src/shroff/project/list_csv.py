@@ -1,7 +1,7 @@
-"""Lists as CSV, to and from a spreadsheet: no cell of it is taken for a formula there, and what comes back is the same.
+"""Lists as CSV for spreadsheets, for downloads and uploads of lists. No cell can become a formula there.
 
-A cell that begins with a sign by which spreadsheets know formulas is sent with an apostrophe before it, which they take
-for "this is text"; one that begins with an apostrophe gets another. On the way in the first one is taken off again.
+Spreadsheets evaluate a cell that begins with a sign of formulas, such as =. `written` puts an apostrophe before such a
+cell, and before a cell that begins with an apostrophe; `read` removes it, so a list comes back unchanged.
 """
 
 from __future__ import annotations
@@ -22,47 +22,47 @@ LINES_MAX = 50_000
 
 
 def written(entries: Iterable[Entry]) -> str:
-    """The entries of a list, with a first line of names."""
+    """Return the entries of a list as CSV with a header line."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
     writer.writerow(LIST_COLUMNS)
-    writer.writerows([_sent(getattr(entry, name)) for name in LIST_COLUMNS] for entry in entries)
+    writer.writerows([_escaped(getattr(entry, name)) for name in LIST_COLUMNS] for entry in entries)
     return out.getvalue()
 
 
 def read(text: str, added_by: str) -> list[Entry]:
-    """The entries of a text, all of them added by who sends it. The first line's most frequent separator counts.
+    """Parse the entries of a CSV text, and set `added_by` in each. The header's most frequent separator is used.
 
-    Raises: UsageError, with the line, for what is no list.
+    Rows without a value are skipped. Raises: UsageError with the line for a text that is no list, or is too long.
     """
     text = text.removeprefix("\ufeff")
     separator = max(SEPARATORS, key=text.partition("\n")[0].count)
     rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
-    found: list[Entry] = []
+    entries: list[Entry] = []
     try:
         header = [name.strip() for name in next(rows, [])]
         if "value" not in header or set(header) - set(LIST_COLUMNS):
-            named = ", ".join(header) or "nothing"
+            names = ", ".join(header) or "nothing"
             columns = ", ".join(LIST_COLUMNS)
-            raise UsageError(f"line 1 names {named}; a list has the columns {columns}, and value is required.")
+            raise UsageError(f"line 1 names {names}; a list has the columns {columns}, and value is required.")
         for row in rows:
             if len(row) > len(header):
                 raise UsageError(f"line {rows.line_num}: it has more cells than the first line.")
-            cells = dict(zip(header, map(_received, row), strict=False))
+            cells = dict(zip(header, map(_unescaped, row), strict=False))
             if cells.get("value"):
                 note = cells.get("note", "")
                 expires_at = cells.get("expires_at", "")
-                found.append(Entry(cells["value"], note, added_by, expires_at))
-            if len(found) > LINES_MAX:
+                entries.append(Entry(cells["value"], note, added_by, expires_at))
+            if len(entries) > LINES_MAX:
                 raise UsageError(f"a list is sent with {LINES_MAX:,} lines at most; send it in parts.")
     except csv.Error as error:
         raise UsageError(f"line {rows.line_num}: {error}.") from None
-    return found
+    return entries
 
 
-def _sent(cell: str) -> str:
+def _escaped(cell: str) -> str:
     return _TEXT + cell if cell.startswith(_SIGNS) else cell
 
 
-def _received(cell: str) -> str:
+def _unescaped(cell: str) -> str:
     return cell[1:] if cell.startswith(_TEXT) and cell[1:].startswith(_SIGNS) else cell

@@ -1,7 +1,7 @@
 """schedules.yaml: jobs that run by the clock.
 
-What a schedule says decides nothing, so it is in no version and in no control event: whatever runs jobs reads the file
-again when it changes. Which kinds of jobs there are, and what they take, is checked by `services.jobs.kinds`.
+A schedule affects no decision, so no version and no control event contains it: the process that runs jobs reads the
+file again after a change. `services.jobs.kinds` checks kinds of jobs and their parameters.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ SCHEDULES = own_names("schedules by name", SCHEDULE)
 
 
 class Schedule(FrozenStruct):
-    """When a job runs; see `SCHEDULE`. `params` is JSON, so a schedule can be a cache key."""
+    """A schedule as loaded; see `_Schedule`. `params` is a JSON text, so that a schedule is hashable."""
 
     name: str
     kind: str
@@ -104,55 +104,55 @@ class Schedule(FrozenStruct):
 
 
 def load_schedules(node: Node | None, problems: list[Problem]) -> dict[str, Schedule]:
-    """Read schedules.yaml: each by its name. What cannot be read is left out, with a problem for each mistake."""
+    """Load schedules.yaml by name, and add each mistake to `problems`. A wrong value is replaced by its default."""
     return loader.by_name(
         node, FILE, SCHEDULES_MAX, SCHEDULE, lambda name, schedule: _schedule(name, schedule, problems), problems
     )
 
 
-def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:
-    kind = loader.scalar(found.get("kind"), problems, "kind")
-    params = found.get("params")
-    zone = loader.zone(found.get("zone"), problems) or "UTC"
+def _schedule(name: str, schedule: Mapping, problems: list[Problem]) -> Schedule:
+    kind = loader.scalar(schedule.get("kind"), problems, "kind")
+    params = schedule.get("params")
+    zone = loader.zone(schedule.get("zone"), problems) or "UTC"
     plain = {} if params is None or loader.mapping(params, problems, "params") is None else plain_of(params)
     return Schedule(
         name,
         "" if kind is None else kind.text,
-        _cron(found.get("cron"), zone, problems),
+        _cron(schedule.get("cron"), zone, problems),
         zone,
         to_json(plain).decode(),
-        loader.one_of(found.get("catch_up"), (SKIP, LAST, ALL), problems, "catch_up") or LAST,
-        _timeout_ms(found.get("timeout"), problems),
-        int(loader.decimal(found.get("retries"), problems, "retries", 0, RETRIES_MAX, is_whole=True) or 0),
-        loader.one_of(found.get("overlap"), (SKIP, QUEUE), problems, "overlap") or SKIP,
-        bool(loader.boolean(found.get("paused"), problems, "paused")),
+        loader.one_of(schedule.get("catch_up"), (SKIP, LAST, ALL), problems, "catch_up") or LAST,
+        _timeout_ms(schedule.get("timeout"), problems),
+        int(loader.decimal(schedule.get("retries"), problems, "retries", 0, RETRIES_MAX, is_whole=True) or 0),
+        loader.one_of(schedule.get("overlap"), (SKIP, QUEUE), problems, "overlap") or SKIP,
+        bool(loader.boolean(schedule.get("paused"), problems, "paused")),
     )
 
 
 def _cron(node: Node | None, zone: str, problems: list[Problem]) -> str:
-    found = loader.scalar(node, problems, "cron")
-    if found is None:
+    expression = loader.scalar(node, problems, "cron")
+    if expression is None:
         return ""
     try:
         from cronsim import CronSim, CronSimError
     except ImportError:
-        found.report(problems, NO_LIBRARY)
+        expression.report(problems, NO_LIBRARY)
         return ""
     hint = "Write minute, hour, day of the month, month and day of the week: '0 5 * * *' is each day at 05:00."
-    words = "it must have five fields" if len(found.text.split()) != CRON_FIELDS else ""
+    problem = "it must have five fields" if len(expression.text.split()) != CRON_FIELDS else ""
     try:
-        next(CronSim(found.text, datetime.now(UTC).astimezone(ZoneInfo(zone))))
+        next(CronSim(expression.text, datetime.now(UTC).astimezone(ZoneInfo(zone))))
     except (CronSimError, StopIteration) as error:
-        words = words or str(error)[:1].lower() + str(error)[1:] or "it is never due"
-    if words:
-        found.report(problems, f"{found.text!r} is not a cron expression: {words}.", hint)
-    return found.text
+        problem = problem or str(error)[:1].lower() + str(error)[1:] or "it is never due"
+    if problem:
+        expression.report(problems, f"{expression.text!r} is not a cron expression: {problem}.", hint)
+    return expression.text
 
 
 def _timeout_ms(node: Node | None, problems: list[Problem]) -> int:
-    given = loader.duration_ms(node, problems, "timeout")
-    if given is None:
+    timeout_ms = loader.duration_ms(node, problems, "timeout")
+    if timeout_ms is None:
         return TIMEOUT_MS
-    if not TIMEOUT_MS_MIN <= given <= TIMEOUT_MS_MAX and isinstance(node, Scalar):
+    if not TIMEOUT_MS_MIN <= timeout_ms <= TIMEOUT_MS_MAX and isinstance(node, Scalar):
         node.report(problems, "timeout is 1s to 7d.")
-    return given
+    return timeout_ms

@@ -1,6 +1,6 @@
-"""The files of a project as JSON Schema, made from the tables that the loaders check keys by: for editors.
+"""JSON Schemas of the project files, for editors: made from the same tables of keys that the loaders use.
 
-Draft 7, which the YAML language server and the IDEs of JetBrains both read.
+The schemas are draft 7, which the YAML language server and the IDEs of JetBrains both read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OWN_FILES = (
 
 
 def project_files() -> tuple[ProjectFile, ...]:
-    """All kinds of project files, those of installed plug-ins last."""
+    """Return all kinds of project files; those of installed plug-ins are last."""
     meaning = "The project: its name, its currency, and the lateness of events."
     project = ProjectFile("shroff", "shroff.yaml", meaning, settings_shape(installed(KEYS).values()))
     return project, *OWN_FILES, *installed(FILES).values()
@@ -61,40 +61,40 @@ def _one(shape: One) -> JsonObject:
         return {"type": TEXT, "pattern": shape.pattern, "examples": list(FIELD_EXAMPLES)}
     if shape.options:
         return {"enum": [value for text in shape.options for value in _readings(text)]}
-    found: JsonObject = {"type": [*shape.kinds, *(["null"] if shape.may_be_empty else [])]}
-    if len(found["type"]) == 1:
-        found["type"] = shape.kinds[0]
+    schema: JsonObject = {"type": [*shape.kinds, *(["null"] if shape.may_be_empty else [])]}
+    if len(schema["type"]) == 1:
+        schema["type"] = shape.kinds[0]
     if TEXT in shape.kinds and not shape.may_be_empty:
-        found["pattern"] = shape.pattern or r"\S"
+        schema["pattern"] = shape.pattern or r"\S"
     if shape.limits is not None:
-        found["minimum"], found["maximum"] = shape.limits
-    return found
+        schema["minimum"], schema["maximum"] = shape.limits
+    return schema
 
 
 def _readings(text: str) -> list[str | int | bool]:
-    """A word as a reader of YAML may find it: `1` and `true` plain are no texts to it, quoted they are."""
+    """Return the values that a YAML parser may read an option as: `true` is a bool, and `"true"` a text."""
     if text in {"true", "false"}:
         return [text == "true", text]
     return [int(text), text] if text.isdigit() else [text]
 
 
 def _keys(shape: MappingShape) -> JsonObject:
-    found: JsonObject = {"type": "object", "additionalProperties": False}
+    schema: JsonObject = {"type": "object", "additionalProperties": False}
     if shape.keys:
-        found["properties"] = {key.name: _key(key) for key in shape.keys}
+        schema["properties"] = {key.name: _key(key) for key in shape.keys}
     if shape.required:
-        found["required"] = list(shape.required)
+        schema["required"] = list(shape.required)
     if shape.named is not None:
         words = f"{shape.named.what[:1].upper()}{shape.named.what[1:]}."
-        found["patternProperties"] = {_names(shape): {"description": words, **_shape(shape.named)}}
+        schema["patternProperties"] = {_names(shape): {"description": words, **_shape(shape.named)}}
     if shape.is_single:
-        found["minProperties"] = found["maxProperties"] = 1
-    return found
+        schema["minProperties"] = schema["maxProperties"] = 1
+    return schema
 
 
 def _names(shape: MappingShape) -> str:
-    not_these = sorted({*shape.names, *shape.reserved})
-    return shape.pattern.replace("^", f"^(?!({'|'.join(not_these)})$)", 1) if not_these else shape.pattern
+    excluded = sorted({*shape.names, *shape.reserved})
+    return shape.pattern.replace("^", f"^(?!({'|'.join(excluded)})$)", 1) if excluded else shape.pattern
 
 
 def _key(key: Key) -> JsonObject:
@@ -103,8 +103,11 @@ def _key(key: Key) -> JsonObject:
     words = f"{key.meaning} Takes {key.shape.what}."
     if key.default:
         words += f" Left out: {key.default}."
-    # Examples that an editor may offer as they are: of one value, where its words are not listed anyway
+    schema: JsonObject = {"description": words}
+    # Editors offer examples as values, so only single values qualify, and only if the schema lists no options.
     shape = key.shape.make() if isinstance(key.shape, Late) else key.shape
     is_offered = isinstance(shape, One | Either) and not (isinstance(shape, One) and shape.options)
     plain = [example for example in key.examples if not example.startswith(("{", "[", '"'))]
-    return {"description": words, **({"examples": plain} if plain and is_offered else {}), **_shape(key.shape)}
+    if plain and is_offered:
+        schema["examples"] = plain
+    return {**schema, **_shape(key.shape)}

@@ -41,7 +41,7 @@ class SinceFlag:
     def run(self, times: Ints, frames: Frames, watermark_ms: int | None, hits: Sequence[Hits | None] | None) -> None:
         """Process a batch, and write into its frames whether the rule hits; missing for rows that are not evaluated.
 
-        `rule.run` gets for each row a key code (-1: none) and an answer: ASKED to evaluate, or the HIT or NO_HIT of a
+        `rule` gets for each row a key code (-1: none) and an answer: ASKED to evaluate, or the HIT or NO_HIT of a
         recorded row. It replaces ASKED by HIT, NO_HIT or UNKNOWN.
         """
         size = len(times)

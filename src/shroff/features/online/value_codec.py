@@ -73,7 +73,7 @@ def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[Ints, Bools]:
 def encode(column: Column, type_: Type, bounds: Bounds = WORD) -> tuple[Ints, Bools]:
     """Return the values of a column as 64-bit numbers, and which of them are present and within the bounds.
 
-    If all present values fit, the second result is `column.valid` itself. Not for columns of texts.
+    If all present values fit, the second result is the column's own `valid`. Not for columns of texts.
     """
     if type_.kind == "real":
         return column.values.view(np.int64), column.valid

@@ -1,6 +1,7 @@
-"""The key `cases` of shroff.yaml: what raises alerts, the entity of cases, and due times.
+"""The key `cases` of shroff.yaml: which outcomes raise alerts, the entity of cases, queues, checklists and due times.
 
-None of it decides anything: like what says where things are, it is in no version, control event or receipt.
+`cases` and `services.cases` use these settings. They affect no decision, so no version, control event or receipt
+contains them.
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ NAME_OF = "cases"
 RAISING = ("challenge", "review", "decline")
 LOCK_MS = 15 * 60_000
 SECOND_LOOK = 0.05
-Matcher = Callable[["Event", float | None, Collection[str]], bool]  # of an event, its score, and the rules that hit it
-# No queue may have these names: they select the cases that no queue takes, and all but those of other teams
+Matcher = Callable[["Event", float | None, Collection[str]], bool]  # from an event, its score, and the rules that hit
+# No queue may have these names: as filters they select cases without a queue, and cases that other teams do not claim.
 DEFAULT = "default"
 MINE = "mine"
-NEXT = ("verdict", "escalate", "snooze")  # what a macro may do with a case
+NEXT = ("verdict", "escalate", "snooze")  # keys of a macro that exclude each other
 TAG = One("a tag", "^[a-z0-9][a-z0-9_.:-]{0,39}$")
 
 
@@ -224,7 +225,7 @@ class CaseCheck(FrozenStruct):
 
 
 class CloseRule(FrozenStruct, rename={"begins": "from"}):
-    """A rule that closes cases. `mark` names it as it is now: a changed one has another. `begins` is a day."""
+    """A rule that closes cases. `mark` is its name with a hash of its settings; `begins` is its first day."""
 
     name: str
     mark: str
@@ -236,10 +237,10 @@ class CloseRule(FrozenStruct, rename={"begins": "from"}):
 
 
 class CaseSettings(FrozenStruct):
-    """The key `cases`; durations in milliseconds.
+    """The loaded key `cases`; durations in milliseconds.
 
-    `about` and `until` name entities and fields by event types, `evidence` fields by what they hold. `summaries` are
-    those of events.yaml, by event types.
+    `about` has entities by event type, `until` and `summaries` (from events.yaml) fields by event type, and `evidence`
+    fields by their content, such as `card`.
     """
 
     outcomes: tuple[str, ...] = ("review",)
@@ -259,12 +260,14 @@ class CaseSettings(FrozenStruct):
     @property
     def close_rules(self) -> dict[str, CloseRule]:
         """The rules that close cases, by their marks."""
-        marks = {f"{name}@{tag_of(to_json(rule).decode())[:8]}": name for name, rule in self.auto_close.items()}
-        made = [{**self.auto_close[name], "name": name, "mark": mark} for mark, name in marks.items()]
-        return {rule["mark"]: msgspec.convert(rule, CloseRule) for rule in made}
+        rules: dict[str, CloseRule] = {}
+        for name, settings in self.auto_close.items():
+            mark = f"{name}@{tag_of(to_json(settings).decode())[:8]}"
+            rules[mark] = msgspec.convert({**settings, "name": name, "mark": mark}, CloseRule)
+        return rules
 
     def foreign(self, user: str, *, closed: bool = False) -> tuple[str, ...]:
-        """Queues of teams without this user; with `closed` those whose cases they may not answer."""
+        """Return the queues of teams that the user is not in; with `closed` only queues with `only: true`."""
         return tuple(
             name
             for name, queue in self.queues.items()
@@ -273,7 +276,12 @@ class CaseSettings(FrozenStruct):
         )
 
     def checklist(self, kinds: Sequence[str], ticked: str) -> Sequence[CaseCheck]:
-        """The checklist of a case by its entity, queue and rule, of which these words are ticked."""
+        """Return the checklist of a case.
+
+        Args:
+            kinds: The case's entity, queue and rule.
+            ticked: The ids of the ticked items, with spaces between them.
+        """
         items = {item: check for kind in kinds for item, check in self.checklists.get(kind, {}).items()}
         return [
             CaseCheck(item, check["text"], check.get("required") == "true", item in ticked.split())
@@ -288,15 +296,15 @@ def load_case_settings(
     names: DeclaredNames | None = None,
     rules: Collection[str] = (),
 ) -> CaseSettings:
-    """Load the key `cases` of shroff.yaml; with events, and the names that expressions see, check those in it."""
+    """Load the key `cases` of shroff.yaml; with `events` and `names`, also check the names and conditions in it."""
     node = top.get(NAME_OF) if isinstance(top, yamltext.Mapping) else None
-    found = load_shape(node, CASES, CaseSettings, problems, NAME_OF) or CaseSettings()
-    found = replace(found, outcomes=found.outcomes or ("review",))
+    settings = load_shape(node, CASES, CaseSettings, problems, NAME_OF) or CaseSettings()
+    settings = replace(settings, outcomes=settings.outcomes or ("review",))
     if node is not None and events is not None and names is not None:
-        routes = _route_mistakes("queue", found.queues, names, rules)
-        closing = _route_mistakes("auto_close", found.auto_close, names, rules)
-        problems += [node.problem(words) for words in (*_mistakes(found, events, rules), *routes, *closing)]
-    return found
+        queues = _condition_mistakes("queue", settings.queues, names, rules)
+        closing = _condition_mistakes("auto_close", settings.auto_close, names, rules)
+        problems += [node.problem(message) for message in (*_mistakes(settings, events, rules), *queues, *closing)]
+    return settings
 
 
 def _mistakes(found: CaseSettings, events: Events, rules: Collection[str]) -> list[str]:
@@ -338,60 +346,64 @@ def _mistakes(found: CaseSettings, events: Events, rules: Collection[str]) -> li
     return words
 
 
-# ---- routes
+# ---- conditions of queues and of rules that close cases
 
 
 def _conditions(text: str, names: DeclaredNames) -> dict[str, Node]:
-    """A condition by the event types that have what it reads: fields and, of decided types, the score.
+    """Type-check a condition for each event type that has all it reads: fields and, for decided types, the score.
 
-    Raises: ExpressionError where none has.
+    Raises: ExpressionError if no event type has.
     """
     names = replace(names, lists=frozenset(), tables={})
-    found: dict[str, Node] = {}
-    wrong: ExpressionError | None = None
+    nodes: dict[str, Node] = {}
+    first_error: ExpressionError | None = None
     for event in names.events:
         scope = Scope(names, "a condition on cases", (event,), reads_score=event in names.decided)
         try:
-            found[event] = check(text, scope, BOOLEAN)
+            nodes[event] = check(text, scope, BOOLEAN)
         except ExpressionError as error:
-            wrong = wrong or error
-    if wrong is not None and not found:
-        raise wrong
-    return found
+            first_error = first_error or error
+    if first_error is not None and not nodes:
+        raise first_error
+    return nodes
 
 
 def matchers(routes: Mapping[str, JsonMapping], events: Events, money_places: int) -> dict[str, Matcher]:
-    """By the name of each route whether it takes an event with its score and the rules that hit it.
+    """Return a matcher for each queue, or each rule that closes cases, by its name.
 
-    A condition that the event types of this version cannot answer takes none.
+    If no event type of this version has the fields of a condition, its matcher is always false.
     """
     names = events.names(frozenset(), money_places)
     return {name: _matcher(route, events, names) for name, route in routes.items()}
 
 
-def first_match(found: Mapping[str, Matcher], event: Event, score: float | None, rules: Collection[str]) -> str:
-    return next((name for name, takes in found.items() if takes(event, score, rules)), "")
+def first_match(routes: Mapping[str, Matcher], event: Event, score: float | None, rules: Collection[str]) -> str:
+    return next((name for name, matches in routes.items() if matches(event, score, rules)), "")
 
 
 def _matcher(route: JsonMapping, events: Events, names: DeclaredNames) -> Matcher:
-    wanted = frozenset(route.get("rules", ()))
-    reads = dict[str, Evaluate]()
+    required_rules = frozenset(route.get("rules", ()))
+    conditions = dict[str, Evaluate]()
     if "when" in route:
         try:
             nodes = _conditions(route["when"], names)
         except ExpressionError:
             nodes = {}
-        reads = {event: _reader(node, events, event) for event, node in nodes.items() if event in events.types}
+        conditions = {event: _reader(node, events, event) for event, node in nodes.items() if event in events.types}
 
-    def takes(event: Event, score: float | None, rules: Collection[str]) -> bool:
-        if wanted and wanted.isdisjoint(rules):
+    def matches(event: Event, score: float | None, rules: Collection[str]) -> bool:
+        if required_rules and required_rules.isdisjoint(rules):
             return False
-        return "when" not in route or (event.type in reads and bool(reads[event.type]((event, score))))
+        if "when" not in route:
+            return True
+        return event.type in conditions and bool(conditions[event.type]((event, score)))
 
-    return takes
+    return matches
 
 
 def _reader(node: Node, events: Events, event: str) -> Evaluate:
+    """Compile a condition to a function of (event, score)."""
+
     def leaf(node: Node) -> Evaluate:
         if isinstance(node, Score):
             return itemgetter(1)
@@ -402,14 +414,14 @@ def _reader(node: Node, events: Events, event: str) -> Evaluate:
     return compile_row(node, leaf, time=lambda row: row[0].time_ms)
 
 
-def _route_mistakes(
-    what: str, routes: Mapping[str, JsonMapping], names: DeclaredNames, rules: Collection[str]
+def _condition_mistakes(
+    kind: str, routes: Mapping[str, JsonMapping], names: DeclaredNames, rules: Collection[str]
 ) -> Iterator[str]:
     for name, route in routes.items():
         for rule in route.get("rules", ()):
             if rule not in rules:
-                yield f"{what} {name} names {rule!r}, which is not a rule."
+                yield f"{kind} {name} names {rule!r}, which is not a rule."
         try:
             _conditions(route.get("when", "true"), names)
         except ExpressionError as error:
-            yield f"{what} {name}: {error}"
+            yield f"{kind} {name}: {error}"

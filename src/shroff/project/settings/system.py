@@ -1,4 +1,7 @@
-"""One external system of shroff.yaml: its kind, its settings, and what reading them needs."""
+"""One external system of shroff.yaml, such as a sink or a database: its kind and its settings.
+
+`settings.systems` and `settings.sources` parse the settings; the code that opens a system calls `filled` first.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from shroff.runtime.values import FrozenStruct
 
 
 class System(FrozenStruct):
-    """An external system: its kind, and its settings as written, with `${NAME}`.
+    """An external system: its kind, and its settings as written, with `${NAME}` for environment variables.
 
-    Its text shows the kind alone, since settings may hold credentials.
+    The repr shows only the kind, because settings may contain credentials.
     """
 
     kind: str
@@ -30,9 +33,9 @@ class System(FrozenStruct):
         return f"<{self.kind}>"
 
     def text(self, name: str, default: str = "") -> str:
-        found = self.options.get(name, default)
-        assert isinstance(found, str)
-        return found
+        value = self.options.get(name, default)
+        assert isinstance(value, str)
+        return value
 
     @property
     def starts_now(self) -> bool:
@@ -41,74 +44,77 @@ class System(FrozenStruct):
 
     @property
     def registry(self) -> TextMapping:
-        """The settings of the schema registry, its address under `url`; empty where none is named."""
-        found = self.options.get("registry", {})
-        return {"url": found} if isinstance(found, str) else found
+        """The settings of the schema registry, its address under `url`; empty without a registry."""
+        registry = self.options.get("registry", {})
+        return {"url": registry} if isinstance(registry, str) else registry
 
     def part_types(self, named: Iterable[tuple[str, str]], word: str) -> dict[str, str | None]:
-        """The event type of each part of a source, such as a topic; None for one whose messages tell theirs.
+        """Return the event type of each topic or queue of a source; None if each message has its own type.
 
         Args:
-            named: Event types, or `any`, with their parts; those of labels are added.
-            word: What a part is called.
+            named: Pairs of an event type, or `any`, and a topic. The topic of labels is added from the settings.
+            word: The word for a topic in messages.
 
-        Raises: UsageError where a part is named twice.
+        Raises: UsageError if a topic is named twice, or is also the one for dead letters.
         """
-        parts = [(part, None if type_ == "any" else type_) for type_, part in named]
-        if labels := self.text("labels"):
-            parts.append((labels, "label"))
-        found = dict(parts)
-        if len(found) < len(parts):
+        pairs = [(topic, None if type_ == "any" else type_) for type_, topic in named]
+        labels = self.text("labels")
+        if labels:
+            pairs.append((labels, "label"))
+        types = dict(pairs)
+        if len(types) < len(pairs):
             raise UsageError(f"source: a {word} has one type of events. Name it once, under 'any' if it has several.")
-        if self.text("dead_letters") in found:
+        if self.text("dead_letters") in types:
             raise UsageError(f"source: dead letters go to another {word} than those that are read.")
-        return found
+        return types
 
     def duration_ms(self, name: str, default: str) -> int:
         return parse_duration(self.text(name, default))
 
 
 def filled(system: System) -> System:
-    """The system with `${NAME}` replaced from the environment. Raises: UsageError as `config.filled`."""
+    """Replace `${NAME}` in all settings from the environment. Raises: UsageError as `config.filled`."""
 
     def fill(value: Any) -> Any:
         if isinstance(value, str):
             return config.filled(value, system.kind)
         if isinstance(value, Mapping):
             return {name: fill(text) for name, text in value.items()}
-        return [fill(part) for part in value] if isinstance(value, list) else value
+        if isinstance(value, list):
+            return [fill(item) for item in value]
+        return value
 
     return System(system.kind, fill(system.options))
 
 
 def names_of(node: Node | None) -> frozenset[str]:
-    """The keys of a mapping; none of anything else."""
+    """Return the keys of a mapping; no keys for any other node."""
     return frozenset(key.text for key, _ in node.entries) if isinstance(node, YamlMapping) else frozenset()
 
 
 def look_for_mistakes(contract: str, system: System, node: Node, problems: list[Problem]) -> None:
-    """Add the contradictions that the adapter finds in its settings."""
+    """Report a contradiction that the adapter's declaration finds in its settings."""
     try:
         mistake = settings_of(contract, system.kind).mistake(system.options)
-    except UsageError:  # reported when the settings were read
+    except UsageError:  # the adapter's declaration is broken, which was reported when the settings were read
         return
     if mistake:
         node.report(problems, mistake)
 
 
-def mapping_of(found: Plain | None) -> JsonMapping:
-    return found if isinstance(found, dict) else {}
+def mapping_of(value: Plain | None) -> JsonMapping:
+    return value if isinstance(value, dict) else {}
 
 
-def single_of(found: Plain) -> tuple[str, JsonMapping]:
-    """The only kind of a mapping, with its settings."""
-    assert isinstance(found, dict)
-    kind, options = next(iter(found.items()))
+def single_of(value: Plain) -> tuple[str, JsonMapping]:
+    """Return the only key of a mapping, a kind, with its settings."""
+    assert isinstance(value, dict)
+    kind, options = next(iter(value.items()))
     return kind, mapping_of(options)
 
 
 def registry_mistake(settings: TextMapping) -> str:
-    """Mistakes in the settings of a schema registry, in words; empty where there are none."""
+    """Return the mistake in the settings of a schema registry; "" if there is none."""
     if "key" in settings and "cert" not in settings:
         return "registry: key belongs to the certificate in cert:, which is missing."
     if len(settings) > 1 and settings.get("url", "").startswith("http://"):

@@ -1,6 +1,7 @@
-"""The keys of shroff.yaml that say where things are, for `check` and the reference; long because they are one table.
+"""The keys of shroff.yaml for external systems and their locations; long because they are one table.
 
-Adapters declare the keys below their names (`project.settings.installed`). No version, event or receipt has any of it.
+`settings.systems` loads them, and `check`, the schemas and the reference show them. Adapters declare the keys below
+their own names (`project.settings.installed`). No version, control event or receipt contains them.
 """
 
 from __future__ import annotations
@@ -323,46 +324,51 @@ BACKUP = mapping_shape(_Backups)
 LAKE_PLACE = One(
     "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"
 )
-DEFAULT_MAILER = "folder"  # which nobody names
+DEFAULT_MAILER = "folder"  # used if `mail` names no other
 
-# ---- what adapters declare, with the keys of shroff
+# ---- the keys that adapters declare, joined with those of shroff
 
 
-def _with(shape: Shape, before: tuple[Key, ...] = (), behind: tuple[Key, ...] = ()) -> Shape:
+def _with(shape: Shape, first: tuple[Key, ...] = (), last: tuple[Key, ...] = ()) -> Shape:
+    """Add keys to a shape, except those that it declares itself."""
     if not isinstance(shape, MappingShape):
         return shape
-    own = set(shape.names)
+    declared = set(shape.names)
     keys = (
-        *(key for key in before if key.name not in own),
+        *(key for key in first if key.name not in declared),
         *shape.keys,
-        *(key for key in behind if key.name not in own),
+        *(key for key in last if key.name not in declared),
     )
     return replace(shape, keys=keys)
 
 
 @cache
 def kind_shape(contract: str, kind: str) -> Shape:
-    """Shape of the value below a technology's name. Raises: UsageError where its declaration cannot be read."""
+    """Return the shape of the settings of a technology. Raises: UsageError if its declaration cannot be loaded."""
     shape = settings_of(contract, kind).shape
     if contract == "sink":
-        return _with(shape, before=(TAKE, START))
-    return _with(shape, behind=SOURCE_KEYS) if contract == "source" else shape
+        return _with(shape, first=(TAKE, START))
+    return _with(shape, last=SOURCE_KEYS) if contract == "source" else shape
 
 
 def default_of(contract: str, kind: str, name: str) -> str:
-    """Default of an adapter's setting. Raises: UsageError as `kind_shape`."""
+    """Return the default of an adapter's setting. Raises: UsageError as `kind_shape`."""
     shape = kind_shape(contract, kind)
     assert isinstance(shape, MappingShape)
     return next(key.default for key in shape.keys if key.name == name)
 
 
 def one_kind(contract: str, named: frozenset[str] | None = None) -> MappingShape:
-    """One technology with its settings, to read what a file `named`; without it with what each means."""
-    what = f"one kind of {contract}"
+    """Return the shape of a mapping with one technology of a contract and its settings.
+
+    To parse a file, `named` are the keys in it, so that only those adapters are imported. Without it, the shape has all
+    adapters with their meanings, for the reference.
+    """
+    title = f"one kind of {contract}"
     if named is None:
         keys = [Key(kind, settings.meaning, kind_shape(contract, kind)) for kind, settings in each_settings(contract)]
-        return MappingShape(what, tuple(keys), is_single=True)
-    return MappingShape(what, tuple(_late(contract, kind) for kind in kinds(contract, named)), is_single=True)
+        return MappingShape(title, tuple(keys), is_single=True)
+    return MappingShape(title, tuple(_late(contract, kind) for kind in kinds(contract, named)), is_single=True)
 
 
 def _late(contract: str, kind: str) -> Key:
@@ -382,28 +388,28 @@ def source(named: frozenset[str] | None = None) -> Shape:
 @cache
 def sources(named: frozenset[str] | None = None) -> MappingShape:
     contracts = ("push", "pull", "source")
-    ours = {kind: contract for contract in contracts for kind in own_settings(contract)}
-    keys = [
-        key
-        for contract in contracts
-        for key in one_kind(
-            contract, named and frozenset(name for name in named if ours.get(name, contract) == contract)
-        ).keys
-    ]
+    contract_of = {kind: contract for contract in contracts for kind in own_settings(contract)}
+    keys: list[Key] = []
+    for contract in contracts:
+        candidates = named
+        if named:  # a kind of another contract cannot be one of this
+            candidates = frozenset(name for name in named if contract_of.get(name, contract) == contract)
+        keys += one_kind(contract, candidates).keys
     return own_names(
         "where events come from, by names of your own", MappingShape("a source", (*keys, *NAMED_SOURCE_KEYS))
     )
 
 
 def _addressed(common: MappingShape, contract: str, kind: str | None) -> Shape:
+    """Add the settings of one technology to the common keys; without a kind, those of all."""
     declared = [settings for _, settings in each_settings(contract)] if kind is None else [settings_of(contract, kind)]
     own = {key.name: key for settings in declared for key in settings.keys}
-    return _with(common, behind=tuple(own.values()))
+    return _with(common, last=tuple(own.values()))
 
 
 @cache
 def store(kind: str | None = None) -> Shape:
-    """Shape of `store`, of one technology or of all."""
+    """Return the shape of `store` for one technology; without a kind, for all."""
     return Either((STORE_URL, _addressed(STORE, "log", kind)))
 
 
@@ -429,7 +435,11 @@ def backup(kind: str | None = None) -> Shape:
 
 @cache
 def mail(named: frozenset[str] | None = None) -> Shape:
-    """Shape of `mail`: the settings of one mailer, and those of all mails."""
+    """Return the shape of `mail`: the settings of all mails, and of mailers.
+
+    The keys of shroff's flat mailers are always in it. Other mailers are imported only if `named` has an unknown key,
+    or is None (for the reference).
+    """
     own = own_settings("mailer")
     keys = [key for settings in own.values() if settings.is_flat for key in settings.keys]
     if named is None:
