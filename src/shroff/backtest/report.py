@@ -165,7 +165,8 @@ def undecided(report: BacktestReport) -> str:
 
 def other_reasons(report: BacktestReport) -> str:
     """Describe how many recorded decisions differ from the project without the draft, and why; empty if none does."""
-    if not (count := report.recorded.differ):
+    count = report.recorded.differ
+    if not count:
         return ""
     differ = "decision differs" if count == 1 else "decisions differ"
     because = ", ".join(report.recorded.because)

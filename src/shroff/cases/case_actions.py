@@ -324,7 +324,8 @@ def join(desk: CaseService, who: Who, entity: str, of: str, ring_of: Callable[[s
     with desk.store.look() as look:
         for name in {entity, of}:
             for case in look.queue(CaseFilter(states=UNCLOSED, entity=name), limit=LARGEST):
-                if ring_key := ring_of(case.key) or (case.key if name == entity else ""):
+                ring_key = ring_of(case.key) or (case.key if name == entity else "")
+                if ring_key:
                     rings.setdefault(ring_key, set()).add(case.about)
     for key, abouts in rings.items():
         ring = about_of(entity, key)

@@ -308,7 +308,8 @@ def _decided(
     if not unanswered(alerts):
         # Check before anything is written: a bulk request continues after the error
         checks = desk.settings.checklist(case.kinds, case.checks)
-        if missing := [check.item for check in checks if check.required and not check.done]:
+        missing = [check.item for check in checks if check.required and not check.done]
+        if missing:
             raise UsageError(
                 f"Case {number} closes once its checklist is done; tick {', '.join(missing)} first: "
                 f"shroff cases check {number} {missing[0]}"

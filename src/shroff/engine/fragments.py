@@ -157,7 +157,8 @@ class ColumnWriter:
             )
             if numbers_of_column is None and column is not None:
                 json_texts = [canonical_value(value, type_, self._money_places).encode() for value in values_of(column)]
-                kinds[at], written[at] = (self._kernel.TEXT, 0), texts.add_all(json_texts)
+                kinds[at] = (self._kernel.TEXT, 0)
+                written[at] = texts.add_all(json_texts)
                 numbers_of_column = written[at].starts
             assert numbers_of_column is not None
             numbers.append(numbers_of_column)

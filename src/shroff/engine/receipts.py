@@ -58,7 +58,8 @@ class DocumentWriter:
     def __init__(self, event: str, definitions: Definitions) -> None:
         self._fields = [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
         decimals = definitions.settings.money_places
-        self._texts, self._objects = TextPool(), object_writer(self._fields, decimals)
+        self._texts = TextPool()
+        self._objects = object_writer(self._fields, decimals)
         self._places = ColumnWriter([',"seq":', ',"as_of_seq":', ","], [INTEGER, INTEGER], decimals)
         self._scores = ColumnWriter(["", ""], [REAL], decimals)
         self._amounts = AmountWriter(definitions.events.types[event], decimals)

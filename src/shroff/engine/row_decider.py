@@ -66,7 +66,9 @@ class RowDecider:
         self._exploring = exploring
         if writer is not None:
             policy = definitions.policy(name)
-            self._verdicts, self._scoring, self._sample = Verdicts(policy), definitions.scoring_of(name), policy.sample
+            self._verdicts = Verdicts(policy)
+            self._scoring = definitions.scoring_of(name)
+            self._sample = policy.sample
             self._score = RowScoring(self._scoring, reads.read)
             names = definitions.feature_names(name)
             self._features = reads.read_all(names)

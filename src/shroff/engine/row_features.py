@@ -51,17 +51,20 @@ class RowFeatures:
             return b"{}"
         encodable = list(values)
         for at in self._integers:
-            if (value := encodable[at]) is not None and not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
+            value = encodable[at]
+            if value is not None and not -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX:
                 encodable[at] = str(value)
         cents = self._cents
         unit = self._unit
         decimals = self._money_places
         for at in self._money:
-            if (value := encodable[at]) is not None:
+            value = encodable[at]
+            if value is not None:
                 is_plain = value >= 0
                 encodable[at] = f"{value // unit}{cents[value % unit]}" if is_plain else show_decimal(value, decimals)
         for at, divisor in self._reals:
-            if (value := encodable[at]) is not None:
+            value = encodable[at]
+            if value is not None:
                 encodable[at] = value / divisor + 0.0
         for at, _ in self._others:
             encodable[at] = None
@@ -75,6 +78,7 @@ class RowFeatures:
             ] is not None:  # another exponent format, or not finite
                 parts[at] = canonical_real(encodable[at])
         for at, write in self._others:
-            if (value := values[at]) is not None:
+            value = values[at]
+            if value is not None:
                 parts[at] = write(value)
         return (self._form % tuple(parts)).encode()

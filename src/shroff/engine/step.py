@@ -220,7 +220,8 @@ class Engine:
         verdicts, verdict_of = self._verdicts_of(name, row_scores, rows, hits)
         if name in self._explored:
             self._explore(frame, rows, placed, verdicts, verdict_of, hits, effects)
-        if (sample := self.definitions.policy(name).sample) is not None:
+        sample = self.definitions.policy(name).sample
+        if sample is not None:
             approved = np.array([verdict.outcome == APPROVED for verdict in verdicts])
             for index in approved[verdict_of].nonzero()[0].tolist():
                 score = None if row_scores is None else row_scores[index]
@@ -281,7 +282,8 @@ class Engine:
             indices.tolist(), with_hits, hit_scores, verdict_of[indices].tolist(), strict=True
         ):
             combination = step, *[(hit.rule.id, hit.is_effective, hit.text) for hit in hits[row]]
-            if (verdict_number := verdict_index.get(combination)) is None:
+            verdict_number = verdict_index.get(combination)
+            if verdict_number is None:
                 verdict_number = verdict_index[combination] = len(verdicts)
                 verdicts.append(of.of(hits[row], score))
             verdict_of[index] = verdict_number

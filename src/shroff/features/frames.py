@@ -95,7 +95,8 @@ class LazyColumns(Mapping[str, Column | Coded], ABC):
     """Columns with these names, each made when it is first read."""
 
     def __init__(self, names: Collection[str]) -> None:
-        self._names, self._made = names, dict[str, Column | Coded]()
+        self._names = names
+        self._made = dict[str, Column | Coded]()
 
     @abstractmethod
     def _make(self, name: str) -> Column | Coded:

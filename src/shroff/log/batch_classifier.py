@@ -101,7 +101,8 @@ class BatchClassifier:
         batch.decisions = effects.decisions if effects.columns is None else effects.columns
         batch.hits = effects.hits
         batch.flags = effects.flags
-        batch.outbox, batch.offsets = effects.outbox, [*offsets, *self._coming.offsets()]
+        batch.outbox = effects.outbox
+        batch.offsets = [*offsets, *self._coming.offsets()]
         batch.remarks = effects.remarks
         batch.waiting = [early.waiting for early in self._labels.early.values()]
         if run is None:
@@ -223,7 +224,8 @@ class BatchClassifier:
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms
         elif watermark_ms - time_ms > self._lateness_ms:
-            if (kept := self._keeps_late) is True or (kept and "/".join(submission.source.split("/", 2)[:2]) in kept):
+            kept = self._keeps_late
+            if kept is True or (kept and "/".join(submission.source.split("/", 2)[:2]) in kept):
                 return self._keep(submission, event, body or state.records.encode(event))
             reason = too_late(event, watermark_ms, state.engine.definitions, self._known.holder)
             return self._refuse(submission, reason)

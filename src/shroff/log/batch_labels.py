@@ -104,7 +104,8 @@ class BatchLabels:
         if record is None:
             return self._wait(submission, label, id_)
         event = event or self._decoded(record)
-        if reason := misfit or self._misfit(label, event):
+        reason = misfit or self._misfit(label, event)
+        if reason:
             return self._refuse(submission, reason)
         seq = self._join(label, id_, event, record.body)
         verdict = self._state.standings[f"{event.type}/{event.id}"]
@@ -193,7 +194,8 @@ class BatchLabels:
         label = sent.dated(event.time_ms)
         self._batch.joined.append(waiting.id)
         # Refusals happen if another program stored the label unchecked, or if the decimals of amounts changed since.
-        if reason := label_refusal(label, settings) or self._misfit(label, event):
+        reason = label_refusal(label, settings) or self._misfit(label, event)
+        if reason:
             self.met[waiting.id] = 0
             self._refuse_waiting(waiting, reason)
         else:
@@ -206,7 +208,8 @@ class BatchLabels:
         early = self.early.pop(id_)
         label = early.label.dated(event.time_ms)
         answer = early.answer
-        if reason := self._misfit(label, event):
+        reason = self._misfit(label, event)
+        if reason:
             answer.reason = reason
             self._refuse_waiting(early.waiting, reason)
         else:

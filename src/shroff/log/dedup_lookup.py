@@ -70,7 +70,8 @@ def look_up(
         for type_, of_type in by_type(submissions.types, submissions.ids).items():
             events[type_] += of_type
     for submission in alone:
-        if (event := submission.event or submission.refused) is not None:
+        event = submission.event or submission.refused
+        if event is not None:
             events[submission.type].append(event.id)
         elif submission.label is not None:
             label = submission.label
@@ -115,7 +116,8 @@ def _find_events(
         # In order of arrival, as their insertion reads the log later.
         in_turn = list(dict.fromkeys(events.get(type_, ())))
         records = log.find(type_, in_turn) if in_turn else {}
-        if others := ids.difference(in_turn):
+        others = ids.difference(in_turn)
+        if others:
             records |= log.find(type_, list(others))
         found.records.update({(type_, id_): record for id_, record in records.items()})
         if records and (again := records.keys() & {*in_turn, *repeated.get(type_, ())}):
@@ -154,7 +156,8 @@ def _unique(
     brought: dict[Key, dict[str, None]] = defaultdict(dict)
     requested: dict[Key, dict[str, None]] = defaultdict(dict)
     for submission in submissions:
-        if (event := submission.event or submission.refused) is not None:
+        event = submission.event or submission.refused
+        if event is not None:
             for name, value in types.unique.keys(event):
                 brought[submission.type, name][value] = None
             for (name, value), _ in types.unique.near(event):

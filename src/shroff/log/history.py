@@ -280,7 +280,8 @@ def _decoded(codec: Codec, body: bytes, seq: int) -> Event:
 
 def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> StateError | DefinitionError:
     """Return why a stored body cannot be read: its type has changed since, or it is damaged."""
-    body_fields, name = JsonObject(), None
+    body_fields = JsonObject()
+    name = None
     with suppress(ValueError):
         body_fields = from_json(body, type=JsonObject)
         name = _misfit(type_, body_fields)
@@ -352,7 +353,10 @@ class Control(Struct):
 
     def become(self, files: TextMapping, versions: TextMapping) -> None:
         """Set files and versions that an event of `control_of` activated, without applying its edits."""
-        self._files, self._more, self._lengths, self.versions = {**files}, {}, {}, {**versions}
+        self._files = {**files}
+        self._more = {}
+        self._lengths = {}
+        self.versions = {**versions}
 
     def _edit(self, name: str, edit: _TextChange, what: str) -> None:
         length = self._lengths.get(name, len(self._files.get(name, "")))
@@ -414,13 +418,15 @@ def control_at(log: LogReader, seq: int | None = None) -> Control:
 
 def hits_by_place(log: LogReader, upto: int | None, after: int = 0) -> Iterator[tuple[int, Hits]]:
     """Yield recorded hits of `after < seq <= upto`, by sequence number."""
-    seq, rules = 0, dict[str, str | None]()
+    seq = 0
+    rules = dict[str, str | None]()
     for rows in log.hits.after(after, upto):
         for row in rows:
             if row.seq != seq:
                 if rules:
                     yield seq, rules
-                seq, rules = row.seq, {}
+                seq = row.seq
+                rules = {}
             rules[row.rule] = row.key
     if rules:
         yield seq, rules
@@ -431,7 +437,8 @@ def texts_of(log: LogReader, name: str) -> list[str]:
 
     Nothing is parsed: most versions change a line of a list, and parsing YAML takes some milliseconds.
     """
-    control, texts = Control(), dict[str, None]()
+    control = Control()
+    texts = dict[str, None]()
     for record in log.controls():
         control.take(record, name)
         texts[control.files.get(name, "")] = None

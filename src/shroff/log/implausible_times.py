@@ -94,7 +94,8 @@ def dated(submissions: Iterable[Submission], definitions: Definitions, now_ms: i
 
 def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Submission:
     """Return the submission, refused if its event is too far ahead of the clock."""
-    if (event := submission.event) is None:
+    event = submission.event
+    if event is None:
         return submission
     reason = too_early(event.time_ms, definitions.events.types[event.type].time_field, definitions.settings, now_ms)
     return replace(submission, event=None, refused=event, refusal=reason) if reason else submission

@@ -140,7 +140,8 @@ class KeyLookup:
     """Looks up the sequence numbers of keys in one log, for one version of a project."""
 
     def __init__(self, log: Log, definitions: Definitions) -> None:
-        self._log, self._forms = log, forms_of(definitions.events)
+        self._log = log
+        self._forms = forms_of(definitions.events)
         self._covered = covered(log)
 
     def has(self, entity: str, end: int) -> bool:

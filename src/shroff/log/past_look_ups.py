@@ -29,7 +29,8 @@ def with_past_look_ups(
     if as_of_ms is None and last >= log.last_seq():
         return definitions
     seen = last if as_of_ms is None else min(last, last_before(log, as_of_ms + 1))
-    control, then = Control(), None
+    control = Control()
+    then = None
     for record in log.controls():
         is_later = record.seq > last or (record.seq > seen and as_of_ms is not None and record.time_ms > as_of_ms)
         if is_later and then is None:

@@ -290,7 +290,8 @@ class Writer:
         coming = self._open[-1].batch if self._open else None
         types = self._drafted().records
         known = look_up(submissions, self._log, coming, types, has_waiting=self._has_waiting, has_late=self._has_late)
-        known.seq, known.holder = self._seq, self._holder(self._drafted().watermark_ms)
+        known.seq = self._seq
+        known.holder = self._holder(self._drafted().watermark_ms)
         return known
 
     def foresee(self, submissions: Sequence[Submission], beside: tuple[Log, Prepared] | None = None) -> list[Answer]:

@@ -173,7 +173,8 @@ def _manifest_of(data: bytes) -> JsonObject:
         manifest = from_json(data, type=JsonObject)
     except ValueError as error:
         raise RegistryError(f"manifest.json is damaged ({error}): {_CURE}") from error
-    if lacking := [key for key in ("id", "event", "format", "inputs", "files") if key not in manifest]:
+    lacking = [key for key in ("id", "event", "format", "inputs", "files") if key not in manifest]
+    if lacking:
         raise RegistryError(f"manifest.json lacks {', '.join(lacking)}: {_CURE}")
     if manifest["format"] not in FILES:
         raise RegistryError(
@@ -191,7 +192,8 @@ def _inputs_of(manifest: JsonMapping) -> tuple[InputColumn, ...]:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RegistryError(f"an input in manifest.json lacks {error}: {_CURE}") from error
-    if wrong := [column for column in found if column.kind not in {NUMBER, CATEGORY}]:
+    wrong = [column for column in found if column.kind not in {NUMBER, CATEGORY}]
+    if wrong:
         raise RegistryError(
             f"input {wrong[0].name} in manifest.json is a {wrong[0].kind}, not a number or category: {_CURE}"
         )

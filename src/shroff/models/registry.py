@@ -371,7 +371,8 @@ def _read(folder: Path, id_: str, name: str) -> bytes:
     path = folder / name
     try:
         size = path.stat().st_size
-        if why := foreign(folder.parents[1], path):
+        why = foreign(folder.parents[1], path)
+        if why:
             raise _damaged(id_, name, why[0].removesuffix("."))
         if size > FILE_BYTES_MAX:
             raise _damaged(id_, name, f"it is larger than {FILE_BYTES_MAX // 2**20} MiB")

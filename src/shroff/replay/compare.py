@@ -385,7 +385,8 @@ def verify_by_keys(
                 naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
                 folded = empty(definitions)
                 for record in records:
-                    if (past_event := take(record, folded, {})) is not None:
+                    past_event = take(record, folded, {})
+                    if past_event is not None:
                         naive.append(past_event.event)
                 decided_event = take(log.records_at([seq])[seq], folded, {})
                 assert decided_event is not None, "a decided record is an event"

@@ -59,7 +59,8 @@ class Replayed(NamedTuple):
         row = self.recorded
         answer = Replay(match=self.match, receipt=self.receipt, event=row.event, id=row.id)
         if not self.match:
-            answer.recorded, answer.computed = row.document.decode(), self.computed.document.decode()
+            answer.recorded = row.document.decode()
+            answer.computed = self.computed.document.decode()
         return answer
 
 

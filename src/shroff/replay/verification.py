@@ -73,7 +73,8 @@ def verify(
         result.first_mismatch = result.first_mismatch or partial.first_mismatch
         result.unread += [lost for lost in partial.unread if lost not in result.unread]
         result.sampled = partial.sampled if engine == "naive" else result.sampled
-    if lost := log.ids_lost(after):
+    lost = log.ids_lost(after)
+    if lost:
         result.unread.append(lost)
     result.undecided = sum((b"\n" + lines).count(b"\ne0") for lines in log.lines(after, end))
     return result

@@ -160,7 +160,8 @@ class _Speaker(FrozenStruct):
     def said(self, node: Node) -> str:
         """Describe a condition as a clause: `the card has 5 or more payments in 10 min`."""
         node = _inward(node)
-        if timed := clock_words_of(self.teller, node, OF_RULE):
+        timed = clock_words_of(self.teller, node, OF_RULE)
+        if timed:
             return timed
         match node:
             case Logic() if node.operator == "and":
@@ -200,7 +201,8 @@ class _Speaker(FrozenStruct):
         amount = limit_words(self.teller, left, right) if isinstance(right, Literal) else self._what(right, entity)
         if not isinstance(right, Literal):
             return f"{self._what(left)} {IS[sign]} {amount}"
-        if counted := counted_words(self.teller, left, sign, right):
+        counted = counted_words(self.teller, left, sign, right)
+        if counted:
             has = "is" if counted.startswith("linked by ") else "has"
             return f"the {words_of(entity)} {has} {counted}{_since(plain)}"
         if isinstance(plain, Arithmetic) and self.teller.wording(plain).is_ratio:

@@ -102,7 +102,9 @@ class RowsWriter:
     """
 
     def __init__(self, path: Path, partitions: int, width: int) -> None:
-        self._path, self._partitions, self._schema = path, partitions, _schema(HEAD, width)
+        self._path = path
+        self._partitions = partitions
+        self._schema = _schema(HEAD, width)
         self._waiting: list[Rows] = []
         self._writer: Any = None
 

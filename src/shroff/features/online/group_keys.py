@@ -125,7 +125,8 @@ class Links(Struct):
             self.last.fill(-1)
         for pair in range(self._linked, len(values)):
             key = self.keys.add(values[pair][0])
-            self.last, self.before = _with_room(self.last, key), _with_room(self.before, pair)
+            self.last = _with_room(self.last, key)
+            self.before = _with_room(self.before, pair)
             self.before[pair] = self.last[key]
             self.last[key] = pair
         self._linked = len(values)

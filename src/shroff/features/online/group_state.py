@@ -71,7 +71,8 @@ class GroupState:
         self.trial = codes.trial
         self.texts = codes.texts
         self.events = events
-        self.keys, self.remarks = GroupKeys(group, codes, events, reference), GroupRemarks(group, remarks)
+        self.keys = GroupKeys(group, codes, events, reference)
+        self.remarks = GroupRemarks(group, remarks)
         self.kernel = scan_plan(group, events.types.get(group.key.event)) if group.key.is_look else kernel_plan(group)
         is_kept = self.kernel is not None and not is_fed_only
         self.history: WindowState | None = None

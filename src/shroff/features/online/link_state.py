@@ -97,7 +97,8 @@ class LinkState(ScanState):
 
     def restore(self, snapshot: bytes | memoryview) -> None:
         ScanState.restore(self, snapshot)
-        self.owned, cells = {}, [cell for cells in self.cells.values() for cell in cells]
+        self.owned = {}
+        cells = [cell for cells in self.cells.values() for cell in cells]
         for cell in sorted(cells, key=lambda cell: (cell[0], cell[1][_NUMBER])):
             self._number = max(self._number, int(cell[1][_NUMBER] or 0))
             if cell[1][_KEY] != _NO_KEY:

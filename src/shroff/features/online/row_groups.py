@@ -45,7 +45,8 @@ class RowGroup:
         self._series = 0 if group.kernel is None else len(group.kernel.plan.series)
         rows = 0 if group.kernel is None else self._series + len(group.kernel.operands)
         self._times, self._inserts, self._asks = (np.zeros(1, np.int64) for _ in range(3))
-        self._values, self._kept = np.zeros((rows, 1), np.int64), np.zeros((rows, 1), np.uint8)
+        self._values = np.zeros((rows, 1), np.int64)
+        self._kept = np.zeros((rows, 1), np.uint8)
         self._words = self._values.reshape(-1).data
         self._floats = self._values.reshape(-1).view(np.float64).data
         self._present = self._kept.reshape(-1).data

@@ -64,7 +64,8 @@ class Journal:
         except OSError as error:
             raise StorageError(f"no address space for a score of so large a state: {error.strerror}") from error
         before = self.words[: self.next]
-        self._memory, self.words = memory, np.frombuffer(memory, np.int64)
+        self._memory = memory
+        self.words = np.frombuffer(memory, np.int64)
         self.words[: len(before)] = before
 
     def clear(self) -> None:

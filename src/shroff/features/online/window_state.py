@@ -433,7 +433,8 @@ class _PlanWriter:
         for series in sorted({key[1] for key in keys}):
             counters = sum(key[1] == series for key in keys)
             tables[series] = [self._in_head(layout.TABLE_HEAD_WORDS), layout.ENTRY_COUNTERS + counters]
-        rows, used = [], dict.fromkeys(tables, 0)
+        rows = []
+        used = dict.fromkeys(tables, 0)
         for key in keys:
             _, series, right, left, _ = key
             head = self._in_head(layout.SET_HEAD_WORDS)

@@ -153,7 +153,8 @@ class _CsvRuns(_Runs):
     def __init__(self, source: str, type_: EventType, careful: Callable[[Line], Submission], lines: Lines) -> None:
         assert lines.records is not None
         super().__init__(source, type_, careful, lines.records.header.text)
-        self._records, self._form = lines.records, cell_form(lines, type_)
+        self._records = lines.records
+        self._form = cell_form(lines, type_)
 
     def runs(self) -> Iterator[Sequence[Submission]]:
         records = self._records

@@ -251,7 +251,8 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         run.columns = {
             name: columns.but(np.flatnonzero(np.isin(self._rows[name], rows))) for name, columns in self.columns.items()
         }
-        run.ids, run.times = np.delete(np.array(self.ids, object), rows).tolist(), np.delete(self.times, rows)
+        run.ids = np.delete(np.array(self.ids, object), rows).tolist()
+        run.times = np.delete(self.times, rows)
         return run
 
     def inserted(self, before: Sequence[int], labels: Sequence[Submission]) -> EventRun:
@@ -463,7 +464,8 @@ class LiveForms(LineForms):
 
     def __init__(self, events: Events, tell: Callable[[str], None]) -> None:
         super().__init__(LIVE_TEXTS_BYTES_MAX)
-        self._tell, self._is_off = tell, any(map(events.has_unique, events.types))
+        self._tell = tell
+        self._is_off = any(map(events.has_unique, events.types))
         self._at_hand = dict[bool, bool]()  # whether kernels are compiled, for JSON lines and for Avro records
 
     def take(self, count: int, *, are_records: bool = False) -> bool:

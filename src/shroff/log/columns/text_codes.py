@@ -25,7 +25,8 @@ class TextCodes:
     def __init__(self) -> None:
         self.dictionary = Dictionary()
         self.size = 0
-        self._slots, self._numbers = np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
+        self._slots = np.zeros((0, 2), np.uint64)
+        self._numbers = np.zeros(0, np.int32)
 
     def of(self, hashes: Hashes, texts: Callable[[Ints], list[str]]) -> Ints32:
         """Return the codes for these hashes; `texts` returns the texts of rows that are new."""

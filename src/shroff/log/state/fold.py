@@ -166,7 +166,8 @@ def take(record: Record, folded: Folded, hits: Hits | None) -> SequencedEvent | 
     """Apply one past record to the state and return it for the engine; None if the engine does not take it."""
     if record.kind == "control":
         folded.control.take(record)
-        if (set_back := watermark_reset_of(record)) is not None:
+        set_back = watermark_reset_of(record)
+        if set_back is not None:
             folded.watermark_ms = set_back.at_ms
         return None
     event = folded.records.decode(record)

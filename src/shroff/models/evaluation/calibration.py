@@ -71,7 +71,8 @@ def calibration_of(manifest: JsonMapping | None) -> Calibration:
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RegistryError(f"the manifest's calibration cannot be read ({error}); train the model again") from error
-    if mistake := _mistake_of(found):
+    mistake = _mistake_of(found)
+    if mistake:
         raise RegistryError(f"the manifest's calibration {mistake}; train the model again")
     return found
 
