@@ -1,7 +1,7 @@
-"""Active version of a project's files, and how the files on disk differ from it.
+"""The active version of a project's files, and the differences of the files on disk, for `shroff apply` and the pages.
 
-Control events activate everything that affects decisions. Notices, their texts and the settings of outside systems
-do not, so no version contains them: the active writer stores texts, or hashes of settings, among the log's offsets.
+Control events activate everything that affects decisions. Notices, their texts and the settings of external systems do
+not affect decisions, so no version contains them: the writer stores their texts or hashes among the log's offsets.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _READ = ReadOnce()  # parts of versions already parsed; the next version parses 
 
 
 def kept_definitions(files: TextMapping, load_model: LoadModel | None) -> Definitions:
-    """Return the definitions of a version of the files. The last two are cached; of another, only changes are parsed.
+    """Return the definitions of a version of the files. Two versions are cached; for another, only changes are parsed.
 
     Raises: DefinitionError if the files are invalid.
     """
@@ -58,9 +58,10 @@ def _kept(files: tuple[tuple[str, str], ...], load_model: LoadModel | None) -> D
 
 
 class FileDifference(FrozenStruct):
-    """A file, or a setting of shroff.yaml, that differs from the active one. A text is None if it is not stored.
+    """A file, or a setting of shroff.yaml, that differs from the active one.
 
-    `takes` is `now` if `shroff apply` activates it in a running service, else `restart`.
+    `takes` is `now` if `shroff apply` activates it in a running service, else `restart`. `before` and `after` are None
+    if the file does not exist, or only a hash of its text is stored.
     """
 
     file: str
@@ -72,20 +73,20 @@ class FileDifference(FrozenStruct):
 
 @dataclass(slots=True)
 class ActiveFilesInUse:
-    """The notices and texts that this process uses (None: those on disk), and how often they or settings changed."""
+    """The notices and texts that this process uses (None: those on disk). `number` counts changes, also of settings."""
 
     number: int = 0
     files: TextMapping | None = field(default=None, repr=False)
-    followed: TextMapping | None = field(default=None, repr=False)  # what the log stored when last followed
+    followed: TextMapping | None = field(default=None, repr=False)  # the log's offsets when they were last read
 
 
 def beside(files: TextMapping, systems: Systems) -> TextDict:
-    """Return stored files and settings that belong to no version; settings with default values are left out."""
+    """Return the files and settings to store that belong to no version; settings with default values are left out."""
     texts = {name: text for name, text in files.items() if name.startswith(NOTICES)}
     texts |= {name: _hash(files[name].encode()) for name, kind in added_files(files).items() if kind.is_kept}
-    usual = _by_yaml_name(Systems())
+    defaults = _by_yaml_name(Systems())
     for name, value in _by_yaml_name(systems).items():
-        if value != usual[name]:
+        if value != defaults[name]:
             texts[SETTING + name] = _hash(value)
     return texts
 
@@ -94,9 +95,8 @@ def _by_yaml_name(systems: Systems) -> dict[str, bytes]:
     """Return the settings as JSON, by their names in shroff.yaml."""
     values = {_YAML_NAMES.get(item.name, item.name): getattr(systems, item.name) for item in fields(systems)}
     sessions = structs.asdict(systems.sessions)
-    sign_in = [
-        sessions.pop(name) for name in ("has_passwords", "second_factor", "group_roles")
-    ]  # in sign_in in the file
+    # In the file these three are keys of `sign_in`.
+    sign_in = [sessions.pop(name) for name in ("has_passwords", "second_factor", "group_roles")]
     values |= {"sessions": sessions, "sign_in": [systems.sign_in, sign_in]}
     return {name: to_json(value) for name, value in values.items()}
 
@@ -106,33 +106,40 @@ def notice_files(files: TextMapping) -> TextDict:
     return {name: text for name, text in files.items() if name.startswith(NOTICES)}
 
 
-def is_live(name: str, *kept: TextMapping) -> bool:
-    """Whether a running service can apply a change of a file or setting that is not part of a version."""
-    if name == f"{SETTING}http" and any(entry.get(SETTING + other) for entry in kept for other in _OPEN_BY_HTTP):
+def is_live(name: str, *stored: TextMapping) -> bool:
+    """Return whether a running service can apply a change of a file or setting that is not part of a version.
+
+    Args:
+        stored: Results of `beside`, before and after the change.
+    """
+    if name == f"{SETTING}http" and any(texts.get(SETTING + other) for texts in stored for other in _OPEN_BY_HTTP):
         return False
     return name.startswith(NOTICES) or name in {SETTING + name for name in LIVE}
 
 
-def renewed(systems: Systems, now: Systems, *kept: TextMapping) -> Systems:
-    """Return the settings of a running service after it applied those of the files that it can."""
-    return replace(systems, **{name: getattr(now, name) for name in LIVE if is_live(SETTING + name, *kept)})
+def renewed(systems: Systems, now: Systems, *stored: TextMapping) -> Systems:
+    """Return the settings of a running service after it applied those of the files that it can; see `is_live`."""
+    return replace(systems, **{name: getattr(now, name) for name in LIVE if is_live(SETTING + name, *stored)})
 
 
 def taken_up(log: Log, now: TextMapping, *, is_running: bool) -> list[Offset]:
-    """Return the offsets to store once these are active; a running service keeps settings that need a restart."""
+    """Return the offsets that store the files and settings of `beside` as active.
+
+    A running service leaves out settings that need a restart.
+    """
     stored = log.offsets.of(ACTIVE)
-    mark = [] if is_running or BEGUN in stored else [Offset(ACTIVE, BEGUN, "1")]
-    return mark + [
-        Offset(ACTIVE, name, now.get(name, ""))
-        for name in sorted({*now, *stored} - {BEGUN})
-        if now.get(name, "") != stored.get(name, "") and (not is_running or is_live(name, stored, now))
-    ]
+    offsets = [] if is_running or BEGUN in stored else [Offset(ACTIVE, BEGUN, "1")]
+    for name in sorted({*now, *stored} - {BEGUN}):
+        is_changed = now.get(name, "") != stored.get(name, "")
+        if is_changed and (not is_running or is_live(name, stored, now)):
+            offsets.append(Offset(ACTIVE, name, now.get(name, "")))
+    return offsets
 
 
 def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
     """Return the active files at the end of a log (read-only), and the sequence number of the last control event, or 0.
 
-    Control events read before are not read again while the last of them is still in the log.
+    `read` caches the control events, so that a call reads only new ones.
     """
     cached: tuple[Control, Record] | None = read.last(f"control {log.place}")
     control = Control()
@@ -142,7 +149,7 @@ def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
             return cached[0], cached[1].seq
         control = Control(cached[0].versions, dict(cached[0].files))
         records = records[1:]
-    else:  # none was read, or another log is at this location
+    else:  # nothing is cached, or this is another log at the same location
         records = log.controls()
     for record in records:
         control.take(record)
@@ -164,11 +171,7 @@ def changes(
     """
     differences: list[FileDifference] = []
     if control.versions != asdict(definitions.versions):
-        before, after = (
-            {name: text for name, text in part.items() if not name.startswith(NOTICES)}
-            for part in (control.files, definitions.files)
-        )
-        differences = _compared(before, after, NOW)
+        differences = _compared(_without_notices(control.files), _without_notices(definitions.files), NOW)
         if control.files and {PROJECT_FILE, "events.yaml"} & {difference.file for difference in differences}:
             differences = _by_meaning(differences, control.files, definitions, load)
     offsets = log.offsets.of(ACTIVE)
@@ -181,8 +184,15 @@ def changes(
     return differences
 
 
+def _without_notices(files: TextMapping) -> TextDict:
+    return {name: text for name, text in files.items() if not name.startswith(NOTICES)}
+
+
 def _by_meaning(
-    found: Sequence[FileDifference], files: TextMapping, now: Definitions, load: Callable[[TextMapping], Definitions]
+    differences: Sequence[FileDifference],
+    files: TextMapping,
+    now: Definitions,
+    load: Callable[[TextMapping], Definitions],
 ) -> list[FileDifference]:
     """Adjust differences by meaning: all need a restart if input would be read differently.
 
@@ -192,15 +202,15 @@ def _by_meaning(
 
     try:
         old_definitions = load(files)
-    except ShroffError:  # this version of the program cannot read what was active
-        return list(found)
+    except ShroffError:  # this version of the program cannot load the active files
+        return list(differences)
     is_same = old_definitions.settings == now.settings
-    found = [difference for difference in found if difference.file != PROJECT_FILE or not is_same]
+    changed = [difference for difference in differences if difference.file != PROJECT_FILE or not is_same]
     try:
         check_inputs_unchanged(old_definitions, now)
     except UsageError:
-        return [replace(difference, takes=RESTART) for difference in found]
-    return found
+        return [replace(difference, takes=RESTART) for difference in changed]
+    return changed
 
 
 def _compared(before: TextMapping, after: TextMapping, takes: str) -> list[FileDifference]:
@@ -208,16 +218,23 @@ def _compared(before: TextMapping, after: TextMapping, takes: str) -> list[FileD
     for name in sorted({*before, *after}):
         old = before.get(name)
         new = after.get(name)
-        if old != new:
-            kind = "added" if old is None else "removed" if new is None else "changed"
-            is_text = takes == NOW or name.startswith(NOTICES)
-            differences.append(FileDifference(name, kind, takes, *((old, new) if is_text else ())))
+        if old == new:
+            continue
+        kind = "changed"
+        if old is None:
+            kind = "added"
+        elif new is None:
+            kind = "removed"
+        if takes == NOW or name.startswith(NOTICES):
+            differences.append(FileDifference(name, kind, takes, old, new))
+        else:  # the stored value is a hash
+            differences.append(FileDifference(name, kind, takes))
     return differences
 
 
-def names_of(found: Sequence[FileDifference], takes: str) -> list[str]:
+def names_of(differences: Sequence[FileDifference], takes: str) -> list[str]:
     """Return the files of the differences that take effect now, or with a restart."""
-    return [difference.file for difference in found if difference.takes == takes]
+    return [difference.file for difference in differences if difference.takes == takes]
 
 
 def _hash(data: bytes) -> str:

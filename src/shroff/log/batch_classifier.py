@@ -1,7 +1,7 @@
-"""Batch in progress: classifies each submission, on state that advances with the batch.
+"""Classify the submissions of a batch, for `log.writer`: accepted, duplicate, refused, late or pending.
 
-It checks what validation cannot see (ids, lateness, labels and their events), assigns sequence numbers and calls the
-engine. Nothing is written here; a draft that is not committed takes its state with it: see `log.writer`.
+It checks ids, lateness, and labels against their events, which validation cannot, assigns sequence numbers and calls
+the engine. It writes nothing; the state advances, so it is lost if the batch is not committed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from shroff.streams.log import (
 from shroff.streams.log_columns import RecordColumns
 from shroff.streams.merge import EARLIEST
 
-REPEATS_SHARE = 8  # a run with more than one repeat in this many events is taken event by event
+REPEATS_SHARE = 8  # a run with more than one irregular event in this many is processed event by event
 
 
 class BatchClassifier:
@@ -49,7 +49,7 @@ class BatchClassifier:
 
     Args:
         state: State at the end of the log. It advances, so it must not be used if this batch is not committed.
-        known: What the log already has of these submissions.
+        known: The records that the log already has for these submissions.
         decide: Whether to decide events or only append them.
         coming: Notes the source of events.
         keeps_late: Whether late events are stored beside the log instead of being refused; or the sources for which
@@ -116,8 +116,8 @@ class BatchClassifier:
     def _split_exceptions(self, run: EventRun) -> EventRun | None:
         """Return the run with its irregular events (known or repeated id, future time, too late) set apart.
 
-        Return None if the run must be taken event by event: it is short, has other events that are decided, or too many
-        irregular ones.
+        Return None if the run must be processed event by event: it is short, has other events that are decided, or too
+        many irregular ones.
         """
         types = self._state.engine.definitions.events.types
         if len(run.ids) <= FEW or not self._decide or self._unique:
@@ -143,25 +143,28 @@ class BatchClassifier:
         newest = np.maximum.accumulate(np.maximum(run.times, _or_earliest(state.watermark_ms))).tolist()
         labeled_ids = {value for _, _, value in self._known.waiting}
         for other in run.others.values():
-            labeled_ids |= {other.sent.id} if other.sent else {other.label.event_id} if other.label else set()
+            if other.sent:
+                labeled_ids.add(other.sent.id)
+            elif other.label:
+                labeled_ids.add(other.label.event_id)
         rows = [row for row, id_ in enumerate(ids) if id_ in labeled_ids] if labeled_ids else []
         by_line = {run.at[row]: (row, event) for row, event in zip(rows, run.events_at(rows), strict=True)}
         seqs = self._run_seqs
         for line in sorted([*run.others, *by_line]):
             before = bisect_left(run.at, line)
-            self._pass(before)
+            self._number_events(before)
             if line in run.others:
                 if before:
                     state.watermark_ms = max(_or_earliest(state.watermark_ms), newest[before - 1])
                 self._run_others[line] = self._take(run.others[line])
                 continue
             row, event = by_line[line]
-            self._pass(row + 1)
+            self._number_events(row + 1)
             body = bodies[row]
             record = Record(self._rows.seq, "event", event.type, event.id, event.time_ms, body, self._decide)
             self._rows.events[event.type, event.id] = event, record
             self._labels.join_waiting([("", event.id)], event, body)
-        self._pass(len(ids))
+        self._number_events(len(ids))
         state.watermark_ms = max(_or_earliest(state.watermark_ms), newest[-1])
         for row, source in run.sources:
             if source != self._coming.where:
@@ -172,7 +175,7 @@ class BatchClassifier:
         labels = {label.seq: label for label in self._rows.placed}
         return SequencedBatch(types, sequence, ids, run.times, bodies, run.columns, run.event, labels)
 
-    def _pass(self, row: int) -> None:
+    def _number_events(self, row: int) -> None:
         """Assign sequence numbers to the run's events before `row`."""
         count = row - len(self._run_seqs)
         self._run_seqs += range(self._rows.seq + 1, self._rows.seq + 1 + count)
@@ -211,8 +214,10 @@ class BatchClassifier:
             return self._again(submission, event, body, earlier)
         if key in self._late:
             return self._late_again(submission, event, body, self._late[key])
-        if self._unique and (earlier := self._unique.repeated(event, self._rows.named_record, _time_ms)) is not None:
-            return self._repeat(event, earlier)
+        if self._unique:
+            earlier = self._unique.repeated(event, self._rows.named_record, _time_ms)
+            if earlier is not None:
+                return self._repeat(event, earlier)
         names = self._unique.keys(event) if self._unique else []
         doubled = self._doubled(type_, names) if names else ""
         if doubled or submission.refusal is not None:
@@ -224,8 +229,8 @@ class BatchClassifier:
         if watermark_ms is None or watermark_ms < time_ms:
             state.watermark_ms = time_ms
         elif watermark_ms - time_ms > self._lateness_ms:
-            kept = self._keeps_late
-            if kept is True or (kept and "/".join(submission.source.split("/", 2)[:2]) in kept):
+            keeps_late = self._keeps_late
+            if keeps_late is True or (keeps_late and "/".join(submission.source.split("/", 2)[:2]) in keeps_late):
                 return self._keep(submission, event, body or state.records.encode(event))
             reason = too_late(event, watermark_ms, state.engine.definitions, self._known.holder)
             return self._refuse(submission, reason)

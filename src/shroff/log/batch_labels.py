@@ -160,7 +160,8 @@ class BatchLabels:
 
     def _wait(self, submission: Submission, label: LabelInput, id_: str) -> Answer:
         """Store a label until its event arrives, under the event's id if it has one."""
-        type_, name, value = key = label_key(label)
+        key = label_key(label)
+        type_, name, value = key
         answer = Answer(WAITING, "label", id_, is_label=True)
         body = waiting_body(label, self._state.records.money_places, self._now_ms())
         origin = submission.source, submission.place, submission.raw()
@@ -219,8 +220,9 @@ class BatchLabels:
 
     def _refuse_waiting(self, waiting: WaitingLabel, reason: str) -> None:
         """Refuse a label as if it had arrived now, so that the same line sent again is the same entry of quarantine."""
-        of = waiting
-        self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, UNDATED, of.header))
+        self._batch.refused.append(
+            Refused(waiting.source, waiting.place, "label", reason, waiting.raw, UNDATED, waiting.header)
+        )
 
     def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
         """Append a label to its event; return its sequence number."""
@@ -231,7 +233,8 @@ class BatchLabels:
         joined, stored = state.records.join(label, id_, event, body, changes=new.changes(current))
         if new.takes_over(current):
             state.standings[event_name] = new
-        self._places[id_] = seq = self._rows.append("label", joined, stored).seq
+        seq = self._rows.append("label", joined, stored).seq
+        self._places[id_] = seq
         return seq
 
     def fill_repeated(self) -> None:

@@ -1,6 +1,7 @@
 """Lookup of a batch in the log: known ids, unique values and labeled events, in a few queries.
 
-A draft then needs no log, and can be made while the batch before it is committed; the lookup includes that batch.
+`log.writer` calls it before it classifies a batch. The batch can then be prepared without the log, while the previous
+batch is committed; the lookup includes that batch.
 """
 
 from __future__ import annotations
@@ -25,9 +26,8 @@ NameKey = tuple[str, str, str]  # a type, a unique field and a value; an empty f
 class KnownRecords(Struct):
     """Existing records that submissions refer to.
 
-    Records by the ids that submissions have or name, decisions of duplicates, pending labels, and stored late events.
-    `seq` is the sequence number after which the submissions are appended. `holder` describes the event that holds the
-    watermark beyond the clock.
+    `records` are those with an id that a submission has or names, `decisions` those of duplicates. The submissions are
+    appended after `seq`. `holder` describes the event that keeps the watermark beyond the clock.
     """
 
     seq: int = 0
@@ -109,28 +109,29 @@ def look_up(
 
 
 def _find_events(
-    found: KnownRecords, wanted: Mapping[str, set[str]], events: IdsByType, repeated: IdsByType, log: Log
+    known: KnownRecords, requested: Mapping[str, set[str]], events: IdsByType, repeated: IdsByType, log: Log
 ) -> None:
-    """Find the records of the wanted ids by type, and the decisions of events that the log already has."""
-    for type_, ids in wanted.items():
+    """Find the records of the requested ids by type, and the decisions of events that the log already has."""
+    for type_, ids in requested.items():
         # In order of arrival, as their insertion reads the log later.
-        in_turn = list(dict.fromkeys(events.get(type_, ())))
-        records = log.find(type_, in_turn) if in_turn else {}
-        others = ids.difference(in_turn)
+        submitted = list(dict.fromkeys(events.get(type_, ())))
+        records = log.find(type_, submitted) if submitted else {}
+        others = ids.difference(submitted)
         if others:
             records |= log.find(type_, list(others))
-        found.records.update({(type_, id_): record for id_, record in records.items()})
-        if records and (again := records.keys() & {*in_turn, *repeated.get(type_, ())}):
-            found.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, list(again)).items()})
+        known.records.update({(type_, id_): record for id_, record in records.items()})
+        duplicates = records.keys() & {*submitted, *repeated.get(type_, ())}
+        if duplicates:
+            known.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, list(duplicates)).items()})
 
 
 def _dated_ids(
-    found: KnownRecords, undated: Sequence[LabelInput], coming: Batch | None, money_places: int
+    known: KnownRecords, undated: Sequence[LabelInput], coming: Batch | None, money_places: int
 ) -> list[str]:
     """Return the ids of labels without their own time, if their event is later than they were sent."""
     if not undated:
         return []
-    brought = (
+    coming_events = (
         {}
         if coming is None
         else {(record.type, record.id): record for record in coming.records if record.kind == "event"}
@@ -138,14 +139,14 @@ def _dated_ids(
     ids: list[str] = []
     for label in undated:
         key = label.event_type or "", label.event_id
-        record = found.records.get(key) or brought.get(key) or found.unique.get(label_key(label))
+        record = known.records.get(key) or coming_events.get(key) or known.unique.get(label_key(label))
         if record is not None:
             ids.append(label_id(label.dated(record.time_ms), money_places, record.id))
     return ids
 
 
 def _unique(
-    found: KnownRecords, submissions: Sequence[Submission], log: LogReader, coming: Batch | None, types: Records
+    known: KnownRecords, submissions: Sequence[Submission], log: LogReader, coming: Batch | None, types: Records
 ) -> tuple[dict[Key, dict[str, None]], dict[str, set[str]]]:
     """Look up the events that have the unique values of submissions.
 
@@ -161,7 +162,8 @@ def _unique(
             for name, value in types.unique.keys(event):
                 brought[submission.type, name][value] = None
             for (name, value), _ in types.unique.near(event):
-                requested[submission.type, name][value] = near[submission.type, name, value] = None
+                requested[submission.type, name][value] = None
+                near[submission.type, name, value] = None
         elif submission.label is not None:
             for name, value in submission.label.unique:
                 requested[submission.label.event_type or "", name][value] = None
@@ -169,41 +171,41 @@ def _unique(
         requested[key] |= values
     for (type_, name), values in requested.items():
         records = log.find_unique(type_, name, list(values))
-        found.unique.update({(type_, name, value): record for value, record in records.items()})
+        known.unique.update({(type_, name, value): record for value, record in records.items()})
     if coming is not None and coming.unique:
         first = coming.records[0].seq
         for row in coming.unique:
             if row.value in requested.get((row.type, row.field), ()):
-                found.unique[row.type, row.field, row.value] = coming.records[row.seq - first]
+                known.unique[row.type, row.field, row.value] = coming.records[row.seq - first]
     repeated: dict[str, set[str]] = defaultdict(set)
     for name_key in near:
-        if name_key in found.unique:
-            repeated[name_key[0]].add(found.unique[name_key].id)
+        if name_key in known.unique:
+            repeated[name_key[0]].add(known.unique[name_key].id)
     return brought, repeated
 
 
-def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> None:
+def _add(known: KnownRecords, requested: dict[str, set[str]], coming: Batch) -> None:
     """Add the requested records and decisions of an open batch."""
-    found.late.update(
+    known.late.update(
         {
             (late_event.type, late_event.id): late_event
             for late_event in coming.late
-            if late_event.id in wanted.get(late_event.type, ())
+            if late_event.id in requested.get(late_event.type, ())
         }
     )
     records = coming.records
     decisions = coming.decisions
     if isinstance(records, RecordColumns):
-        ids = set[str]().union(*wanted.values())
+        ids = set[str]().union(*requested.values())
         rows = [] if ids.isdisjoint(records.ids) else [row for row, id_ in enumerate(records.ids) if id_ in ids]
         if isinstance(decisions, DecisionColumns):
             decisions = list(decisions.by_seq(records.seqs[row] for row in rows).values())
         records = [*map(records.made, rows), *records.others.values()]
-    records = [record for record in records if record.id in wanted.get(record.type, ())]
+    records = [record for record in records if record.id in requested.get(record.type, ())]
     if not records:
         return
-    found.records.update({(record.type, record.id): record for record in records})
+    known.records.update({(record.type, record.id): record for record in records})
     decided = {row.seq: row for row in decisions}
-    found.decisions.update(
+    known.decisions.update(
         {(record.type, record.id): decided[record.seq] for record in records if record.seq in decided}
     )

@@ -1,9 +1,10 @@
 """Rows of a file with an implausible time, such as a mistyped year, which would make the rows after it too late.
 
-Such a row is more than `lateness` later than all rows before it and than most of the next 20 (at least two). It is
-also further from the 20 rows before and after it (without their latest fifth) than these are apart, and at most one
-in a hundred of the following thousands of rows comes near it. So a file in no order has none. Repeated rows do not
-count, nor do rows too far ahead of the clock, which are refused for that.
+`ingest` and feature tables of files call it. A row is implausible if it meets three conditions: it is more than
+`lateness` later than all rows before it and than most of the next 20 (at least two); it is further from the 20 rows
+before and after it (without their latest fifth) than these are apart; and at most one in a hundred of the following
+thousands of rows comes near it. So an unsorted file has no such row. Repeated rows do not count, nor do rows too far
+ahead of the clock, which are refused anyway.
 """
 
 from __future__ import annotations
@@ -36,27 +37,33 @@ class RowTimes(NamedTuple):
     keys: Callable[[], Sequence[object]]
 
 
-_NOTHING = RowTimes(np.zeros(0, np.int64), np.zeros(0, np.int64), list)
+_NO_ROWS = RowTimes(np.zeros(0, np.int64), np.zeros(0, np.int64), list)
 
 
 def implausible_rows(
     parts: Iterable[tuple[Item, RowTimes]], lateness_ms: int | None
 ) -> Iterator[tuple[Item, list[int]]]:
-    """Yield each part of a file with its implausible rows, one part behind the input; none if lateness is None."""
+    """Yield each part of a file with its implausible rows; no rows if `lateness_ms` is None.
+
+    A part is yielded after the next one was read, since its last rows are compared with the rows after them. If reading
+    fails, the last part is yielded first.
+    """
     if lateness_ms is None:
         yield from ((part, []) for part, _ in parts)
         return
-    judge = _ImplausibleTimes(lateness_ms)
-    pending = list[tuple[Item, RowTimes]]()
+    finder = _ImplausibleTimes(lateness_ms)
+    pending: tuple[Item, RowTimes] | None = None
     try:
         for part, row_times in parts:
-            if pending:
-                yield pending[0][0], judge.rows(pending.pop()[1], row_times)
-            pending = [(part, row_times)]
+            if pending is not None:
+                yield pending[0], finder.rows(pending[1], row_times)
+            pending = part, row_times
     except Exception:
-        yield from ((part, judge.rows(row_times, _NOTHING)) for part, row_times in pending)
+        if pending is not None:
+            yield pending[0], finder.rows(pending[1], _NO_ROWS)
         raise
-    yield from ((part, judge.rows(row_times, _NOTHING)) for part, row_times in pending)
+    if pending is not None:
+        yield pending[0], finder.rows(pending[1], _NO_ROWS)
 
 
 def implausible_reason(time_field: str, time_ms: int) -> str:
@@ -77,12 +84,15 @@ def refuse_implausible(submissions: Iterable[Submission], definitions: Definitio
         reason = implausible_reason(types[submission.event.type].time_field, submission.event.time_ms)
         return replace(submission, event=None, body=None, refused=submission.event, refusal=reason)
 
-    def found() -> Iterator[Sequence[Submission]]:
+    def checked_runs() -> Iterator[Sequence[Submission]]:
         dated = ((run, _row_times(run, until_ms)) for run in in_runs(submissions).runs)
         for run, refused_rows in implausible_rows(dated, definitions.settings.lateness_ms):
-            yield [refused(row) if at in refused_rows else row for at, row in enumerate(run)] if refused_rows else run
+            if not refused_rows:
+                yield run
+                continue
+            yield [refused(row) if index in refused_rows else row for index, row in enumerate(run)]
 
-    return InRuns(found())
+    return InRuns(checked_runs())
 
 
 def dated(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> Iterator[Submission]:
@@ -105,26 +115,28 @@ def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:
     if isinstance(run, EventRun):
         rows, times = dated_events(run)
     else:
-        events = [(at, submission.event.time_ms) for at, submission in enumerate(run) if submission.event is not None]
-        rows = np.array([at for at, _ in events], np.int64)
-        times = np.array([at for _, at in events], np.int64)
-    is_in = times <= until_ms
-    rows = rows[is_in]
+        events = [(row, submission.event.time_ms) for row, submission in enumerate(run) if submission.event is not None]
+        rows = np.array([row for row, _ in events], np.int64)
+        times = np.array([time_ms for _, time_ms in events], np.int64)
+    is_early_enough = times <= until_ms
+    rows = rows[is_early_enough]
 
     def keys() -> Sequence[object]:
-        all_ = [
+        all_keys = [
             None if submission.event is None else (submission.event.type, submission.event.id) for submission in run
         ]
-        return [all_[row] for row in rows.tolist()]
+        return [all_keys[row] for row in rows.tolist()]
 
-    return RowTimes(rows, times[is_in], keys)
+    return RowTimes(rows, times[is_early_enough], keys)
 
 
 class _ImplausibleTimes:
+    """Finds the implausible rows of consecutive parts; it remembers the last rows of the part before."""
+
     def __init__(self, lateness_ms: int) -> None:
         self._lateness_ms = lateness_ms
         self._newest_ms = EARLIEST
-        self._before = _NOTHING
+        self._before = _NO_ROWS
 
     def rows(self, part: RowTimes, following: RowTimes) -> list[int]:
         """Return the implausible rows of a part. Cost: some nanoseconds a row, 0.1 ms for each candidate."""
@@ -136,34 +148,34 @@ class _ImplausibleTimes:
             highest = np.maximum.accumulate(np.concatenate([[self._newest_ms], times]))
             jumps = np.flatnonzero(times - highest[:-1] > self._lateness_ms).tolist()
             around = np.concatenate([before, part.times, following.times]) if jumps else times
-            at = next((at for at in jumps if self._is_implausible(part, following, around, begin + at)), None)
-            self._newest_ms = int(highest[-1 if at is None else at])
-            if at is None:
+            first = next((jump for jump in jumps if self._is_implausible(part, following, around, begin + jump)), None)
+            self._newest_ms = int(highest[-1 if first is None else first])
+            if first is None:
                 break
-            implausible.append(int(part.rows[begin + at]))
-            begin += at + 1
+            implausible.append(int(part.rows[begin + first]))
+            begin += first + 1
         self._before = part._replace(times=np.concatenate([before, part.times])[-AROUND:])
         return implausible
 
-    def _is_implausible(self, part: RowTimes, following: RowTimes, times: Times, at: int) -> bool:
-        """Return whether a row is implausible, with and without later rows that repeat an earlier one."""
-        place = at + len(self._before.times)
-        if not self._is_outlier(times, place):
+    def _is_implausible(self, part: RowTimes, following: RowTimes, times: Times, row: int) -> bool:
+        """Return whether a row is implausible both with and without later rows that repeat an earlier one."""
+        index = row + len(self._before.times)
+        if not self._is_outlier(times, index):
             return False
         keys = part.keys()
-        earlier_keys = {*self._before.keys(), *keys[: at + 1]}
-        is_new = np.array([key not in earlier_keys for key in (*keys[at + 1 :], *following.keys())], np.bool_)
-        return self._is_outlier(np.concatenate([times[: place + 1], times[place + 1 :][is_new]]), place)
+        earlier_keys = {*self._before.keys(), *keys[: row + 1]}
+        is_new = np.array([key not in earlier_keys for key in (*keys[row + 1 :], *following.keys())], np.bool_)
+        return self._is_outlier(np.concatenate([times[: index + 1], times[index + 1 :][is_new]]), index)
 
-    def _is_outlier(self, times: Times, place: int) -> bool:
-        behind = times[place + 1 :]
-        time_ms = int(times[place])
+    def _is_outlier(self, times: Times, index: int) -> bool:
+        later_rows = times[index + 1 :]
+        time_ms = int(times[index])
         lateness_ms = self._lateness_ms
-        near = behind[:AROUND]
-        if len(near) < 2 or 2 * np.count_nonzero(time_ms - near > lateness_ms) <= len(near):
+        next_rows = later_rows[:AROUND]
+        if len(next_rows) < 2 or 2 * np.count_nonzero(time_ms - next_rows > lateness_ms) <= len(next_rows):
             return False
-        if np.count_nonzero(time_ms - behind <= lateness_ms) > max(1, len(behind) // 100):
+        if np.count_nonzero(time_ms - later_rows <= lateness_ms) > max(1, len(later_rows) // 100):
             return False
-        neighbors = np.sort(np.concatenate([times[max(place - AROUND, 0) : place], near]))
-        neighbors = neighbors[: len(neighbors) - len(neighbors) // 5]
+        neighbors = np.sort(np.concatenate([times[max(index - AROUND, 0) : index], next_rows]))
+        neighbors = neighbors[: len(neighbors) - len(neighbors) // 5]  # without the latest fifth
         return bool(time_ms - neighbors[-1] > max(lateness_ms, int(neighbors[-1] - neighbors[0])))

@@ -15,7 +15,7 @@ from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 
-_LOOKED_AT = 256  # records searched for the next event at first
+_FIRST_READ = 256  # records read at first in search of an event
 _EVENT = re.compile(rb"(?m)^e")
 CORRECT = (
     "Bring it again with the right known_at ('shroff label'), and that one counts at once. Of one source the later "
@@ -32,17 +32,14 @@ class LaterLabel(FrozenStruct):
 
     @property
     def words(self) -> str:
-        """Message about them."""
+        """A message about these labels."""
         labels = many(self.count, "label says that it becomes", "labels say that they become")
-        of = "at" if self.count == 1 else "the last at"
-        return f"{labels} known only after now, {of} {time_text(self.last_ms)} ({self.event}); until then none counts"
+        at = "at" if self.count == 1 else "the last at"
+        return f"{labels} known only after now, {at} {time_text(self.last_ms)} ({self.event}); until then none counts"
 
 
 def now_of(log: LogReader, now_ms: int) -> int:
-    """Return the current time, or that of the newest event if it is later, as in synthetic data.
-
-    A label alone does not move it.
-    """
+    """Return the current time, or that of the newest event if it is later, as in synthetic data."""
     newest_ms = log.watermark_ms()
     return now_ms if newest_ms is None else max(now_ms, newest_ms)
 
@@ -72,27 +69,26 @@ def latest(newest_ms: int | None, known_at_ms: Iterable[int], now_ms: int) -> in
 class LaterLabels(Struct):
     """Labels of one log that become known after now; each call of `follow` reads only new labels.
 
-    A label known at one call is known at each later one. Labels are kept for a day longer in case the clock is set
-    back.
+    A label is kept for a day after it became known, in case the clock is set back.
     """
 
     _upto: int = 0
-    _held: list[tuple[int, str]] = []
+    _labels: list[tuple[int, str]] = []  # the time at which each becomes known, and its event
 
     def follow(self, log: Log, now_ms: int) -> LaterLabel:
         """Return the labels as of now. Cost: the first call reads all labels of the log, later calls only new ones."""
         last = log.last_seq()
         if last < self._upto:  # another log
             self._upto = 0
-            self._held = []
+            self._labels = []
         since_ms = now_ms - DAY_MS
-        self._held = [label for label in self._held if label[0] > since_ms]
+        self._labels = [label for label in self._labels if label[0] > since_ms]
         for records in log.labels_after(self._upto, last):
-            self._held += [
+            self._labels += [
                 (record.time_ms, record.id.partition("#")[0]) for record in records if record.time_ms > since_ms
             ]
         self._upto = last
-        later = [label for label in self._held if label[0] > now_ms]
+        later = [label for label in self._labels if label[0] > now_ms]
         last_ms, event = max(later, key=lambda label: label[0], default=(0, ""))
         return LaterLabel(len(later), last_ms, event)
 
@@ -101,26 +97,26 @@ class LaterLabels(Struct):
 
 
 def places_between(log: LogReader, start_ms: int, end_ms: int) -> tuple[int, int]:
-    """Return sequence numbers (after, upto] that contain all events of [start, end), and some others.
+    """Return sequence numbers (after, upto] with all events of [start, end), and possibly some others.
 
     Cost: some 20 reads of single events for each lateness that the log ever had, whatever its length.
     """
     stretches = stretches_of(log)
-    first = 0
+    after = 0
     upto = log.last_seq()
     for stretch in stretches:
         from_ms = start_ms - stretch.late_ms
         begin = max(stretch.after, floor_of(log, from_ms, stretch.upto))
-        after, _ = _turn(log, from_ms, begin, stretch.upto)
-        if after > begin:
-            first = 0 if any(low < end_ms and high >= start_ms for low, high in stretch.beyond) else after
+        turn, _ = _turn(log, from_ms, begin, stretch.upto)
+        if turn > begin:
+            after = 0 if any(low < end_ms and high >= start_ms for low, high in stretch.beyond) else turn
             break
     for stretch in reversed(stretches):
-        if stretch.upto > first:
-            _, upto = _turn(log, end_ms + stretch.later_ms, max(first, stretch.after), stretch.upto)
+        if stretch.upto > after:
+            _, upto = _turn(log, end_ms + stretch.later_ms, max(after, stretch.after), stretch.upto)
             if _event(log, upto - 1, stretch.upto) is not None:
                 break
-    return first, min(upto, log.last_seq())
+    return after, min(upto, log.last_seq())
 
 
 def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:
@@ -136,25 +132,24 @@ def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:
 
 
 def last_before(log: LogReader, end_ms: int) -> int:
-    """An event before a time, behind which the log has later ones, but for what came late; 0 if there is none."""
+    """Return the sequence number after which, except for late events, all events are at `end_ms` or later; or 0."""
     last = log.last_seq()
     return _turn(log, end_ms, floor_of(log, end_ms, last), last)[0]
 
 
 def floor_of(log: LogReader, moment_ms: int, upto: int) -> int:
-    """Return where `_turn` starts to search: after the pruned records if the store starts before the time."""
+    """Return the start for `_turn`: the last pruned record if the store still has an event before the time; else 0."""
     pruned = log.pruned_to()
     event = _event(log, pruned, upto) if pruned else None
     return pruned if event is not None and event.time_ms < moment_ms else 0
 
 
 def _turn(log: LogReader, moment_ms: int, low: int, upto: int) -> tuple[int, int]:
-    """Find by bisection where the log's events turn from before a time to later; return both sequence numbers.
+    """Find by bisection two neighboring events, the first before a time and the second not; return their numbers.
 
-    No event lies between the two. An event is at most `lateness` behind the greatest time before it. So no event up to
-    the first sequence number reaches a time that is `lateness` later, and no event after the second is more than
-    `lateness` earlier. Labels and control events are skipped, as their times say nothing. If all events are earlier,
-    the second is after the end.
+    An event is at most `lateness` behind the greatest time before it. So no event up to the first one reaches a time
+    that is `lateness` later, and no event after the second is more than `lateness` earlier. Labels and control events
+    are skipped, because their times are unrelated. If all events are earlier, the second number is after the end.
     """
     high = upto + 1
     while high - low > 1:
@@ -169,7 +164,7 @@ def _turn(log: LogReader, moment_ms: int, low: int, upto: int) -> tuple[int, int
 
 def _event(log: LogReader, after: int, upto: int) -> Record | None:
     """Return the first event in (after, upto]. Cost: 0.3 µs for each label before it."""
-    size = _LOOKED_AT  # small at first, so that little is read from a lake
+    size = _FIRST_READ  # small at first, so that little is read from a lake
     while after < upto:
         text = b"".join(log.lines(after, min(after + size, upto), size))
         match = _EVENT.search(text)

@@ -1,12 +1,12 @@
-"""Prepares a new version in parallel with the active one, and switches to it between two batches.
+"""Switch to a new version without a restart: prepare its state in parallel, and take it over between two batches.
 
-Its state equals what a start with it would fold from the log. So the position of the switch changes no byte: it is as
-if the process had been restarted there.
+The worker calls it after `shroff apply`. The state equals the one that a restart with the version would fold from the
+log, so the position of the switch changes no decision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from threading import Event, Thread
 
@@ -29,16 +29,14 @@ NEAR = 4_096  # records that may be left to fold between two batches: 50 ms
 
 
 def check_inputs_unchanged(before: Definitions, now: Definitions) -> None:
-    """Raise UsageError if events would be read in another way, since events in transit were read in the old one.
+    """Raise UsageError if the new version reads input differently: events in transit were read by the old one.
 
-    A new table is fine: a mapping that reads it would itself be a change.
+    A new table is fine, because a mapping that reads it would itself be a change.
     """
     settings = replace(now.settings, lateness_ms=before.settings.lateness_ms)
-    known = before.events.tables.keys()
-    tables, keys = (
-        {name: part for name, part in parts.items() if name in known}
-        for parts in (now.events.tables, now.events.table_keys)
-    )
+    old_tables = before.events.tables.keys()
+    tables = {name: table for name, table in now.events.tables.items() if name in old_tables}
+    keys = {name: key for name, key in now.events.table_keys.items() if name in old_tables}
     if before.events != replace(now.events, tables=tables, table_keys=keys) or before.settings != settings:
         raise UsageError(
             "events.yaml, shroff.yaml or a table that a mapping reads was changed since the process that writes the "
@@ -52,16 +50,15 @@ class _UnwantedVersionError(Exception):
 
 
 class Adoption:
-    """Folds the log under a version, on its own thread and reading log, until it is near the log's end."""
+    """Folds the log under a new version on a thread of its own, until few records remain.
 
-    def __init__(self, definitions: Definitions, opened: Callable[[], Log]) -> None:
-        """Start the thread.
+    Args:
+        open_log: Opens a second connection to the log, for the thread.
+    """
 
-        Args:
-            opened: Opens the log for reading, beside the writer.
-        """
+    def __init__(self, definitions: Definitions, open_log: Callable[[], Log]) -> None:
         self.definitions = definitions
-        self._opened = opened
+        self._open_log = open_log
         self._folded: Folded | None = None
         self._error: Exception | None = None
         self._stop = Event()
@@ -91,28 +88,30 @@ class Adoption:
 
     def _run(self) -> None:
         try:
-            with closing(self._opened()) as log:
+            with closing(self._open_log()) as log:
                 check_change(log, self.definitions)
                 folded = empty(self.definitions, lateness_of(log, self.definitions))
-                while (end := log.last_seq()) - folded.seq > NEAR:
+                end = log.last_seq()
+                while end - folded.seq > NEAR:
                     # Up to a fixed sequence number: the log grows meanwhile, and hits are read separately from their
                     # events.
-                    folded = fold(log, self.definitions, end, self._go_on, folded)
+                    folded = fold(log, self.definitions, end, self._check_stop, folded)
+                    end = log.last_seq()
                 self._folded = folded
         except Exception as error:  # noqa: BLE001 - raised by `finish`
             self._error = error
 
-    def _go_on(self, _count: int) -> None:
+    def _check_stop(self, _count: int) -> None:
         if self._stop.is_set():
             raise _UnwantedVersionError
 
 
 def carried(folded: Folded, definitions: Definitions) -> Folded | None:
-    """Return the state for another version without reading the log; None if it would mean something else there.
+    """Return the state for another version without reading the log; None if that is impossible.
 
-    Possible if types, entities, features and all aggregates are equal, and so are the lists and tables that state
-    depends on. That covers changes of the policy, of a rule without new aggregates, of a list that rules ask only about
-    the event being decided, and of a model that reads only what is computed anyway.
+    It is possible if event types, entities, features, all aggregates, and the lists and tables that state depends on
+    are equal. That covers changes of the policy, of a rule without new aggregates, of a list that rules look up only
+    for the event being decided, and of a model that reads only values that are computed anyway.
 
     Args:
         folded: State at the end of the log; unusable once its successor has taken a batch.
@@ -121,14 +120,14 @@ def carried(folded: Folded, definitions: Definitions) -> Folded | None:
         copy of the state, a second for some hundreds of megabytes.
     """
     before = folded.engine.definitions
-    if differs_in_rows(asdict(before.versions), before.files, definitions) and not _failures([before, definitions]):
+    if differs_in_rows(asdict(before.versions), before.files, definitions) and not _have_unloaded(before, definitions):
         folded.engine.take_rows(definitions)
         return folded
     if not means_the_same(before, definitions):
         return None
-    if not _failures([before, definitions]) and folded.engine.take_rules(definitions):
+    if not _have_unloaded(before, definitions) and folded.engine.take_rules(definitions):
         return folded
-    engine = Engine(definitions, folded.engine.lateness_ms)  # the greatest of all versions; this one adds none
+    engine = Engine(definitions, folded.engine.lateness_ms)  # the greatest of all versions, including this one
     if engine.online.layout() != folded.engine.online.layout():
         return None
     engine.online.restore(folded.engine.online.state())
@@ -137,8 +136,8 @@ def carried(folded: Folded, definitions: Definitions) -> Folded | None:
     return Folded(engine, records, folded.control, folded.standings, folded.watermark_ms, folded.seq)
 
 
-def _failures(of: Iterable[Definitions]) -> bool:
-    return any(definitions.unloaded() for definitions in of)
+def _have_unloaded(*versions: Definitions) -> bool:
+    return any(version.unloaded() for version in versions)
 
 
 def means_the_same(before: Definitions, definitions: Definitions) -> bool:
@@ -148,19 +147,15 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
     if changed_look_ups(before, definitions) & definitions.look_ups.kept:
         return False
     shared = {id(rule) for rule in before.rules} & {id(rule) for rule in definitions.rules}
-    if shared:
-        unshared = (
-            tuple(rule for rule in version.rules if id(rule) not in shared) for version in (before, definitions)
-        )
-        old, new = (
-            replace(version, rules=rules) for version, rules in zip((before, definitions), unshared, strict=True)
-        )
-        if _kept_up(old) == _kept_up(new):  # so the versions agree, as their shared rules are identical
+    if shared:  # comparing the other rules alone is faster, and enough: the shared ones are identical
+        old = replace(before, rules=tuple(rule for rule in before.rules if id(rule) not in shared))
+        new = replace(definitions, rules=tuple(rule for rule in definitions.rules if id(rule) not in shared))
+        if _kept_in_state(old) == _kept_in_state(new):
             return True
-    return _kept_up(before) == _kept_up(definitions)
+    return _kept_in_state(before) == _kept_in_state(definitions)
 
 
-def _kept_up(definitions: Definitions) -> list[Computed]:
+def _kept_in_state(definitions: Definitions) -> list[Computed]:
     """Return the values that are computed for each event and kept in state: features, and rules with `since flag`.
 
     State has nothing else of rules: their aggregates are compared by the layout, and their past hits are in the log.
@@ -175,13 +170,12 @@ def _kept_up(definitions: Definitions) -> list[Computed]:
 
 def changed_look_ups(before: Definitions, now: Definitions) -> frozenset[tuple[str, str]]:
     """Return the lists and tables that differ, each as kind and name."""
-    both = (
-        ("list", before.reference.lists, now.reference.lists),
-        ("table", before.reference.tables, now.reference.tables),
-    )
-    return frozenset(
-        (kind, name)
-        for kind, old, new in both
-        for name in (*old, *new)
-        if (was := old.get(name)) is not (after := new.get(name)) and was != after
-    )
+
+    def changed(kind: str, old: Mapping[str, object], new: Mapping[str, object]) -> set[tuple[str, str]]:
+        names = [
+            name for name in (*old, *new) if old.get(name) is not new.get(name)
+        ]  # identity is faster than equality
+        return {(kind, name) for name in names if old.get(name) != new.get(name)}
+
+    lists = changed("list", before.reference.lists, now.reference.lists)
+    return frozenset(lists | changed("table", before.reference.tables, now.reference.tables))

@@ -1,8 +1,10 @@
-"""The writer of a log: takes submissions, assigns sequence numbers and returns answers; one transaction a batch.
+"""The writer of a log: assigns sequence numbers to submissions, decides them and returns answers; one transaction a
+batch.
 
-A batch is drafted, then handed to the log with all its effects. State advances only with the log: it is unavailable
-from the start of a draft to the end of its commit, so any failure between leaves none. A batch may be drafted while
-the one before it is committed; if that commit fails, both are discarded with the state.
+The worker, the service and `ingest` write through it. A batch is prepared, and then committed to the log with all its
+effects. State advances only with the log: it is unavailable from the start of `prepare` to the end of `commit`, so a
+failure in between leaves no state. A batch may be prepared while the previous one is committed; if that commit fails,
+both are discarded with the state.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ class LogEnd(NamedTuple):
     Args:
         watermark_ms: None for a log without events.
         unknown: Counts the given events that the log does not have.
-        holder: Describes the event that holds the watermark beyond the clock; empty if there is none.
+        holder: Describes the event that keeps the watermark beyond the clock; empty if there is none.
     """
 
     definitions: Definitions
@@ -83,10 +85,9 @@ class Writer:
     Args:
         now_ms: The clock, for times outside of decisions: when input was refused, when a version became active.
         snapshots: Where state is saved; without it the whole log is read.
-        start: State of the same definitions at some sequence number, to continue from, and the sequence number of the
-            newest snapshot.
+        start: State of the same definitions to continue from, and the sequence number of the newest snapshot.
 
-    `warnings` says which snapshots could not be used, and why.
+    `warnings` has a message for each snapshot that could not be used.
     Raises: DefinitionError if the log has events that this version cannot read; StateError if the version activates a
         model that cannot be loaded. Nothing is written then.
     """
@@ -109,13 +110,13 @@ class Writer:
         self.keeps_late: bool | Collection[str] = False  # as `BatchClassifier` takes it
         self.by = FILES  # the source of events that were not posted, pushed or pulled
         self._newest_source = log.offsets.get(EVENT_SOURCES, NEWEST) or UNKNOWN
-        self._held: tuple[int | None, str] = None, ""  # cached: a watermark, and the event that holds it
+        self._cached_holder: tuple[int | None, str] = None, ""  # a watermark, and the event that keeps it
         self._counts = DayCounts(log, log.pruned_to()).read_on(log)
         self._saved_seq = 0
-        self._beside: SnapshotWriter | None = None
-        self._state: Folded | None = None  # after the last draft; None while a draft is made
+        self._snapshot_writer: SnapshotWriter | None = None
+        self._state: Folded | None = None  # after the last prepared batch; None while one is prepared
         self._open: list[Prepared] = []  # prepared batches that are not committed
-        self._is_lost = False
+        self._is_lost = False  # whether a commit failed
         check_change(log, definitions)
         if start is not None:
             self._state = fold(log, definitions, progress=progress, start=start[0])
@@ -125,7 +126,7 @@ class Writer:
         else:
             self._state, self._saved_seq, self.warnings = restore(snapshots, log, definitions, progress)
         index(log, definitions)
-        self._seq = log.last_seq()  # after the last draft
+        self._seq = log.last_seq()  # after the last prepared batch
         counts = log.counts()
         self._has_waiting = counts.waiting > 0
         self._has_late = counts.late > 0
@@ -139,7 +140,7 @@ class Writer:
         return self._drafted()
 
     def _drafted(self) -> Folded:
-        """Return the state after the last draft, which may not be in the log yet."""
+        """Return the state after the last prepared batch, which may not be committed yet."""
         if self._state is None or self._is_lost:
             raise StateError(f"the last commit failed; {_AGAIN}")
         return self._state
@@ -154,9 +155,9 @@ class Writer:
         return self._seq - self._saved_seq
 
     def snapshot(self) -> Saved:
-        """Save state, with every batch committed. It takes up to seconds, so keep it off the path of a decision.
+        """Save state now; no batch may be open. It takes up to seconds, during which nothing is decided.
 
-        Raises: StorageError if it cannot be written, which harms nothing else.
+        Raises: StorageError if it cannot be written; the writer remains usable.
         """
         assert self._snapshots is not None, "this writer was given no place for snapshots"
         state = self.state
@@ -167,7 +168,7 @@ class Writer:
         return saved
 
     def snapshot_beside(self) -> SnapshotWriter:
-        """Start saving state while batches go on, with every batch so far committed; call `saved` when it is done.
+        """Start saving state in another process; no batch may be open. Call `saved` when it is done.
 
         Raises: StorageError if it cannot be started.
         """
@@ -175,13 +176,13 @@ class Writer:
         state = self.state
         state.seq = self._seq
         self.give_up_snapshot()
-        self._beside = SnapshotWriter(self._snapshots, self._log, state)
-        return self._beside
+        self._snapshot_writer = SnapshotWriter(self._snapshots, self._log, state)
+        return self._snapshot_writer
 
     def give_up_snapshot(self) -> None:
         """Abandon the snapshot that is being written, if any."""
-        if self._beside is not None:
-            self._beside.give_up()
+        if self._snapshot_writer is not None:
+            self._snapshot_writer.give_up()
 
     def saved(self, seq: int) -> None:
         """Note that there is a snapshot up to this sequence number."""
@@ -197,7 +198,7 @@ class Writer:
     def set_watermark(
         self, at_ms: int, because: str, replies: Callable[[int, WatermarkReset], Iterable[Reply]] = lambda *_: ()
     ) -> WatermarkReset:
-        """Set the watermark back by a control event; state is folded again, without the times beyond it.
+        """Set the watermark back by a control event, and fold the state again without the times beyond it.
 
         Args:
             replies: Returns replies to commit with the event, given its sequence number.
@@ -232,13 +233,13 @@ class Writer:
         return set_back
 
     def _holder(self, watermark_ms: int | None) -> str:
-        """Return a description of the event that holds the watermark beyond the clock; empty if there is none."""
+        """Describe the event that keeps the watermark beyond the clock; empty if there is none."""
         if watermark_ms is None or watermark_ms <= latest_ms(self.definitions.settings, self._now_ms()):
             return ""
-        if self._held[0] != watermark_ms:
+        if self._cached_holder[0] != watermark_ms:
             holder = look_beyond(self._log, self.definitions, watermark_ms - 1)
-            self._held = watermark_ms, "" if holder is None else holder.words
-        return self._held[1]
+            self._cached_holder = watermark_ms, "" if holder is None else holder.words
+        return self._cached_holder[1]
 
     def adopt(self, folded: Folded) -> None:
         """Activate another version with its state at the end of the log.
@@ -342,8 +343,8 @@ class Writer:
         """Decide a batch without committing it.
 
         Args:
-            known: Result of `look_up` for the submissions, made after the batch before was prepared; that batch may
-                then still be committing. Without it the log is queried, and no batch may be open.
+            known: Result of `look_up` for the submissions, made after the previous batch was prepared; that batch may
+                still be open. Without `known` the log is queried, and no batch may be open.
             by: The source of events that were not posted, pushed or pulled; by default that of this writer.
 
         Raises: StateError if an earlier batch is not committed (with `known`, the last but one). Any error until this

@@ -1,4 +1,7 @@
-"""Events to compute features from: those of the log, or those that files alone would yield."""
+"""Events to compute features from: those of the log, or of files that are not ingested.
+
+`log.columns.tables` and training sets read them.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ WindowState = Iterator[list[tuple[int, LogEvent]]]
 
 
 class Left(FrozenStruct):
-    """A line of a file that yielded no event, and why. `place` is its line, and its row if that is another number."""
+    """A line of a file that yielded no event, and the reason. `place` is its line, and its row if that differs."""
 
     source: str
     place: str
@@ -43,11 +46,17 @@ class Left(FrozenStruct):
 
 
 class LeftOut(Struct):
-    """Counts of lines of files that yielded no event, by reason, and the first of them.
+    """Counts of lines of files that yielded no event, and the first of these lines.
 
-    `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id; `untaken`,
-    labels and lines that no type accepts. `tell` is called with remarks on how a file is read. With `now_ms`, the
-    clock, events too far ahead of it and rows with an implausible time are `refused` (see `log.implausible_times`).
+    Args:
+        refused: Lines that validation refused, and events with a unique value that another event has.
+        too_late: Events that are more than the lateness behind.
+        doubled: Events whose id, or value that is unique within a duration, came before.
+        untaken: Labels, and lines that no type accepts.
+        first: The first of these lines.
+        tell: Called with remarks on how a file is read.
+        now_ms: The clock; if set, events too far ahead of it, and rows with an implausible time
+            (`log.implausible_times`), are refused.
     """
 
     refused: int = 0
@@ -68,22 +77,21 @@ class LeftOut(Struct):
         return self.refused + self.too_late > 0
 
     def __str__(self) -> str:
-        """Message about rejected lines, with the first one."""
         kinds = (
             (self.refused, "refused"),
             (self.too_late, "too late"),
             (self.doubled, "duplicate"),
             (self.untaken, "not an event of any type"),
         )
-        reasons = ", ".join(f"{count:,} {what}" for count, what in kinds if count)
+        reasons = ", ".join(f"{count:,} {reason}" for count, reason in kinds if count)
         lines = f"{self.count:,} line{'s' if self.count > 1 else ''} of the files gave no event: {reasons}"
         first = "".join(f"; the first is {left.source}:{left.place}: {left.reason}" for left in self.first[:1])
         return f"{lines}{first}".rstrip(".")
 
-    def add(self, kind: str, count: int, named: Iterable[Left]) -> None:
-        """Count rejected lines of a kind; reads no more of `named` than are kept."""
+    def add(self, kind: str, count: int, lines: Iterable[Left]) -> None:
+        """Count lines of a kind, which is a field's name. Reads only as many of `lines` as are kept."""
         setattr(self, kind, getattr(self, kind) + count)
-        self.first += islice(named, FIRST_MAX - len(self.first))
+        self.first += islice(lines, FIRST_MAX - len(self.first))
 
 
 def late_words(lateness_ms: int) -> str:
@@ -92,7 +100,7 @@ def late_words(lateness_ms: int) -> str:
 
 
 def left_submission(submission: Submission) -> tuple[str, Left]:
-    """Return the count for a line that is no event, and the line."""
+    """Return the field of `LeftOut` that counts a line without an event, and the line."""
     if submission.refusal is not None:
         return "refused", Left(submission.source, submission.place, submission.refusal)
     reason = "a label, and files are looked at for events" if submission.label is not None else "no event type takes it"
@@ -100,11 +108,11 @@ def left_submission(submission: Submission) -> tuple[str, Left]:
 
 
 class LookUpsThen(FrozenStruct):
-    """Lists and tables of a stretch of a log, which begins after the stretch before.
+    """Lists and tables of a range of a log, which begins after the previous range.
 
     Args:
-        end: The last sequence number of the stretch.
-        fold: Number of the pass that computes the stretch. Windows use the same lists and tables in a whole pass.
+        end: The last sequence number of the range.
+        fold: Number of the pass that computes the range. Windows use the same lists and tables in a whole pass.
     """
 
     end: int
@@ -113,10 +121,9 @@ class LookUpsThen(FrozenStruct):
 
 
 class FeatureEvents(FrozenStruct):
-    """The next events of a history by type, and ids and sequence numbers of those whose features are wanted.
+    """The next events of a history by type, with ids and sequence numbers of the events whose features are requested.
 
-    `size` is the number of all events; rows of the frames are below it. Without `look_ups` the project's lists and
-    tables apply.
+    `size` is the number of all events; rows of the frames are below it. Without `look_ups`, those of the project apply.
     """
 
     frames: Mapping[str, Frame]
@@ -181,12 +188,12 @@ def file_batches(
     )
     if definitions.events.has_arrivals:
         inputs = [merged_by_arrival(inputs)]
-    for read in inputs:
-        for submission in read if left.now_ms is None else dated(read, definitions, left.now_ms):
+    for submissions in inputs:
+        for submission in submissions if left.now_ms is None else dated(submissions, definitions, left.now_ms):
             event = submission.event
             if event is None:
-                kind, gone = left_submission(submission)
-                left.add(kind, 1, [gone])
+                kind, line = left_submission(submission)
+                left.add(kind, 1, [line])
                 continue
             if (event.type, event.id) in seen:
                 left.add("doubled", 1, [Left(submission.source, submission.place, DOUBLED)])

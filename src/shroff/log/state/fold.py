@@ -64,7 +64,8 @@ def empty_for_past(definitions: Definitions, lateness_ms: int) -> Folded:
     """Like `empty`, for rules that never change: all such states of one version share its plan."""
     plan = definitions.worked_out.get("plan")
     if plan is None:
-        plan = definitions.worked_out["plan"] = make_plan(computed_of(definitions))
+        plan = make_plan(computed_of(definitions))
+        definitions.worked_out["plan"] = plan
     online = Online(definitions.events, (), definitions.reference, lateness_ms, plan)
     engine = Engine(definitions, lateness_ms, online)
     return Folded(engine, Records(definitions.events, definitions.settings.money_places), Control())
@@ -100,22 +101,18 @@ def fold(
     try:
         with calm_collector():
             end = log.last_seq() if upto is None else min(upto, log.last_seq())
-            # The watermarks that were set in (after, upto], with their sequence numbers.
-            for set_back, stop in [
-                *[
-                    (set_back, control.seq)
-                    for control in log.controls(folded.seq, end)
-                    if (set_back := watermark_reset_of(control)) is not None
-                ],
-                (None, end),
-            ]:
+            # State is folded up to each control event that sets the watermark back, and then to the end.
+            resets = [(watermark_reset_of(control), control.seq) for control in log.controls(folded.seq, end)]
+            stops = [(reset, seq) for reset, seq in resets if reset is not None]
+            for reset, stop in [*stops, (None, end)]:
                 if stop - folded.seq >= BY_COLUMNS:
                     _fold_columns(log, folded, stop, progress)
                 for placed in placed_batches(log, folded, stop):
                     folded.engine.step(placed)
                     if progress is not None:
                         progress(len(placed))
-                folded.watermark_ms = folded.watermark_ms if set_back is None else set_back.at_ms
+                if reset is not None:
+                    folded.watermark_ms = reset.at_ms
     except PrunedError as error:
         raise lacking(error, log, definitions) from error
     return folded
