@@ -311,8 +311,8 @@ class _Gathered(Struct):
 
     def places(self, rows: Ints) -> list[int]:
         """Return the sequence numbers of rows that `decided_in` has covered."""
-        found: list[int] = self._seqs[rows].tolist()
-        return found
+        seqs: list[int] = self._seqs[rows].tolist()
+        return seqs
 
 
 class RecordedHits:

@@ -132,8 +132,10 @@ def judge(
     if not has_decided_all or not is_recorded(versions):
         without = _without_draft(log, versions, types, past, computing, keeps=has_decided_all)
     judged = {
-        name: _judged(types[name], without.get(name) if without else None, versions[-1], span, labels[name], past, here)
-        for name, here in recorded.items()
+        name: _judged(
+            types[name], without.get(name) if without else None, versions[-1], span, labels[name], past, recorded_events
+        )
+        for name, recorded_events in recorded.items()
     }
     others = {name: rows for name, rows in types.items() if name not in judged}
     return DraftVerdicts(judged, others, kept, versions)
@@ -216,16 +218,18 @@ def _judged(
     )
 
 
-def _decided(rows: TypeRows, mine: Ints, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Ints]:
+def _decided(rows: TypeRows, type_rows: Ints, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Ints]:
     """Return hits, outcomes and explored rows of the events `mine` by one side, as indexes into `mine`."""
-    hits = {id_: hit.among(mine) for id_, hit in rows.hits.items()}
+    hits = {id_: hit.among(type_rows) for id_, hit in rows.hits.items()}
     rules = [rule for rule in side.evaluated if rule.on == rows.event]
     policy = side.policy(rows.event)
-    new = outcomes_by_columns(hits, rules, rows.scores[mine], policy)
+    new = outcomes_by_columns(hits, rules, rows.scores[type_rows], policy)
     explored = NO_INTS
     if policy.explore is not None:
-        by_rules = outcomes_by_columns(hits, rules, rows.scores[mine], Policy())
-        explored = _explored(rows, mine, would_be_declines(new, by_rules, rows.may_be_explored[mine]), policy.explore)
+        by_rules = outcomes_by_columns(hits, rules, rows.scores[type_rows], Policy())
+        explored = _explored(
+            rows, type_rows, would_be_declines(new, by_rules, rows.may_be_explored[type_rows]), policy.explore
+        )
         instead = np.int8(OUTCOMES.index(policy.explore.instead))
         new[explored] = np.maximum(by_rules[explored], instead)
     return hits, new, explored

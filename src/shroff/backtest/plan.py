@@ -115,7 +115,7 @@ def models_of(definitions: Definitions, event: str) -> object:
     return [(scorer.id, scorer.digest) for scorer in scoring.deciding], scoring.share, scoring.by
 
 
-def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()) -> Definitions:
+def as_of(definitions: Definitions, then: Definitions, own_names: Collection[str] = ()) -> Definitions:
     """Return a project with the lists, tables (see `reference_as_of`) and models of another version.
 
     A model that cannot be loaded, or reads other features, is not replaced.
@@ -125,7 +125,7 @@ def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()
     """
     scoring = {
         event: then.scoring_of(event)
-        if event not in own
+        if event not in own_names
         and models_of(then, event) != models_of(definitions, event)
         and _fits(then.scoring_of(event), definitions)
         else definitions.scoring_of(event)

@@ -133,8 +133,8 @@ def balance(
         zone: Time zone of days and weeks.
         rows: Mask of the events to count, for each type.
     """
-    parts = [(events, wanted & ~events.is_immature) for events, wanted in zip(judged, rows, strict=True)]
-    times_ms = np.concatenate([events.times_ms[wanted] for events, wanted in zip(judged, rows, strict=True)])
+    parts = [(events, is_wanted & ~events.is_immature) for events, is_wanted in zip(judged, rows, strict=True)]
+    times_ms = np.concatenate([events.times_ms[is_wanted] for events, is_wanted in zip(judged, rows, strict=True)])
     span = (times_ms.min(), times_ms.max()) if len(times_ms) else (0, 0)
     first, last = (day_at(int(moment_ms), zone) for moment_ms in span)
     starts_ms = day_starts_ms(first, days := (last - first).days + 1, zone)

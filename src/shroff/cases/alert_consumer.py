@@ -161,16 +161,16 @@ class AlertConsumer:
 
     def _take(self, end: int, alerts: Sequence[Alert], labels: Sequence[FeedLabel]) -> bool:
         """Write one part, if it has anything; return False if another follower was faster."""
-        found = followed(self._store, labels, alerts)
-        raised = sorted((*alerts, *self._raiser.denied(found.denials)), key=lambda alert: alert.place)
-        if not raised and not found.labels and end - (self._kept or 0) < LAZY:
+        followed_cases = followed(self._store, labels, alerts)
+        raised = sorted((*alerts, *self._raiser.denied(followed_cases.denials)), key=lambda alert: alert.place)
+        if not raised and not followed_cases.labels and end - (self._kept or 0) < LAZY:
             self._seen = end
             return True
         with self._store.change() as change:
             place, last_case = change.place()
             if place == self._kept:
                 now_ms = self._now_ms()
-                for opening in take_in(change, raised, found.labels, now_ms, end, last_case, self._closed):
+                for opening in take_in(change, raised, followed_cases.labels, now_ms, end, last_case, self._closed):
                     self._tell(change, opening)
         is_ours = place == self._kept
         self._kept = self._seen = end if is_ours else place

@@ -231,7 +231,9 @@ class AlertRules:
         for label in labels:
             type_, id_ = label.named
             ids.setdefault(type_, []).append(id_)
-        records = [record for type_, wanted in ids.items() for record in self._log.find(type_, wanted).values()]
+        records = [
+            record for type_, ids_of_type in ids.items() for record in self._log.find(type_, ids_of_type).values()
+        ]
         return {f"{record.type}/{record.id}": record for record in records}
 
     def _denied(self, label: FeedLabel, record: Record, before: VerdictInForce | None) -> Alert | None:
@@ -242,8 +244,8 @@ class AlertRules:
         if not isinstance(event, Event):
             return None
         row = self._decisions([record]).get((record.type, record.id))
-        made = _Made(self._log, version, self._settings, self._money_places, record, row, event, _Raised())
-        alert = made.denied(label)
+        alert_facts = _Made(self._log, version, self._settings, self._money_places, record, row, event, _Raised())
+        alert = alert_facts.denied(label)
         if before is None:
             return alert
         return replace(alert, label=before.verdict, label_source=before.source, label_ms=before.known_at_ms)
@@ -283,8 +285,8 @@ class AlertRules:
                 ids.setdefault(record.type, []).append(record.id)
         return {
             (type_, id_): row
-            for type_, wanted in ids.items()
-            for id_, row in self._log.decisions(type_, wanted).items()
+            for type_, ids_of_type in ids.items()
+            for id_, row in self._log.decisions(type_, ids_of_type).items()
         }
 
     # ---- alerts of one sequence number
@@ -375,8 +377,10 @@ class _Made(FrozenStruct):
         else the event itself.
         """
         entities = [name for name, text in self.version.definitions.events.entities.items() if event in text.keys]
-        named = self.settings.about.get(event)
-        for entity in dict.fromkeys([*([named] if named in entities else []), *(rule.by for rule in rules), *entities]):
+        entity_name = self.settings.about.get(event)
+        for entity in dict.fromkeys(
+            [*([entity_name] if entity_name in entities else []), *(rule.by for rule in rules), *entities]
+        ):
             if entity not in entities:
                 continue
             key = self.version.keyed.keys(self.event, [entity]).get(entity)
@@ -412,9 +416,9 @@ class _Made(FrozenStruct):
 
     def _due_ms(self, queue: str) -> int:
         type_ = self.version.definitions.events.types[self.event.type]
-        named = self.settings.until.get(self.event.type)
-        if named in type_.field_names and type_.fields[type_.at(named)].type.kind == "time":
-            value = self.event.values[type_.at(named)]
+        field_name = self.settings.until.get(self.event.type)
+        if field_name in type_.field_names and type_.fields[type_.at(field_name)].type.kind == "time":
+            value = self.event.values[type_.at(field_name)]
             if value is not None:
                 return _whole(value)
         due = self.settings.queues.get(queue, {}).get("due")

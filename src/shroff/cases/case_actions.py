@@ -95,12 +95,12 @@ def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, or
         return None
 
 
-def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
+def _claimable(filters: CaseFilter, who: Who) -> CaseFilter | None:
     """Narrow a filter to cases that the user could claim; None if there can be none."""
-    named = (OPEN,) if wanted.states == UNCLOSED else wanted.states
+    named = (OPEN,) if filters.states == UNCLOSED else filters.states
     states = tuple(state for state in named if state in _CLAIMABLE)
-    assignees = tuple(assignee for assignee in ("", who.id) if assignee in wanted.assignees or not wanted.assignees)
-    return replace(wanted, states=states, assignees=assignees, not_for=who.id) if states and assignees else None
+    assignees = tuple(assignee for assignee in ("", who.id) if assignee in filters.assignees or not filters.assignees)
+    return replace(filters, states=states, assignees=assignees, not_for=who.id) if states and assignees else None
 
 
 def free_lapsed(desk: CaseService, hand: CaseTransaction) -> int:

@@ -43,8 +43,8 @@ def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
 
 def numbers_about(look: CaseReader, events: Sequence[str]) -> list[int]:
     """Return the sorted numbers of the cases with alerts of these events."""
-    named = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
-    return sorted({alert.case for alert in look.alerts_of(named)})
+    typed_ids = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
+    return sorted({alert.case for alert in look.alerts_of(typed_ids)})
 
 
 def forget(desk: CaseService, who: Who, found: WrittenNotes, of: str) -> None:

@@ -112,12 +112,12 @@ def backlog(desk: CaseService) -> Backlog:
     """Return the open work, for notifications. For a user call `listed` and `capacity`, which check rights."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        waiting = look.totals(CaseFilter(states=QUEUE))
+        queue_totals = look.totals(CaseFilter(states=QUEUE))
         late = look.count(CaseFilter(states=WAITING, due_before_ms=now_ms))
         escalated = look.count(CaseFilter(states=(ESCALATED,)))
         first = look.queue(CaseFilter(states=WAITING), "due", limit=1)
     left_ms = first[0].due_ms - now_ms if first else None
-    return Backlog(waiting.count, late, escalated, waiting.stake, left_ms, waiting.oldest_ms)
+    return Backlog(queue_totals.count, late, escalated, queue_totals.stake, left_ms, queue_totals.oldest_ms)
 
 
 def listed(
@@ -160,9 +160,9 @@ class QueueCount:
         """
         if not who.may(Right.READ_CASES):
             return None
-        wanted = queue_of({"state": state}, who, self._desk)
-        key = wanted.states, self._desk.store.changes
-        return self._counts.get(key, lambda: count(self._desk, who, wanted), COUNTED_S)
+        filters = queue_of({"state": state}, who, self._desk)
+        key = filters.states, self._desk.store.changes
+        return self._counts.get(key, lambda: count(self._desk, who, filters), COUNTED_S)
 
 
 def newest(desk: CaseService, who: Who) -> int:
@@ -234,18 +234,18 @@ def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
     return {alert.named for alert in alerts if (case := cases.get(alert.case)) and case.look == SECOND}
 
 
-def _blind(found: Detail) -> Detail:
-    kinds = [row.what for row in found.history]
-    second_look_start = max((at for at, what in enumerate(kinds) if what == SECOND_LOOK), default=0)
-    macros = [at for at, what in enumerate(kinds[:second_look_start]) if what == "macro"]
+def _blind(detail: Detail) -> Detail:
+    kinds = [row.what for row in detail.history]
+    second_look_start = max((at for at, kind in enumerate(kinds) if kind == SECOND_LOOK), default=0)
+    macros = [at for at, kind in enumerate(kinds[:second_look_start]) if kind == "macro"]
     unseen = {*macros, *(at + 1 for at in macros if kinds[at + 1] == "note")}
-    unseen |= {at for at, what in enumerate(kinds[:second_look_start]) if what == "tagged"}
+    unseen |= {at for at, kind in enumerate(kinds[:second_look_start]) if kind == "tagged"}
     history = [
         _untagged(row) if at <= second_look_start else row
-        for at, row in enumerate(found.history)
+        for at, row in enumerate(detail.history)
         if row.what not in _HIDDEN and at not in unseen
     ]
-    return Detail(shown(found.case), [blind(alert) for alert in found.alerts], history, found.files)
+    return Detail(shown(detail.case), [blind(alert) for alert in detail.alerts], history, detail.files)
 
 
 def _untagged(row: Happened) -> Happened:
@@ -286,11 +286,11 @@ def views(desk: CaseService, who: Who) -> list[Counted]:
     queries |= {name.replace("_", " ").capitalize(): f"queue={name}" for name in queues}
     built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in queries.items()]
     with desk.looking(who) as look:
-        counted = [
+        counted_views = [
             Counted(view, look.count(queue_of(query_of(view.query), who, desk)))
             for view in (*built_in, *look.views(who.id))
         ]
-    return [view for view in counted if view.count or view.view.name != SAMPLE]
+    return [view for view in counted_views if view.count or view.view.name != SAMPLE]
 
 
 def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: bool = False) -> View:
@@ -341,12 +341,17 @@ def capacity(desk: CaseService, who: Who, day_start_ms: int | None = None) -> Re
     with desk.looking(who) as look:
         today = look.done_since(start_ms)
         lately = look.done_since(now_ms - PACE_MS)
-        waiting = look.totals(CaseFilter(states=QUEUE))
+        queue_totals = look.totals(CaseFilter(states=QUEUE))
         agreement = look.agreement()
     hours = PACE_MS / HOUR_MS
     pace = lately.closed / hours, lately.opened / hours
     return ReviewCapacity(
-        desk.reviews_a_day, today, waiting, pace, _clear_at_ms(now_ms, waiting.count, pace[0] - pace[1]), agreement
+        desk.reviews_a_day,
+        today,
+        queue_totals,
+        pace,
+        _clear_at_ms(now_ms, queue_totals.count, pace[0] - pace[1]),
+        agreement,
     )
 
 

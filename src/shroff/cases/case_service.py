@@ -94,14 +94,14 @@ class CaseChangedError(RefusalError):
     def _why(self, case: Case) -> str:
         if case.is_untouched:
             return f"case {case.number} differs from the version that you read"
-        who = case.changed_name or "somebody else"
+        person = case.changed_name or "somebody else"
         at = time_text(case.changed_ms)
-        what = "decided" if case.state == CLOSED else "changed"
+        verb = "decided" if case.state == CLOSED else "changed"
         if case.is_denied_last:
-            what = "denied an event of"
+            verb = "denied an event of"
         elif case.state == CLAIMED:
-            what = "claimed"
-        return f"{who} {what} case {case.number} at {at}"
+            verb = "claimed"
+        return f"{person} {verb} case {case.number} at {at}"
 
 
 class NotesEscalations(Protocol):
@@ -253,9 +253,9 @@ _SHOWN = "state assignee verdict snoozed_ms tags checks queue".split()
 _TOLD = {"assigned": ("assignee",)}  # values that the audit log shows even if they did not change
 
 
-def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[JsonObject, JsonObject]:
+def _differing(before: Case, now: Case, always_recorded: Collection[str]) -> tuple[JsonObject, JsonObject]:
     """Return the values to record before and after: those that differ, and those in `told`."""
-    names = [name for name in _SHOWN if name in told or getattr(before, name) != getattr(now, name)]
+    names = [name for name in _SHOWN if name in always_recorded or getattr(before, name) != getattr(now, name)]
     return {name: getattr(before, name) for name in names}, {name: getattr(now, name) for name in names}
 
 

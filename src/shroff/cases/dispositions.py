@@ -274,8 +274,10 @@ def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Un
     unsaid: JsonObject = {"verdict": "", "decided_ms": None, "decided_by": ""}
     unanswered_alerts = {alert.place: replace(alert, **unsaid) for alert in alerts if alert.place in answered}
     hand.change.put_alerts(list(unanswered_alerts.values()))
-    counted = recounted(case, [unanswered_alerts.get(alert.place, alert) for alert in alerts])
-    restored = hand.put(case, "undone", "", **{**undoable.before, "stake": counted.stake, "due_ms": counted.due_ms})
+    recounted_case = recounted(case, [unanswered_alerts.get(alert.place, alert) for alert in alerts])
+    restored = hand.put(
+        case, "undone", "", **{**undoable.before, "stake": recounted_case.stake, "due_ms": recounted_case.due_ms}
+    )
     follow(hand.change, hand.who, restored, undoable.version - 1)
     return settle_again(desk, hand, restored)
 
@@ -375,6 +377,6 @@ def _undoable(before: Case, now: Case, alerts: Sequence[tuple[int, str]] = ()) -
 
 def _kept(hand: CaseTransaction, kind: str, cases: Sequence[Case], body: Body, undo_ms: int = UNDO_MS) -> CaseAction:
     until_ms = hand.now_ms + undo_ms
-    who = hand.who
-    parts = (kind, who.id, who.name, who.kind, who.role.value, hand.now_ms, until_ms, to_json(body))
+    caller = hand.who
+    parts = (kind, caller.id, caller.name, caller.kind, caller.role.value, hand.now_ms, until_ms, to_json(body))
     return CaseAction(cases, hand.change.add_pending(Pending(0, *parts)), until_ms)

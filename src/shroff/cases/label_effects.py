@@ -85,7 +85,7 @@ def write_labels(
     for alert in change.alerts_of({label.named for label in labels}):
         by_event.setdefault(alert.named, []).append(alert)
     cases = change.cases({alert.case for alerts in by_event.values() for alert in alerts})
-    held = {number for number, case in cases.items() if _is_held(case, now_ms, closed)}
+    held_cases = {number for number, case in cases.items() if _is_held(case, now_ms, closed)}
     raised = {alert.seq for alerts in by_event.values() for alert in alerts}
     denied: dict[int, list[FeedLabel]] = {}
     for label in labels:
@@ -98,7 +98,7 @@ def write_labels(
                 for denial in denied.get(alert.case, ())
                 if denial.event == label.event and denial.seq not in raised
             ]
-            heard_it.append(_labelled(change, alert, cases[alert.case], label, denials, held))
+            heard_it.append(_labelled(change, alert, cases[alert.case], label, denials, held_cases))
         by_event[label.event] = _denied(heard_it, label, denied) if label.is_denial else heard_it
     change.put_alerts([alert for alerts in by_event.values() for alert in alerts])
     return [
@@ -113,12 +113,12 @@ def settle_again(desk: CaseService, hand: CaseTransaction, case: Case) -> Case:
     Return the case as it is afterwards.
     """
     change = hand.change
-    held = {case.number} if _is_held(case, hand.now_ms, desk.settings.foreign("", closed=True)) else set[int]()
+    held_cases = {case.number} if _is_held(case, hand.now_ms, desk.settings.foreign("", closed=True)) else set[int]()
     settled = [
         replace(alert, verdict=alert.label)
         for alert in change.alerts(case.number, ALL)
         if not alert.verdict and alert.label in _SETTLING and alert.label_source != CUSTOMER
-        if _settles(change, case, alert.named, alert.label_source, alert.label_ms or 0, (), held)
+        if _settles(change, case, alert.named, alert.label_source, alert.label_ms or 0, (), held_cases)
     ]
     if not settled:
         return case
@@ -183,14 +183,14 @@ def _denied(alerts: Sequence[Alert], label: FeedLabel, denied: dict[int, list[Fe
 
     `denied` collects the denial for each case that shows it.
     """
-    waiting = [alert for alert in alerts if not alert.verdict]
-    if not waiting and label.verdict == FRAUD and any(alert.verdict == FRAUD for alert in alerts):
+    unanswered = [alert for alert in alerts if not alert.verdict]
+    if not unanswered and label.verdict == FRAUD and any(alert.verdict == FRAUD for alert in alerts):
         return list(alerts)
-    if not waiting:
+    if not unanswered:
         newest = max(alerts, key=lambda alert: alert.place)
-        waiting = [replace(newest, verdict="", decided_ms=None, decided_by="")]
-        alerts = [waiting[0] if alert is newest else alert for alert in alerts]
-    for number in {alert.case for alert in waiting}:
+        unanswered = [replace(newest, verdict="", decided_ms=None, decided_by="")]
+        alerts = [unanswered[0] if alert is newest else alert for alert in alerts]
+    for number in {alert.case for alert in unanswered}:
         denied.setdefault(number, []).append(label)
     return list(alerts)
 
@@ -241,8 +241,8 @@ def _settled(change: CaseChange, case: Case, alerts: Sequence[Alert]) -> Case:
     at_ms = max(alert.label_ms or alert.time_ms for alert in alerts)
     verdict = FRAUD if any(alert.verdict == FRAUD for alert in alerts) else alerts[-1].verdict
     names = " and ".join(sorted({alert.label_source for alert in alerts if alert.label_source}))
-    told = f"labels from {names}"
-    change.add_history([Happened(0, case.number, at_ms, "", told, SETTLED, verdict)])
-    closed = {"state": CLOSED, "verdict": verdict, "closed_ms": at_ms, "closed_by": "", "closed_name": told}
-    by = {"changed_by": "", "changed_name": told, "changed_ms": at_ms}
+    message = f"labels from {names}"
+    change.add_history([Happened(0, case.number, at_ms, "", message, SETTLED, verdict)])
+    closed = {"state": CLOSED, "verdict": verdict, "closed_ms": at_ms, "closed_by": "", "closed_name": message}
+    by = {"changed_by": "", "changed_name": message, "changed_ms": at_ms}
     return replace(case, **{**FREED, **closed, **by}, snoozed_ms=None, version=case.version + 1)

@@ -152,13 +152,15 @@ class LabelsInMemory:
 
     def _add(self, seq: int, label: LabelEvent) -> None:
         _, verdict, source, _, reason, _ = label.values
-        said = LabelSaid(str(verdict), str(source), label.time_ms, seq, None if reason is None else str(reason))
-        self.histories.setdefault((label.of.type, label.of.id), LabelHistory(label.of.time_ms, [])).said.append(said)
+        said_label = LabelSaid(str(verdict), str(source), label.time_ms, seq, None if reason is None else str(reason))
+        self.histories.setdefault((label.of.type, label.of.id), LabelHistory(label.of.time_ms, [])).said.append(
+            said_label
+        )
         self.count += 1
 
     def known_at_ms(self) -> Iterator[int]:
         """Iterate over the times at which the labels became known."""
-        return (said.known_at_ms for history in self.histories.values() for said in history.said)
+        return (label.known_at_ms for history in self.histories.values() for label in history.said)
 
 
 def conflicts(log: Log, definitions: Definitions, as_of_ms: int | None = None) -> list[Conflict]:
@@ -236,14 +238,14 @@ def came_between(histories: Histories, since_ms: int, upto_ms: int) -> list[Came
     """Count the labels that became known in (since, upto] by source, strongest first; sources without labels
     included.
     """
-    found = {source: Came(source) for source in SOURCES}
+    by_source = {source: Came(source) for source in SOURCES}
     for history in histories.values():
-        for said in history.said:
-            if since_ms < said.known_at_ms <= upto_ms:
-                came = found[said.source]
-                came.verdicts[said.verdict] += 1
-                came.newest_ms = max(came.newest_ms or 0, said.known_at_ms)
-    return list(found.values())
+        for label in history.said:
+            if since_ms < label.known_at_ms <= upto_ms:
+                came = by_source[label.source]
+                came.verdicts[label.verdict] += 1
+                came.newest_ms = max(came.newest_ms or 0, label.known_at_ms)
+    return list(by_source.values())
 
 
 class HeldAnswers(FrozenStruct):
@@ -260,11 +262,11 @@ def held_of(histories: Histories, source: str) -> list[HeldAnswers]:
     held = Counter[str]()
     stronger = SOURCES[: SOURCES.index(source)]
     for history in histories.values():
-        own = [label for label in history.said if label.source == source and label.verdict in SETTLED]
+        settled_labels = [label for label in history.said if label.source == source and label.verdict in SETTLED]
         force = history.said[history.force]
-        if own and force.source in stronger and force.verdict in SETTLED:
-            judged[own[-1].verdict] += 1
-            held[own[-1].verdict] += own[-1].verdict == force.verdict
+        if settled_labels and force.source in stronger and force.verdict in SETTLED:
+            judged[settled_labels[-1].verdict] += 1
+            held[settled_labels[-1].verdict] += settled_labels[-1].verdict == force.verdict
     return [HeldAnswers(verdict, judged[verdict], held[verdict]) for verdict in sorted(SETTLED)]
 
 
@@ -288,8 +290,8 @@ def _kind(said: Sequence[LabelSaid]) -> str:
 
 
 def _fraud(history: LabelHistory, as_of_ms: int, friendly: Collection[str]) -> _Fraud | None:
-    def is_fraud(said: LabelSaid) -> bool:
-        return said.verdict == "fraud" and said.reason not in friendly
+    def is_fraud(label: LabelSaid) -> bool:
+        return label.verdict == "fraud" and label.reason not in friendly
 
     known_labels = [label for label in history.said if label.known_at_ms <= as_of_ms]
     if not known_labels or not is_fraud(known_labels[_in_force(known_labels)]):

@@ -123,8 +123,8 @@ class CaseFigures:
             closers[str(who)] = replace(closers.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
         history = self._tables.case_history
         disputes = select(table.c.first_by).where(table.c.number == history.c.case_, history.c.what == DISAGREED)
-        for (both,) in _rows(self._connection, disputes.where(history.c.at_ms >= start_ms)):
-            second = str(both).rpartition(" ")[2]
+        for (people,) in _rows(self._connection, disputes.where(history.c.at_ms >= start_ms)):
+            second = str(people).rpartition(" ")[2]
             if second in closers:
                 closers[second] = replace(closers[second], looks=closers[second].looks + 1)
         return sorted(closers.values(), key=lambda person: (-person.closed, -person.answered, person.name))
@@ -377,58 +377,60 @@ class CaseReader(CaseFigures):
 # ---- how statements are built
 
 
-def _rows(connection: Connection, asked: Executable) -> Sequence[Any]:
-    return connection.execute(asked).fetchall()
+def _rows(connection: Connection, statement: Executable) -> Sequence[Any]:
+    return connection.execute(statement).fetchall()
 
 
 def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[Any]:
     """Count the answers of each analyst since a moment, without those undone, also on cases that others closed."""
-    last = {what: func.max(case_when((table.c.what == what, table.c.number), else_=0)) for what in _ANSWERS}
+    last = {kind: func.max(case_when((table.c.what == kind, table.c.number), else_=0)) for kind in _ANSWERS}
     of_people = and_(table.c.at_ms >= start_ms, table.c.what.in_(_ANSWERS), table.c.who != "")
     query = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)
     cases = query.group_by(table.c.case_, table.c.who).having(last["decided"] > last["undone"]).subquery()
     return _rows(connection, select(cases.c.who, func.max(cases.c.name), func.count()).group_by(cases.c.who))
 
 
-def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElement[bool]]:
+def _conditions(tables: CaseTables, filters: CaseFilter) -> Iterator[ColumnElement[bool]]:
     table = tables.cases
     alerts = tables.case_alerts
 
     def has_alert(condition: ColumnElement[bool]) -> ColumnElement[bool]:
         return exists().where(alerts.c.case_ == table.c.number, condition)
 
-    yield table.c.state.in_(wanted.states)
-    for column, value in ((table.c.entity, wanted.entity), (table.c.customer, wanted.customer)):
+    yield table.c.state.in_(filters.states)
+    for column, value in ((table.c.entity, filters.entity), (table.c.customer, filters.customer)):
         if value:
             yield column == value
-    if wanted.tag:
-        yield _holds(table.c.tags, f" {wanted.tag} ")
-    if wanted.queues:
-        yield table.c.queue.in_(wanted.queues)
-    if wanted.not_queues:
-        others = table.c.queue.not_in(wanted.not_queues)
-        yield or_(others, table.c.assignee == wanted.not_for) if wanted.not_for else others
-    if wanted.key:
-        yield table.c.key_ == wanted.key
-    if wanted.assignees:
-        yield table.c.assignee.in_(wanted.assignees)
-    if wanted.stake_from is not None:
-        yield table.c.stake >= wanted.stake_from
-    if wanted.due_before_ms is not None:
-        yield table.c.due_ms < wanted.due_before_ms
-    if wanted.after:
-        yield table.c.number > wanted.after
-    if wanted.rule:
-        yield has_alert(_holds(alerts.c.rules, f" {wanted.rule} "))
-    elif not (wanted.entity or wanted.key or wanted.text) and "" in (wanted.assignees or ("",)):
+    if filters.tag:
+        yield _holds(table.c.tags, f" {filters.tag} ")
+    if filters.queues:
+        yield table.c.queue.in_(filters.queues)
+    if filters.not_queues:
+        others = table.c.queue.not_in(filters.not_queues)
+        yield or_(others, table.c.assignee == filters.not_for) if filters.not_for else others
+    if filters.key:
+        yield table.c.key_ == filters.key
+    if filters.assignees:
+        yield table.c.assignee.in_(filters.assignees)
+    if filters.stake_from is not None:
+        yield table.c.stake >= filters.stake_from
+    if filters.due_before_ms is not None:
+        yield table.c.due_ms < filters.due_before_ms
+    if filters.after:
+        yield table.c.number > filters.after
+    if filters.rule:
+        yield has_alert(_holds(alerts.c.rules, f" {filters.rule} "))
+    elif not (filters.entity or filters.key or filters.text) and "" in (filters.assignees or ("",)):
         yield or_(table.c.rule_ != SAMPLED, table.c.state.in_((ESCALATED, CLOSED)))
-    if wanted.text:
-        own = (_holds(column, wanted.text) for column in (table.c.key_, table.c.reason))
-        yield or_(*own, has_alert(_holds(alerts.c.id, wanted.text)))
-    if wanted.not_for:
+    if filters.text:
+        text_matches = (_holds(column, filters.text) for column in (table.c.key_, table.c.reason))
+        yield or_(*text_matches, has_alert(_holds(alerts.c.id, filters.text)))
+    if filters.not_for:
         first = literal(" ") + table.c.first_by + literal(" ")
         is_free = table.c.look_.not_in((SECOND, DISPUTED))
-        yield is_free if wanted.not_for.startswith("key-") else or_(is_free, not_(_holds(first, f" {wanted.not_for} ")))
+        yield (
+            is_free if filters.not_for.startswith("key-") else or_(is_free, not_(_holds(first, f" {filters.not_for} ")))
+        )
 
 
 def _urgency(columns: ReadOnlyColumnCollection[str, Column[Any]], soon_ms: int) -> ColumnElement[Any]:

@@ -185,9 +185,9 @@ def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> 
     """Escalate a case to a third person, because the second look disagreed. The labels stay until then."""
     names = _shown_names(change)
     first, second = (names.get(who, who) for who in (case.first_by.split()[-1], case.closed_by))
-    both: JsonObject = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
+    disputed: JsonObject = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
     words = f"{case.first_verdict} by {first}, {case.verdict} by {second}"
-    _again(desk, change, case, now_ms, DISAGREED, words, **both)
+    _again(desk, change, case, now_ms, DISAGREED, words, **disputed)
 
 
 def _again(

@@ -108,9 +108,9 @@ def _numbered(values: Array) -> tuple[Array, Array]:
     return used, numbers[values]
 
 
-def _chosen(texts: TextPool, given: Iterable[str], which: Array) -> Slices:
+def _chosen(texts: TextPool, choices: Iterable[str], which: Array) -> Slices:
     """Return one of the given texts for each row, counted from 1; `null` for 0."""
-    return texts.add_all([_NULL, *(text.encode() for text in given)]).take(which)
+    return texts.add_all([_NULL, *(text.encode() for text in choices)]).take(which)
 
 
 def _remark_text(currency: str) -> str:

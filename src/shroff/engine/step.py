@@ -360,13 +360,13 @@ def _happened(placed: Sequence[SequencedEvent], row: int) -> EventAt:
 
 def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
     remarks: list[Remark] = []
-    for (what, asker), rows in noted.found().items():
-        events = [batch[row] for row in rows if what != SUM_OUTSIDE or batch[row].past_hits is None]
+    for (kind, asker), rows in noted.found().items():
+        events = [batch[row] for row in rows if kind != SUM_OUTSIDE or batch[row].past_hits is None]
         if events:
             first = events[0]
             last = events[-1]
             times = first.event.time_ms, last.event.time_ms
-            remarks.append(Remark(what, asker, len(events), first.seq, times[0], last.seq, times[1]))
+            remarks.append(Remark(kind, asker, len(events), first.seq, times[0], last.seq, times[1]))
     return remarks
 
 

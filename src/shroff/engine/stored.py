@@ -22,7 +22,7 @@ RESTORE = "Do not write to this log: restore the last backup, and feed the sourc
 _Stored = TypeVar("_Stored")
 
 
-def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
+def stored(data: bytes, type: type[_Stored], noun: str) -> _Stored:
     """Decode a stored body as a value of its type.
 
     Args:
@@ -33,7 +33,7 @@ def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
     try:
         return from_json(data, type=type)
     except ValueError as error:  # also raised for invalid UTF-8
-        raise damaged(what, error) from None
+        raise damaged(noun, error) from None
 
 
 def decision_document(row: DecisionRow) -> JsonObject:
@@ -47,8 +47,8 @@ def decision_of(row: DecisionRow) -> Decision:
     return stored(row.document, kind_of(row.document), f"the decision at sequence number {row.seq}")
 
 
-def damaged(what: str, error: object) -> StorageError:
-    return StorageError(f"{what} cannot be read, so the log is damaged ({error}). {RESTORE}")
+def damaged(noun: str, error: object) -> StorageError:
+    return StorageError(f"{noun} cannot be read, so the log is damaged ({error}). {RESTORE}")
 
 
 @contextmanager

@@ -177,8 +177,8 @@ class BatchLabels:
         """
         for name, value in names:
             key = event.type, name, value
-            for waiting in self._known.waiting.pop(key, ()):
-                self._join_stored(waiting, event, body)
+            for pending_label in self._known.waiting.pop(key, ()):
+                self._join_stored(pending_label, event, body)
             for label_id_ in self._early_of.pop(key, ()):
                 self._join_early(label_id_, event, body)
 

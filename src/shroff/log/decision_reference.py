@@ -40,6 +40,6 @@ def _named(events: Events, reference: str, past: Mapping[str, bool]) -> list[tup
         return [(before, after), *whole]  # an id may itself start with the name of a type
     if len(events.decided) > 1 or not decided:
         such = f", such as {decided[0]}/{reference}" if decided else ""
-        what = "several types are decided" if decided else "no type is decided"
-        raise UsageError(f"{reference!r}: {what}; write TYPE/ID{such}.")
+        problem = "several types are decided" if decided else "no type is decided"
+        raise UsageError(f"{reference!r}: {problem}; write TYPE/ID{such}.")
     return [(name, reference) for name in decided]

@@ -85,11 +85,11 @@ class VerdictsInForce:
             return {name: self._found[name] for name in events if name in self._found}
 
 
-def _take(found: dict[str, VerdictInForce], labels: Iterable[FeedLabel], as_of_ms: int | None = None) -> None:
+def _take(verdicts: dict[str, VerdictInForce], labels: Iterable[FeedLabel], as_of_ms: int | None = None) -> None:
     """Apply these labels in log order."""
     for label in labels:
-        if (as_of_ms is None or label.known_at_ms <= as_of_ms) and label.takes_over(found.get(label.event)):
-            found[label.event] = label
+        if (as_of_ms is None or label.known_at_ms <= as_of_ms) and label.takes_over(verdicts.get(label.event)):
+            verdicts[label.event] = label
 
 
 def judged(row: FlagRow, standing: VerdictInForce | None, record: Record | None = None) -> JudgedFlag:

@@ -140,13 +140,13 @@ class _Passed(FrozenStruct):
         """Return whether the tests would pass again: everything that they read besides their rules is unchanged."""
         was = self.definitions
         lists = now.reference.lists
-        both = (
+        compared = (
             (was.features, now.features),
             (was.events, now.events),
             (was.settings, now.settings),
             (was.reference.tables, now.reference.tables),
         )
-        return all(part is other for part, other in both) and all(
+        return all(part is other for part, other in compared) and all(
             answer_of(lists.get(name, {}), value) == answer
             for name, answers in self.answers.items()
             for value, answer in answers.items()
@@ -328,8 +328,8 @@ def _model(model: ModelSettings) -> str:
     return head + textwrap.fill(names, 110, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False)
 
 
-def _rules(found: Definitions) -> str:
-    teller = teller_of(found)
-    texts = [(rule.id, in_words(rule, teller), condition(rule)) for rule in found.rules]
+def _rules(definitions: Definitions) -> str:
+    teller = teller_of(definitions)
+    texts = [(rule.id, in_words(rule, teller), condition(rule)) for rule in definitions.rules]
     filled = partial(textwrap.fill, width=110, initial_indent="    ", subsequent_indent="    ")
     return "\n".join(f"  {id_}\n{filled(words)}\n{filled(written)}" for id_, words, written in texts)

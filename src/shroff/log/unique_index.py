@@ -94,13 +94,13 @@ def _values(log: LogReader, definitions: Definitions, fields: frozenset[FieldOf]
             yield rows
 
 
-def _doubles(log: LogReader, of: FieldOf, found: list[tuple[UniqueValue, UniqueValue]]) -> Problem:
+def _doubles(log: LogReader, of: FieldOf, doubles: list[tuple[UniqueValue, UniqueValue]]) -> Problem:
     type_, name = of
 
     def id_at(seq: int) -> str:
         return repr(next(log.read(seq - 1, seq))[0].id)
 
-    examples = ", ".join(f"{id_at(value.seq)} and {id_at(other.seq)}" for value, other in found[:SHOWN])
-    more = f", and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+    examples = ", ".join(f"{id_at(value.seq)} and {id_at(other.seq)}" for value, other in doubles[:SHOWN])
+    more = f", and {len(doubles) - SHOWN:,} more" if len(doubles) > SHOWN else ""
     message = f"it is unique now, and the log has {type_} events that share a value of it: {examples}{more}."
     return Problem("events.yaml", 0, 0, f"{type_}.fields.{name}", message, "Leave 'unique' out, or mark another field.")

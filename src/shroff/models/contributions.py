@@ -52,8 +52,8 @@ class XgboostContributions:
         # XGBoost rejects infinity here, so the largest single float replaces it and everything above.
         rows = np.clip(known_only(columns, self._inputs), -_LARGEST, _LARGEST).T
         matrix = xgboost.DMatrix(rows, feature_types=self._types, enable_categorical=True, nthread=1)
-        found = booster.predict(matrix, pred_contribs=True, iteration_range=self._rounds)
-        return np.asarray(found, np.float64)
+        contributions = booster.predict(matrix, pred_contribs=True, iteration_range=self._rounds)
+        return np.asarray(contributions, np.float64)
 
 
 class LightgbmContributions:
@@ -79,13 +79,13 @@ class LightgbmContributions:
     def of(self, columns: Floats) -> Floats:
         """Return contributions of shape (rows, inputs + 1), with the mean margin last."""
         rows = np.ascontiguousarray(known_only(columns, self._inputs).T)
-        found = self._booster.predict(rows, pred_contrib=True, num_iteration=self._rounds, num_threads=1)
-        return np.asarray(found, np.float64)
+        contributions = self._booster.predict(rows, pred_contrib=True, num_iteration=self._rounds, num_threads=1)
+        return np.asarray(contributions, np.float64)
 
 
 def known_only(columns: Floats, inputs: Sequence[InputColumn]) -> Floats:
-    found = columns.copy()
-    for values, input_ in zip(found, inputs, strict=True):
+    known = columns.copy()
+    for values, input_ in zip(known, inputs, strict=True):
         if input_.kind == CATEGORY:
             values[~((values >= 0) & (values < len(input_.categories)))] = np.nan
-    return found
+    return known

@@ -111,7 +111,7 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
     if text is None:
         return {}
     try:
-        found = from_json(text.encode(), type=JsonObject)
+        entries = from_json(text.encode(), type=JsonObject)
         doubled = doubled_key(text.encode())
     except msgspec.ValidationError as error:
         problems.append(Problem(FILE, 1, 1, "", f"it names event types with their models: {error}.", _CURE))
@@ -127,7 +127,7 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
     if doubled is not None:
         problems.append(Problem(FILE, 0, 0, "", f"the key {doubled!r} is used twice in one object.", _CURE))
         return {}
-    read = {event: _read(event, value, problems) for event, value in found.items()}
+    read = {event: _read(event, value, problems) for event, value in entries.items()}
     return {event: entry for event, entry in read.items() if entry is not None}
 
 
@@ -136,7 +136,7 @@ _CURE = "'shroff models' writes this file; take the last good one from version c
 
 def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
     try:
-        found = msgspec.convert(value, InForce)
+        in_force = msgspec.convert(value, InForce)
     except msgspec.ValidationError as error:
         words = str(error)
         at = _AT_PATH.search(words)
@@ -144,19 +144,19 @@ def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
         problems.append(Problem(FILE, 0, 0, path, f"{_AT_PATH.sub('', words)}.", _CURE))
         return None
     before = len(problems)
-    named = [scorer.id for scorer in found.shadow]
-    if found.challenger is not None:
-        named.append(found.challenger.id)
-        if found.champion is None:
+    shadow_ids = [scorer.id for scorer in in_force.shadow]
+    if in_force.challenger is not None:
+        shadow_ids.append(in_force.challenger.id)
+        if in_force.champion is None:
             words = "a challenger takes keys from the champion, and there is no champion."
             problems.append(Problem(FILE, 0, 0, f"{event}.challenger", words))
-    if found.champion is not None:
-        named.append(found.champion.id)
+    if in_force.champion is not None:
+        shadow_ids.append(in_force.champion.id)
     problems += [
         Problem(FILE, 0, 0, event, f"the model {id_} is used twice, as champion, challenger or in shadow.")
-        for id_ in sorted({id_ for id_ in named if named.count(id_) > 1})
+        for id_ in sorted({id_ for id_ in shadow_ids if shadow_ids.count(id_) > 1})
     ]
-    return found if len(problems) == before else None
+    return in_force if len(problems) == before else None
 
 
 def text_of(in_force: Mapping[str, InForce]) -> str:

@@ -100,8 +100,8 @@ class InputLoader(FrozenStruct):
         pattern = _pattern(item)
         if pattern is not None:
             assert isinstance(item, Scalar)
-            found = self._matches(item, *pattern)
-            yield from ((model_input, InputSource(item, is_pattern=True)) for model_input in found)
+            matches = self._matches(item, *pattern)
+            yield from ((model_input, InputSource(item, is_pattern=True)) for model_input in matches)
             return
         input_ = self.expression(item, f"an input of {self.event.name}")
         if input_ is not None and isinstance(item, Scalar):
@@ -113,8 +113,8 @@ class InputLoader(FrozenStruct):
         if first is not None and not (first.is_pattern and written.is_pattern):
             again = written.place
             other = first.place
-            what = f"{again.text!r} has {name}, which stands" if written.is_pattern else f"{name} stands"
-            words = f"{what} in line {other.line} already, as {other.text!r}."
+            problem = f"{again.text!r} has {name}, which stands" if written.is_pattern else f"{name} stands"
+            words = f"{problem} in line {other.line} already, as {other.text!r}."
             again.report(self.problems, words, "Each input stands once.")
         return first is None
 
@@ -130,31 +130,31 @@ class InputLoader(FrozenStruct):
             hint = "" if is_entity else nearest(owner, known)
             item.report(self.problems, words, hint or f"Patterns begin with {', '.join(known)}.")
             return []
-        found = self._matching(event if owner == "this" else owner, rest, item)
-        if not found:
+        matches = self._matching(event if owner == "this" else owner, rest, item)
+        if not matches:
             names = [declared.name for name in known for declared in self._matching(name, "*")]
             hint = nearest(item.text, names) or f"A model can read {', '.join(names[:5]) or 'nothing of it yet'}."
             item.report(self.problems, f"no input of a model fits the pattern {item.text!r}.", hint)
-        return found
+        return matches
 
-    def _matching(self, owner: str, rest: str, told: Scalar | None = None) -> list[ModelInput]:
+    def _matching(self, owner: str, rest: str, item: Scalar | None = None) -> list[ModelInput]:
         """Return the matching fields or features that a model can read; warn about features left out."""
         if owner == self.event.name:
             readable = (
                 field for field in self.event.fields if self._is_by_default(field) and fnmatchcase(field.name, rest)
             )
             return [self._named(ThisField(declared.read_type, declared.name)) for declared in readable]
-        found: list[ModelInput] = []
+        inputs: list[ModelInput] = []
         for feature in self._features_of(owner):
             if not fnmatchcase(feature.name.partition(".")[2], rest):
                 continue
             node = FeatureValue(feature.type, feature.name)
             refusal = self._refusal(node)
             if refusal is None:
-                found.append(self._named(node))
-            elif told is not None:
-                told.report(self.warnings, f"{told.text!r} leaves out {feature.name}: {refusal[0]}", refusal[1])
-        return found
+                inputs.append(self._named(node))
+            elif item is not None:
+                item.report(self.warnings, f"{item.text!r} leaves out {feature.name}: {refusal[0]}", refusal[1])
+        return inputs
 
     def _is_by_default(self, field: Field) -> bool:
         return (
@@ -184,17 +184,17 @@ class InputLoader(FrozenStruct):
         return self._named(node)
 
     def _typed(self, item: YamlNode, what: str) -> Node | None:
-        asked: dict[str, None] = {}
+        lists: dict[str, None] = {}
 
         def type_of(name: str) -> Type | None:
-            asked[name] = None
+            lists[name] = None
             return self.features.type_of(name)
 
         scope = Scope(
             self.names, what=what, this=(self.event.name,), feature=type_of, feature_names=self.features.names
         )
         node = loader.expression(item, scope, self.problems)
-        for name in asked if node is not None else ():
+        for name in lists if node is not None else ():
             feature = self.features.feature(name)
             if feature is None:  # its own problem is reported at its definition
                 return None
@@ -293,12 +293,12 @@ class InputLoader(FrozenStruct):
         """Return the names of the inputs listed under `give_away`, in the order of the inputs."""
         listed = loader.sequence(node, self.problems, "give_away")
         known = [input_.name for input_ in inputs]
-        named: set[str] = set()
+        names: set[str] = set()
         for item in listed.items if listed and known else ():
-            named.update(self._given_away(item, known))
-        if known and named.issuperset(known) and listed is not None:
+            names.update(self._given_away(item, known))
+        if known and names.issuperset(known) and listed is not None:
             listed.report(self.problems, "give_away lists every input, so none is left.")
-        return tuple(name for name in known if name in named)
+        return tuple(name for name in known if name in names)
 
     def _given_away(self, item: YamlNode, known: list[str]) -> list[str]:
         pattern = _pattern(item)
@@ -306,23 +306,23 @@ class InputLoader(FrozenStruct):
             owner = self.event.name if pattern[0] == "this" else pattern[0]
             rest = pattern[1]
             text = f"{owner}.{rest}"
-            found = [name for name in known if _ONE_NAME.fullmatch(name) and fnmatchcase(name, text)]
+            matches = [name for name in known if _ONE_NAME.fullmatch(name) and fnmatchcase(name, text)]
         else:
             node = self._typed(item, "give_away")
             if node is None:
                 return []
             text = self._named(node).name
-            found = [text] if text in known else []
-        if not found:
+            matches = [text] if text in known else []
+        if not matches:
             hint = nearest(text, known) or "List it under inputs, or leave it out here."
             item.report(self.problems, f"{text} is not an input of this model.", hint)
-        return found
+        return matches
 
 
 def _pattern(item: YamlNode) -> tuple[str, str] | None:
     """Split a pattern at its dot; None if the item is not a pattern."""
-    found = _PATTERN.fullmatch(item.text) if isinstance(item, Scalar) else None
-    return (found[1], found[2]) if found else None
+    match = _PATTERN.fullmatch(item.text) if isinstance(item, Scalar) else None
+    return (match[1], match[2]) if match else None
 
 
 def _fields(event: EventType, name: str) -> list[Field]:

@@ -186,15 +186,15 @@ def _manifest_of(data: bytes) -> JsonObject:
 
 def _inputs_of(manifest: JsonMapping) -> tuple[InputColumn, ...]:
     try:
-        found = tuple(
+        columns = tuple(
             InputColumn(column["name"], column["kind"], tuple(column.get("categories", ())), column.get("feature", ""))
             for column in manifest["inputs"]
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RegistryError(f"an input in manifest.json lacks {error}: {_CURE}") from error
-    wrong = [column for column in found if column.kind not in {NUMBER, CATEGORY}]
+    wrong = [column for column in columns if column.kind not in {NUMBER, CATEGORY}]
     if wrong:
         raise RegistryError(
             f"input {wrong[0].name} in manifest.json is a {wrong[0].kind}, not a number or category: {_CURE}"
         )
-    return found
+    return columns

@@ -92,11 +92,11 @@ def load_models(
     models: dict[str, ModelSettings] = {}
     for key, value in top.entries if top else ():
         event = _event(key, known.events, problems)
-        found = loader.mapping(value, problems, f"the model of {key.text}", MODEL) if event else None
-        if event is None or found is None:
+        settings = loader.mapping(value, problems, f"the model of {key.text}", MODEL) if event else None
+        if event is None or settings is None:
             continue
         inputs = InputLoader(event, known.events, known.features, known.names, problems, warnings)
-        models[key.text] = _ModelLoader(event, known, inputs, problems, warnings).load(key, found)
+        models[key.text] = _ModelLoader(event, known, inputs, problems, warnings).load(key, settings)
     return models
 
 
@@ -155,13 +155,13 @@ class _ModelLoader(Struct):
         )
 
     def _split(self, node: YamlNode | None, label_delay_ms: int) -> Split:
-        found = loader.mapping(node, self.problems, "split", SPLIT)
-        train = self._length(found, "train", TRAIN_MS)
-        test = self._length(found, "test", TEST_MS)
-        written = found.get("delay") if found else None
+        split = loader.mapping(node, self.problems, "split", SPLIT)
+        train = self._length(split, "train", TRAIN_MS)
+        test = self._length(split, "test", TEST_MS)
+        written = split.get("delay") if split else None
         delay = loader.duration_ms(written, self.problems, "delay")
         folds = loader.decimal(
-            found.get("folds") if found else None, self.problems, "folds", 1, FOLDS_MAX, is_whole=True
+            split.get("folds") if split else None, self.problems, "folds", 1, FOLDS_MAX, is_whole=True
         )
         if delay is not None and delay < label_delay_ms and written is not None:
             words = f"delay is shorter than label_delay ({show_duration(label_delay_ms)})"
@@ -172,19 +172,19 @@ class _ModelLoader(Struct):
             written.report(self.warnings, f"{words}.", hint)
         return Split(train, label_delay_ms if delay is None else delay, test, FOLDS if folds is None else int(folds))
 
-    def _length(self, found: YamlMapping | None, name: str, default_ms: int) -> int:
-        node = found.get(name) if found else None
+    def _length(self, mapping: YamlMapping | None, name: str, default_ms: int) -> int:
+        node = mapping.get(name) if mapping else None
         length_ms = loader.duration_ms(node, self.problems, name)
         if length_ms == 0 and node is not None:
             node.report(self.problems, f"{name} is above 0.")
         return default_ms if length_ms is None else length_ms
 
     def _capacity(self, node: YamlNode | None) -> DailyCapacity | None:
-        found = loader.mapping(node, self.problems, "capacity", CAPACITY)
-        if found is None:
+        capacity = loader.mapping(node, self.problems, "capacity", CAPACITY)
+        if capacity is None:
             return None
-        by = loader.scalar(found.get("by"), self.problems, "by")
-        k = loader.decimal(found.get("k"), self.problems, "k", 1, 10**9, is_whole=True)
+        by = loader.scalar(capacity.get("by"), self.problems, "by")
+        k = loader.decimal(capacity.get("k"), self.problems, "k", 1, 10**9, is_whole=True)
         if by is None:
             return None
         entities = self.known.events.entities
@@ -198,18 +198,18 @@ class _ModelLoader(Struct):
 
     # ---- gates
 
-    def _there(self, found: YamlMapping, slices: tuple[ModelInput, ...]) -> frozenset[str]:
+    def _there(self, mapping: YamlMapping, slices: tuple[ModelInput, ...]) -> frozenset[str]:
         """Return which requirements of metrics are present, even if they have problems of their own."""
-        there = set(self.known.policies.get(self.event.name, ()))
+        present = set(self.known.policies.get(self.event.name, ()))
         is_there = {
-            "capacity": found.get("capacity"),
-            "slices": slices or found.get("slices"),
-            "amount": "missed_fraud" in there or any(field.type.kind == "money" for field in self.event.fields),
-            "cut_off": there & {"review_at", "decline_at"},
+            "capacity": mapping.get("capacity"),
+            "slices": slices or mapping.get("slices"),
+            "amount": "missed_fraud" in present or any(field.type.kind == "money" for field in self.event.fields),
+            "cut_off": present & {"review_at", "decline_at"},
         }
-        return frozenset(there | {need for need, is_met in is_there.items() if is_met})
+        return frozenset(present | {need for need, is_met in is_there.items() if is_met})
 
-    def _gates(self, node: YamlNode | None, there: frozenset[str]) -> tuple[ModelGate, ...]:
+    def _gates(self, node: YamlNode | None, present: frozenset[str]) -> tuple[ModelGate, ...]:
         if node is None:
             return DEFAULT_GATES
         if isinstance(node, Scalar) and node.text == NO_GATES:
@@ -225,7 +225,7 @@ class _ModelLoader(Struct):
             gate = self._gate(metric, value) if metric is not None else None
             if metric is not None and gate is not None:
                 gates.append(gate)
-                self._check_needs(key, metric, there)
+                self._check_needs(key, metric, present)
         return tuple(gates)
 
     def _gate(self, metric: Metric, value: YamlNode) -> ModelGate | None:
@@ -238,26 +238,26 @@ class _ModelLoader(Struct):
             words = f"{metric.name} passes or does not" if limits is None else f"{metric.name} has limits"
             value.report(self.problems, f"{words}.", f"Write {metric.name}: {example}.")
             return None
-        found = loader.mapping(value, self.problems, metric.name, limits)
-        if found is None:
+        limit_keys = loader.mapping(value, self.problems, metric.name, limits)
+        if limit_keys is None:
             return None
         if limits is SEGMENTS:
-            return self._fairness(found)
-        if all(key.text == "at" for key, _ in found.entries):
+            return self._fairness(limit_keys)
+        if all(key.text == "at" for key, _ in limit_keys.entries):
             names = ", ".join(name for name in limits.names if name != "at")
-            found.report(self.problems, f"{metric.name} has no limit.", f"It takes {names}.")
-        at_least, at_most = (self._limit(metric, found, name) for name in ("at_least", "at_most"))
-        at = loader.decimal(found.get("at"), self.problems, f"at of {metric.name}", 0, 1)
+            limit_keys.report(self.problems, f"{metric.name} has no limit.", f"It takes {names}.")
+        at_least, at_most = (self._limit(metric, limit_keys, name) for name in ("at_least", "at_most"))
+        at = loader.decimal(limit_keys.get("at"), self.problems, f"at of {metric.name}", 0, 1)
         if at_least is not None and at_most is not None and at_least > at_most:
-            found.report(self.problems, f"at_least {at_least:g} is above at_most {at_most:g}.")
-        above = found.get("above_champion_by")
+            limit_keys.report(self.problems, f"at_least {at_least:g} is above at_most {at_most:g}.")
+        above = limit_keys.get("above_champion_by")
         by = None if above is None else self._above(metric, above)
         return ModelGate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
 
-    def _fairness(self, found: YamlMapping) -> ModelGate | None:
+    def _fairness(self, mapping: YamlMapping) -> ModelGate | None:
         """Parse a fairness gate; its segments become slices too."""
-        named = found.get("by")
-        ratio = found.get(RATIO.name)
+        named = mapping.get("by")
+        ratio = mapping.get(RATIO.name)
         by = self.inputs.slices(named) if named else ()
         self.segments |= {part.name: part for part in by}
         if isinstance(named, YamlSequence) and not named.items:
@@ -265,8 +265,8 @@ class _ModelLoader(Struct):
         limit = self._gate(RATIO, ratio) if ratio else None
         return None if limit is None else replace(limit, metric=FAIRNESS, by=tuple(part.name for part in by))
 
-    def _limit(self, metric: Metric, found: YamlMapping, name: str) -> float | None:
-        node = found.get(name)
+    def _limit(self, metric: Metric, mapping: YamlMapping, name: str) -> float | None:
+        node = mapping.get(name)
         what = f"{name} of {metric.name}"
         if metric.kind == "duration":
             length_ms = loader.duration_ms(node, self.problems, what)
@@ -283,10 +283,10 @@ class _ModelLoader(Struct):
         value = loader.decimal(node, self.problems, what, 0, 1 if metric.kind == "share" else None)
         return None if value is None else float(value)
 
-    def _check_needs(self, key: Scalar, metric: Metric, there: frozenset[str]) -> None:
+    def _check_needs(self, key: Scalar, metric: Metric, present: frozenset[str]) -> None:
         """Report a gate whose metric cannot be computed, with what is missing."""
         for need in metric.needs:
-            if need not in there:
+            if need not in present:
                 words, cure = _NEEDS[need]
                 event = self.event.name
                 key.report(
@@ -296,10 +296,10 @@ class _ModelLoader(Struct):
     # ---- the rest
 
     def _parameters(self, node: YamlNode | None, learner: str) -> TextDict:
-        found = loader.mapping(node, self.problems, "parameters")
+        parameters = loader.mapping(node, self.problems, "parameters")
         known = parameters_of(learner)
         read: TextDict = {}
-        for key, value in found.entries if found else ():
+        for key, value in parameters.entries if parameters else ():
             parameter = known.get(key.text)
             if parameter is None:
                 hint = nearest(key.text, known) or f"It takes {', '.join(known)}."
@@ -319,16 +319,16 @@ class _ModelLoader(Struct):
         return read
 
     def _search(self, node: YamlNode | None, learner: str | None) -> TextDict:
-        found = loader.mapping(node, self.problems, "search", SEARCH)
-        if found is None:
+        search = loader.mapping(node, self.problems, "search", SEARCH)
+        if search is None:
             return {}
         if learner not in (None, *SEARCHED):
-            found.report(self.problems, f"parameters of {learner} cannot be searched for.", "Leave search out.")
-        if not found.entries:
-            found.report(self.problems, "search has no bound.", "It takes trials, time.")
-        loader.decimal(found.get("trials"), self.problems, "trials", 1, 10**6, is_whole=True)
-        self._length(found, "time", 0)
-        return found.texts()
+            search.report(self.problems, f"parameters of {learner} cannot be searched for.", "Leave search out.")
+        if not search.entries:
+            search.report(self.problems, "search has no bound.", "It takes trials, time.")
+        loader.decimal(search.get("trials"), self.problems, "trials", 1, 10**6, is_whole=True)
+        self._length(search, "time", 0)
+        return search.texts()
 
     def _negatives(self, node: YamlNode | None) -> float:
         share = loader.percent(node, self.problems, "negatives")
@@ -338,10 +338,10 @@ class _ModelLoader(Struct):
 
     def _reasons(self, node: YamlNode | None) -> frozenset[str]:
         listed = loader.sequence(node, self.problems, "friendly_fraud")
-        found: list[str] = []
+        reasons: list[str] = []
         for item in listed.items if listed else ():
             reason = loader.scalar(item, self.problems, "a reason")
-            if reason is not None and reason.text in found:
+            if reason is not None and reason.text in reasons:
                 reason.report(self.problems, f"{reason.text!r} is used twice.")
-            found += [reason.text] if reason is not None else []
-        return frozenset(found)
+            reasons += [reason.text] if reason is not None else []
+        return frozenset(reasons)

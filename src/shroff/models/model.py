@@ -97,10 +97,10 @@ class Explainable(Model, Protocol):
 def digest_of(manifest: bytes) -> str:
     """Hash a manifest, without the values that differ between equal trainings."""
     try:
-        found = from_json(manifest, type=JsonObject)
+        content = from_json(manifest, type=JsonObject)
     except ValueError:
-        found = {}
-    return sha256(pretty({name: result for name, result in found.items() if name != RUN})).hexdigest()
+        content = {}
+    return sha256(pretty({name: result for name, result in content.items() if name != RUN})).hexdigest()
 
 
 def pretty(value: object) -> bytes:

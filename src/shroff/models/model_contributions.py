@@ -34,8 +34,8 @@ class Share(FrozenStruct):
 
 def source_of(node: Node) -> FeatureValue | ThisField | None:
     """Return the feature or field that an input is made from; None if it reads several or none."""
-    found = {part for part in walk(node) if isinstance(part, FeatureValue | ThisField)}
-    return found.pop() if len(found) == 1 else None
+    leaves = {part for part in walk(node) if isinstance(part, FeatureValue | ThisField)}
+    return leaves.pop() if len(leaves) == 1 else None
 
 
 def name_of(source: FeatureValue | ThisField, event: str) -> str:
@@ -139,10 +139,10 @@ def dependences(model: Explainable, columns: Sequence[Values]) -> tuple[Dependen
     """
     found = model.contributions(columns)
     gives = str(model.manifest.get("gives", LOG_ODDS))
-    each = [
+    curves = [
         Dependence(
             input_.name, input_.categories, values[:], found[:, place], float(np.abs(found[:, place]).mean()), gives
         )
         for place, (input_, values) in enumerate(zip(model.inputs, columns, strict=True))
     ]
-    return tuple(sorted(each, key=lambda dependence: (-dependence.size, dependence.name)))
+    return tuple(sorted(curves, key=lambda dependence: (-dependence.size, dependence.name)))

@@ -220,13 +220,13 @@ class Registry:
         day = datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y%m%d")
         content = digest_of(_manifest_of(manifest, kept))
         for length in range(4, 33):
-            named = {"id": f"m-{day}-{content[:length]}", **manifest}
-            if not (self.folder / named["id"]).exists():
-                return self.write(named, {**files, REPORT: page(named)}, metrics=metrics, gates=gates), True
+            with_id = {"id": f"m-{day}-{content[:length]}", **manifest}
+            if not (self.folder / with_id["id"]).exists():
+                return self.write(with_id, {**files, REPORT: page(with_id)}, metrics=metrics, gates=gates), True
             with suppress(StateError):  # a damaged model is not the same
-                there = self.read(named["id"])
-                if there.digest == digest_of(_manifest_of(named, kept)) and not there.damaged:
-                    return there, False
+                existing = self.read(with_id["id"])
+                if existing.digest == digest_of(_manifest_of(with_id, kept)) and not existing.damaged:
+                    return existing, False
         raise StorageError(f"{self.folder} has a folder of each id of this model, and each is another or damaged.")
 
     def write(
@@ -267,30 +267,30 @@ class Registry:
             )
         try:
             make_folder(self.folder)
-            made = Path(tempfile.mkdtemp(prefix=f".{id_}.", dir=self.folder))
+            temporary = Path(tempfile.mkdtemp(prefix=f".{id_}.", dir=self.folder))
             try:
-                for path in self.unfinished(made.stat().st_mtime, _LEFT_S):
+                for path in self.unfinished(temporary.stat().st_mtime, _LEFT_S):
                     shutil.rmtree(path, ignore_errors=True)
                 for name, data in files.items():
-                    _write(made / name, data)
-                for folder in {made, *(path.parent for path in made.rglob("*"))}:
+                    _write(temporary / name, data)
+                for folder in {temporary, *(path.parent for path in temporary.rglob("*"))}:
                     sync_folder(folder)
-                made.chmod(FOLDER_MODE)  # a temporary folder is private to its creator
-                made.rename(target)
+                temporary.chmod(FOLDER_MODE)  # a temporary folder is private to its creator
+                temporary.rename(target)
             finally:
-                shutil.rmtree(made, ignore_errors=True)
+                shutil.rmtree(temporary, ignore_errors=True)
             sync_folder(self.folder)
         except OSError as error:
             raise StorageError(f"{os_words(error, target, ' cannot be written')}. Nothing of it is there.") from None
 
     def unfinished(self, now_s: float, age_s: float = 3_600.0) -> list[Path]:
         """Return folders left behind by processes killed while writing a model, at least `age_s` old."""
-        found = []
+        folders = []
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
             with suppress(FileNotFoundError):  # another process has just finished it
                 if _UNFINISHED.fullmatch(path.name) and now_s - path.stat().st_mtime > age_s:
-                    found.append(path)
-        return found
+                    folders.append(path)
+        return folders
 
     def read(self, id_: str, digest: str | None = None) -> Stored:
         """Read a model's files, and check every hash; with `digest` also that of its manifest.
@@ -309,8 +309,8 @@ class Registry:
         text = _read(folder, id_, MANIFEST)
         found = digest_of(text)
         if digest is not None and found != digest:
-            shown = next((count for count in range(12, 64, 4) if found[:count] != digest[:count]), 64)
-            words = f"its SHA-256 is {found[:shown]}…, and the one in {FILE} is {digest[:shown]}…"
+            digest_length = next((count for count in range(12, 64, 4) if found[:count] != digest[:count]), 64)
+            words = f"its SHA-256 is {found[:digest_length]}…, and the one in {FILE} is {digest[:digest_length]}…"
             raise _damaged(id_, MANIFEST, words)
         try:
             manifest = from_json(text, type=_Manifest)
@@ -321,9 +321,9 @@ class Registry:
         hashes = manifest.run.files | manifest.files  # the digest does not cover files under `run`
         files: dict[str, bytes] = {}
         damaged: TextDict = {}
-        for name, wanted in hashes.items():
+        for name, expected_hash in hashes.items():
             try:
-                files[name] = _checked(folder, id_, name, wanted)
+                files[name] = _checked(folder, id_, name, expected_hash)
             except StateError as error:
                 if name in manifest.files and _scores(name):
                     raise
@@ -338,9 +338,9 @@ class Registry:
         if digest is not None and (id_, digest) in self._loaded:
             return self._loaded[id_, digest]
         stored = self.read(id_, digest)
-        named = from_json(stored.manifest_bytes, type=_Manifest).files
+        file_names = from_json(stored.manifest_bytes, type=_Manifest).files
         # Only files that the digest covers
-        files = {name: data for name, data in stored.files.items() if name in named}
+        files = {name: data for name, data in stored.files.items() if name in file_names}
         try:
             model = self._load(stored.manifest_bytes, files)
         except (UsageError, StateError) as error:
@@ -389,7 +389,7 @@ def _scores(name: str) -> bool:
     return not (is_record and _NAME.fullmatch(name))
 
 
-def _checked(folder: Path, id_: str, name: str, wanted: str) -> bytes:
+def _checked(folder: Path, id_: str, name: str, expected_hash: str) -> bytes:
     if not _NAME.fullmatch(name):
         raise _damaged(id_, MANIFEST, f"it names a file {name!r}, which is none of a model")
     data = _read(folder, id_, name)
@@ -397,7 +397,7 @@ def _checked(folder: Path, id_: str, name: str, wanted: str) -> bytes:
         refuse_pickle(name, data)
     except UsageError as error:
         raise RegistryError(f"models/{id_}: {error}") from None
-    if sha256(data).hexdigest() != wanted:
+    if sha256(data).hexdigest() != expected_hash:
         raise _damaged(id_, name, "its SHA-256 is not the one in manifest.json")
     if name == GATES:
         try:

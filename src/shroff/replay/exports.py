@@ -125,17 +125,17 @@ def schema(kind: ExportKind) -> pa.Schema:
 
 
 def tables(log: Log, kind: ExportKind) -> Iterator[pa.Table]:
-    wanted = schema(kind)
+    schema_of_kind = schema(kind)
     for batch in kind.batches(log):
-        yield table_of([kind.row(record) for record in batch], wanted)
+        yield table_of([kind.row(record) for record in batch], schema_of_kind)
 
 
-def table_of(rows: Sequence[JsonMapping], wanted: pa.Schema) -> pa.Table:
+def table_of(rows: Sequence[JsonMapping], schema_of_kind: pa.Schema) -> pa.Table:
     """Convert rows with a value for each column; nested values become JSON text."""
     import pyarrow as pa
 
-    arrays = [_array([row[name] for row in rows], wanted.field(name).type) for name in wanted.names]
-    return pa.Table.from_arrays(arrays, schema=wanted)
+    arrays = [_array([row[name] for row in rows], schema_of_kind.field(name).type) for name in schema_of_kind.names]
+    return pa.Table.from_arrays(arrays, schema=schema_of_kind)
 
 
 def _array(values: list[Any], type_: pa.DataType) -> pa.Array:

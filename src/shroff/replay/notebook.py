@@ -154,9 +154,9 @@ def labels_table(log: LogReader, definitions: Definitions, as_of: Moment | None)
 def _schema(fields: Iterable[Field], definitions: Definitions, first: Iterable[str]) -> pa.Schema:
     import pyarrow as pa
 
-    own = [pa.field(name, pa.int64() if name == "seq" else pa.string()) for name in first]
+    first_fields = [pa.field(name, pa.int64() if name == "seq" else pa.string()) for name in first]
     places = definitions.settings.money_places
-    return pa.schema([*own, *(pa.field(field.name, arrow_type(field.type, places)) for field in fields)])
+    return pa.schema([*first_fields, *(pa.field(field.name, arrow_type(field.type, places)) for field in fields)])
 
 
 def _table(
@@ -164,9 +164,9 @@ def _table(
 ) -> pa.Table:
     import pyarrow as pa
 
-    own = len(schema) - len(fields)
-    arrays = [pa.array([row[at] for row in first], schema.field(at).type) for at in range(own)]
+    first_count = len(schema) - len(fields)
+    arrays = [pa.array([row[at] for row in first], schema.field(at).type) for at in range(first_count)]
     for at, field in enumerate(fields):
         column = column_of([row[at] for row in rows], field.type)
-        arrays.append(array_of(column, field.type, schema.field(own + at).type))
+        arrays.append(array_of(column, field.type, schema.field(first_count + at).type))
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -110,17 +110,17 @@ def _decided(log: Log, after: int, end: int) -> Iterator[int]:
     return (row.seq for rows in log.decisions_after(after, end) for row in rows)
 
 
-def _spread(log: Log, after: int, end: int, wanted: int) -> list[int]:
+def _spread(log: Log, after: int, end: int, count: int) -> list[int]:
     """Return up to `wanted` sequence numbers of decisions, spread over the log, or all if there are fewer."""
     seqs = list[int]()
     start = after
-    for remaining in range(wanted, 0, -1):
+    for remaining in range(count, 0, -1):
         rows = next(log.decisions_after(start, end, size=1), [])
         if not rows:
             break
         seqs.append(rows[0].seq)
         start = rows[0].seq + max((end - rows[0].seq) // remaining - 1, 0)
-    missing = wanted - len(seqs)  # if no event at the end was decided for long
+    missing = count - len(seqs)  # if no event at the end was decided for long
     chosen = set(seqs)
     others = (seq for seq in _decided(log, after, end) if seq not in chosen) if missing else iter(())
     return sorted([*seqs, *islice(others, missing)])

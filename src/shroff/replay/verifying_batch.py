@@ -61,10 +61,10 @@ class _VersionStretch:
         return means_the_same(self.definitions, other.definitions) and self.computed == other.computed
 
 
-def _together(found: Iterable[Segment], result: Verification) -> Iterator[list[_VersionStretch]]:
+def _together(segments: Iterable[Segment], result: Verification) -> Iterator[list[_VersionStretch]]:
     """Yield groups of consecutive versions that one pass can compute."""
     group: list[_VersionStretch] = []
-    for segment in found:
+    for segment in segments:
         if segment.is_empty:
             continue
         version = _VersionStretch(segment) if result.can_read(segment) else None
@@ -179,9 +179,9 @@ class _Proof:
         self._result.differ(Mismatch(event, id_, seq, "batch", recorded, computed))
 
 
-def _by_place(places: Places, given: Scored | None) -> dict[int, tuple[str, str]]:
+def _by_place(places: Places, scored: Scored | None) -> dict[int, tuple[str, str]]:
     """Return the scores as JSON, each with its model, by sequence number."""
-    if given is None:
+    if scored is None:
         return {}
-    score_texts = (score.decode() for score in given.shown())
-    return dict(zip(places.tolist(), zip(score_texts, given.models, strict=True), strict=True))
+    score_texts = (score.decode() for score in scored.shown())
+    return dict(zip(places.tolist(), zip(score_texts, scored.models, strict=True), strict=True))

@@ -192,26 +192,26 @@ class RuleLoader:
         yield from filter(None, [self._rule(row, on, by) for row in rows])
 
     def _rule(self, row: Row, on: str | None, by: str | None) -> Rule | None:
-        found = row.keys
+        mapping = row.keys
         id_ = row.id
         problems_before = len(self._problems)
-        missing = [name for name in ("when", "effect") if found.get(name) is None]
+        missing = [name for name in ("when", "effect") if mapping.get(name) is None]
         if missing:
-            found.report(self._problems, f"a rule lacks {', '.join(missing)}.")
-        effect = loader.one_of(found.get("effect"), EFFECTS, self._problems, "an effect")
-        shadow = loader.boolean(found.get("shadow"), self._problems, "shadow")
-        expires = loader.day_end_ms(found.get("expires"), self._problems, "expires")
-        rollout = loader.percent(found.get("rollout"), self._problems, "rollout")
-        notify = self._notify(found.get("notify"))
-        items = loader.sequence(found.get("tests"), self._problems, "tests")
+            mapping.report(self._problems, f"a rule lacks {', '.join(missing)}.")
+        effect = loader.one_of(mapping.get("effect"), EFFECTS, self._problems, "an effect")
+        shadow = loader.boolean(mapping.get("shadow"), self._problems, "shadow")
+        expires = loader.day_end_ms(mapping.get("expires"), self._problems, "expires")
+        rollout = loader.percent(mapping.get("rollout"), self._problems, "rollout")
+        notify = self._notify(mapping.get("notify"))
+        items = loader.sequence(mapping.get("tests"), self._problems, "tests")
         tests = tuple(test for item in (items.items if items else ()) if (test := self._test(item, row)) is not None)
         if on is None or by is None:
             return None
-        when = self._when(found.get("when"), row, on, by)
-        reason = self._reason(found.get("reason"), id_ or "", on, by) or row.reason
+        when = self._when(mapping.get("when"), row, on, by)
+        reason = self._reason(mapping.get("reason"), id_ or "", on, by) or row.reason
         if len(self._problems) > problems_before or id_ is None or when is None or effect is None:
             return None
-        written = found.get("when")
+        written = mapping.get("when")
         return Rule(
             id_,
             on,
@@ -280,12 +280,14 @@ class RuleLoader:
             return None
         id_ = row.id or ""
         scope = self._scope(f"the condition of rule {id_}", on, by)
-        own = row.own or loader.expression(node, scope, self._problems, BOOLEAN)
-        if own is not None and isinstance(node, Scalar):
-            self._warn_without_this(node, own, id_, on)
-            for words, hint in dict.fromkeys(filter(None, (_inexact(part, self._features) for part in walk(own)))):
+        condition = row.own or loader.expression(node, scope, self._problems, BOOLEAN)
+        if condition is not None and isinstance(node, Scalar):
+            self._warn_without_this(node, condition, id_, on)
+            for words, hint in dict.fromkeys(
+                filter(None, (_inexact(part, self._features) for part in walk(condition)))
+            ):
                 node.report(self._warnings, f"rule {id_} {words}", hint)
-        when = row.when or own
+        when = row.when or condition
         return None if when is None else with_silence(when, id_, by, on, self._events.entities, self._names.lists)
 
     def _warn_without_this(self, node: Scalar, when: Node, id_: str, on: str) -> None:
@@ -296,23 +298,23 @@ class RuleLoader:
 
     def _reason(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> tuple[str | Node, ...]:
         """Split `A saving of {this.amount}` into texts and expressions."""
-        found = loader.scalar(node, self._problems, "a reason")
-        if found is None or not whole_text(found, self._problems, what="reason"):
+        reason = loader.scalar(node, self._problems, "a reason")
+        if reason is None or not whole_text(reason, self._problems, what="reason"):
             return ()
         scope = self._scope(f"the reason of rule {id_}", on, by)
         parts: list[str | Node] = []
         position = 0
-        while (start := found.text.find("{", position)) >= 0:
-            end = found.text.find("}", start)
+        while (start := reason.text.find("{", position)) >= 0:
+            end = reason.text.find("}", start)
             if end < 0:
-                found.report(self._problems, "a brace opens here and does not close", offset=start)
+                reason.report(self._problems, "a brace opens here and does not close", offset=start)
                 return ()
-            parts.append(found.text[position:start])
-            part = loader.expression(found, scope, self._problems, offset=start + 1, end=end)
+            parts.append(reason.text[position:start])
+            part = loader.expression(reason, scope, self._problems, offset=start + 1, end=end)
             if part is not None:
                 parts.append(part)
             position = end + 1
-        parts.append(found.text[position:])
+        parts.append(reason.text[position:])
         return tuple(part for part in parts if part != "")
 
     # ---- tests of rules

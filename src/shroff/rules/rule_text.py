@@ -201,10 +201,10 @@ class _Speaker(FrozenStruct):
         amount = limit_words(self.teller, left, right) if isinstance(right, Literal) else self._what(right, entity)
         if not isinstance(right, Literal):
             return f"{self._what(left)} {IS[sign]} {amount}"
-        counted = counted_words(self.teller, left, sign, right)
-        if counted:
-            has = "is" if counted.startswith("linked by ") else "has"
-            return f"the {words_of(entity)} {has} {counted}{_since(plain)}"
+        count_phrase = counted_words(self.teller, left, sign, right)
+        if count_phrase:
+            has = "is" if count_phrase.startswith("linked by ") else "has"
+            return f"the {words_of(entity)} {has} {count_phrase}{_since(plain)}"
         if isinstance(plain, Arithmetic) and self.teller.wording(plain).is_ratio:
             over = self._what(plain.left, entity)
             under = self._what(plain.right, entity)
@@ -243,9 +243,9 @@ class _Speaker(FrozenStruct):
         return operands
 
     def _side(self, node: Node, entity: str) -> str:
-        what = self._what(node, entity)
+        noun = self._what(node, entity)
         node = unconverted(node)
-        return f"({what})" if isinstance(node, Arithmetic) and node.operator in "+-" else what
+        return f"({noun})" if isinstance(node, Arithmetic) and node.operator in "+-" else noun
 
 
 def _since(node: Node) -> str:

@@ -142,29 +142,32 @@ def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tup
     """Return the sum of a scorecard's points as an expression, the possible sums, and the text of its reason."""
     total: Node = Literal(INTEGER, 0)
     sums = {0}
-    shown = list[str | Node]()
+    reason_parts = list[str | Node]()
     head, *lines = lines_of(card, problems) or [[]]
     if head and [cell.text for cell in head] != [POINTS, "when"]:
         head[0].report(problems, "the first line of a scorecard is 'points | when'.")
-    for points, asked in (cells for cells in lines if len(cells) == 2):
-        text = f"{points.text} when ({asked.text}) else 0"
+    for points, conditions in (cells for cells in lines if len(cells) == 2):
+        text = f"{points.text} when ({conditions.text}) else 0"
         if not _WHOLE.fullmatch(points.text):
             points.report(problems, f"points are a whole number, not {points.text!r}.")
-        elif part := loader.expression(replace(asked, text=text, source=" "), scope, problems, INTEGER):
-            total = Arithmetic(INTEGER, "+", total, part) if shown else part
+        elif part := loader.expression(replace(conditions, text=text, source=" "), scope, problems, INTEGER):
+            total = Arithmetic(INTEGER, "+", total, part) if reason_parts else part
             sums |= {lower + int(points.text) for lower in sums if len(sums) < SETS_MAX}
-            shown += [", " if shown else " points: ", part, f" for {asked.text}"]
-    return total, sorted(sums) if len(sums) < SETS_MAX else [], [total, *shown] if shown else []
+            reason_parts += [", " if reason_parts else " points: ", part, f" for {conditions.text}"]
+    return total, sorted(sums) if len(sums) < SETS_MAX else [], [total, *reason_parts] if reason_parts else []
 
 
-def _ask(cell: Scalar, here: FeatureValue, scope: Scope, problems: list[Problem]) -> Node | None:
+def _ask(cell: Scalar, cell_value: FeatureValue, scope: Scope, problems: list[Problem]) -> Node | None:
     """Return the condition of a cell: comparisons joined by `and`, or one value; None for an empty cell."""
     parts = [
-        f"{here.name} {'' if _SIGN.match(part) else '== '}{part}"
+        f"{cell_value.name} {'' if _SIGN.match(part) else '== '}{part}"
         for part in _AND.split(cell.text)
         if part not in {"", "-"}
     ]
-    own = replace(scope, feature=lambda name: here.type if name == here.name else scope.feature and scope.feature(name))
+    own = replace(
+        scope,
+        feature=lambda name: cell_value.type if name == cell_value.name else scope.feature and scope.feature(name),
+    )
     text = replace(cell, text=" and ".join(parts), source=" ")
     return loader.expression(text, own, problems, BOOLEAN) if parts else None
 

@@ -47,9 +47,9 @@ def offset_of(text: str, line: int, column: int) -> int:
     return line_begins(text)[line - 1] + column - 1
 
 
-def end_of(text: str, found: Scalar) -> int:
+def end_of(text: str, scalar: Scalar) -> int:
     """Return the offset of the end of a value."""
-    return offset_of(text, found.line, found.column) + len((found.source or found.text).rstrip())
+    return offset_of(text, scalar.line, scalar.column) + len((scalar.source or scalar.text).rstrip())
 
 
 def written(value: str, rule: Mapping) -> str:

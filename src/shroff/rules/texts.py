@@ -114,10 +114,10 @@ def with_rule(file_text: str, id: str, text: str) -> str:
     return f"{head}\n\n{new_text}\n" if head else f"{new_text}\n"
 
 
-def _own(found: RuleText, text: str) -> str:
+def _own(rule_text: RuleText, text: str) -> str:
     """Indent a rule's text for its position in the file. Raises: UsageError if it does not fit there."""
-    if not found.in_brackets:
-        return _indented(text, found.indent)
+    if not rule_text.in_brackets:
+        return _indented(text, rule_text.indent)
     rule = only_rule(text)
     if text.strip() != f"{_DASH}{rule.source}":
         raise UsageError(f"the file of this rule {IN_LIST}")

@@ -153,8 +153,8 @@ class _Frames:
             columns = FileColumns(admitted_rows, type_rows, self._coders.setdefault(name, {}), self._key)
             at = admitted_rows.rows[type_rows]
             taken_at = columns.column(type_.time_field).values
-            given = self._definitions.events, self._definitions.reference
-            frames[name] = ColumnFrame(type_, columns, taken_at, rows[at], *given)
+            definitions_and_reference = self._definitions.events, self._definitions.reference
+            frames[name] = ColumnFrame(type_, columns, taken_at, rows[at], *definitions_and_reference)
             if name == event:
                 ids = columns.text(type_.id_field).cast(pa.string())
                 numbers = seqs[at]
@@ -401,12 +401,12 @@ def _read(
     def parts() -> Iterator[tuple[tuple[Admitted, int, int], RowTimes]]:
         before = 0
         for batch in read_batches(file, path, rows, validator.columns):
-            found = validator.admit(batch, before)
+            admitted = validator.admit(batch, before)
             if now_ms is not None:
-                early = found.columns[field].values > latest_ms(settings, now_ms)
-                found = _refused(found, early, type_, lambda time_ms: too_early(time_ms, field, settings, now_ms))
-            keys = found.columns[type_.id_field].to_pylist
-            yield (found, before, batch.num_rows), RowTimes(found.rows, found.columns[field].values, keys)
+                early = admitted.columns[field].values > latest_ms(settings, now_ms)
+                admitted = _refused(admitted, early, type_, lambda time_ms: too_early(time_ms, field, settings, now_ms))
+            keys = admitted.columns[type_.id_field].to_pylist
+            yield (admitted, before, batch.num_rows), RowTimes(admitted.rows, admitted.columns[field].values, keys)
             before += batch.num_rows
 
     for (run, before, size), slips in implausible_rows(parts(), settings.lateness_ms if now_ms is not None else None):
@@ -416,15 +416,15 @@ def _read(
         yield FilePart(made, arrivals.hashed(made, events), size, path.name, place, refused)
 
 
-def _refused(found: Admitted, is_gone: Bools, type_: EventType, words: Callable[[int], str]) -> Admitted:
+def _refused(admitted: Admitted, is_gone: Bools, type_: EventType, words: Callable[[int], str]) -> Admitted:
     """Move some admitted rows to the refused ones, with a reason that names their time."""
     if not is_gone.any():
-        return found
-    times = found.columns[type_.time_field].values
+        return admitted
+    times = admitted.columns[type_.time_field].values
     accepted = np.flatnonzero(~is_gone)
-    gone = [(int(found.rows[at]), words(int(times[at]))) for at in np.flatnonzero(is_gone)]
-    columns = {name: column.take(accepted) for name, column in found.columns.items()}
-    return Admitted(found.rows[accepted], columns, tuple(sorted([*found.refused, *gone])))
+    gone = [(int(admitted.rows[at]), words(int(times[at]))) for at in np.flatnonzero(is_gone)]
+    columns = {name: column.take(accepted) for name, column in admitted.columns.items()}
+    return Admitted(admitted.rows[accepted], columns, tuple(sorted([*admitted.refused, *gone])))
 
 
 def _row_number(before: int, at: int) -> str:

@@ -65,10 +65,10 @@ def rounds_of(
     definitions: Definitions, computed: Sequence[Computed], lateness_ms: int, event: str, way: Way
 ) -> Rounds[Any]:
     """Return the batch engine, here or on the cluster; it takes a history and must be closed."""
-    given = definitions.events, computed, definitions.reference, lateness_ms
+    arguments = definitions.events, computed, definitions.reference, lateness_ms
     if way.cluster is None:
-        return BatchEngine(*given, threads=threads(), also=[event], spill=way.spill)
-    return Partitioned(*given, cluster=way.cluster, also=[event], spill=way.spill)
+        return BatchEngine(*arguments, threads=threads(), also=[event], spill=way.spill)
+    return Partitioned(*arguments, cluster=way.cluster, also=[event], spill=way.spill)
 
 
 def known_way(way: Way) -> None:
@@ -234,14 +234,16 @@ def _table(definitions: Definitions, event: str, ids: pa.Array, seqs: Ints, fram
     arrays: list[Any] = [ids, pa.array(seqs)]
     for name in definitions.feature_names(event):
         column = frame.computed.get(name) if frame is not None else None
-        wanted = schema.field(name).type
+        arrow_type = schema.field(name).type
         arrays.append(
-            pa.nulls(len(seqs), wanted) if column is None else array_of(column, definitions.features[name].type, wanted)
+            pa.nulls(len(seqs), arrow_type)
+            if column is None
+            else array_of(column, definitions.features[name].type, arrow_type)
         )
     return pa.Table.from_arrays(arrays, names=schema.names)
 
 
-def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
+def array_of(column: Column, type_: Type, arrow_type_: pa.DataType) -> pa.Array:
     """Convert a column to Arrow; values beyond `COLUMN_BOUNDS` are null, decimals beyond 64 bits get 128."""
     import pyarrow as pa
 
@@ -251,29 +253,29 @@ def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
         column = Column(np.where(fits, column.values, 0).astype(np.int64), fits)
     missing = None if column.valid.all() else ~column.valid
     if type_.kind in {"money", "number"}:
-        return _decimals(column, type_.places, wanted)
+        return _decimals(column, type_.places, arrow_type_)
     if type_.kind == "duration":
-        return pa.array(column.values.astype(np.float64) / 1_000, wanted, mask=missing)
+        return pa.array(column.values.astype(np.float64) / 1_000, arrow_type_, mask=missing)
     return (
-        pa.array(column.values, mask=missing).cast(wanted)
+        pa.array(column.values, mask=missing).cast(arrow_type_)
         if type_.kind == "time"
-        else pa.array(column.values, wanted, mask=missing)
+        else pa.array(column.values, arrow_type_, mask=missing)
     )
 
 
-def _decimals(column: Column, places: int, wanted: Any) -> pa.Array:
+def _decimals(column: Column, places: int, arrow_type: Any) -> pa.Array:
     """Convert scaled integers to decimals, without a Python object each if they have 64 bits."""
     import pyarrow as pa
 
     values: Array = column.values
-    if values.dtype == object or places != wanted.scale:
-        values = np.array([rescale_half_even(value, places, wanted.scale) for value in values.tolist()], object)
+    if values.dtype == object or places != arrow_type.scale:
+        values = np.array([rescale_half_even(value, places, arrow_type.scale) for value in values.tolist()], object)
     valid = None if column.valid.all() else pa.py_buffer(np.packbits(column.valid, bitorder="little"))
-    if pa.types.is_decimal64(wanted):
+    if pa.types.is_decimal64(arrow_type):
         if not len(values) or -(10**NARROW_DIGITS) < values.min() <= values.max() < 10**NARROW_DIGITS:
             words = np.ascontiguousarray(values, np.int64)
-            return pa.Array.from_buffers(wanted, len(words), [valid, pa.py_buffer(words)])
-        wanted = pa.decimal128(DIGITS, wanted.scale)
+            return pa.Array.from_buffers(arrow_type, len(words), [valid, pa.py_buffer(words)])
+        arrow_type = pa.decimal128(DIGITS, arrow_type.scale)
     words = np.empty((len(values), 2), np.int64)
     if values.dtype == object:
         words[:, 0] = np.array([unit & (2**64 - 1) for unit in values], np.uint64).view(np.int64)
@@ -281,4 +283,4 @@ def _decimals(column: Column, places: int, wanted: Any) -> pa.Array:
     else:
         words[:, 0] = values
         np.right_shift(words[:, 0], 63, out=words[:, 1])
-    return pa.Array.from_buffers(wanted, len(words), [valid, pa.py_buffer(words)])
+    return pa.Array.from_buffers(arrow_type, len(words), [valid, pa.py_buffer(words)])

@@ -62,7 +62,7 @@ def calibration_of(manifest: JsonMapping | None) -> Calibration:
     if not manifest:
         return Calibration()
     try:
-        found = Calibration(
+        calibration = Calibration(
             manifest["kind"],
             float(manifest.get("slope", 1.0)),
             float(manifest.get("intercept", 0.0)),
@@ -71,10 +71,10 @@ def calibration_of(manifest: JsonMapping | None) -> Calibration:
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RegistryError(f"the manifest's calibration cannot be read ({error}); train the model again") from error
-    mistake = _mistake_of(found)
+    mistake = _mistake_of(calibration)
     if mistake:
         raise RegistryError(f"the manifest's calibration {mistake}; train the model again")
-    return found
+    return calibration
 
 
 def is_calibrated(manifest: JsonMapping) -> bool:
@@ -152,8 +152,8 @@ def log_loss(margins: Floats, is_fraud: Bools, calibration: Calibration) -> floa
     """Return the mean of -ln of the probability of each row's verdict, at least 1e-6."""
     scores = np.array(margins, np.float64)
     scorer_of(calibration).put_scores(scores)
-    given = np.clip(np.where(is_fraud, scores, 1.0 - scores), 1e-6, 1.0)
-    return float(-np.log(given).mean())
+    probabilities = np.clip(np.where(is_fraud, scores, 1.0 - scores), 1e-6, 1.0)
+    return float(-np.log(probabilities).mean())
 
 
 def _better(margins: Floats, is_fraud: Bools) -> str:
@@ -184,29 +184,31 @@ def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
     middle = float(margins.mean())
     spread = float(margins.std())
     design = np.column_stack(((margins - middle) / spread, np.ones(len(margins))))
-    found = np.array([0.0, float(np.log(frauds / genuine))])
+    parameters = np.array([0.0, float(np.log(frauds / genuine))])
 
     def loss(at: Floats) -> float:
         linear = design @ at
         return float((np.logaddexp(0.0, linear) - targets * linear).sum())
 
-    before = loss(found)
+    before = loss(parameters)
     for _ in range(_STEPS_MAX):
-        probability = 1.0 / (1.0 + np.exp(-np.clip(design @ found, -500.0, 500.0)))
+        probability = 1.0 / (1.0 + np.exp(-np.clip(design @ parameters, -500.0, 500.0)))
         slope = design.T @ (probability - targets)
         bend = design.T @ (design * np.maximum(probability * (1.0 - probability), 1e-12)[:, None])
         step = np.linalg.solve(bend + 1e-12 * np.eye(2), slope)
         # If a full step overshoots, a shorter one does not.
         shares = (0.5**halvings for halvings in range(30))
-        found_now = next((found - share * step for share in shares if loss(found - share * step) <= before), found)
+        found_now = next(
+            (parameters - share * step for share in shares if loss(parameters - share * step) <= before), parameters
+        )
         now = loss(found_now)
-        found = found_now
+        parameters = found_now
         gain = before - now
         before = now
         if gain <= _GAIN_MIN * abs(now):
             break
-    a = float(found[0]) / spread
-    return Calibration(PLATT, a, float(found[1]) - a * middle)
+    a = float(parameters[0]) / spread
+    return Calibration(PLATT, a, float(parameters[1]) - a * middle)
 
 
 def _fit_isotonic(margins: Floats, is_fraud: Bools) -> Calibration:
@@ -219,8 +221,8 @@ def _fit_isotonic(margins: Floats, is_fraud: Bools) -> Calibration:
     from sklearn.isotonic import IsotonicRegression
 
     least = 1.0 / (len(margins) + 2.0)
-    found = IsotonicRegression(y_min=least, y_max=1.0 - least, out_of_bounds="clip")
-    levels, step = np.unique(found.fit_transform(margins, is_fraud.astype(np.float64)), return_inverse=True)
+    regression = IsotonicRegression(y_min=least, y_max=1.0 - least, out_of_bounds="clip")
+    levels, step = np.unique(regression.fit_transform(margins, is_fraud.astype(np.float64)), return_inverse=True)
     middles = np.bincount(step, margins) / np.bincount(step)
     points = [float(margins.min())]
     values = [float(levels[0]) / 2.0]
@@ -239,16 +241,16 @@ def _fit_isotonic(margins: Floats, is_fraud: Bools) -> Calibration:
 _FITS = {PLATT: _fit_platt, ISOTONIC: _fit_isotonic}  # if both are equally good, the first
 
 
-def _mistake_of(found: Calibration) -> str:
-    numbers = np.array((found.slope, found.intercept, *found.margins, *found.probabilities))
-    if found.kind not in KINDS:
-        return f"is of kind {found.kind!r}, and there are {', '.join(KINDS)}"
+def _mistake_of(calibration: Calibration) -> str:
+    numbers = np.array((calibration.slope, calibration.intercept, *calibration.margins, *calibration.probabilities))
+    if calibration.kind not in KINDS:
+        return f"is of kind {calibration.kind!r}, and there are {', '.join(KINDS)}"
     if not np.isfinite(numbers).all():
         return "has a number that is not finite"
-    if found.kind == ISOTONIC and not 0 < len(found.margins) == len(found.probabilities):
+    if calibration.kind == ISOTONIC and not 0 < len(calibration.margins) == len(calibration.probabilities):
         return "has not one probability for each margin"
-    if np.any(np.diff(found.margins) <= 0):
+    if np.any(np.diff(calibration.margins) <= 0):
         return "has margins that do not ascend"
-    if any(not 0.0 <= probability <= 1.0 for probability in found.probabilities):
+    if any(not 0.0 <= probability <= 1.0 for probability in calibration.probabilities):
         return "has a probability outside 0 .. 1"
     return ""

@@ -130,21 +130,21 @@ class CostTable(FrozenStruct):
         steps = len(declined)
         room = max(room, float(if_approved[-1]))
         before = declined - reviewed
-        waiting: deque[int] = deque()
+        candidates: deque[int] = deque()
         first = np.zeros(steps, np.int64)
         costs = np.empty(steps)
         begin = 0
         for place in range(steps):
-            while waiting and before[waiting[-1]] > before[place]:
-                waiting.pop()
-            waiting.append(place)
+            while candidates and before[candidates[-1]] > before[place]:
+                candidates.pop()
+            candidates.append(place)
             rest = if_reviewed[place] + if_approved[-1] - if_approved[place]
             while begin < place and rest - if_reviewed[begin] > room:
                 begin += 1
-            while waiting[0] < begin:
-                waiting.popleft()
-            first[place] = waiting[0]
-            costs[place] = before[waiting[0]] + reviewed[place] + approved[-1] - approved[place]
+            while candidates[0] < begin:
+                candidates.popleft()
+            first[place] = candidates[0]
+            costs[place] = before[candidates[0]] + reviewed[place] + approved[-1] - approved[place]
         return costs, first, np.arange(steps)
 
     def place_of(self, cut: float | None) -> int:
@@ -204,7 +204,7 @@ def columns_of(weighed: Weighed, terms: Terms) -> dict[str, Floats]:
     by_rule = free & fixed.reviewed
     missed = settled_missed + np.where(free & ~fixed.reviewed, lost, 0.0)
     false_declines = np.where(free, genuine * false_decline, 0.0)
-    found = {
+    columns = {
         "declined": settled_missed + settled_false + false_declines,
         "reviewed": settled_missed + settled_false + free * review,
         "approved": missed + settled_false + by_rule * review,
@@ -218,7 +218,7 @@ def columns_of(weighed: Weighed, terms: Terms) -> dict[str, Floats]:
         "stopped_if_approved": frauds * (by_rule | fixed.declined),
         "frauds": frauds,
     }
-    return found if rows.counts is None else {name: column * rows.counts for name, column in found.items()}
+    return columns if rows.counts is None else {name: column * rows.counts for name, column in columns.items()}
 
 
 def table_of(columns: Columns, steps: CutOffSteps, terms: Terms, weights: Floats | None = None) -> CostTable:

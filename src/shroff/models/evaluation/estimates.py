@@ -73,63 +73,69 @@ def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Block
     times = times_for(sum(len(fold.rows) for fold in folds))
     drawn = {name: np.full(times, np.nan) for name in names}
     for place, lots in enumerate(drawings(blocks.count, seed, times) if names else ()):
-        each = [measure(fold, terms, weights) for fold, weights in zip(folds, blocks.weights(lots), strict=True)]
+        fold_metrics = [
+            measure(fold, terms, weights) for fold, weights in zip(folds, blocks.weights(lots), strict=True)
+        ]
         for name in names:
-            drawn[name][place] = _mean([metrics[name] for metrics in each])
+            drawn[name][place] = _mean([metrics[name] for metrics in fold_metrics])
     by_name = {
         name: _estimate(
             name, [point[name] for point in points], drawn[name], blocks.count, [r.get(name, "") for r in reasons]
         )
         for name in names
     }
-    found = Estimates(by_name, drawn, dict.fromkeys(names, blocks.count))
-    _add_card_precision(found, folds, k, seed)
-    _add_budget_recall(found, folds, terms.reviews_a_day, seed)
-    return found
+    estimates = Estimates(by_name, drawn, dict.fromkeys(names, blocks.count))
+    _add_card_precision(estimates, folds, k, seed)
+    _add_budget_recall(estimates, folds, terms.reviews_a_day, seed)
+    return estimates
 
 
 def difference(ours: Estimates, theirs: Estimates, name: str) -> Difference:
     """Return ours minus theirs: the mean over folds where both are defined, and its interval from the same
     resamples.
     """
-    mine = ours.by_name[name]
-    other = theirs.by_name[name]
-    both = [a - b for a, b in zip(mine.folds, other.folds, strict=True) if a is not None and b is not None]
-    if not both:
+    our_estimate = ours.by_name[name]
+    their_estimate = theirs.by_name[name]
+    differences = [
+        a - b for a, b in zip(our_estimate.folds, their_estimate.folds, strict=True) if a is not None and b is not None
+    ]
+    if not differences:
         return Difference(None, None, None)
-    if any((a is None) != (b is None) for a, b in zip(mine.folds, other.folds, strict=True)):
-        return Difference(float(np.mean(both)), None, None)  # their resamples are means over other folds
-    mean = float(np.mean(both))
+    if any((a is None) != (b is None) for a, b in zip(our_estimate.folds, their_estimate.folds, strict=True)):
+        return Difference(float(np.mean(differences)), None, None)  # their resamples are means over other folds
+    mean = float(np.mean(differences))
     low, high = ends(ours.drawn[name] - theirs.drawn[name], ours.blocks[name], mean)
     return Difference(mean, low, high)
 
 
-def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None, seed: int) -> None:
+def _add_card_precision(estimates: Estimates, folds: Sequence[Judged], k: int | None, seed: int) -> None:
     """Add card precision at k: the mean over the days of a fold, then over folds."""
     if k is None:
-        _add_nothing(found, CARD_PRECISION, len(folds), "model.yaml has no capacity")
+        _add_nothing(estimates, CARD_PRECISION, len(folds), "model.yaml has no capacity")
         return
-    shown = [key_days(fold.scores, fold.rows.frauds, fold.rows.days, fold.rows.keys) for fold in folds]
-    each = [card_precision(days, k) for days in shown]
-    best = _mean([best_card_precision(days, k) for days in shown])
-    why = ["" if len(days) else "no test row has a key" for days in each]
-    _add_by_day(found, CARD_PRECISION, each, [np.ones(len(days)) for days in each], why, seed, best)
+    key_days_of_folds = [key_days(fold.scores, fold.rows.frauds, fold.rows.days, fold.rows.keys) for fold in folds]
+    precisions = [card_precision(days, k) for days in key_days_of_folds]
+    best = _mean([best_card_precision(days, k) for days in key_days_of_folds])
+    why = ["" if len(days) else "no test row has a key" for days in precisions]
+    _add_by_day(estimates, CARD_PRECISION, precisions, [np.ones(len(days)) for days in precisions], why, seed, best)
 
 
-def _add_budget_recall(found: Estimates, folds: Sequence[Judged], budget: float | None, seed: int) -> None:
+def _add_budget_recall(estimates: Estimates, folds: Sequence[Judged], budget: float | None, seed: int) -> None:
     """Add the recall of the `reviews_a_day` highest scores of each day: found frauds divided by all frauds of a
     fold.
     """
     if budget is None:
-        _add_nothing(found, BUDGET_RECALL, len(folds), "policy.yaml has no costs.reviews_a_day")
+        _add_nothing(estimates, BUDGET_RECALL, len(folds), "policy.yaml has no costs.reviews_a_day")
         return
-    each = [recall_in_budget(fold, budget) for fold in folds]
-    why = ["" if there.sum() else "no test row is a fraud" for _, there in each]
-    _add_by_day(found, BUDGET_RECALL, [caught for caught, _ in each], [there for _, there in each], why, seed)
+    recalls = [recall_in_budget(fold, budget) for fold in folds]
+    why = ["" if frauds.sum() else "no test row is a fraud" for _, frauds in recalls]
+    _add_by_day(
+        estimates, BUDGET_RECALL, [caught for caught, _ in recalls], [frauds for _, frauds in recalls], why, seed
+    )
 
 
 def _add_by_day(
-    found: Estimates,
+    estimates: Estimates,
     name: str,
     above: Sequence[Floats],
     below: Sequence[Floats],
@@ -151,9 +157,9 @@ def _add_by_day(
     )
     values = [_ratio(a.sum(), b.sum()) for a, b in zip(above, below, strict=True)]
     estimate = _estimate(name, values, drawn, blocks.count, why)
-    found.by_name[name] = replace(estimate, best=_plain(best))
-    found.drawn[name] = drawn
-    found.blocks[name] = blocks.count
+    estimates.by_name[name] = replace(estimate, best=_plain(best))
+    estimates.drawn[name] = drawn
+    estimates.blocks[name] = blocks.count
 
 
 def _estimate(name: str, values: Sequence[float], drawn: Floats, blocks: int, reasons: Sequence[str]) -> Estimate:
@@ -187,10 +193,10 @@ def reasons_of_folds(reasons: Sequence[str]) -> str:
     return "; ".join(f"fold{'s' * (len(of) > 1)} {', '.join(of)}: {why}" for why, of in folds.items())
 
 
-def _add_nothing(found: Estimates, name: str, folds: int, why: str) -> None:
-    found.by_name[name] = Estimate(None, None, None, None, (None,) * folds, why=why)
-    found.drawn[name] = np.zeros(0)
-    found.blocks[name] = 0
+def _add_nothing(estimates: Estimates, name: str, folds: int, why: str) -> None:
+    estimates.by_name[name] = Estimate(None, None, None, None, (None,) * folds, why=why)
+    estimates.drawn[name] = np.zeros(0)
+    estimates.blocks[name] = 0
 
 
 def _mean(values: Sequence[float]) -> float:

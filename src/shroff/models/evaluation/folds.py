@@ -120,14 +120,14 @@ class _Judging(FrozenStruct):
 
     def estimate(self, by: Baseline | None = None) -> Estimates:
         """Estimate the metrics of the folds' own scores, or of a baseline, with its outcomes if it has any."""
-        judged = []
+        judged_folds = []
         for part in self.parts:
             scores = part.scores if by is None else by.scores[part.rows]
             own = None if by is None else by.outcomes
             outcomes = self.terms.outcomes(scores) if own is None else own[part.rows]
             probable = by is None or by.are_probabilities
-            judged.append(judge(part.as_read, scores, outcomes, are_probabilities=probable))
-        return estimate(judged, self.terms, self.k, self.blocks, self.settings.seed)
+            judged_folds.append(judge(part.as_read, scores, outcomes, are_probabilities=probable))
+        return estimate(judged_folds, self.terms, self.k, self.blocks, self.settings.seed)
 
 
 def evaluate(
@@ -190,16 +190,18 @@ def evaluate(
 
 
 def _learnt(
-    given: TrainingSet, fold: Fold, rows: FoldRows, number: int, terms: Terms, learn: Learn
+    training_set: TrainingSet, fold: Fold, rows: FoldRows, number: int, terms: Terms, learn: Learn
 ) -> tuple[_ScoredFold | None, str]:
     """Return a fold with its model's scores, or the reason why it has none."""
     if len(rows.test.rows) == 0:
         return None, "there are no rows to test on"
     try:
-        scores = learn(given, rows.train)(given.take(rows.test.rows))
+        scores = learn(training_set, rows.train)(training_set.take(rows.test.rows))
     except UsageError as error:
         return None, str(error)
-    as_read = rows_read(given, rows.test.rows, rows.test.verdicts, days_of(given, fold), terms.money_places)
+    as_read = rows_read(
+        training_set, rows.test.rows, rows.test.verdicts, days_of(training_set, fold), terms.money_places
+    )
     return _ScoredFold(number, rows.test.rows, as_read, scores), ""
 
 
@@ -260,14 +262,20 @@ def _cut(part: _ScoredFold, kept: Bools) -> _ScoredFold:
     return _ScoredFold(part.number, part.rows[kept], part.as_read.take(kept), part.scores[kept])
 
 
-def _slices(given: TrainingSet, judging: _Judging, tested: Tested, champion: Baseline | None) -> list[Slice]:
-    columns = {name: column[tested.rows] for name, column in columns_of(given, judging.terms.money_places).items()}
-    theirs = None
+def _slices(training_set: TrainingSet, judging: _Judging, tested: Tested, champion: Baseline | None) -> list[Slice]:
+    columns = {
+        name: column[tested.rows] for name, column in columns_of(training_set, judging.terms.money_places).items()
+    }
+    champion_scores = None
     if champion is not None:
-        is_fair = given.times_ms[tested.rows] >= (champion.since_ms or 0)
-        theirs = np.where(is_fair, champion.scores[tested.rows], np.nan)
+        is_fair = training_set.times_ms[tested.rows] >= (champion.since_ms or 0)
+        champion_scores = np.where(is_fair, champion.scores[tested.rows], np.nan)
     pooled = Pooled(
-        _pooled_rows(judging.parts), tested.scores, theirs, np.concatenate(judging.blocks.of_rows), judging.blocks.count
+        _pooled_rows(judging.parts),
+        tested.scores,
+        champion_scores,
+        np.concatenate(judging.blocks.of_rows),
+        judging.blocks.count,
     )
     return slices_of(columns, pooled, judging.terms, judging.settings.seed)
 
@@ -289,7 +297,7 @@ def _pooled_rows(parts: Sequence[_ScoredFold]) -> RowsOfFold:
 
 
 def _without_give_away(
-    given: TrainingSet,
+    training_set: TrainingSet,
     settings: ModelSettings,
     terms: Terms,
     learn: Learn,
@@ -298,24 +306,26 @@ def _without_give_away(
 ) -> dict[str, Estimate]:
     """Return the metrics of models without the inputs that reveal the answer."""
     named = frozenset(settings.give_away)
-    left = tuple(input_ for input_ in given.inputs if input_.name not in named)
+    left = tuple(input_ for input_ in training_set.inputs if input_.name not in named)
     if not named or not left:
         return {}
-    bare = replace(given, inputs=left)
-    found = [replace(part, scores=learn(bare, parted[part.number].train)(bare.take(part.rows))) for part in parts]
-    return _judging(settings, terms, found).estimate().by_name
+    bare = replace(training_set, inputs=left)
+    reduced = [replace(part, scores=learn(bare, parted[part.number].train)(bare.take(part.rows))) for part in parts]
+    return _judging(settings, terms, reduced).estimate().by_name
 
 
-def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], champion: Baseline | None) -> list[str]:
+def _remarks(
+    training_set: TrainingSet, tested: Tested, reports: Sequence[FoldReport], champion: Baseline | None
+) -> list[str]:
     remarks = [f"Fold {number} has no model: {report.why}" for number, report in enumerate(reports, 1) if report.why]
-    declined = count_true(given.recorded.outcomes[tested.rows] == DECLINE)
+    declined = count_true(training_set.recorded.outcomes[tested.rows] == DECLINE)
     if declined:
         share = declined / len(tested.rows)
         remarks.append(
             f"{declined:,} of {len(tested.rows):,} test rows ({percent(share, '.1')}) were declined by the system "
             "itself. Their labels come from reviews only, and what would have followed is unknown: both are biased."
         )
-    drawn = given.recorded.stands_for
+    drawn = training_set.recorded.stands_for
     if drawn is not None and (drawn[tested.rows] > 0).any():
         seen = drawn[tested.rows][drawn[tested.rows] > 0]
         remarks.append(
@@ -324,7 +334,7 @@ def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], 
             "weights, except those that are one number a day."
         )
     if champion is not None and champion.since_ms is not None:
-        fair = count_true(given.times_ms[tested.rows] >= champion.since_ms)
+        fair = count_true(training_set.times_ms[tested.rows] >= champion.since_ms)
         if fair < len(tested.rows):
             remarks.append(
                 f"{len(tested.rows) - fair:,} of {len(tested.rows):,} test rows lie before the end of the champion's "

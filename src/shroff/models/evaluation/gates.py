@@ -100,26 +100,26 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
         gates: Gates of model.yaml today.
     """
     recorded = stored.gates
-    judged = {(gate_result.name, gate_result.limit) for gate_result in recorded}
-    found = [*recorded]
-    nobody = (
+    recorded_limits = {(gate_result.name, gate_result.limit) for gate_result in recorded}
+    results = [*recorded]
+    missing = (
         ""
         if GATES in stored.files
         else stored.damaged.get(GATES, f"its folder has no {GATES}, so its gates were not checked").rstrip(".")
     )
-    if gates and not (recorded or nobody):
-        nobody = "none was checked at training, and model.yaml has some now"
-    if nobody:
-        found.insert(0, GateResult(JUDGED, None, "judged", passed=False, note=f"{nobody}: {CURE}"))
+    if gates and not (recorded or missing):
+        missing = "none was checked at training, and model.yaml has some now"
+    if missing:
+        results.insert(0, GateResult(JUDGED, None, "judged", passed=False, note=f"{missing}: {CURE}"))
     measured = _measured_of(stored)
     for gate in gates:
         # The gates that did not exist when the model was trained
-        found += [
+        results += [
             replace(result, note=f"{_SINCE}; {result.note}" if result.note else _SINCE)
             for result in _judged(gate, measured)
-            if (result.name, result.limit) not in judged
+            if (result.name, result.limit) not in recorded_limits
         ]
-    return found
+    return results
 
 
 def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Promotion | None) -> list[GateResult]:
@@ -149,8 +149,8 @@ def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
         return _limits(gate, measured.latency_p99_ms, "it was not measured", " ms")
     if gate.at is not None:
         gate = replace(gate, metric=at_cut_off(gate.metric, gate.at))
-    found = measured.metrics.get(gate.metric)
-    mean, why = (None, "it is not measured") if found is None else (found.mean, found.why)
+    estimate = measured.metrics.get(gate.metric)
+    mean, why = (None, "it is not measured") if estimate is None else (estimate.mean, estimate.why)
     results = _limits(gate, mean, why, "")
     if gate.above_champion_by is not None:
         results.append(_above_champion(gate.metric, gate.above_champion_by, measured))
@@ -158,13 +158,13 @@ def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
 
 
 def _limits(gate: ModelGate, value: float | None, why: str, unit: str) -> list[GateResult]:
-    found = []
+    results = []
     note = why if value is None else ""
     for words, limit, holds in (("at least", gate.at_least, ge), ("at most", gate.at_most, le)):
         if limit is not None:
             passed = value is not None and holds(value, limit)
-            found.append(GateResult(gate.metric, _short(value), f"{words} {limit:g}{unit}", passed, note))
-    return found
+            results.append(GateResult(gate.metric, _short(value), f"{words} {limit:g}{unit}", passed, note))
+    return results
 
 
 def _above_champion(metric: str, by: str | float, measured: GateFigures) -> GateResult:
@@ -182,24 +182,24 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
     if champion.rows == 0:
         note = "every test row lies before the end of the champion's training data, so none is left to compare the two"
         return replace(failed, note=note)
-    found = champion.differences.get(metric)
-    if found is None or found.mean is None:
+    difference = champion.differences.get(metric)
+    if difference is None or difference.mean is None:
         return replace(failed, note=f"{against}the two cannot be compared by it")
     about = metric_of(metric)
     sign = -1.0 if about is not None and about.is_less_better else 1.0
     interval = "no interval"
-    if found.low is not None and found.high is not None:
-        interval = f"95 % interval {found.low:+.4f} to {found.high:+.4f}"
+    if difference.low is not None and difference.high is not None:
+        interval = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
     note = f"{against}{interval}; {many(champion.rows, 'row')}, {many(champion.frauds, 'fraud')}"
-    worst = found.low if sign > 0 else found.high
-    passed = worst is not None and sign * worst > 0 if by == NOISE else sign * found.mean >= float(by)
-    return replace(failed, value=_short(found.mean), passed=passed, note=note)
+    worst = difference.low if sign > 0 else difference.high
+    passed = worst is not None and sign * worst > 0 if by == NOISE else sign * difference.mean >= float(by)
+    return replace(failed, value=_short(difference.mean), passed=passed, note=note)
 
 
 def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
     """Return the baseline without a model, in words and measured; None if none was measured."""
-    found = ((words, compared.get(name)) for name, words in _ALONE.items())
-    return next(((words, baseline) for words, baseline in found if baseline is not None), None)
+    baselines = ((words, compared.get(name)) for name, words in _ALONE.items())
+    return next(((words, baseline) for words, baseline in baselines if baseline is not None), None)
 
 
 def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
@@ -241,10 +241,10 @@ def _fairness(name: str, at_most: float, slices: Sequence[Slice]) -> GateResult:
     times, however many segments there are.
     """
     limit = f"{RATIO.name} at most {at_most:g} by {name}"
-    found = [
+    rates_by_segment = [
         (slice_.value, slice_.false_positive_rate) for slice_ in slices if slice_.name == name and slice_.is_compared
     ]
-    rates = sorted((rate.mean, rate.low, rate.high, value) for value, rate in found if rate is not None)
+    rates = sorted((rate.mean, rate.low, rate.high, value) for value, rate in rates_by_segment if rate is not None)
     if len(rates) < 2:
         note = f"fewer than two segments have {GENUINE_MIN} genuine events"
         return GateResult(FAIRNESS, None, limit, passed=False, note=note)

@@ -123,29 +123,29 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
     caught, alarms = _running(judged, weight)
     total = float(weight.sum())
     frauds_total = float(weight[frauds].sum())
-    found = {"auc_roc": _auc(caught, alarms), "average_precision": _average_precision(caught, alarms)}
+    metrics = {"auc_roc": _auc(caught, alarms), "average_precision": _average_precision(caught, alarms)}
     for name, least, at in (("review", REVIEW, terms.review_at), ("decline", DECLINE, terms.decline_at)):
         is_out = judged.outcomes >= least
         both = float(weight[frauds & is_out].sum())
         out = float(weight[is_out].sum())
         says = at is not None or not judged.are_probabilities
-        found[f"precision_at_{name}"] = _ratio(both, out) if says else np.nan
-        found[f"recall_at_{name}"] = _ratio(both, frauds_total) if says else np.nan
+        metrics[f"precision_at_{name}"] = _ratio(both, out) if says else np.nan
+        metrics[f"recall_at_{name}"] = _ratio(both, frauds_total) if says else np.nan
     for at in terms.cut_offs:
         is_called = _called(judged, at)
         both = float(weight[frauds & is_called].sum())
         out = float(weight[is_called].sum())
-        found[at_cut_off("precision", at)] = _ratio(both, out)
-        found[at_cut_off("recall", at)] = _ratio(both, frauds_total)
-        found[at_cut_off("f1", at)] = _ratio(2 * both, out + frauds_total) if frauds_total else np.nan
+        metrics[at_cut_off("precision", at)] = _ratio(both, out)
+        metrics[at_cut_off("recall", at)] = _ratio(both, frauds_total)
+        metrics[at_cut_off("f1", at)] = _ratio(2 * both, out + frauds_total) if frauds_total else np.nan
     if judged.are_probabilities:
-        found["calibration_error"] = calibration_error(judged, weights)
-        found["brier"] = _ratio(float((weight * (judged.scores - frauds) ** 2).sum()), total)
+        metrics["calibration_error"] = calibration_error(judged, weights)
+        metrics["brier"] = _ratio(float((weight * (judged.scores - frauds) ** 2).sum()), total)
     else:
-        found["calibration_error"] = found["brier"] = np.nan
+        metrics["calibration_error"] = metrics["brier"] = np.nan
     for name, metric in installed(METRICS).items():
-        found[name] = metric.compute(judged.scores, frauds, weight)
-    return found | _money(judged, terms, weight)
+        metrics[name] = metric.compute(judged.scores, frauds, weight)
+    return metrics | _money(judged, terms, weight)
 
 
 def why_not(judged: Judged, terms: Terms) -> TextDict:
@@ -261,8 +261,8 @@ def _binned(judged: Judged, weights: Floats, bins: int) -> tuple[Floats, Floats,
     middle = np.cumsum(count) - count / 2
     bin_of = np.minimum((middle * bins / count.sum()).astype(np.int64), bins - 1)
     score = count * judged.scores[rising[starts]]
-    found = [np.bincount(bin_of, weights=column, minlength=bins).astype(np.float64) for column in (count, score, fraud)]
-    return found[0], found[1], found[2]
+    sums = [np.bincount(bin_of, weights=column, minlength=bins).astype(np.float64) for column in (count, score, fraud)]
+    return sums[0], sums[1], sums[2]
 
 
 def _money(judged: Judged, terms: Terms, weights: Floats) -> dict[str, float]:

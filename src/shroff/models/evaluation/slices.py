@@ -108,8 +108,8 @@ def amount_bands(amounts_minor: Ints, money_places: int = 2) -> Array:
     texts = [f"{edge / 10**money_places:.{money_places}f}" for edge in edges.tolist()]
     middle = [f"{low} to {high}" for low, high in pairwise(texts)]
     names = np.array([f"up to {texts[0]}", *middle, f"above {texts[-1]}"], object)
-    found: Array = names[np.searchsorted(edges, amounts_minor, side="left")]
-    return found
+    bands: Array = names[np.searchsorted(edges, amounts_minor, side="left")]
+    return bands
 
 
 def new_or_known(keys: Ints, times_ms: Ints) -> Array:
@@ -117,9 +117,9 @@ def new_or_known(keys: Ints, times_ms: Ints) -> Array:
     firsts = np.full(int(keys.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     has_key = keys >= 0
     np.minimum.at(firsts, keys[has_key], times_ms[has_key])
-    found = np.full(len(keys), None, object)
-    found[has_key] = np.where(times_ms[has_key] - firsts[keys[has_key]] <= NEW_MS, "new", "known")
-    return found
+    values = np.full(len(keys), None, object)
+    values[has_key] = np.where(times_ms[has_key] - firsts[keys[has_key]] <= NEW_MS, "new", "known")
+    return values
 
 
 def slices_of(columns: Mapping[str, Array], pooled: Pooled, terms: Terms, seed: int) -> list[Slice]:
@@ -145,21 +145,21 @@ def slice_order(value: str, *, is_group: bool) -> tuple[int, float, int]:
         return 2, _LAST.index(value), 0
     if value in _FIRST:
         return 0, _FIRST.index(value), 0
-    found = _NUMBER.fullmatch(value)
-    return (1, 0, 0) if found is None else (0, float(found["number"]), ("up to ", None, "above ").index(found["side"]))
+    match = _NUMBER.fullmatch(value)
+    return (1, 0, 0) if match is None else (0, float(match["number"]), ("up to ", None, "above ").index(match["side"]))
 
 
 def _parts(column: Array) -> list[tuple[str, bool, Ints]]:
     """Return the values of a column with their rows, most frequent first, ties by text; then the groups."""
     has_value = np.array([value is not None for value in column.tolist()], np.bool_)
-    there = np.flatnonzero(has_value)
+    present = np.flatnonzero(has_value)
     missing = np.flatnonzero(~has_value)
-    values, codes, counts = np.unique(column[there].astype(str), return_inverse=True, return_counts=True)
+    values, codes, counts = np.unique(column[present].astype(str), return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     most = SLICES_MAX - bool(len(missing))
     kept = order if len(order) <= most else order[: most - 1]
-    parts = [(str(values[code]), False, there[codes == code]) for code in kept.tolist()]
-    groups = (MISSING, missing), (OTHERS, there[~np.isin(codes, kept)])
+    parts = [(str(values[code]), False, present[codes == code]) for code in kept.tolist()]
+    groups = (MISSING, missing), (OTHERS, present[~np.isin(codes, kept)])
     return parts + [(name, True, rows) for name, rows in groups if len(rows)]
 
 
@@ -169,30 +169,32 @@ def _slice(
     """Compute one slice. `compared` has the number of slices compared with the champion, and with each other in this
     column.
     """
-    ours = _judged(pooled, pooled.scores, rows, terms)
-    found = measure(ours, terms)
+    judged = _judged(pooled, pooled.scores, rows, terms)
+    metrics = measure(judged, terms)
     fall = None
     is_noise = True
     fair = rows if pooled.champion is None else rows[np.isfinite(pooled.champion[rows])]
     if pooled.champion is not None and _is_enough(pooled.rows.frauds[fair]):
-        both = _judged(pooled, pooled.scores, fair, terms), _judged(pooled, pooled.champion, fair, terms)
-        mine, theirs = (measure(judged_run, terms)["average_precision"] for judged_run in both)
-        fall = theirs - mine
-        is_noise = fall <= _noise(*both, pooled, fair, compared[0], terms, seed)
-    rate = partial(_rate, ours, pooled.blocks[rows], compared[1])
-    genuine = ~ours.rows.frauds
+        judged_pair = _judged(pooled, pooled.scores, fair, terms), _judged(pooled, pooled.champion, fair, terms)
+        our_precision, champion_precision = (
+            measure(judged_run, terms)["average_precision"] for judged_run in judged_pair
+        )
+        fall = champion_precision - our_precision
+        is_noise = fall <= _noise(*judged_pair, pooled, fair, compared[0], terms, seed)
+    rate = partial(_rate, judged, pooled.blocks[rows], compared[1])
+    genuine = ~judged.rows.frauds
     has_cut = {terms.review_at, terms.decline_at} != {None}
     return Slice(
         name,
         value,
         len(rows),
-        count_true(ours.rows.frauds),
-        float(ours.scores.mean()),
-        {metric: float(found[metric]) if np.isfinite(found[metric]) else None for metric in MEASURED},
+        count_true(judged.rows.frauds),
+        float(judged.scores.mean()),
+        {metric: float(metrics[metric]) if np.isfinite(metrics[metric]) else None for metric in MEASURED},
         fall,
         not is_noise,
-        rate(ours.outcomes >= REVIEW, genuine) if has_cut and genuine.any() else None,
-        rate(ours.outcomes == DECLINE, genuine | ours.rows.frauds) if has_cut else None,
+        rate(judged.outcomes >= REVIEW, genuine) if has_cut and genuine.any() else None,
+        rate(judged.outcomes == DECLINE, genuine | judged.rows.frauds) if has_cut else None,
     )
 
 

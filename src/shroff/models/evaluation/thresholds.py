@@ -102,18 +102,18 @@ def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
     if len(weighed) == 0:
         raise ValueError("there are no events to evaluate")
     days = _span(weighed.rows.days)
-    counted = days * weighed.share
+    weighted_days = days * weighed.share
     columns = columns_of(weighed, terms)
     table = table_of(columns, steps_of(weighed.scores), terms)
-    best = table.point(*table.cheapest(_room(terms, counted)), counted)
+    best = table.point(*table.cheapest(_room(terms, weighted_days)), weighted_days)
     outcomes = _outcomes(weighed.scores, (best.review_at, best.decline_at))
     blocks = _blocks(weighed, days)
-    low, high = _interval(costs_at(columns, outcomes), blocks, counted, seed)
+    low, high = _interval(costs_at(columns, outcomes), blocks, weighted_days, seed)
     elsewhere = _elsewhere(weighed, columns, terms, blocks, seed)
     cuts = _drawn_cuts(weighed, columns, terms, blocks, seed) if blocks.count >= BLOCKS_MIN else []
     now = None
     if terms.review_at is not None or terms.decline_at is not None:
-        now = table.point(table.place_of(terms.decline_at), table.place_of(terms.review_at), counted)
+        now = table.point(table.place_of(terms.decline_at), table.place_of(terms.review_at), weighted_days)
     by_day = np.bincount(weighed.rows.days - weighed.rows.days.min(), reviews_at(columns, outcomes)) / weighed.share
     return Thresholds(
         best=best,
@@ -124,8 +124,8 @@ def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
         reviews_at=_ends([review for review, _ in cuts]),
         declines_at=_ends([decline for _, decline in cuts]),
         drawn=_said(blocks, days),
-        without=table.point(0, 0, counted),
-        curve=table.curve(_room(terms, counted), counted),
+        without=table.point(0, 0, weighted_days),
+        curve=table.curve(_room(terms, weighted_days), weighted_days),
         now=now,
         days=days,
         reviews_most=round(float(by_day.max())),
@@ -169,11 +169,11 @@ def _blocks(weighed: Weighed, days: int) -> Blocks:
 
 
 def _said(blocks: Blocks, days: int) -> str:
-    what = "event" if blocks.kind == "row" else blocks.kind
-    said = f"{blocks.count:,} {what}{'' if blocks.count == 1 else 's'}: {blocks.why}"
+    noun = "event" if blocks.kind == "row" else blocks.kind
+    message = f"{blocks.count:,} {noun}{'' if blocks.count == 1 else 's'}: {blocks.why}"
     if blocks.kind != "day":
-        said += f"; {days} {'day is' if days == 1 else 'days are'} too few to resample"
-    return said if blocks.count >= BLOCKS_MIN else f"{said}, and so are they"
+        message += f"; {days} {'day is' if days == 1 else 'days are'} too few to resample"
+    return message if blocks.count >= BLOCKS_MIN else f"{message}, and so are they"
 
 
 def _interval(costs: Floats, blocks: Blocks, days: float, seed: int) -> tuple[float | None, float | None]:
@@ -190,13 +190,13 @@ def _drawn_cuts(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks
     summed = {name: np.bincount(of_rows, columns[name], len(pairs)).astype(np.float64) for name in DECIDING}
     step_of, block_of = np.divmod(pairs, blocks.count)
     days = _span(weighed.rows.days) * weighed.share
-    found: list[Cuts] = []
+    cuts_of_resamples: list[Cuts] = []
     for lots in drawings(blocks.count, seed, min(DRAWINGS, times_for(len(pairs)))):
         weights = lots[block_of]
         if weights.any():
             table = table_of(summed, CutOffSteps(steps.scores, step_of), terms, weights)
-            found.append(table.cuts(*table.cheapest(_room(terms, days))))
-    return found
+            cuts_of_resamples.append(table.cuts(*table.cheapest(_room(terms, days))))
+    return cuts_of_resamples
 
 
 def _ends(cuts: Sequence[float | None]) -> Cuts | None:
@@ -218,15 +218,15 @@ def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks,
         return None
     spans = {fold: _span(weighed.rows.days[weighed.folds == fold]) * weighed.share for fold in folds}
     outcomes = np.zeros(len(weighed), np.int8)
-    found = []
+    cuts_by_fold = []
     for fold in folds:
-        mine = weighed.folds == fold
-        rows = ~mine
+        in_fold = weighed.folds == fold
+        rows = ~in_fold
         chosen = {name: columns[name][rows] for name in DECIDING}
-        table = table_of(chosen, steps_of(weighed.scores[~mine], STEPS_DRAWN), terms)
+        table = table_of(chosen, steps_of(weighed.scores[~in_fold], STEPS_DRAWN), terms)
         cuts = table.cuts(*table.cheapest(_room(terms, sum(spans.values()) - spans[fold])))
-        outcomes[mine] = _outcomes(weighed.scores[mine], cuts)
-        found.append((cuts, mine))
+        outcomes[in_fold] = _outcomes(weighed.scores[in_fold], cuts)
+        cuts_by_fold.append((cuts, in_fold))
     costs = costs_at(columns, outcomes)
     days = _span(weighed.rows.days) * weighed.share
     frauds = float(columns["frauds"].sum())
@@ -238,6 +238,7 @@ def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks,
         reviews=float(reviews_at(columns, outcomes).sum()) / days,
         frauds_stopped=float(stopped_at(columns, outcomes).sum()) / frauds if frauds else 0.0,
         folds=tuple(
-            (cuts, float(costs[mine].sum()) / spans[fold]) for fold, (cuts, mine) in zip(folds, found, strict=True)
+            (cuts, float(costs[in_fold].sum()) / spans[fold])
+            for fold, (cuts, in_fold) in zip(folds, cuts_by_fold, strict=True)
         ),
     )

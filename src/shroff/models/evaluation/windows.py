@@ -103,16 +103,16 @@ def in_window(given: TrainingSet, start_ms: int, end_ms: int) -> Ints:
     return np.flatnonzero((given.times_ms >= start_ms) & (given.times_ms < end_ms))
 
 
-def _known_rows(given: TrainingSet, rows: Ints, known_ms: int, label_delay_ms: int) -> KnownRows:
-    verdicts = given.verdicts_at(known_ms)[rows]
-    has_label = labels_in_force(given.labels, known_ms, len(given))[rows] >= 0
+def _known_rows(training_set: TrainingSet, rows: Ints, known_ms: int, label_delay_ms: int) -> KnownRows:
+    verdicts = training_set.verdicts_at(known_ms)[rows]
+    has_label = labels_in_force(training_set.labels, known_ms, len(training_set))[rows] >= 0
     is_open = verdicts == NOT_KNOWN
-    is_immature = given.times_ms[rows] > known_ms - label_delay_ms
+    is_immature = training_set.times_ms[rows] > known_ms - label_delay_ms
     is_unclear = is_open & has_label & ~is_immature
     verdicts = np.where(is_open, np.int8(GENUINE), verdicts)
     kept = ~(is_unclear | is_immature)
     counts = count_true(is_immature), count_true(is_unclear)
-    drawn = given.recorded.stands_for
+    drawn = training_set.recorded.stands_for
     if drawn is None:
         return KnownRows(rows[kept], verdicts[kept], *counts)
     is_seen = drawn[rows] != 0
@@ -133,7 +133,7 @@ def known_fraud_keys(given: TrainingSet, fold: Fold, since_ms: int | None = None
     Args:
         since_ms: Consider only frauds from this time on; the handbook uses the start of the training.
     """
-    found = np.zeros(len(given), np.bool_)
+    is_known = np.zeros(len(given), np.bool_)
     inside = in_window(given, fold.test_start_ms, fold.test_end_ms)
     days = days_of(given, fold)[inside]
     counts = (given.keys >= 0) & (given.times_ms >= since_ms) if since_ms is not None else given.keys >= 0
@@ -141,5 +141,5 @@ def known_fraud_keys(given: TrainingSet, fold: Fold, since_ms: int | None = None
         verdicts = given.verdicts_at(fold.test_start_ms + day * DAY_MS - 1)
         keys = np.unique(given.keys[counts & (verdicts == FRAUD)])
         rows = inside[days == day]
-        found[rows] = np.isin(given.keys[rows], keys)
-    return found
+        is_known[rows] = np.isin(given.keys[rows], keys)
+    return is_known

@@ -106,17 +106,17 @@ def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
         try:
             files = _written(Path(folder), rows, weights, growing.cluster.processes)
         except OSError as error:
-            words = f"cannot write rows for the cluster into {growing.folder}"
-            raise StorageError(f"{words}: {error.strerror or error}; look for room and for the right") from None
+            message = f"cannot write rows for the cluster into {growing.folder}"
+            raise StorageError(f"{message}: {error.strerror or error}; look for room and for the right") from None
         grown = growing.cluster.grow(files, settings_of(rows, plan, told, is_forest=False), wanted)
     booster = xgboost.Booster(model_file=bytearray(grown))
     trees = _best(booster, rows, weights, wanted) if is_stopped else wanted
     booster = booster[:trees]
-    words = (
+    message = (
         f"Its trees were grown by processes of {growing.cluster.name} from rows in {len(files.paths)} parts, so it is "
         "near the model that one process makes, and not equal to it."
     )
-    return learned_of(booster, booster.feature_names or files.names, trees, told, (words,))
+    return learned_of(booster, booster.feature_names or files.names, trees, told, (message,))
 
 
 def _written(folder: Path, rows: TrainingRows, weights: Floats, count: int) -> TrainingFiles:
@@ -140,10 +140,14 @@ def _write(path: Path, rows: TrainingRows, weights: Floats, part: slice) -> None
     names = [*(f"f{place}" for place in range(len(rows.inputs))), FRAUD, WEIGHT]
     schema = pa.schema([(name, pa.float32()) for name in names])
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
-        for some in spans(part.stop - part.start):
-            now = slice(part.start + some.start, part.start + some.stop)
+        for span in spans(part.stop - part.start):
+            part_rows = slice(part.start + span.start, part.start + span.stop)
             with np.errstate(over="ignore"):  # XGBoost reports infinity itself
-                columns = [*(column[now].astype(np.float32) for column in rows.columns), rows.frauds[now], weights[now]]
+                columns = [
+                    *(column[part_rows].astype(np.float32) for column in rows.columns),
+                    rows.frauds[part_rows],
+                    weights[part_rows],
+                ]
             file.write_table(pa.table([pa.array(column, pa.float32()) for column in columns], schema=schema))
 
 
@@ -166,14 +170,17 @@ def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[It
     """Iterate over the rows from `stop` in parts, with their margins after the first tree, after two, and so on."""
     import xgboost
 
-    for some in spans(len(rows.frauds) - rows.stop):
-        now = slice(rows.stop + some.start, rows.stop + some.stop)
+    for span in spans(len(rows.frauds) - rows.stop):
+        part_rows = slice(rows.stop + span.start, rows.stop + span.stop)
         matrix = xgboost.DMatrix(
-            rows.matrix(now), feature_names=booster.feature_names, feature_types=kinds_of(rows), enable_categorical=True
+            rows.matrix(part_rows),
+            feature_names=booster.feature_names,
+            feature_types=kinds_of(rows),
+            enable_categorical=True,
         )
         yield (
             (booster.predict(matrix, output_margin=True, iteration_range=(0, count)) for count in range(1, wanted + 1)),
-            now,
+            part_rows,
         )
 
 
@@ -190,7 +197,7 @@ def read_part(path: str, columns: Sequence[str]) -> Floats32:
     if not Path(path).is_file():
         raise StateError(f"{socket.gethostname()} does not see {path}: put the project where every machine can read it")
     with pq.ParquetFile(path) as file:
-        found = np.empty((file.metadata.num_rows, len(columns)), np.float32)
+        rows = np.empty((file.metadata.num_rows, len(columns)), np.float32)
         for place, name in enumerate(columns):
-            found[:, place] = file.read([name])[name].to_numpy()
-    return found
+            rows[:, place] = file.read([name])[name].to_numpy()
+    return rows

@@ -53,12 +53,12 @@ class StoredColumn(FrozenStruct):
     def __getitem__(self, at: SupportsIndex | slice | Ints) -> Any:
         if isinstance(at, SupportsIndex) and not isinstance(at, np.ndarray):
             return self[np.array([range(len(self))[at]])][0]
-        found = self._read(at if self.rows is None else self.rows[at])
-        return found if self.places is None else self.places[found.astype(np.int64)]
+        values = self._read(at if self.rows is None else self.rows[at])
+        return values if self.places is None else self.places[values.astype(np.int64)]
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        found: Floats = self[:]
-        return found if dtype is None else found.astype(dtype)
+        values: Floats = self[:]
+        return values if dtype is None else values.astype(dtype)
 
     def take(self, rows: Ints) -> StoredColumn:
         """Select rows without reading anything."""
@@ -73,10 +73,10 @@ class StoredColumn(FrozenStruct):
         if not self.size:
             return np.zeros(0)
         with mmap.mmap(self.room.number, self.size * _WIDTH, offset=self.place, access=mmap.ACCESS_READ) as mapped:
-            whole = np.frombuffer(mapped, np.float64)
-            found = np.array(whole[at])
-            del whole  # a mapping cannot be closed while an array uses it
-        return found
+            column = np.frombuffer(mapped, np.float64)
+            values = np.array(column[at])
+            del column  # a mapping cannot be closed while an array uses it
+        return values
 
 
 class ColumnsFile:

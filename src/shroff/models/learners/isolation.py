@@ -71,13 +71,13 @@ class _Grower(FrozenStruct):
         return made
 
     def _grow(self, tree: _Tree, at: int, rows: Ints, inputs: Ints, depth: int) -> None:
-        found = None if depth >= self.depth_max or len(rows) < 2 else self._cut(tree, at, rows, inputs)
-        if found is None:
+        cut = None if depth >= self.depth_max or len(rows) < 2 else self._cut(tree, at, rows, inputs)
+        if cut is None:
             tree.value[at] = -(depth + usual_depth(len(rows))) / self.unit
             return
         tree.left[at], tree.right[at] = tree.add(), tree.add()
-        self._grow(tree, tree.left[at], rows[found], inputs, depth + 1)
-        self._grow(tree, tree.right[at], rows[~found], inputs, depth + 1)
+        self._grow(tree, tree.left[at], rows[cut], inputs, depth + 1)
+        self._grow(tree, tree.right[at], rows[~cut], inputs, depth + 1)
 
     def _cut(self, tree: _Tree, at: int, rows: Ints, inputs: Ints) -> Any:
         """Split a node randomly by a random input that differs among the rows; return which rows go left, or None if

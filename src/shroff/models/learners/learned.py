@@ -50,14 +50,18 @@ class LearningPlan(FrozenStruct):
         return cls({name: float(text) for name, text in parameters.items()}, seed, threads)
 
 
-def weights_of(rows: TrainingRows, told: Mapping[str, float]) -> Floats:
+def weights_of(rows: TrainingRows, parameters: Mapping[str, float]) -> Floats:
     """Return the weight of each row, with the parameter `positive_weight` for frauds."""
-    return rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
+    return rows.weights * np.where(rows.frauds > 0, parameters.get("positive_weight", 1.0), 1.0)
 
 
-def named(told: Mapping[str, float], names: TextMapping) -> dict[str, float]:
+def named(parameters: Mapping[str, float], names: TextMapping) -> dict[str, float]:
     """Rename parameters to a library's names."""
-    return {name: int(told[ours]) if ours in WHOLE else told[ours] for ours, name in names.items() if ours in told}
+    return {
+        name: int(parameters[own_name]) if own_name in WHOLE else parameters[own_name]
+        for own_name, name in names.items()
+        if own_name in parameters
+    }
 
 
 class Learned(FrozenStruct):

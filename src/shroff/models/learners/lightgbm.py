@@ -75,7 +75,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     )
 
 
-def _settings(plan: LearningPlan, told: Mapping[str, float]) -> JsonObject:
+def _settings(plan: LearningPlan, parameters: Mapping[str, float]) -> JsonObject:
     return {
         "objective": "binary",
         "metric": "binary_logloss",
@@ -85,16 +85,16 @@ def _settings(plan: LearningPlan, told: Mapping[str, float]) -> JsonObject:
         "force_row_wise": True,
         "bagging_freq": 1,
         "verbosity": -1,
-        **named(told, _NAMES),
+        **named(parameters, _NAMES),
     }
 
 
-def _set(library: Any, rows: TrainingRows, part: slice, told: Mapping[str, float], like: Any = None) -> Any:
+def _set(library: Any, rows: TrainingRows, part: slice, parameters: Mapping[str, float], like: Any = None) -> Any:
     return library.Dataset(
         np.asfortranarray(rows.matrix(part)),
         rows.frauds[part],
-        weight=weights_of(rows, told)[part],
+        weight=weights_of(rows, parameters)[part],
         reference=like,
         categorical_feature=[place for place, input_ in enumerate(rows.inputs) if input_.kind == CATEGORY],
-        params={"verbosity": -1, "max_bin": int(told["bins"]), "feature_pre_filter": False},
+        params={"verbosity": -1, "max_bin": int(parameters["bins"]), "feature_pre_filter": False},
     )

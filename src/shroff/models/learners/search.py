@@ -132,15 +132,15 @@ def search(
 
 
 def _judge(
-    given: TrainingSet, known: KnownRows, settings: ModelSettings, threads: int, growing: Growing | None
+    training_set: TrainingSet, known: KnownRows, settings: ModelSettings, threads: int, growing: Growing | None
 ) -> Callable[[TextMapping], float]:
-    rows, verdicts = in_time_order(given, known)
+    rows, verdicts = in_time_order(training_set, known)
     tried = round(len(rows) * TRIED_SHARE)
     stopped = round(len(rows) * STOPPED_SHARE)
     kept = thinned(verdicts[:stopped], settings.negatives_kept, settings.seed)
     stop = int(np.searchsorted(kept, tried))
-    early = [input_.take(rows[kept]) for input_ in given.inputs]
-    late = [input_.take(rows[stopped:]) for input_ in given.inputs]
+    early = [input_.take(rows[kept]) for input_ in training_set.inputs]
+    late = [input_.take(rows[stopped:]) for input_ in training_set.inputs]
     frauds = verdicts[stopped:] == FRAUD
     if not frauds.any():
         raise UsageError(
@@ -172,10 +172,10 @@ def _proposed_by_optuna(free: Mapping[str, Range], seed: int) -> Proposals:
     yield {}
     while True:
         trial = study.ask()
-        told = {
+        proposed = {
             name: _text(distribution.at(trial.suggest_float(name, 0.0, 1.0))) for name, distribution in free.items()
         }
-        done = yield told
+        done = yield proposed
         study.tell(trial, 0.0 if np.isnan(done.value) else done.value)
 
 

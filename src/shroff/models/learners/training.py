@@ -55,7 +55,7 @@ class Trained(FrozenStruct):
     def as_manifest(self) -> JsonObject:
         """Return its part of a manifest; the writer adds `id`, `event` and its origin."""
         fitted = self.fitted
-        found: JsonObject = {
+        manifest: JsonObject = {
             "format": fitted.format,
             "learner": fitted.parameters["learner"],
             "inputs": [
@@ -74,12 +74,12 @@ class Trained(FrozenStruct):
             "remarks": self.remarks,
         }
         if fitted.gives != LOG_ODDS:
-            found["gives"] = fitted.gives
+            manifest["gives"] = fitted.gives
         if fitted.format == XGBOOST:
-            found["base_margin"] = base_margin_of_xgboost(fitted.files[FILES[XGBOOST]])
+            manifest["base_margin"] = base_margin_of_xgboost(fitted.files[FILES[XGBOOST]])
         if fitted.best_iteration is not None:
-            found["best_iteration"] = fitted.best_iteration
-        return found
+            manifest["best_iteration"] = fitted.best_iteration
+        return manifest
 
 
 def train(
@@ -101,18 +101,18 @@ def train(
     rows, verdicts = in_time_order(given, known)
     check_rows(settings.learner, given.inputs, verdicts)
     kept = thinned(verdicts, settings.negatives_kept, settings.seed)
-    genuine, left = (count_true(part == GENUINE) for part in (verdicts, verdicts[kept]))
-    share = left / max(genuine, 1)
+    genuine, kept_genuine = (count_true(part == GENUINE) for part in (verdicts, verdicts[kept]))
+    share = kept_genuine / max(genuine, 1)
     rows = rows[kept]
     verdicts = verdicts[kept]
     inputs = [input_.take(rows) for input_ in given.inputs]
     frauds = count_true(verdicts == FRAUD)
     stop = last_part(verdicts)
-    told = dict(parameters)
+    learner_parameters = dict(parameters)
     calibration = Calibration(ISOLATION) if settings.learner in UNSUPERVISED else Calibration()
     remarks: list[str] = []
     if stop < len(rows):
-        plan = LearningPlan.of(told, settings.seed, threads)
+        plan = LearningPlan.of(learner_parameters, settings.seed, threads)
         early = fit(settings.learner, inputs, verdicts, None, plan, stop=stop, growing=growing)
         last = [input_.take(np.arange(stop, len(rows))) for input_ in inputs]
         margins = loaded(early, calibration, 1.0).margins(columns_for(early.inputs, last))
@@ -121,12 +121,12 @@ def train(
             with threadpool_limits(limits=1, user_api="blas"):
                 calibration = fit_calibration(margins, verdicts[stop:], settings.calibration, gives=early.gives)
         if early.trees:
-            told.setdefault("trees", str(early.trees))
+            learner_parameters.setdefault("trees", str(early.trees))
     elif settings.learner not in UNSUPERVISED:
         remarks.append("The last rows have too few frauds for calibration: scores are those of the learner.")
     else:
         remarks.append("There are too few labels: the score is an anomaly score from 0 to 1, not a probability.")
-    plan = LearningPlan.of(told, settings.seed, threads)
+    plan = LearningPlan.of(learner_parameters, settings.seed, threads)
     fitted = fit(settings.learner, inputs, verdicts, None, plan, growing=growing)
     if calibration.kind == NONE:
         calibration = uncalibrated(fitted.gives)

@@ -87,7 +87,7 @@ def learned_of(
     booster: Any,
     names: Sequence[str],
     trees: int,
-    told: Mapping[str, float],
+    parameters: Mapping[str, float],
     remarks: tuple[str, ...] = (),
     gives: str = LOG_ODDS,
 ) -> Learned:
@@ -100,16 +100,18 @@ def learned_of(
         {FILE: bytes(booster.save_raw("json"))},
         np.array([np.sum(gains.get(name, 0.0)) for name in names], np.float64),  # categories have a list
         trees,
-        {**told, "trees": trees},
+        {**parameters, "trees": trees},
         {"xgboost": xgboost.__version__},
         remarks,
         gives,
     )
 
 
-def settings_of(rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float], *, is_forest: bool) -> JsonObject:
+def settings_of(
+    rows: TrainingRows, plan: LearningPlan, parameters: Mapping[str, float], *, is_forest: bool
+) -> JsonObject:
     # Computed here, since XGBoost would sum up the weights by thread.
-    weights = weights_of(rows, told)[: rows.stop]
+    weights = weights_of(rows, parameters)[: rows.stop]
     frauds = rows.frauds[: rows.stop]
     settings: JsonObject = {
         "objective": "binary:logistic",
@@ -118,15 +120,19 @@ def settings_of(rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float
         "seed": plan.seed,
         "nthread": plan.threads,
         "verbosity": 0,
-        **named(told, _NAMES),
+        **named(parameters, _NAMES),
     }
-    if "leaves" in told:
+    if "leaves" in parameters:
         settings["grow_policy"] = "lossguide"
     if is_forest:
         settings |= {"objective": "reg:squarederror", "base_score": 0.0}
-        settings |= {"learning_rate": 1.0, "num_parallel_tree": int(told["trees"]), "colsample_bynode": told["columns"]}
+        settings |= {
+            "learning_rate": 1.0,
+            "num_parallel_tree": int(parameters["trees"]),
+            "colsample_bynode": parameters["columns"],
+        }
     else:
-        settings["colsample_bytree"] = told["columns"]
+        settings["colsample_bytree"] = parameters["columns"]
     return settings
 
 
@@ -194,15 +200,17 @@ def _shares(rows: TrainingRows, weights: Floats) -> Any:
     return of
 
 
-def _boost(booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Floats, told: Mapping[str, float]) -> int:
+def _boost(
+    booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Floats, parameters: Mapping[str, float]
+) -> int:
     """Add trees, and return the best number of them; all if `trees` is given or there are no rows to stop by."""
-    wanted = int(told["trees"]) if "trees" in told else (TREES_WITHOUT_STOP if later is None else TREES_MAX)
+    wanted = int(parameters["trees"]) if "trees" in parameters else (TREES_WITHOUT_STOP if later is None else TREES_MAX)
     gradients = _gradients(rows, weights)
     best = 0
     least = np.inf
     for place in range(wanted):
         booster.update(train, place, fobj=gradients)
-        if later is None or "trees" in told:
+        if later is None or "trees" in parameters:
             best = place + 1
             continue
         loss = log_loss(booster.predict(later, output_margin=True), rows.frauds[rows.stop :], weights[rows.stop :])

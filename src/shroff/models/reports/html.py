@@ -92,8 +92,8 @@ def _answer(evaluation: Evaluation, gates: Sequence[GateResult]) -> str:
     name = next((metric for metric in _HEADLINE if metric in evaluation.metrics), "")
     words = ""
     if name:
-        mine = evaluation.metrics[name]
-        words = f"{_upper(metric_words(name))} is {_number(mine.mean)} ({_interval(mine)})"
+        estimate = evaluation.metrics[name]
+        words = f"{_upper(metric_words(name))} is {_number(estimate.mean)} ({_interval(estimate)})"
         beside = [
             f"{other.replace('_', ' ')} {_number(part.metrics[name].mean)}"
             for other, part in evaluation.compared.items()
@@ -101,8 +101,8 @@ def _answer(evaluation: Evaluation, gates: Sequence[GateResult]) -> str:
         ]
         words += f"; beside it {', '.join(beside)}. " if beside else ". "
     failed = [metric_words(gate.name) for gate in gates if not gate.passed]
-    told = "All gates passed." if not failed else f"It failed {', '.join(failed)}."
-    return words + (told if gates else "It has no gates.")
+    gates_message = "All gates passed." if not failed else f"It failed {', '.join(failed)}."
+    return words + (gates_message if gates else "It has no gates.")
 
 
 def _day(at_ms: int) -> str:
@@ -115,8 +115,8 @@ def _not_there(evaluation: Evaluation) -> str:
     for name, estimate in evaluation.metrics.items():
         if estimate.mean is None:
             by_reason.setdefault(estimate.why or "it has no value", []).append(metric_words(name))
-    said = "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
-    return f"Not there: {said}." if said else ""
+    message = "; ".join(f"{', '.join(names)} ({why})" for why, names in by_reason.items())
+    return f"Not there: {message}." if message else ""
 
 
 def _upper(text: str) -> str:
@@ -125,14 +125,14 @@ def _upper(text: str) -> str:
 
 def _beside(other: Compared, name: str) -> str:
     """Format a baseline's value, and the model's difference if it has an interval."""
-    found = other.metrics.get(name)
-    if found is None or found.mean is None:
+    estimate = other.metrics.get(name)
+    if estimate is None or estimate.mean is None:
         return _MISSING
     difference = other.differences.get(name, Difference(None, None, None))
     if difference.mean is None or difference.low is None or difference.high is None:
-        return _number(found.mean)
+        return _number(estimate.mean)
     low, mean, high = (_signed(bound) for bound in (difference.low, difference.mean, difference.high))
-    return f"{_number(found.mean)}\n{mean} ({low} to {high})"
+    return f"{_number(estimate.mean)}\n{mean} ({low} to {high})"
 
 
 def _mean(estimate: Estimate) -> str:
@@ -153,8 +153,8 @@ def _number(value: float | None) -> str:
     if value is None:
         return _MISSING
     size = abs(value)
-    shown = f"{size:,.2f}" if size >= 10 else f"{size:.4f}" if size >= 0.001 else f"{size:.3g}"
-    return f"{MINUS if value < 0 else ''}{shown}"
+    text = f"{size:,.2f}" if size >= 10 else f"{size:.4f}" if size >= 0.001 else f"{size:.3g}"
+    return f"{MINUS if value < 0 else ''}{text}"
 
 
 def _signed(value: float) -> str:

@@ -38,12 +38,12 @@ class ChartAxis(FrozenStruct):
 
     def share(self, values: Any) -> Floats:
         """Return the relative position of values between the ends, from 0 to 1, clipped."""
-        found = np.asarray(values, np.float64)
+        shares = np.asarray(values, np.float64)
         low = self.low
         high = self.high
         if self.is_log:
-            low, high, found = math.log10(low), math.log10(high), np.log10(np.maximum(found, self.low))
-        return np.clip((found - low) / ((high - low) or 1.0), 0.0, 1.0)
+            low, high, shares = math.log10(low), math.log10(high), np.log10(np.maximum(shares, self.low))
+        return np.clip((shares - low) / ((high - low) or 1.0), 0.0, 1.0)
 
     def along(self, value: float) -> float:
         return round(_WIDTH * float(self.share(value)), 1)
@@ -126,22 +126,22 @@ def short(value: float) -> str:
 @cache
 def environment(package: str = __package__) -> Environment:
     """Return the environment with the templates of a package and those of all pages. All values are escaped."""
-    made = Environment(
+    templates = Environment(
         loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"short": short, "count": "{:,}".format, "named": lambda name: name.replace("_", " ")}
-    return made
+    templates.filters |= {"short": short, "count": "{:,}".format, "named": lambda name: name.replace("_", " ")}
+    return templates
 
 
 def page(package: str, template: str, filters: Mapping[str, Callable[..., str]], /, **shown: Any) -> str:
     """Render a template of a package with these filters."""
-    made = environment(package)
-    made.filters.update(filters)
-    return made.get_template(template).render(shown)
+    templates = environment(package)
+    templates.filters.update(filters)
+    return templates.get_template(template).render(shown)
 
 
 def drawn(chart: str, /, *arguments: Any, **more: Any) -> Markup:
