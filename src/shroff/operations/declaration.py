@@ -65,12 +65,10 @@ class Param(FrozenStruct):
         read: Parses an option's text, or the texts of a repeated option. Raises: UsageError.
         is_repeated: Whether an option with `read` may be given several times.
         is_secret: With the flag, a command reads it from standard input; if required, it asks for it at the terminal.
-        is_etag: The version to be changed. Over HTTP it is the header If-Match: tags with commas between them, or * for
-            any version.
+        is_etag: The version to be changed; over HTTP the header If-Match: tags with commas between them, or * for any.
         is_optional: That header may be left out.
         may_be_new: The header If-None-Match: * may replace it, to create something; the value is then empty.
-        asks: The text with which a command asks for confirmation at the terminal, with fields in braces. The flag
-            confirms without asking.
+        asks: The question of a command at the terminal, with fields in braces; the flag confirms without asking.
         in_query: Over HTTP it is in the query even if the method has a body.
         is_remote: Not on command lines.
     """
@@ -254,8 +252,7 @@ class Operation(Generic[Given, Outcome]):
         body_bytes_max: The largest body; 0 for the limit of all routes.
         is_long: Whether it can run as a job; its function takes `ProgressSteps`.
         kind: The kind of that job; by default the name with `-` for spaces.
-        unanswered: The title of the response `422 bad-question` to a UsageError, if such an error is a mistake in the
-            body.
+        unanswered: The title of the response `422 bad-question` to a UsageError, if that is a mistake in the body.
         job_fields: The fields that a job takes; by default all that are not local.
         rights_of: Further rights that a job requires, by the field that is set.
         conflict: The meaning of status 409, which an answer with an exit status above 0 then has.

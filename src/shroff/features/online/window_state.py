@@ -1,8 +1,7 @@
 """Window state: the events of one type by key, and exact aggregates over windows of them.
 
-`group_state` makes one history (`WindowState`) for each group of aggregates, and the online engine adds events and
-reads answers through it. A history does not depend on the language, except for the table of aggregates. `blank_heap`
-writes its plan into the array of its state as numbers, so that one set of compiled kernels serves all plans.
+`group_state` makes one history (`WindowState`) for each group of aggregates. `blank_heap` writes the plan into the
+array of its state as numbers, so that one set of compiled kernels serves all plans.
 """
 
 from __future__ import annotations
@@ -53,9 +52,9 @@ Answers: TypeAlias = tuple[Ints, Bytes]
 class Series(FrozenStruct):
     """Values of one argument under one condition: at most one value per event.
 
-    The first five fields say what a history stores of the series; `NEEDS` has those that an aggregate requires. With
-    `sums`, values are at most 10**15 in size. `scale` is 10**places, by which mean and std divide. Values of a `real`
-    series are the bits of 64-bit floats: they have no sums and are ordered as floats, -0.0 before 0.0.
+    The first five fields say what a history stores; `NEEDS` has those that an aggregate requires. With `sums`, values
+    are at most 10**15 in size. `scale` is 10**places, by which mean and std divide. Values of a `real` series are the
+    bits of 64-bit floats: they have no sums and are ordered as floats, -0.0 before 0.0.
     """
 
     sums: bool = False
@@ -93,10 +92,7 @@ class Query(FrozenStruct):
 
     @property
     def edges(self) -> tuple[int, ...]:
-        """Distances in milliseconds from the row back to the left and the right edge of the window.
-
-        The left edge is absent for a window without `length_ms`, the right one for a window that ends at the row.
-        """
+        """Distances in ms from the row back to the window's edges: left unless unbounded, right if delayed."""
         left = () if self.length_ms is None else (self.length_ms + self.delay_ms,)
         return left if self.delay_ms == 0 else (*left, self.delay_ms)
 
@@ -231,9 +227,7 @@ class WindowState:
         return copied[: copied[layout.TAIL]].data.cast("B")
 
     def restore(self, snapshot: bytes | memoryview) -> None:
-        """Continue from a snapshot of a history with the same plan.
-
-        If the snapshot is a view of mapped memory, the history uses that memory as its heap instead of a copy.
+        """Continue from a snapshot of a history with the same plan; it is copied unless it is a view of mapped memory.
 
         Raises: StateError if the snapshot was made with another plan or version.
         """
@@ -456,10 +450,7 @@ class _PlanWriter:
         return [FUNCTIONS[query.function], number, part, query.numerator, query.denominator]
 
     def _looks(self, windows: list[tuple[int, int, int, int]]) -> int:
-        """Write the programs and the looks; return how many looks run before the row's own event is inserted.
-
-        These come first, since windows that exclude the event have the lower numbers.
-        """
+        """Write the programs and the looks; return how many, the first ones, run before the row's event is inserted."""
         numbered = [(windows.index(self._window(look.query)), number) for number, look in enumerate(self.plan.looks)]
         rows = [self._look(window, number) for window, number in sorted(numbered)]
         self._section(layout.LOOKS, rows)
