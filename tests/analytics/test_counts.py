@@ -6,6 +6,7 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,8 @@ def test_counts_by_source_are_those_of_the_definition_and_old_events_have_none(b
     events, chance = lines(5), random.Random(where)
     names: list[Any] = [chance.choice(list(WHERE)) if chance.random() < 0.2 else "app" for _ in events]
     append(bank, events[:100], names[:100], 50)
-    with sqlite3.connect(next((bank / ".shroff").glob("*.db"))) as log:  # as a version before this one left it
+    (path,) = (bank / ".shroff").glob("*.db")
+    with closing(sqlite3.connect(path)) as log, log:  # as a version before this one left it
         log.execute("DELETE FROM offsets WHERE source = ?", (EVENT_SOURCES,))
     names[:100] = [None] * 100
     append(bank, events[100:200], names[100:200], 7)

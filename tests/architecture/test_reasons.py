@@ -60,3 +60,16 @@ def test_tests_have_no_marks_for_mypy_which_reads_src_alone():
 )
 def test_a_mark_without_a_reason_would_be_seen(line, is_silent):
     assert bool(without_reason(line)) is is_silent
+
+
+def test_a_connection_of_sqlite3_is_closed_where_a_with_statement_only_commits():
+    """Python 3.13 warns of it when it collects the garbage, so in any later test."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for folder in ("src", "tests", "tools", "bench", "docs", "examples")
+        for path in (ROOT / folder).rglob("*.py")
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if re.match(r"\s*(async )?with sqlite3\.connect\(", line)
+    ]
+
+    assert found == []

@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -130,7 +131,7 @@ def test_it_finds_what_reading_the_log_finds_up_to_any_place(bank, monkeypatch):
 
 
 def test_rows_of_batches_are_put_together_and_keys_are_still_found(bank):
-    with sqlite3.connect(bank / ".shroff" / "log.db") as log:
+    with closing(sqlite3.connect(bank / ".shroff" / "log.db")) as log, log:
         parts = [part >> key_parts.BUCKET_BITS for (part,) in log.execute("SELECT part FROM key_parts")]
     assert {1, key_parts.BUCKETS} <= set(parts)
 
@@ -141,7 +142,7 @@ def test_rows_of_batches_are_put_together_and_keys_are_still_found(bank):
 
 @pytest.mark.parametrize("column", ["data = zeroblob(length(data))", "crc = crc + 1"])
 def test_a_part_that_has_changed_is_named(bank, column):
-    with sqlite3.connect(bank / ".shroff" / "log.db") as log:
+    with closing(sqlite3.connect(bank / ".shroff" / "log.db")) as log, log:
         log.execute(f"UPDATE key_parts SET {column} WHERE length(data) > 8")
 
     with pytest.raises(StorageError, match=r"part \d+ of the index of keys differs from the one that was written"):
@@ -149,7 +150,7 @@ def test_a_part_that_has_changed_is_named(bank, column):
 
 
 def test_parts_that_are_lost_are_named(bank):
-    with sqlite3.connect(bank / ".shroff" / "log.db") as log:
+    with closing(sqlite3.connect(bank / ".shroff" / "log.db")) as log, log:
         log.execute("DELETE FROM key_parts WHERE part >> 48 BETWEEN 1 AND 63")
 
     with pytest.raises(StorageError, match="parts of the index of keys are missing"):

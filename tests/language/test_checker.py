@@ -259,7 +259,7 @@ def test_an_expression_of_a_wanted_type_is_refused_with_another():
         ("round(this.weight, -1)", "-1", "0 to 12 places"),
         ("hour(this.paid_at, this.points)", "this.points", "takes text here"),
         ("hour(this.paid_at, '../../etc/passwd')", "'../../etc/passwd'", "no time zone"),
-        ("time(this.card, '%d %d')", "'%d %d'", "cannot read times by the format"),
+        ("time(this.card, '%Y %Y')", "'%Y %Y'", "cannot read times by the format"),
         ("time(this.card, '%Q')", "'%Q'", "cannot read times by the format"),
         ("time(this.card, 5)", "5", "a format such as"),
         ("sqrt(this.card)", "this.card", "integer or number or money or real"),

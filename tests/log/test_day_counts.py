@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections import Counter
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,7 @@ def test_a_log_of_an_older_version_is_counted_by_the_next_writer_as_far_as_it_is
     sender, context = Sender(random.Random(1)), shroff.open(bank).context
     with context.log.writing() as (writer, log):
         writer.write(sender.some(context, "login", 60))
-    with sqlite3.connect(bank / ".shroff" / "log.db") as file:
+    with closing(sqlite3.connect(bank / ".shroff" / "log.db")) as file, file:
         file.execute("DELETE FROM offsets WHERE source = ?", (DAY_COUNTS,))
     with context.log.reading() as log:
         assert DayCounts(log).days == {}

@@ -201,10 +201,9 @@ def _target(out: Path) -> Path:
     """Resolve all links of a path. Raises: UsageError if no file can be there."""
     if out.is_dir():
         raise UsageError(f"{out} is a folder; name a file in it.")
-    try:
-        target = out.resolve()
-    except RuntimeError:
-        raise UsageError(f"{out} is a link that leads back to itself; name a file.") from None
+    target = Path(os.path.realpath(out))
+    if target.is_symlink():  # each other link is resolved
+        raise UsageError(f"{out} is a link that leads back to itself; name a file.")
     if not target.parent.is_dir():
         raise UsageError(f"there is no folder {target.parent if out.is_symlink() else out.parent} for {target.name}.")
     return target
