@@ -104,7 +104,7 @@ def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank
     if loses in {message_refused, message_partly_refused, text_failed}:
         bank.pay(payment(card="4000123412344417"))
     seconds = iter(range(10_000_000))
-    teller = NoticeWorker(bank.services, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
+    teller = NoticeWorker(bank.services, 0, clock=lambda: 100.0 * next(seconds))
     with closing(teller):
         for later_ms in (0, 11 * MINUTE_MS, HOUR_MS):
             bank.clock_ms += later_ms

@@ -9,13 +9,14 @@ import pytest
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.replay.exports import KINDS as EXPORTS
+from shroff.runtime.retries import Backoff
 from shroff.runtime.values import replace
 from shroff.streams import sink_cursor as module
 from shroff.streams import sink_threads
 from shroff.streams.delivering_rows import flag_body, flags, parts
 from shroff.streams.log import Batch, Record
 from shroff.streams.sink import AwayError, Undelivered
-from shroff.streams.sink_cursor import Courier, SinkRoute, first_offsets, source_of, trouble_of
+from shroff.streams.sink_cursor import WAIT_S, WAIT_S_MAX, Courier, SinkRoute, first_offsets, source_of, trouble_of
 from shroff.streams.sink_threads import Delivery, couriers_of, delivering, record
 from tests.contracts.memory_sink import MemorySink, Place, PlainSink, VolatileMemorySink
 from tests.support.log_memory import MemoryLog, MemoryStore
@@ -42,7 +43,8 @@ class Bank:
         """A courier as a process has it that has just begun."""
         route = self.route(**options)
         self.log.append(Batch(offsets=first_offsets(self.log, {route.name: route.from_now}, self.token)))
-        return Courier(route, self.reader, lambda: NOW_MS, clock=lambda: self.now, draw=lambda: 1.0)
+        retry = Backoff(WAIT_S, WAIT_S_MAX, clock=lambda: self.now)
+        return Courier(route, self.reader, lambda: NOW_MS, clock=lambda: self.now, retry=retry)
 
     def token(self) -> str:
         self.tokens += 1
@@ -260,7 +262,7 @@ def test_waits_are_drawn_so_that_sinks_do_not_keep_in_step():
     bank.pay(1)
     bank.place.is_away = True
     courier = bank.courier()
-    courier.draw = lambda: 0.0
+    courier.retry = Backoff(WAIT_S, WAIT_S_MAX, clock=lambda: bank.now, draw=lambda: 0.0)
     courier.step()
     bank.now = 0.24
     courier.step()

@@ -145,7 +145,7 @@ class Bank:
         """Let what is due by now, or later, be told by a new process; gives what was mailed so far."""
         self.clock_ms += later_ms
         seconds = iter(range(10_000_000))
-        teller = NoticeWorker(self.services, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
+        teller = NoticeWorker(self.services, 0, clock=lambda: 100.0 * next(seconds))
         for _ in range(steps):
             teller.step()
         with closing(self.project.log.open(read_only=False)) as log:

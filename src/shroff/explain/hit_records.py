@@ -25,6 +25,7 @@ from shroff.log.history import Said
 from shroff.log.rule_history import RecordedRuleHits
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
+from shroff.runtime.retries import Backoff
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class HitRecords(Struct):
     _made_by: Definitions | None = None
     _rule_hits: RecordedRuleHits = field(default_factory=RecordedRuleHits)
     _lock: Lock = field(default_factory=Lock)
-    _ask_s: float = 0.0  # time from which an unreachable lake may be tried again
+    _retry: Backoff = field(default_factory=lambda: Backoff(AGAIN_S))
 
     @property
     def is_whole(self) -> bool:
@@ -155,9 +156,9 @@ class HitRecords(Struct):
     def _ask_lake(self, log: Log) -> None:
         """Try a lake that was unreachable. One thread tries at a time, and delays no other."""
         with self._lock:
-            if not self.is_away or time.monotonic() < self._ask_s:
+            if not self.is_away or not self._retry.is_due:
                 return
-            self._ask_s = time.monotonic() + AGAIN_S
+            self._retry.failed()
         with suppress(TransientError):
             with suppress(StateError):  # counting finds it too
                 next(log.labels_after(self.from_seq - 1, self.from_seq), None)
@@ -281,7 +282,8 @@ class HitRecords(Struct):
         except StateError:  # without a lake, hits begin with the store
             self._floor = self.from_seq
         except TransientError:
-            self.is_away, self._ask_s = True, time.monotonic() + AGAIN_S
+            self.is_away = True
+            self._retry.failed()
         self._made.clear()
         if self.is_whole:
             self._unplaced.clear()

@@ -25,6 +25,7 @@ from shroff.notices.services import NoticeServices
 from shroff.notices.store import OPEN
 from shroff.notices.triggers import BEGUN, SOURCE, flagged
 from shroff.project.settings.systems import TOLD_KEPT_MS
+from shroff.runtime.retries import Backoff
 from shroff.streams.log import Batch, Log, Offset, kept_offset
 from shroff.streams.sink import AwayError
 from shroff.streams.sink_cursor import DeliveryHealth, Trouble
@@ -59,13 +60,12 @@ class NoticeWorker:
         others: Callable[[], Sequence[DeliveryHealth]] = tuple,
         *,
         clock: Callable[[], float] = time.monotonic,
-        draw: Callable[[], float] = random.random,
     ) -> None:
         self._services = services
         self._begun = begun
         self._others = others
         self._clock = clock
-        self._draw = draw
+        self._retry = Backoff(WAIT_S, WAIT_S_MAX, clock=clock, draw=random.random)
         self._facts = Facts(services.definitions)
         self._log: Log | None = None
         self._store: NoticeStore | None = None
@@ -73,10 +73,10 @@ class NoticeWorker:
         self._watching: ScheduledNotices | None = None
         self._lock = Lock()
         self._copied: set[str] = set()  # keys that the log may delete
-        self._sent = self._attempts = 0
+        self._sent = 0
         self._trouble: Trouble | None = None
         self._away: Away | None = None
-        self._look_s = self._sweep_s = self._store_s = self._not_before_s = 0.0
+        self._look_s = self._sweep_s = self._store_s = 0.0
         self._waiting = self._appeals_seq = 0
         self.end_s = END_S  # time that an end may take
         self.stop = Event()  # ends the thread after its current step
@@ -94,7 +94,7 @@ class NoticeWorker:
 
     def health(self) -> DeliveryHealth:
         """Return the state of delivery. `lag` counts notifications without a letter, and letters to send."""
-        attempts = self._attempts
+        attempts = self._retry.failures
         trouble = self._trouble
         away = self._away
         if trouble is None and away is not None:
@@ -110,21 +110,21 @@ class NoticeWorker:
 
     def step(self) -> float:
         """Do the next work; return for how many seconds nothing is due."""
-        if self._clock() < self._not_before_s:
+        if not self._retry.is_due:
             return IDLE_S
         try:
             did = self._work()
         except Exception as error:  # noqa: BLE001 - the outermost loop of its thread: it goes on whatever fails
             self._fail(error)
             return IDLE_S
-        self._attempts = 0
+        self._retry.worked()
         self._trouble = None
         self._away = None if self._sending is None else self._sending.away
         return 0.0 if did else IDLE_S
 
     def finish(self, end_s: float) -> None:
         """Try everything due once, until `end_s` of the clock."""
-        self._not_before_s = 0.0
+        self._retry.hurry()
         while self._clock() < end_s:
             self._store_s = 0.0  # no waiting for the next interval
             if self.step() > 0:
@@ -201,11 +201,7 @@ class NoticeWorker:
         words = str(error) if isinstance(error, ShroffError) else f"a mistake in the program ({type(error).__name__})"
         since_ms = self._trouble.since_ms if self._trouble is not None else self._services.now_ms()
         self._trouble = Trouble(words, since_ms)
-        wait_s = min(WAIT_S * 2.0 ** min(self._attempts, 20), WAIT_S_MAX) * (0.5 + self._draw() / 2)
-        if isinstance(error, AwayError):
-            wait_s = max(wait_s, min(error.after_s, WAIT_S_MAX))
-        self._attempts += 1
-        self._not_before_s = self._clock() + wait_s
+        self._retry.failed(least_s=min(error.after_s, WAIT_S_MAX) if isinstance(error, AwayError) else 0.0)
 
 
 def begun_at(log: Log) -> int:

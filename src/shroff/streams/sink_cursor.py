@@ -22,6 +22,7 @@ from shroff.errors import ShroffError, TransientError
 from shroff.json_types import TextMapping
 from shroff.runtime import traces
 from shroff.runtime.logs import say
+from shroff.runtime.retries import Backoff
 from shroff.runtime.values import FrozenStruct, frozen, replace
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
 from shroff.streams.log import Log, Offset, StuckKey, StuckRow, kept_offset
@@ -152,18 +153,17 @@ class Courier(msgspec.Struct):
     Args:
         opened: Opens the log for reading.
         clock: Monotonic seconds; `now_ms` is the time of day, for people.
-        draw: Returns a random number in [0, 1), so that several waiting sinks do not stay in step.
+        retry: Pauses after failures of the sink.
     """
 
     route: SinkRoute
     opened: Callable[[], Log]
     now_ms: Callable[[], int]
     clock: Callable[[], float] = time.monotonic
-    draw: Callable[[], float] = random.random
+    retry: Backoff = msgspec.field(default_factory=lambda: Backoff(WAIT_S, WAIT_S_MAX, draw=random.random))
     through: int = -1  # until the log was queried
     sent: int = 0
     steps: int = 0  # successful ones
-    attempts: int = 0
     retried: StuckKey | None = None  # last requeued row that was retried, while there are more
     trouble: Trouble | None = None
     _log: Log | None = None
@@ -172,7 +172,6 @@ class Courier(msgspec.Struct):
     # Whether its sink stores marks: no mark may pass a refused row that is not stored as stuck.
     _is_marked: bool = False
     _parts: deque[Part] = msgspec.field(default_factory=deque)
-    _not_before: float = 0.0
     _due_at: float = 0.0
     _failing: _Failing = msgspec.field(default_factory=_Failing)
     _in_a_row: int = 0
@@ -188,14 +187,14 @@ class Courier(msgspec.Struct):
 
     def step(self) -> float:
         """Do the next step, at most one `send`; return how many seconds nothing will be due, 0 if more is."""
-        if self.clock() < self._not_before or self.needs_store:
+        if not self.retry.is_due or self.needs_store:
             return IDLE_S
         try:
             did = self._work()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - outermost loop of the thread, which must continue
             self._fail(error)
             return IDLE_S
-        self.attempts = 0
+        self.retry.worked()
         if self._lost is not None and self.through >= self._lost_upto:
             self._lost = None
         with self._lock:
@@ -207,6 +206,11 @@ class Courier(msgspec.Struct):
     def needs_store(self) -> bool:
         """Whether delivery pauses until stuck rows are stored."""
         return len(self._stuck) >= (1 if self._is_marked else UNRECORDED_MAX)
+
+    @property
+    def attempts(self) -> int:
+        """Number of failed attempts in a row."""
+        return self.retry.failures
 
     @property
     def is_waiting(self) -> bool:
@@ -410,9 +414,4 @@ class Courier(msgspec.Struct):
         since_ms = self.trouble.since_ms if self.trouble is not None else self.now_ms()
         with self._lock:
             self.trouble = Trouble(message, since_ms)
-        longest = min(WAIT_S * 2.0 ** min(self.attempts, 20), WAIT_S_MAX)
-        wait_s = longest * (0.5 + self.draw() / 2)
-        if isinstance(error, AwayError):
-            wait_s = max(wait_s, min(error.after_s, ASKED_S_MAX))
-        self.attempts += 1
-        self._not_before = self.clock() + wait_s
+        self.retry.failed(least_s=min(error.after_s, ASKED_S_MAX) if isinstance(error, AwayError) else 0.0)

@@ -27,6 +27,7 @@ from shroff.operations.declaration import (
     group,
     operation,
 )
+from shroff.runtime.retries import Backoff
 from shroff.runtime.texts import argument, bytes_text, headed, many
 from shroff.services.project import Project
 
@@ -221,6 +222,7 @@ def follow_backups(
 
     check_follows(context)
     with open_vault(context, request) as (vault, _), writer_of(context, vault) as writer:
+        retry = Backoff(TRIED_AGAIN_S)
         wait_s = every_s
         while not stop.is_set():
             try:
@@ -235,8 +237,8 @@ def follow_backups(
                             warn(f"shroff: no old backup is removed: {error}")
                 wait_s = every_s
             except TransientError as error:
-                warn(f"shroff: {error} The next try is in {TRIED_AGAIN_S:.0f} s.")
-                wait_s = TRIED_AGAIN_S
+                wait_s = retry.failed()
+                warn(f"shroff: {error} The next try is in {wait_s:.0f} s.")
             stop.wait(wait_s)
 
 

@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from subprocess import DEVNULL
-from threading import Event, Thread
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from shroff.errors import DefinitionError, ShroffError, trace_of
+from shroff.errors import DefinitionError, ShroffError
 from shroff.jobs.job import RENEW_MS, Job, failed, lost, not_begun
-from shroff.runtime.logs import failure
+from shroff.runtime.retries import Backoff, RetriedLoop
 from shroff.services.jobs.desk import who_of
 
 if TYPE_CHECKING:
@@ -58,44 +57,33 @@ class JobWorker:
         tell: Tell,
         signs_in: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        self._desk, self._command, self._tell, self._signs_in = desk, command, tell, signs_in
+        self._desk = desk
+        self._command = command
+        self._signs_in = signs_in
         self._running: dict[tuple[str, int], Process] = {}
         self._lost_s: dict[tuple[str, int], float] = {}
         self._users_checked_s = time.monotonic()
-        self._stop = Event()
-        self._thread = Thread(target=self.run, name="jobs", daemon=True)
-        self._told = ""
+        self._loop = RetriedLoop("jobs", self._timed, tell, Backoff(AFTER_FAILURE_S), message="jobs wait: {}")
 
     def begin(self) -> None:
         """Start working on a thread."""
-        self._thread.start()
+        self._loop.start()
 
     def end(self) -> None:
         """Stop, and end running jobs; they start again with the next job worker."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop.stop()
         self.end_all()
 
     def run(self) -> None:
         """Work until `end` is called or this thread is interrupted."""
         try:
-            pause_s = 0.0
-            while not self._stop.wait(pause_s):
-                pause_s = LOOK_S if self._stepped() else AFTER_FAILURE_S
+            self._loop.run()
         finally:
             self.end_all()
 
-    def _stepped(self) -> bool:
-        try:
-            self.step()
-        except (ShroffError, OSError) as error:
-            self._failed(str(error))
-        except Exception as error:  # noqa: BLE001 - the outermost loop of this thread: the service goes on
-            self._failed(trace_of(error), error)
-        else:
-            return True
-        return False
+    def _timed(self) -> float:
+        self.step()
+        return LOOK_S
 
     def step(self, only: str = "") -> bool:
         """Check the processes, queue due jobs, and start those that may; return whether any process runs.
@@ -108,7 +96,7 @@ class JobWorker:
             try:
                 self._desk.tick()
             except DefinitionError as error:  # errors in schedules.yaml do not stop requested jobs
-                self._failed(str(error))
+                self._loop.report(str(error))
         while (job := self._desk.claim(only)) is not None:
             try:
                 self._begin(job)
@@ -167,8 +155,3 @@ class JobWorker:
             process.wait()
         with suppress(ShroffError):
             self._look_after()
-
-    def _failed(self, words: str, unexpected: Exception | None = None) -> None:
-        if words != self._told:
-            self._told = words
-            self._tell(f"jobs wait: {words}" if unexpected is None else failure("jobs wait", unexpected))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from shroff.cases.alert_rules import RecentDecisions
 from shroff.cases.timers import carry_out
-from shroff.errors import ShroffError, trace_of
-from shroff.runtime.logs import failure
+from shroff.errors import ShroffError
+from shroff.runtime.retries import Backoff, RetriedLoop
 
 if TYPE_CHECKING:
     from shroff.cases.alert_consumer import AlertConsumer
@@ -41,37 +40,31 @@ class CaseKeeper:
         self._project = project
         self._desk = desk
         self._asked = asked
-        self._tell = tell
-        self._stop = Event()
         self.recent = RecentDecisions(desk.settings.outcomes)
         self._log: Log | None = None
         self._follower: AlertConsumer | None = None
-        self._last_failure = ""
         self._version_number = 0
         self._joined: Definitions | None = None
-        self._thread = Thread(target=self._run, name="cases", daemon=True)
+        self._loop = RetriedLoop(
+            "cases",
+            self._timed,
+            tell,
+            Backoff(AFTER_FAILURE_S),
+            first_s=LOOK_S,
+            message="cases wait: {}",
+            close=self._release,
+        )
 
     def begin(self) -> None:
-        self._thread.start()
+        self._loop.start()
 
     def end(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._loop.stop()
 
-    def _run(self) -> None:
-        pause_s = LOOK_S
-        while not self._stop.wait(pause_s):
-            try:
-                pause_s = GAP_S if self._steps() else LOOK_S
-                self._last_failure = ""
-            except (ShroffError, OSError) as error:
-                self._failed(str(error))
-                pause_s = AFTER_FAILURE_S
-            except Exception as error:  # noqa: BLE001 - the thread continues after any failure
-                self._failed(trace_of(error), error)
-                pause_s = AFTER_FAILURE_S
-        self._release()
+    def _timed(self) -> float:
+        has_more = self._steps()
+        self._loop.forget()
+        return GAP_S if has_more else LOOK_S
 
     def _steps(self) -> bool:
         """Carry out due timers and take one step through the log; return whether more of the log is to be read."""
@@ -91,12 +84,6 @@ class CaseKeeper:
         if self._joined is not definitions and self._project.cases.join_rings(self._desk) is not None:
             self._joined = definitions
         return False
-
-    def _failed(self, reason: str, unexpected: Exception | None = None) -> None:
-        self._release()
-        if reason != self._last_failure:
-            self._last_failure = reason
-            self._tell(f"cases wait: {reason}" if unexpected is None else failure("cases wait", unexpected))
 
     def _release(self) -> None:
         log = self._log

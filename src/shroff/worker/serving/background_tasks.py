@@ -9,15 +9,14 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Protocol, Self
 
 from msgspec import Struct
 
-from shroff.errors import ShroffError
 from shroff.runtime.progress import Tell
+from shroff.runtime.retries import Backoff, RetriedLoop
 from shroff.streams.snapshot_copies import SnapshotCopies
 from shroff.streams.snapshots import Snapshots
 
@@ -45,38 +44,27 @@ class BackgroundTasks:
     """
 
     def __init__(self, chores: Sequence[BackgroundTask], tell: Tell) -> None:
-        self._chores = chores
-        self._tell = tell
-        self._over = Event()
-        self._told = dict.fromkeys(chores, "")
-        self._threads = [Thread(target=self._look, args=(chore,), name="beside", daemon=True) for chore in chores]
+        self._loops = {chore: self._loop(chore, tell) for chore in chores}
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        for loop in self._loops.values():
+            loop.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-        for chore in self._chores:
-            self._try(chore, chore.end)
+        for loop in self._loops.values():
+            loop.stopping.set()
+        for chore, loop in self._loops.items():
+            loop.stop()
+            loop.attempt(chore.end)
 
-    def _look(self, chore: BackgroundTask) -> None:
-        wait_s = LOOK_S
-        while not self._over.wait(wait_s):
-            wait_s = LOOK_S if self._try(chore, partial(chore.attend, self._over)) else AGAIN_S
+    def _loop(self, chore: BackgroundTask, tell: Tell) -> RetriedLoop:
+        def attend() -> float:
+            chore.attend(loop.stopping)
+            return LOOK_S
 
-    def _try(self, chore: BackgroundTask, do: Callable[[], None]) -> bool:
-        try:
-            do()
-        except (ShroffError, OSError) as error:
-            if str(error) != self._told[chore]:
-                self._told[chore] = str(error)
-                self._tell(f"{error}; retrying")
-            return False
-        return True
+        loop = RetriedLoop("background tasks", attend, tell, Backoff(AGAIN_S), first_s=LOOK_S, message="{}; retrying")
+        return loop
 
 
 class Copying(Struct, eq=False):

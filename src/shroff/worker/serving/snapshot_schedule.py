@@ -12,6 +12,7 @@ from shroff.json_types import TextDict
 from shroff.log.state.snapshots import EVERY
 from shroff.log.writer import SnapshotWriter, Writer
 from shroff.runtime.progress import Tell
+from shroff.runtime.retries import Backoff
 from shroff.streams.source import Trimming
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 
@@ -29,7 +30,7 @@ class SnapshotSchedule(Struct, eq=False):
     # Running snapshot, with the source's offsets at its start.
     _under_way: tuple[SnapshotWriter, TextDict] | None = None
     _begun_s: float = field(default_factory=time.monotonic)
-    _next_s: float = 0.0
+    _retry: Backoff = field(default_factory=lambda: Backoff(AGAIN_S))
 
     def attend(self, now_s: float, drain: Callable[[], None], *, is_searching: bool) -> None:
         """Start a snapshot if one is due, and finish one that was written.
@@ -69,7 +70,7 @@ class SnapshotSchedule(Struct, eq=False):
         unsaved = self._writer.unsaved
         options = self._options
         is_long_ago = now_s - self._begun_s >= options.snapshot_s
-        return now_s >= self._next_s and (unsaved >= options.snapshot_places or (unsaved > 0 and is_long_ago))
+        return self._retry.is_due and (unsaved >= options.snapshot_places or (unsaved > 0 and is_long_ago))
 
     def _begin(self) -> None:
         self._begun_s = time.monotonic()
@@ -79,7 +80,7 @@ class SnapshotSchedule(Struct, eq=False):
             self._fail(error)
 
     def _fail(self, error: StorageError) -> None:
-        self._next_s = time.monotonic() + AGAIN_S
+        self._retry.failed()
         self._tell(f"{error}.")
 
     def _note(self) -> None:

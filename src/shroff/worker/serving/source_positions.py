@@ -13,13 +13,14 @@ from shroff.log.read_positions import known
 from shroff.log.writer import Prepared
 from shroff.runtime import traces
 from shroff.runtime.progress import Tell
+from shroff.runtime.retries import Backoff
 from shroff.runtime.traces import TracedEvent
 from shroff.streams.log import Log, Offset
 from shroff.streams.source import PolledMessages, Source
+from shroff.worker.serving import source_reader
 from shroff.worker.serving.counts import WorkerCounts, trace_batch
 from shroff.worker.serving.dead_letters import DeadLetters
 from shroff.worker.serving.multi_source import SeveralSources
-from shroff.worker.serving.source_reader import Backoff
 
 HEALTH_S = 0.25
 
@@ -65,7 +66,7 @@ class SourceReading:
         self.reached = log.offsets.of(source.name)
         work.offsets = known(self.reached)
         self.is_begun = False
-        self._retry = Backoff()
+        self._retry = Backoff(*source_reader.PAUSES_S)
         self._asked_s = 0.0
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -14,6 +13,7 @@ from shroff.events.intake import READ
 from shroff.json_types import TextDict, TextMapping
 from shroff.log.writer import DUPLICATE, LATE, REFUSED, UNTAKEN
 from shroff.runtime.progress import Tell, unheard
+from shroff.runtime.retries import Backoff
 from shroff.runtime.values import replace
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
@@ -23,28 +23,6 @@ PAUSES_S = (0.1, 5.0)  # before a failed source is retried: the shortest and the
 PATIENCE_S = 30.0  # how long the others wait for a source that may have earlier messages
 ANSWER_S = 20.0  # timeout of a call that needs the source's answer
 SKIPPED = {UNTAKEN: "messages of no event type", LATE: "late events, kept beside the log"}
-
-
-class Backoff:
-    """Decides when a failed operation is retried: after a pause that doubles, up to a longest one."""
-
-    def __init__(self) -> None:
-        self.worked()
-
-    @property
-    def is_due(self) -> bool:
-        return time.monotonic() >= self._next_s
-
-    def worked(self) -> None:
-        """Reset the pause to the shortest one."""
-        self._next_s = 0.0
-        self._pause_s = PAUSES_S[0]
-
-    def failed(self, *, is_lasting: bool = False) -> None:
-        """Start a pause; the longest one with `is_lasting`, since waiting alone will not cure the error."""
-        pause_s = PAUSES_S[1] if is_lasting else self._pause_s
-        self._next_s = time.monotonic() + pause_s
-        self._pause_s = min(2 * pause_s, PAUSES_S[1])
 
 
 class ReadNews(Struct):
@@ -169,7 +147,7 @@ class NamedReader:
         self._tell = tell
         self.name = f"{READ}/{label}"
         self.takes_refused = source.takes_refused
-        self.retry = Backoff()
+        self.retry = Backoff(*PAUSES_S)
         self.news = ReadNews()
         self.health = Health()
         self.error: ShroffError | None = None
@@ -220,7 +198,7 @@ class NamedReader:
             wait([self.task])
         self.task = None
         self._reached = self.before.known | offsets
-        self.retry = Backoff()
+        self.retry = Backoff(*PAUSES_S)
         self.error = None
         self._is_begun = self.is_filled = self.is_drained = False
         self._absent_s = None

@@ -20,6 +20,7 @@ from shroff.log.unmatched_files import PassingOver
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Tell, unheard
+from shroff.runtime.retries import Backoff
 from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
@@ -93,7 +94,7 @@ class Leader(ABC):
         self.stop = stop or Event()
         self._poison = PoisonSearch(self._options.batch_size)
         self._shows_words = self._has_led = False
-        self._failures = 0
+        self._retry = Backoff(*PAUSES_S)
         self._taken_then = 0
         self._told = ""
         self._refusal = ""  # reason to refuse the oldest request
@@ -151,9 +152,11 @@ class Leader(ABC):
         if not self._has_led and (is_busy or not isinstance(error, TransientError)):
             raise error
         is_new = self.work.taken > self._taken_then
-        self._failures = 1 if is_new else self._failures + 1
+        if is_new:
+            self._retry.worked()
+        pause_s = self._retry.failed()
         self._taken_then = self.work.taken
-        if is_busy and self._failures > BUSY_TRIES:
+        if is_busy and self._retry.failures > BUSY_TRIES:
             raise error
         message = f"waiting: {error}"
         self.work.waits_for = message
@@ -161,7 +164,7 @@ class Leader(ABC):
         if message != self._told or is_new:
             self._told = message
             self._tell(message)
-        return float(min(PAUSES_S[0] * 2 ** (self._failures - 1), PAUSES_S[1]))
+        return pause_s
 
     def _lead(self) -> None:
         opened_log = self._opened()
