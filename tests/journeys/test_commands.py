@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import time
+from contextlib import closing
 
 import pyarrow.parquet as pq
 import pytest
@@ -576,17 +577,15 @@ def test_a_log_that_was_changed_by_hand_is_found(bank, asked):
 
     (bank / "in.jsonl").write_text(lines(payment(1), payment(2)))
     asked("ingest", "in.jsonl", "--as", "payment")
-    with sqlite3.connect(bank / ".shroff" / "log.db") as changed:
+    with closing(sqlite3.connect(bank / ".shroff" / "log.db")) as changed, changed:
         changed.execute("UPDATE decisions SET document = replace(document, 'approve', 'decline') WHERE seq = 3")
-    changed.close()
 
     code, told = asked("verify")
     assert (code, "record at sequence number 3 differs from the one that was written" in told["detail"]) == (3, True)
 
-    with sqlite3.connect(bank / ".shroff" / "log.db") as changed:
+    with closing(sqlite3.connect(bank / ".shroff" / "log.db")) as changed, changed:
         (row,) = changed.execute("SELECT outcome, receipt, CAST(document AS BLOB) FROM decisions WHERE seq = 3")
         changed.execute("UPDATE decisions SET crc = ? WHERE seq = 3", (decision_sum(3, "payment", "p-2", *row),))
-    changed.close()
 
     code, found = asked("verify")
     assert (code, found["events"], found["mismatches"]) == (1, 2, 1)
