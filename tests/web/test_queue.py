@@ -25,6 +25,7 @@ from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.runtime.values import replace
+from shroff.services.cases.documents import case_of
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages.cases import queue
 from shroff.web.pages.cases.casework import QueueLine, where_from, where_of
@@ -696,11 +697,17 @@ def test_cases_that_open_are_told_to_who_looks_at_the_queue_as_its_filter_finds_
     run(bank, steps)
 
 
+def line_of(top: Any = None, **values: Any) -> QueueLine:
+    """A line of the queue for somebody who may answer its case."""
+    settings = SimpleNamespace(checklist=lambda _kinds, _ticked: ())
+    desk: Any = SimpleNamespace(now_ms=lambda: 0, settings=settings)
+    case = Case(number=1, about=b"", entity="card", key="c-1", opened_ms=0, due_ms=0, **values)
+    return QueueLine(case_of(desk, case), "", is_held=False, is_own_look=False, top=top)
+
+
 @pytest.mark.parametrize(("outcome", "says"), [("approve", "nothing"), ("review", "no amount"), ("", "no amount")])
 def test_a_case_whose_money_has_gone_has_nothing_at_stake_and_others_have_no_amount(outcome, says):
-    case = Case(1, b"", "card", "c-1", 0, 0, outcome=outcome)
-
-    assert QueueLine(case, None, 0, "", is_held=False, is_own_look=False).without_stake == says
+    assert line_of(outcome=outcome).without_stake == says
 
 
 def test_where_somebody_is_keeps_what_is_a_filter_and_nothing_else():
@@ -785,7 +792,6 @@ def test_one_case_is_of_a_whole_ring_and_the_queue_says_how_large_it_is(tmp_path
 
 
 def test_a_row_shows_the_risk_by_which_the_queue_is_ordered():
-    case = Case(number=1, about=b"", entity="card", key="c-1", opened_ms=0, due_ms=0, score=90_000)
     top: Any = SimpleNamespace(score=0.01)  # of the event that the row is about
 
-    assert QueueLine(case, None, 0, "", is_held=False, is_own_look=False, top=top).score == 0.09
+    assert line_of(top, score=90_000).case.score == 0.09

@@ -88,6 +88,10 @@ class CaseBase(OperationAnswer, dict=True):
     checks: list[CaseCheck]
     queue: str
 
+    @property
+    def is_open(self) -> bool:
+        return self.state != CLOSED
+
     def etag(self) -> str:
         return self.tag
 

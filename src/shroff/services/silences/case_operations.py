@@ -110,12 +110,12 @@ class SilenceEnd(RuleOfCase):
 def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd) -> CaseSilenced:
     """End the silence of a rule for the key of the case; the answer says whether that is active."""
     rule, case = request.rule, case_queries.detail(desk, project.context.who, request.number).case
-    silence = silences_of(project, case, desk.now_ms()).get(rule)
+    silence = silences_of(project, case.entity, case.key, desk.now_ms()).get(rule)
     if silence is not None:
         recorded = _record(desk, project, case, request, "silence_end", {"until": silence.until})
         project.silences.write_end(rule, silence.key, recorded)
         return _in_force(desk, project, case, rule)
-    pending = pending_silences(project, case).get(rule)
+    pending = pending_silences(project, case.entity, case.key).get(rule)
     if pending is None:
         raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
     recorded = _record(desk, project, case, request, "silence_drop", {"until": pending.change["until"]})
@@ -146,14 +146,13 @@ def _answer(desk: CaseService, case: Case, why_not: str) -> CaseSilenced:
     return case_as(CaseSilenced, desk, shown, alerts=shown.alerts, in_force=not why_not, why_not=why_not or None)
 
 
-def pending_silences(project: Project, case: Case) -> dict[str, PendingApproval]:
-    """Map rule ids to silences of a case's key that wait for a second person."""
-    requests = project.agreements.asked(f"{OF_SILENCE}{case.entity} {case.key}")
+def pending_silences(project: Project, entity: str, key: str) -> dict[str, PendingApproval]:
+    """Map rule ids to silences of a key that wait for a second person."""
+    requests = project.agreements.asked(f"{OF_SILENCE}{entity} {key}")
     return {request.change["rule"]: request for request in requests}
 
 
-def silences_of(project: Project, case: Case, now_ms: int) -> dict[str, Silence]:
-    """Map rule ids to the active silences of a case's key."""
-    whose = (case.entity, case.key)
-    found = [silence for silence in project.silences.all() if (silence.entity, silence.key) == whose]
+def silences_of(project: Project, entity: str, key: str, now_ms: int) -> dict[str, Silence]:
+    """Map rule ids to the active silences of a key."""
+    found = [silence for silence in project.silences.all() if (silence.entity, silence.key) == (entity, key)]
     return {silence.rule: silence for silence in found if silence.holds(now_ms)}

@@ -256,8 +256,12 @@ def _page(
     status = 422 if status == 200 and shown.get("mistake") else status
 
     def panels(path: str) -> list[str]:
-        allowed = (route for route in service.routes if route.right is None or signed_in.who.may(route.right))
-        return [route.panel.template for route in allowed if route.panel is not None and route.panel.page == path]
+        return [
+            route.panel.template
+            for route in service.routes
+            if route.panel is not None and route.panel.page == path
+            if route.right is None or signed_in.who.may(route.right)
+        ]
 
     return alone(
         template,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from shroff.cases.case import CLOSED, SNOOZED
-from shroff.cases.case_queries import refunded_by
 from shroff.cases.case_service import CaseChangedError
 from shroff.cases.files import TYPES
 from shroff.errors import UsageError
@@ -47,7 +46,7 @@ from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
-from shroff.web.pages.cases.casework import CaseWithEvents, Where, amount, opened, toast, where_from, where_of
+from shroff.web.pages.cases.casework import CaseWithEvents, Where, opened, toast, where_from, where_of
 from shroff.web.pages.cases.others import others_of
 from shroff.web.pages.links import ring_path
 from shroff.web.pages.renderer import page, see_other
@@ -73,7 +72,7 @@ async def _page(
     found = await service.in_thread(opened, service, request.who, number)
     others, seen_with, amounts = await service.in_thread(others_of, service, found)
     form = await request.form() if mistake else NOTHING
-    entity = linked_entity(definitions, found.line.case.entity)
+    entity = linked_entity(definitions, found.case.entity)
     status = 200 if changed is None else 409
     return await page(
         service,
@@ -93,25 +92,23 @@ async def _page(
         offer=await service.in_thread(offer, service, request, found.about, form),
         toast=await service.in_thread(toast, service.cases, request.who),
         people=await service.in_thread(_people, service),
-        refunded=amount(service.cases, refunded_by(found.detail.history) or None),
-        checks=service.cases.settings.checklist(found.line.case.kinds, found.line.case.checks),
         macros=service.cases.settings.macros,
         queues=[*service.cases.settings.queues, DEFAULT] if service.cases.settings.queues else [],
         rules=await service.in_thread(_rules, service, found),
         kinds=",".join(TYPES),
         api=f"{API}/cases/{number}",
         reasons=REASONS_SHOWN,
-        ring=ring_path("/links/ring", entity, found.line.case.key) if has_via(definitions, entity) else "",
+        ring=ring_path("/links/ring", entity, found.case.key) if has_via(definitions, entity) else "",
     )
 
 
 def _rules(service: Service, found: CaseWithEvents) -> list[JsonObject]:
-    case = found.line.case
+    case = found.case
     definitions = service.project.definitions
     raised = Counter(name for event in found.events for name in event.alert.rules)
     hits = [] if found.looked is None else [hit.id for hit in found.looked.hits if hit.result != SHADOW]
-    silent = silences_of(service.project, case, service.cases.now_ms())
-    pending = pending_silences(service.project, case)
+    silent = silences_of(service.project, case.entity, case.key, service.cases.now_ms())
+    pending = pending_silences(service.project, case.entity, case.key)
     rule_by_id = {rule.id: rule for rule in definitions.rules}
     teller = teller_of(definitions)
     names = dict.fromkeys([*(name for name, _ in raised.most_common()), *hits])

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 
 from shroff.cases import case_queries
 from shroff.cases.alert_rules import strength
-from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened, least
+from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Happened, least
+from shroff.cases.case import Case as StoredCase
 from shroff.cases.filters import KEYS, query_of, query_text
 from shroff.cases.pending_changes import ListAddition, body_of
 from shroff.errors import ShroffError, UsageError
@@ -19,6 +20,7 @@ from shroff.language.values import show_decimal
 from shroff.people.access import Who
 from shroff.runtime.values import FrozenStruct
 from shroff.services.cases.customer_questions import Asked, asked_about, foremost
+from shroff.services.cases.documents import Case, CaseWhole, case_of, whole_of
 from shroff.web.api.decisions import summaries_of
 from shroff.web.http.messages import Form, whole
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
@@ -57,7 +59,7 @@ class Where(FrozenStruct):
         return f"/cases/{number}?{self.query}" if self.query else f"/cases/{number}"
 
 
-def newest_alerts(desk: CaseService, cases: Sequence[Case]) -> dict[int, Sequence[Alert]]:
+def newest_alerts(desk: CaseService, cases: Sequence[StoredCase]) -> dict[int, Sequence[Alert]]:
     """Return the newest alerts of each case by its number. Cost: one query of the store per case."""
     with desk.store.look() as reader:
         return {case.number: reader.alerts(case.number, EVENTS_MAX) for case in cases}
@@ -80,7 +82,7 @@ class QueueLine(FrozenStruct):
     """One case of the queue as its viewer sees it.
 
     Args:
-        left_s: Seconds until the case is due; below 0 if it is overdue.
+        case: The case as operations answer it.
         whose: `you`, the name of another user who has claimed or was assigned the case, or empty.
         is_held: The viewer cannot answer: another user has claimed the case, or it belongs to another team's queue.
         is_own_look: The case waits for a second review, and the viewer gave the first verdict.
@@ -90,8 +92,6 @@ class QueueLine(FrozenStruct):
     """
 
     case: Case
-    stake: str | None
-    left_s: int
     whose: str
     is_held: bool
     is_own_look: bool
@@ -102,14 +102,9 @@ class QueueLine(FrozenStruct):
     @property
     def haste(self) -> str:
         """`late`, `soon` within an hour of the due time, or empty."""
-        if self.left_s < 0:
+        if self.case.left_s < 0:
             return "late"
-        return "soon" if self.left_s < HOUR_S else ""
-
-    @property
-    def score(self) -> float | None:
-        """Greatest score of its alerts, which sorts the queue."""
-        return None if self.case.score is None else self.case.score / SCORE_PARTS
+        return "soon" if self.case.left_s < HOUR_S else ""
 
     @property
     def without_stake(self) -> str:
@@ -131,7 +126,7 @@ class QueueLine(FrozenStruct):
 def line_of(
     desk: CaseService,
     who: Who,
-    case: Case,
+    case: StoredCase,
     asked: Asked | None = None,
     top: CaseEventRow | None = None,
     history: Sequence[Happened] = (),
@@ -140,9 +135,7 @@ def line_of(
     now_ms = desk.now_ms()
     whose = "you" if case.assignee == who.id else case.assignee_name
     return QueueLine(
-        case_queries.shown(case),
-        amount(desk, case.stake),
-        (case.due_ms - now_ms) // 1_000,
+        case_of(desk, case),
         whose if case.state == CLAIMED or case.assignee else "",
         case.is_held_by_another(who.id, now_ms)
         or (case.assignee != who.id and case.queue in desk.foreign(who, closed=True)),
@@ -211,15 +204,17 @@ def top_of(alerts: Sequence[Alert]) -> Alert | None:
 class CaseWithEvents(FrozenStruct):
     """A case with its events and the questions about them, newest first; `top` is the most important unanswered event.
 
-    `looked` is the decision of that event.
+    `case` is the answer of `cases show`; `history` also names the customers and the sources of labels that changed it.
+    `looked` is the decision of the top event.
     """
 
     line: QueueLine
-    detail: case_queries.Detail
+    case: CaseWhole
     events: Sequence[CaseEventRow]
     top: CaseEventRow | None
     looked: Looked | None
-    asked: Sequence[Asked] = ()
+    asked: Sequence[Asked]
+    history: Sequence[Happened]
 
     @property
     def waiting(self) -> int:
@@ -244,7 +239,7 @@ class CaseWithEvents(FrozenStruct):
     def about(self) -> list[tuple[str, str]]:
         """Entity and key of the case, and of its most important event."""
         keys = [] if self.looked is None else [(subject.entity, subject.key) for subject in self.looked.subjects]
-        return [(self.line.case.entity, self.line.case.key), *keys]
+        return [(self.case.entity, self.case.key), *keys]
 
     @property
     def summary(self) -> EventSummary:
@@ -260,11 +255,12 @@ def opened(service: Service, who: Who, number: int) -> CaseWithEvents:
     top = next((event for event in events if event.alert is first), None)
     decision = _decision(service, top.alert) if top is not None and top.alert.outcome else None
     asked = asked_about(service.notices, detail.alerts, desk.now_ms())
-    line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None, top, detail.history)
-    return CaseWithEvents(line, detail, events, top, decision, asked)
+    line = line_of(desk, who, _unhidden(desk, detail.case), foremost(asked) if asked else None, top, detail.history)
+    whole = whole_of(desk, detail, [question.document for question in asked])
+    return CaseWithEvents(line, whole, events, top, decision, asked, detail.history)
 
 
-def _whole(desk: CaseService, case: Case) -> Case:
+def _unhidden(desk: CaseService, case: StoredCase) -> StoredCase:
     with desk.store.look() as reader:
         return reader.case(case.number) or case
 

@@ -122,10 +122,10 @@ def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
 
 def _refunded(service: Service, in_case: InCase | None, event: str, id_: str) -> str:
     if in_case is not None:
-        if in_case.line.case.look == SECOND:
+        if in_case.line.case.second_look:
             return ""
         with service.cases.store.look() as reader:
-            return amount(service.cases, refunded_by(reader.history(in_case.line.case.number)) or None) or ""
+            return amount(service.cases, refunded_by(reader.history(in_case.line.case.id)) or None) or ""
     refunds = AuditFilter(action="refund.record", subject=f"{event}/{id_}")
     with service.desk.store.look() as people:
         rows = people.record(refunds)
@@ -178,7 +178,7 @@ async def answer(service: Service, request: Request) -> Response:
         if in_case is None:
             await service.run(request, AnswerEvent(event=row.event, id=row.id, **values))
         else:
-            number = in_case.line.case.number
+            number = in_case.line.case.id
             event = in_case.alert.named
             await service.run(request, DecideCase(number=number, tag=form["tag"], event=event, **values))
     except CaseChangedError as error:

@@ -67,15 +67,15 @@ def others_of(service: Service, opened: CaseWithEvents) -> tuple[list[OtherEvent
 
     Cost: some ms, by the index of keys.
     """
-    events = _newest(service, opened.line.case)
-    own = {alert.named for alert in opened.detail.alerts}
+    events = _newest(service, opened.case.entity, opened.case.key)
+    own = {alert.event for alert in opened.case.alerts}
     remaining = SHOWN
     shown = list[OtherEvent]()
     for event in events:
         if event.named not in own and (event.case is not None or remaining):
             shown.append(event)
             remaining -= event.case is None
-    return shown, _seen(service.project.definitions, opened.line.case.entity, events), _amounts(opened, events)
+    return shown, _seen(service.project.definitions, opened.case.entity, events), _amounts(opened, events)
 
 
 def _seen(definitions: Definitions, own: str, events: Sequence[OtherEvent]) -> list[KeysSeen]:
@@ -96,12 +96,12 @@ def _seen(definitions: Definitions, own: str, events: Sequence[OtherEvent]) -> l
     ]
 
 
-def _newest(service: Service, case: Case) -> list[OtherEvent]:
+def _newest(service: Service, entity: str, key: str) -> list[OtherEvent]:
     project = service.project
     definitions = project.definitions
     try:
         with project.log.reading() as log:
-            events = project.history.entities(log).timeline(case.entity, case.key, limit=LOOKED_AT).events
+            events = project.history.entities(log).timeline(entity, key, limit=LOOKED_AT).events
     except ShroffError:  # the case is about an event, or about an entity that is no longer declared
         return []
     with service.cases.store.look() as reader:
@@ -128,7 +128,7 @@ def _amounts(opened: CaseWithEvents, events: Sequence[OtherEvent]) -> AmountChar
     """Return the chart of the most important event, with later amounts in order of time."""
     top = opened.top
     chart = None if opened.looked is None else opened.looked.amounts
-    if top is None or opened.looked is None or chart is None or chart.entity != opened.line.case.entity:
+    if top is None or opened.looked is None or chart is None or chart.entity != opened.case.entity:
         return chart
     later = [
         Amount(event.found.record.time_ms, Decimal(event.summary.amount))

@@ -134,7 +134,7 @@ def _queue_data(service: Service, signed_in: SignedIn, where: Where, cursor: Cur
         "views": case_queries.views(desk, who),
         "capacity": case_queries.capacity(desk, who),
         "toast": toast(desk, who),
-        "peek": opened(service, who, focused.case.number) if focused else None,
+        "peek": opened(service, who, focused.case.id) if focused else None,
         "after": next_of(listed.after) if listed.after else None,
         "newest": newest,
         "closed_by_labels": 0 if lines else case_queries.closed_by_labels(desk, who),
