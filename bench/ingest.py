@@ -138,7 +138,7 @@ def measure(
             result.peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1_024
             with closing(app.open(project).log.open(read_only=True)) as log:
                 result.log_bytes = log.size_bytes() / events
-                documents = [row.document for row in next(iter(log.decisions_after(size=BATCH_SIZE)))]
+                documents = [row.document for row in next(iter(log.decisions.after(size=BATCH_SIZE)))]
             result.document_bytes = statistics.mean(map(len, documents))
             rows = rows_of(project / ".shroff" / "log.db", events) if beside and server is None else None
         if rows is not None:

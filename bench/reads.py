@@ -75,7 +75,7 @@ def measure(project: app.Project, lines: Path, rounds: int) -> list[tuple[str, S
 
 
 def decisions(log: Log, ids: Sequence[str]) -> None:
-    if len(log.decisions("payment", ids)) != len(ids):
+    if len(log.decisions.of("payment", ids)) != len(ids):
         raise SystemExit("a decision is missing")
 
 

@@ -133,7 +133,7 @@ class World:
     def decided(self) -> Counter[str]:
         """How often each payment was decided."""
         with app.open_exactly(self.bank).log.reading() as log:
-            return Counter(row.id for rows in log.decisions_after() for row in rows)
+            return Counter(row.id for rows in log.decisions.after() for row in rows)
 
     def delivered(self) -> Counter[str]:
         """How often each decision came to the destination."""

@@ -22,7 +22,7 @@ import pytest
 
 from shroff.adapters.databases import sqlite_file, write_ahead
 from shroff.adapters.databases.sqlite_file import WriterLock, connect_beside, storage_error
-from shroff.adapters.log import compaction, frame_queries, queries, sqlite_connection
+from shroff.adapters.log import compaction, decisions, frame_rows, sqlite_connection
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.adapters.log.sqlite_connection import VERSION
@@ -536,7 +536,7 @@ def test_people_read_the_decisions_of_large_batches_among_the_others(path):
 def test_people_who_ask_for_a_place_wait_for_its_frame_alone(path, monkeypatch):
     logged(path, payments(1, 2_000))
     unpacked = list[str]()
-    for module, name in (frame_queries, "event"), (queries, "decision"):
+    for module, name in (frame_rows, "event"), (decisions, "decision"):
         monkeypatch.setattr(
             module, "unpack", lambda *given, name=name, unpack=module.unpack: (unpacked.append(name), unpack(*given))[1]
         )
@@ -556,7 +556,7 @@ def test_what_lies_in_frames_is_read_at_the_begin_of_a_log_as_at_its_end(path):
     with closing(SqliteLog(path, read_only=True)) as log:
         log._connection.sqlite.set_progress_handler(lambda: steps.append(1), 1)
         for seq in (2, 11_700):
-            for question in (log.read, log.decisions_after, log.outcome_lines, log.labels_after, log.lines):
+            for question in (log.read, log.decisions.after, log.decisions.outcome_lines, log.labels_after, log.lines):
                 steps.clear()
                 list(question(seq - 1, seq))
                 costs.append(len(steps))
@@ -572,7 +572,7 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
     log.close()
     count = "SELECT count(*) FROM "
     with closing(SqliteLog(path, read_only=True)) as reader:
-        assert [item for part in reader.decisions_after() for item in part] == payments(1, 5_000).decisions
+        assert [item for part in reader.decisions.after() for item in part] == payments(1, 5_000).decisions
         assert [item for part in reader.read() for item in part] == payments(1, 5_000).records
         assert b"".join(reader.lines()) == b"".join(map(line_of, payments(1, 5_000).records))
         assert reader.find("payment", ["p-1", "p-5000"]).keys() == {"p-1", "p-5000"}
@@ -600,7 +600,7 @@ def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypat
                 log.maintain()
             left = payments(11, 90)
             assert list(chain.from_iterable(reader.read(10))) == left.records
-            assert list(chain.from_iterable(reader.decisions_after(10))) == left.decisions
+            assert list(chain.from_iterable(reader.decisions.after(10))) == left.decisions
             assert b"".join(reader.lines(10)) == b"".join(map(line_of, left.records))
             for table in ("event_frames", "decision_frames"):
                 ((first,),) = log._connection.select(f"SELECT min(first_seq) FROM {table}", (), "i")
@@ -664,23 +664,24 @@ def test_decisions_far_apart_come_into_a_frame_without_the_events_between(path, 
         log.append(payments(1, 3))
         log.append(Batch(records=payments(4, 3_000).records))
         log.append(payments(3_004, 3))
-        unpacked, records = list[int](), log._records
+        unpacked, records = list[int](), log._event_frames.records
         monkeypatch.setattr(
-            log, "_records", lambda frame, *some: (unpacked.append(frame.seq), records(frame, *some))[1]
+            log._event_frames, "records", lambda frame, *some: (unpacked.append(frame.seq), records(frame, *some))[1]
         )
         assert max(log._move_decisions()) == 6
         assert unpacked == []
-        assert log.decisions("payment", ["p-1", "p-3004"]).keys() == {"p-1", "p-3004"}
+        assert log.decisions.of("payment", ["p-1", "p-3004"]).keys() == {"p-1", "p-3004"}
 
 
-@pytest.mark.parametrize("way", ["_unpacked", "_records"])
+@pytest.mark.parametrize("way", ["decisions", "events"])
 def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, way):
     monkeypatch.setattr(compaction, "ROWS_KEPT", 0)
     log = SqliteLog(path)
     log.append(payments(1, 255))
-    monkeypatch.setattr(SqliteLog, way, lambda *_: [])
+    part, name = (log.decisions, "unpacked") if way == "decisions" else (log._event_frames, "records")
+    monkeypatch.setattr(part, name, lambda *_: [])
     with pytest.raises(StorageError, match="sequence numbers 1 to 255 do not fit a frame"):
-        list(log._move_decisions() if way == "_unpacked" else log._move_events(255))
+        list(log._move_decisions() if way == "decisions" else log._move_events(255))
     monkeypatch.undo()
     assert contents(log)[2:4] == [payments(1, 255).records, payments(1, 255).decisions]
     assert log._connection.sqlite.execute("SELECT count(*) FROM events").fetchone() == (255,)
@@ -706,10 +707,10 @@ def test_a_frame_that_has_changed_is_told_by_its_places(path, change):
 
     with closing(SqliteLog(path, read_only=True)) as log:
         with pytest.raises(StorageError, match=r"decisions at sequence numbers [12] to (299|300) differ from those"):
-            list(log.decisions_after())
+            list(log.decisions.after())
         with pytest.raises(StorageError, match=r"sequence numbers [12] to (299|300) differ"):
-            log.decisions("payment", ["p-7", "p-298"])  # of the first block and of the last
-        assert log.decisions("payment", ["p-301"]) == {"p-301": payments(301, 1).decisions[0]}
+            log.decisions.of("payment", ["p-7", "p-298"])  # of the first block and of the last
+        assert log.decisions.of("payment", ["p-301"]) == {"p-301": payments(301, 1).decisions[0]}
 
 
 @pytest.mark.parametrize(
@@ -745,9 +746,9 @@ def test_decisions_of_records_that_were_read_need_no_look_at_the_index_of_ids(pa
     with closing(SqliteLog(path, read_only=True)) as log, patch.object(log._ids, "_read", return_value={}) as asked:
         log.records_at([7, 298, 300])
 
-        assert list(log.decisions("payment", ids).values()) == [batch.decisions[6], batch.decisions[297]]
+        assert list(log.decisions.of("payment", ids).values()) == [batch.decisions[6], batch.decisions[297]]
         assert not asked.called
-        assert log.decisions("login", ids) == log.decisions("payment", [*ids, "p-9"]) == {}
+        assert log.decisions.of("login", ids) == log.decisions.of("payment", [*ids, "p-9"]) == {}
         assert asked.call_count == 2
 
 
@@ -766,15 +767,15 @@ def test_who_reads_lines_of_a_frame_that_is_pruned_meanwhile_is_told(tmp_path, m
     log = SqliteLog(tmp_path / "log.db")
     for first in (1, 301):
         log.append(payments(first, 300))
-    reader, frames_with = SqliteLog(tmp_path / "log.db", read_only=True), SqliteLog._frames_with
+    reader, between = SqliteLog(tmp_path / "log.db", read_only=True), frame_rows.EventFrames.between
 
     def pruned(self, *asked):
-        found = frames_with(self, *asked)
-        if self is reader:
+        found = between(self, *asked)
+        if self is reader._event_frames:
             log.prune(300)
         return found
 
-    monkeypatch.setattr(SqliteLog, "_frames_with", pruned)
+    monkeypatch.setattr(frame_rows.EventFrames, "between", pruned)
     with pytest.raises(PrunedError):
         list(reader.lines())
     reader.close()
@@ -804,7 +805,7 @@ def test_a_frame_whose_event_is_gone_is_told(path):
         closing(SqliteLog(path, read_only=True)) as log,
         pytest.raises(StorageError, match="the event at sequence number 1 is missing"),
     ):
-        list(log.decisions_after())
+        list(log.decisions.after())
 
 
 def test_a_commit_is_flushed_and_the_log_is_checkpointed_between_batches_only(path, monkeypatch):

@@ -40,7 +40,7 @@ def lose(path: Path, sql: str) -> None:
 
 
 def decisions(log: Log) -> object:
-    return list(log.decisions_after())
+    return list(log.decisions.after())
 
 
 TABLES = ("events", "event_frames", "batches", "decisions", "decision_frames", "flags", "hits", "outbox")
@@ -86,7 +86,11 @@ def test_an_end_that_is_lost_itself_is_told(path: Path, sql: str):
 )
 @pytest.mark.parametrize(
     "read",
-    [decisions, lambda log: list(log.outcome_lines()), lambda log: log.decisions("payment", ["p-2", "p-320", "p-351"])],
+    [
+        decisions,
+        lambda log: list(log.decisions.outcome_lines()),
+        lambda log: log.decisions.of("payment", ["p-2", "p-320", "p-351"]),
+    ],
 )
 def test_a_decision_that_is_missing_is_told_to_whoever_reads_it(
     path: Path, sql: str, words: str, read: Callable[[Log], object]
@@ -121,8 +125,8 @@ def test_a_log_in_which_nothing_is_lost_is_whole_beside_what_was_never_decided(p
         log.append(Batch(records=[record(LAST + 2, type="login")], hits=[HitRow(LAST + 2, "large", None, shadow=True)]))
     with closing(SqliteLog(path)) as log:
         assert log.damage(1.0) == ""
-        assert len(b"".join(log.outcome_lines()).splitlines()) == FRAMED + ROWS + 1
-        assert log.decisions("login", [f"p-{LAST + 2}"]) == {}
+        assert len(b"".join(log.decisions.outcome_lines()).splitlines()) == FRAMED + ROWS + 1
+        assert log.decisions.of("login", [f"p-{LAST + 2}"]) == {}
     with closing(SqliteLog(path)) as log:
         log.prune(320)
         assert log.damage(1.0) == ""

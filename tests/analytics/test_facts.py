@@ -250,7 +250,7 @@ def test_the_facts_at_a_place_are_the_features_of_its_decision_whatever_came_lat
         writer.write([submission(event)])
         writer.write([Submission("test", "", lambda: b"", "label", label=label)])
     changed = 0
-    for rows in log.decisions_after():
+    for rows in log.decisions.after():
         for row in rows:
             (record,) = log.find("payment", [row.id]).values()
             card = msgspec.json.decode(record.body)["card"]

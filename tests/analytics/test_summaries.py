@@ -221,6 +221,10 @@ class MemoryReader:
             [Record(n, "event", "payment", str(n), 0, body, decided=False) for n, body in enumerate(self._bodies, 1)]
         ]
 
+    @property
+    def decisions(self) -> MemoryReader:
+        return self
+
     def outcome_lines(self, after: int, upto: int) -> list[bytes]:
         return []
 

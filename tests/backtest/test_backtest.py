@@ -624,7 +624,7 @@ def decided_in_parts(draft: str = "") -> tuple[MemoryLog, dict[str, str]]:
         laid = [DraftFile("rules/", "drafts/r.yaml", RULE.format(draft))] if draft else []
         paid = [payment(10 * number + at, 60 * number + at, card=f"c{at % 3}", amount=f"{9 * at}") for at in range(9)]
         Writer(log, load_definitions(files, draft=laid).or_raise(), lambda: NOW_MS).write(paid)
-    return log, {row.id: row.outcome for rows in log.decisions_after() for row in rows}
+    return log, {row.id: row.outcome for rows in log.decisions.after() for row in rows}
 
 
 @pytest.mark.parametrize("when", [*LISTED, *NOTHING_DONE])

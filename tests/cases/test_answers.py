@@ -127,7 +127,7 @@ def test_alerts_of_what_this_process_has_just_written_are_those_that_the_log_giv
     with bank.project.log.reading() as log:
         found = AlertRules(log, bank.project.cases.settings, 2).alerts(0, log.last_seq())
         records = [item for part in log.read() for item in part if item.kind == "event"]
-        batch = Batch(records=records, decisions=[item for part in log.decisions_after() for item in part])
+        batch = Batch(records=records, decisions=[item for part in log.decisions.after() for item in part])
         if as_columns:
             batch = in_columns(batch)
         recent = RecentDecisions(["review"])

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shroff.adapters.log.queries import LogQuestions
+from shroff.adapters.log.decisions import SqlDecisions
 from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import SAMPLE, CaseFilter
 from shroff.cases.case_service import UNDO_MS
@@ -72,18 +72,18 @@ def test_sampled_approvals_wait_in_a_queue_of_their_own_and_their_answers_give_t
 
 def test_a_decision_of_each_policy_says_how_probable_its_samples_were(tmp_path, monkeypatch):
     small = Bank(tmp_path, FILES)
-    read, ask = list[int](), LogQuestions.decisions
+    read, ask = list[int](), SqlDecisions.of
     for first, share in enumerate(("25%", "50%", "50%, uncertain_share: 90%, uncertain_from: 0.9", "100%")):
         small.write({"policy.yaml": POLICY.replace("25%", share)})
         small.pay(*(payment(f"p-{20 * first + at}", "20.00") for at in range(20)))
     with small.project.log.reading() as log:
-        decisions = [decision_of(row) for rows in log.decisions_after() for row in rows]
+        decisions = [decision_of(row) for rows in log.decisions.after() for row in rows]
 
-        def decisions_of(log: LogQuestions, type_: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+        def decisions_of(log: SqlDecisions, type_: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
             read.append(len(ids))
             return ask(log, type_, ids)
 
-        monkeypatch.setattr(LogQuestions, "decisions", decisions_of)
+        monkeypatch.setattr(SqlDecisions, "of", decisions_of)
         events = ResultEvents(small.project.definitions)
         events.follow(log)
     drawn = {row.seq: row.exploration.propensity for row in decisions if row.exploration}
@@ -178,7 +178,7 @@ def test_the_synthetic_bank_misses_what_its_sample_says(tmp_path):
         )
     )
     with small.project.log.reading() as log:
-        rows = [row for rows in log.decisions_after() for row in rows if row.outcome == "approve"]
+        rows = [row for rows in log.decisions.after() for row in rows if row.outcome == "approve"]
         drawn = {row.seq for hits in log.hits.after() for row in hits if row.rule == SAMPLED}
     approved = [row.id for row in rows]
     sampled = [row.id for row in rows if row.seq in drawn]

@@ -119,7 +119,7 @@ def run_case(case: Case, folder: Path, batch_size: int) -> Run:
             )
             answers += [answer for answer in taken if not (case.file and case.file.get("labels") and answer.is_label)]
     with closing(SqliteLog(folder.parent / "log.db") if is_file else MemoryLog(store)) as log:
-        documents = [row.document for rows in log.decisions_after() for row in rows]
+        documents = [row.document for rows in log.decisions.after() for row in rows]
         kept = repr(store).encode() + b"".join(path.read_bytes() for path in sorted(folder.parent.glob("log*")))
         said = msgspec.json.encode([answer.reason for answer in answers if answer is not None])
         return Run(outcomes(answers, log), documents, kept + said, by_definition(log, project), by_batch(log, project))

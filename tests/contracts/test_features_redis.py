@@ -189,7 +189,7 @@ def sent(log: Log, store: RedisFeatures, random: Random, after: int = 0) -> None
 
 def last_decided(log: Log) -> dict[tuple[str, str], tuple[int, dict[str, Any]]]:
     """By the definition: of each key the place of its last decided event, and what the decision shows of the entity."""
-    documents = {row.seq: msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows}
+    documents = {row.seq: msgspec.json.decode(row.document) for rows in log.decisions.after() for row in rows}
     found: dict[tuple[str, str], tuple[int, dict[str, Any]]] = {}
     for segment in segments(log):
         version = segment.definitions

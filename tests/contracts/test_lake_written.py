@@ -62,10 +62,10 @@ def test_writers_at_once_make_one_lake(place: str, tmp_path: Path, request: pyte
 
     assert (state.upto, check(objects, state).problems) == (log.last_seq(), [])
     assert list(chain(*reader.records())) == list(chain(*log.read()))
-    assert list(chain(*reader.decisions())) == list(chain(*log.decisions_after()))
+    assert list(chain(*reader.decisions())) == list(chain(*log.decisions.after()))
     assert len([file for file in state.files.values() if file.kind == "events"]) == 3
     assert [letter.name for letter in objects.list("transaction")] == sorted(
         f"transaction/p=2F{n}.json" for n in range(40)
     )
     lines = [line for letter in objects.list("decided") for line in objects.get(letter.name).data.splitlines()]
-    assert lines == [row.document for row in chain(*log.decisions_after())]
+    assert lines == [row.document for row in chain(*log.decisions.after())]

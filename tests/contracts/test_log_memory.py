@@ -17,6 +17,7 @@ from tests.support.contracts.log.basics import LogContract
 from tests.support.effort import long_after
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.log_memory_parts import (
+    MemoryDecisions,
     MemoryFlags,
     MemoryInbox,
     MemoryLateEvents,
@@ -604,8 +605,9 @@ class KeepsDecisions(MemoryLog):
         self.store.decisions = before
         return stop
 
-    def decisions(self, type: str, ids: Any) -> dict[str, Any]:
-        return {row.id: row for row in self.store.decisions.values() if row.event == type and row.id in ids}
+    class Decisions(MemoryDecisions):
+        def of(self, type: str, ids: Any) -> dict[str, Any]:
+            return {row.id: row for row in self.log.store.decisions.values() if row.event == type and row.id in ids}
 
 
 class IgnoresTheWatermark(MemoryLog):

@@ -26,10 +26,10 @@ import pytest
 from shroff.adapters.databases import deadline, postgres_session
 from shroff.adapters.log import compaction, event_frames, frame_queries
 from shroff.adapters.log import lease as log_lease
+from shroff.adapters.log.connection import NUMBER_MAX
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.ids.id_index import IdIndex, IdRun
 from shroff.adapters.log.postgresql import STEPS, PostgresLog
-from shroff.adapters.log.queries import NUMBER_MAX
 from shroff.adapters.log.rows import EVENT_FRAMES
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StateError, StorageError, TransientError
@@ -447,7 +447,7 @@ def test_a_batch_beyond_one_statement_is_one_transaction(place, monkeypatch):
         log.append(batch)
 
         assert [item for part in log.read(size=77) for item in part] == batch.records
-        assert [item for part in log.decisions_after() for item in part] == batch.decisions
+        assert [item for part in log.decisions.after() for item in part] == batch.decisions
         again = payments(201, 300)
         again.records = [*again.records[:-1], record(500, "p-1")]
         again.decisions.clear()
@@ -467,7 +467,7 @@ def test_numbers_and_bytes_of_any_size_are_written_as_they_are(place):
         session.put(EVENT_FRAMES, [])
         session.flush()
         session.commit()
-        assert log._frames_with(log._connection.wording.event_frames, 0, NUMBER_MAX) == frames
+        assert log._event_frames.between(log._connection.wording.event_frames, 0, NUMBER_MAX) == frames
 
 
 def test_odd_texts_stay_as_they_are_in_batches_of_any_size(place):

@@ -39,7 +39,7 @@ def test_a_batch_of_one_currency_is_written_and_a_remark_says_only_that_no_rate_
     project.ingest(tmp_path / "events.jsonl", as_type="payment")
     (single,) = project.decide([lines[0] | {"id": "single"}])
     with project.log.reading() as log:
-        documents = [json.loads(row.document) for rows in log.decisions_after() for row in rows]
+        documents = [json.loads(row.document) for rows in log.decisions.after() for row in rows]
 
     assert len(documents) == 41
     assert [single.amount, single.original, single.currency, single.rate] == shown

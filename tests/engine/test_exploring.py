@@ -80,7 +80,7 @@ def decide(log: MemoryLog, definitions: Definitions, paid: Sequence[Submission])
 
 
 def rows_of(log: MemoryLog) -> list[DecisionRow]:
-    return [row for rows in log.decisions_after() for row in rows]
+    return [row for rows in log.decisions.after() for row in rows]
 
 
 def outcomes(decided: Sequence[dict[str, object]]) -> list[object]:

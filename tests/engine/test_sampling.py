@@ -50,7 +50,7 @@ def decided(definitions: Definitions, at_once: int = 100) -> tuple[MemoryLog, li
     writer = Writer(log, definitions, lambda: NOW_MS)
     for start in range(0, len(paid), at_once):
         writer.write(paid[start : start + at_once])
-    return log, [row for rows in log.decisions_after() for row in rows]
+    return log, [row for rows in log.decisions.after() for row in rows]
 
 
 def drawn(rows: Sequence[DecisionRow]) -> dict[str, float]:

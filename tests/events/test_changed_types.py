@@ -42,7 +42,7 @@ def project(
 
 def decided(log: MemoryLog) -> list[dict[str, object]]:
     """The documents of all decisions."""
-    return [msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows]
+    return [msgspec.json.decode(row.document) for rows in log.decisions.after() for row in rows]
 
 
 def writer(log: MemoryLog, found: Definitions) -> Writer:

@@ -254,7 +254,7 @@ def test_labels_that_wait_join_right_after_their_event_and_once(size):
     assert answers[7].kind == "duplicate"
     assert answers[7].seq == 4
     assert [(item.field, item.event_id) for item in log.waiting.all()] == [("arn", "Z")]
-    (decided,) = log.decisions("payment", ["p1"]).values()
+    (decided,) = log.decisions.of("payment", ["p1"]).values()
     assert b'"card.frauds":0' in decided.document
 
 

@@ -119,7 +119,7 @@ def test_the_models_reasons_stand_behind_those_of_rules_and_nothing_else_changes
     project = app.open(bank)
     text = project.explain(decision.id).json()
     with project.log.reading() as log:
-        recorded = log.decisions("payment", [decision.id])[decision.id].document
+        recorded = log.decisions.of("payment", [decision.id])[decision.id].document
     shown, was = (msgspec.json.decode(element, type=dict[str, msgspec.Raw]) for element in (text, recorded))
 
     assert list(shown) == [*was, "explanation"]

@@ -274,7 +274,7 @@ def test_a_replay_takes_the_labels_of_its_keys(bank):
     take(bank, EVENTS + 9, 9)
     project = app.open(bank)
     with project.log.reading() as log:
-        decided = [row for rows in log.decisions_after(EVENTS) for row in rows]
+        decided = [row for rows in log.decisions.after(EVENTS) for row in rows]
         for row in decided[-6:]:
             found = looked_back(log, project.definitions, row.seq)
 
@@ -292,7 +292,7 @@ def test_a_replay_reads_hardly_more_of_a_busy_key_than_its_window_has(bank, monk
     project = app.open(bank)
     monkeypatch.setattr(key_events, "_MANY", 4)
     with project.log.reading() as log:
-        decided = [row for rows in log.decisions_after(0) for row in rows]
+        decided = [row for rows in log.decisions.after(0) for row in rows]
         for row in decided[::7]:
             found = looked_back(log, project.definitions, row.seq)
 

@@ -218,7 +218,7 @@ def test_a_writer_of_a_rule_without_a_kernel_gives_the_same_bytes():
         log = MemoryLog()
         with way():
             Writer(log, definitions(files), lambda: NOW_MS).write([payment(number, number) for number in range(6)])
-        logs.append([msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows])
+        logs.append([msgspec.json.decode(row.document) for rows in log.decisions.after() for row in rows])
 
     assert logs[0] == logs[1]
     assert [item["rules"] for item in logs[0]] == [[], ["r"], [], ["r"], [], ["r"]]

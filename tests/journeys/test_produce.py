@@ -75,7 +75,7 @@ MADE = ("--create-topics", "--partitions", "3")
 def receipts(folder):
     """Of all decisions, in the order of the log."""
     with closing(SqliteLog(folder / ".shroff" / "log.db", read_only=True)) as log:
-        return [(row.id, row.receipt.hex()) for rows in log.decisions_after() for row in rows]
+        return [(row.id, row.receipt.hex()) for rows in log.decisions.after() for row in rows]
 
 
 def test_a_file_of_weeks_in_three_partitions_is_decided_as_if_it_had_been_ingested(bank, asked):

@@ -73,7 +73,7 @@ def exported(project):
     with project.log.reading() as log:
         return [
             [item for part in read() for item in part]
-            for read in (log.read, log.decisions_after, log.hits.after, log.flags.after)
+            for read in (log.read, log.decisions.after, log.hits.after, log.flags.after)
         ]
 
 

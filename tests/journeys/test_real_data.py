@@ -109,7 +109,7 @@ def test_rules_on_paysim_hit_what_sql_finds(paysim: app.Project, data: Path) -> 
     file = data / "paysim_first19998.csv"
     paysim.ingest([file], as_type="payment")
     with paysim.log.reading() as log:
-        documents = [msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows]
+        documents = [msgspec.json.decode(row.document) for rows in log.decisions.after() for row in rows]
     hits = {
         rule: sum(rule in document["rules"] for document in documents) for rule in ("large_transfer", "account_emptied")
     }

@@ -47,7 +47,7 @@ def opened(folder: Path, redis: Any, name: str) -> app.Project:
 
 def documents(project: app.Project) -> list[bytes]:
     with project.log.reading() as log:
-        return [row.document for rows in log.decisions_after() for row in rows]
+        return [row.document for rows in log.decisions.after() for row in rows]
 
 
 def last_of_keys(project: app.Project, entity: str, field: str) -> dict[str, dict[str, Any]]:

@@ -112,7 +112,7 @@ def wait_until(condition):
 def holds_each_message_once(bank, capfd, kafka, topic):
     """Every payment has one decision, every bad message one entry and a letter or more, and all is the same again."""
     with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
-        decided = [row.id for rows in log.decisions_after() for row in rows]
+        decided = [row.id for rows in log.decisions.after() for row in rows]
         refused = [entry for _, entry in quarantined(log)]
         offsets = log.offsets.of("kafka")
 

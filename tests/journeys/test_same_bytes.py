@@ -70,7 +70,7 @@ def decided(project: app.Project) -> list[tuple[Any, ...]]:
     """Place, name, receipt and document of every decision, in the order of places."""
     with project.log.reading() as log:
         return [
-            (row.seq, row.event, row.id, row.receipt, row.document) for rows in log.decisions_after() for row in rows
+            (row.seq, row.event, row.id, row.receipt, row.document) for rows in log.decisions.after() for row in rows
         ]
 
 

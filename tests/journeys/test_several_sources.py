@@ -78,7 +78,7 @@ def project_at(folder: Path, **systems: Any) -> app.Project:
 
 def receipts(project: app.Project) -> list[tuple[str, bytes]]:
     with project.log.reading() as log:
-        return [(row.id, row.receipt) for rows in log.decisions_after() for row in rows]
+        return [(row.id, row.receipt) for rows in log.decisions.after() for row in rows]
 
 
 def ingested(folder: Path, bodies: list[bytes]) -> list[tuple[str, bytes]]:
@@ -97,7 +97,7 @@ def until(is_so: Any, limit_s: float = 120.0) -> None:
 
 def by_source(project: app.Project) -> Counter[str | None]:
     with project.log.reading() as log:
-        return Counter(sources_of(log).of([row.seq for rows in log.decisions_after() for row in rows]))
+        return Counter(sources_of(log).of([row.seq for rows in log.decisions.after() for row in rows]))
 
 
 def test_a_backlog_of_both_gives_the_receipts_of_one_file_however_often_the_worker_is_killed(sent, tmp_path):

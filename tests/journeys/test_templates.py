@@ -93,7 +93,7 @@ def test_the_tutorials_files_come_where_they_are_asked_for_and_fit(tmp_path):
 def decisions(project):
     """The decisions of a project's log by id, in its order."""
     with project.log.reading() as log:
-        documents = (msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows)
+        documents = (msgspec.json.decode(row.document) for rows in log.decisions.after() for row in rows)
         return {document["id"]: document for document in documents}
 
 

@@ -197,7 +197,7 @@ def test_rows_of_a_log_that_has_no_version_are_whole_too():
 
     reader = LakeReader(patient(objects))
     assert records(reader) == records(log)
-    for mine, theirs in (("decisions", log.decisions_after), ("flags", log.flags.after), ("hits", log.hits.after)):
+    for mine, theirs in (("decisions", log.decisions.after), ("flags", log.flags.after), ("hits", log.hits.after)):
         assert list(chain(*getattr(reader, mine)())) == list(chain(*theirs()))
 
 

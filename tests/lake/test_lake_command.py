@@ -152,7 +152,7 @@ def test_a_program_reads_the_lake_as_the_log(bank: Path):
         lake.write()
         reader = lake.reader()
         assert list(chain(*reader.records())) == list(chain(*log.read()))
-        assert list(chain(*reader.decisions())) == list(chain(*log.decisions_after()))
+        assert list(chain(*reader.decisions())) == list(chain(*log.decisions.after()))
         with pytest.raises(UsageError, match="at least 2 files are needed to merge"):
             lake.compact(files_min=1)
         with pytest.raises(UsageError, match="the grace period: 'soon'"):

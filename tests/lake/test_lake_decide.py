@@ -75,7 +75,7 @@ def written(out: Path) -> Rows:
 
 def recorded(found: app.Project) -> Rows:
     with found.log.reading() as log:
-        return rows_of([row for rows in log.decisions_after() for row in rows])
+        return rows_of([row for rows in log.decisions.after() for row in rows])
 
 
 def paysim(folder: Path, lines: Sequence[str]) -> app.Project:
@@ -144,7 +144,7 @@ def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refu
 
     assert (first.after, more.after, again.after) == (0, first.upto, more.upto)
     assert (first.differing, more.differing, again.decisions) == (0, 0, 0)
-    assert written(tmp_path / "out") == rows_of([row for rows in log.decisions_after() for row in rows])
+    assert written(tmp_path / "out") == rows_of([row for rows in log.decisions.after() for row in rows])
     with pytest.raises(UsageError, match="a version with other features or lateness became active"):
         run(made_up_lake(tmp_path / "lake", log), places=20)
 

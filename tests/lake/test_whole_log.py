@@ -96,7 +96,7 @@ def test_new_events_need_no_lake_and_what_comes_to_an_old_one_says_what_is_away(
     assert log.records_at([1, log.last_seq(), 999]).keys() == {1, log.last_seq()}
     for ask in (
         lambda: log.find("payment", ["p3"]),
-        lambda: log.decisions("payment", ["p3"]),
+        lambda: log.decisions.of("payment", ["p3"]),
         lambda: log.find_unique("payment", "arn", ["A3"]),
         lambda: log.records_at([3]),
         lambda: list(log.read()),
@@ -118,16 +118,21 @@ def test_without_a_lake_a_log_is_its_store_until_something_is_pruned():
 def test_a_reader_goes_on_in_the_lake_where_the_store_lets_go_meanwhile():
     both = Both(upto=2)
     writer, reader = both.log(), both.log(read_only=True)
-    reads = [reader.read(size=3), reader.decisions_after(size=3), reader.lines(size=3), reader.outcome_lines(size=3)]
+    reads = [
+        reader.read(size=3),
+        reader.decisions.after(size=3),
+        reader.lines(size=3),
+        reader.decisions.outcome_lines(size=3),
+    ]
     begun = [[next(read)] for read in reads]
     writer.prune(25)
     found = [[*first, *rest] for first, rest in zip(begun, reads, strict=True)]
 
     undisturbed = both.log(read_only=True)
     assert list(chain(*found[0])) == list(chain(*undisturbed.read()))
-    assert list(chain(*found[1])) == list(chain(*undisturbed.decisions_after()))
+    assert list(chain(*found[1])) == list(chain(*undisturbed.decisions.after()))
     assert b"".join(found[2]) == b"".join(undisturbed.lines())
-    assert b"".join(found[3]) == b"".join(undisturbed.outcome_lines())
+    assert b"".join(found[3]) == b"".join(undisturbed.decisions.outcome_lines())
 
 
 def test_a_lake_that_lost_places_is_not_taken():

@@ -103,6 +103,6 @@ def test_posts_give_what_a_file_gives(tmp_path_factory, lines, sizes, at_once):
         assert posted[part] == ingested[part], part
     documents = {item["id"]: item for item in answered if isinstance(item, dict) and "outcome" in item}
     with app.open_exactly(folder / "ingested").log.reading() as log:
-        recorded = {row.id: msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows}
+        recorded = {row.id: msgspec.json.decode(row.document) for rows in log.decisions.after() for row in rows}
     assert documents == recorded
     shutil.rmtree(folder)

@@ -207,7 +207,7 @@ def told(log: MemoryLog, seeded: Drawn, after: int) -> tuple[tuple[Outcomes, Hit
 
 def decided(log: MemoryLog, ids: set[tuple[str, str]]) -> tuple[Outcomes, Hits]:
     """The same as a log has it, of the events of these ids."""
-    outcomes = {(row.event, row.id): row.outcome for rows in log.decisions_after() for row in rows}
+    outcomes = {(row.event, row.id): row.outcome for rows in log.decisions.after() for row in rows}
     named = {
         record.seq: (record.type, record.id)
         for records in log.read()

@@ -88,7 +88,7 @@ class Run:
 
 
 def recorded(log: Log) -> list[DecisionRow]:
-    return [row for rows in log.decisions_after() for row in rows]
+    return [row for rows in log.decisions.after() for row in rows]
 
 
 def log_of(text: tuple[str, str], made: Made, others: int = 0) -> MemoryLog:

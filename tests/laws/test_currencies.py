@@ -114,7 +114,7 @@ def expected(event: dict[str, str | None], rates: dict[str, list[tuple[datetime,
 
 def documents_of(project) -> list[bytes]:
     with project.log.reading() as log:
-        return [row.document for rows in log.decisions_after() for row in rows]
+        return [row.document for rows in log.decisions.after() for row in rows]
 
 
 def written(folder, kind: str, events: list[dict[str, str | None]]):

@@ -41,7 +41,7 @@ GIVEN = st.tuples(
 
 def state(log: MemoryLog) -> list[object]:
     """All that a log has."""
-    parts = log.decisions_after, log.flags.after, log.hits.after
+    parts = log.decisions.after, log.flags.after, log.hits.after
     rows = [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts)]
     return [
         *rows,

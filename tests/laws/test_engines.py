@@ -458,12 +458,12 @@ def shown_key(key: Key | None) -> str | None:
 
 
 def decisions(log: MemoryLog) -> list[Any]:
-    return [row for rows in log.decisions_after() for row in rows]
+    return [row for rows in log.decisions.after() for row in rows]
 
 
 def everything(log: MemoryLog) -> list[Any]:
     """Records, decisions, hits and flags of a log."""
-    readings = (log.read(), log.decisions_after(), log.hits.after(), log.flags.after())
+    readings = (log.read(), log.decisions.after(), log.hits.after(), log.flags.after())
     return [[row for rows in reading for row in rows] for reading in readings]
 
 

@@ -92,7 +92,7 @@ def rows_of(source: Any) -> list[Any]:
 
 
 def _reads(log: Log) -> list[Any]:
-    return [log.read, log.decisions_after, log.flags.after, log.hits.after]
+    return [log.read, log.decisions.after, log.flags.after, log.hits.after]
 
 
 def assert_is_the_log(objects: Any, log: Log) -> LakeState:
@@ -233,7 +233,7 @@ def assert_columns_say_what_rows_say(objects: MemoryObjects, log: Log) -> None:
     patient = RetriedObjects(objects)
     by_place = {record.seq: record for record in chain.from_iterable(log.read())}
     documents = {
-        record.seq: msgspec.json.decode(record.document) for record in chain.from_iterable(log.decisions_after())
+        record.seq: msgspec.json.decode(record.document) for record in chain.from_iterable(log.decisions.after())
     }
     definitions = [(segment.start, segment.end, segment.definitions) for segment in segments(log)]
     seen = 0
@@ -361,7 +361,7 @@ def test_of_a_lake_any_stretch_is_read():
         assert places(reader.records(after, upto)) == [
             record.seq for record in all_records if after < record.seq <= (upto or 10_000)
         ]
-        assert places(reader.decisions(after, upto)) == places(log.decisions_after(after, upto))
+        assert places(reader.decisions(after, upto)) == places(log.decisions.after(after, upto))
 
 
 TYPES = {

@@ -210,7 +210,7 @@ def left_by(
                 known = Intake.submissions(intake, read_stream(BytesIO(labels), "jsonl"), "labels.jsonl", "label")
                 submissions = with_labels(submissions, known)
             ingest(log_writer, submissions, batch_size=size, on_batch=told)
-    parts = log.decisions_after, log.flags.after, log.hits.after
+    parts = log.decisions.after, log.flags.after, log.hits.after
     beside = (
         quarantined(log),
         log.outbox.rows(10_000),

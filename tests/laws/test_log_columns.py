@@ -64,7 +64,7 @@ def test_columns_hold_what_the_records_say(made: Made):
     labels = {piece.after + 1 + row: label.values for piece in pieces for row, label in piece.labels}
     assert labels == {record.seq: events[record.seq].values for record in records if record.kind == "label"}
     places, outcomes = outcomes_of(log)
-    rows = list(chain.from_iterable(log.decisions_after()))
+    rows = list(chain.from_iterable(log.decisions.after()))
     assert list(zip(places.tolist(), [OUTCOMES[outcome] for outcome in outcomes.tolist()], strict=True)) == [
         (row.seq, row.outcome) for row in rows
     ]

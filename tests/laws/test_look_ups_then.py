@@ -184,7 +184,7 @@ def recorded(bank: Bank) -> Recorded:
     hits: dict[str, list[int]] = defaultdict(list)
     shadow = set[tuple[str, int]]()
     with bank.project.log.reading() as log:
-        rows = [row for rows in log.decisions_after() for row in rows]
+        rows = [row for rows in log.decisions.after() for row in rows]
         for hit in (hit for rows in log.hits.after() for hit in rows):
             hits[hit.rule].append(hit.seq)
             shadow.update([(hit.rule, hit.seq)] if hit.rule in EXPERIMENTS and hit.shadow else [])

@@ -27,7 +27,7 @@ from tests.laws.test_snapshots import STEPS, Step, restarted
 def replayed(log: Log, step: int = 1) -> Counter[str]:
     """Replay every `step`-th decision of a log; gives how many were told, and from how many records of those before."""
     found: Counter[str] = Counter()
-    for row in [row for rows in log.decisions_after() for row in rows][::step]:
+    for row in [row for rows in log.decisions.after() for row in rows][::step]:
         with patch.object(key_events, "_MANY", 2):  # else the whole history of a key is read
             past = looked_back(log, definitions_at(log, row.seq), row.seq)
 

@@ -75,9 +75,9 @@ def prune(objects: MemoryObjects, log: Log, upto: int, places: int) -> None:
 
 def rows_of(log: Log) -> list[Any]:
     """All that reading in order gives."""
-    names = ("read", "labels_after", "decisions_after", "flags.after", "hits.after")
+    names = ("read", "labels_after", "decisions.after", "flags.after", "hits.after")
     rows = [list(chain.from_iterable(attrgetter(name)(log)(size=5))) for name in names]
-    return [*rows, b"".join(log.lines(size=7)), b"".join(log.outcome_lines(size=7)), log.controls()]
+    return [*rows, b"".join(log.lines(size=7)), b"".join(log.decisions.outcome_lines(size=7)), log.controls()]
 
 
 def again(events: Sequence[LogEvent], data: st.DataObject) -> list[LogEvent]:
@@ -133,7 +133,7 @@ def assert_found_alike(log: Log, undisturbed: Log) -> None:
     for type_ in {record.type for record in records}:
         ids = [record.id for record in records if record.type == type_] + ["never there"]
         assert log.find(type_, ids) == undisturbed.find(type_, ids)
-        assert log.decisions(type_, ids) == undisturbed.decisions(type_, ids)
+        assert log.decisions.of(type_, ids) == undisturbed.decisions.of(type_, ids)
 
 
 @LAKE
@@ -163,7 +163,7 @@ def told(log: Log) -> list[Any]:
     """What people see of a log: explanations, pages of keys, what a search finds, alerts, exports."""
     definitions = project(*TOLD)
     look, found = EntityLook(log, definitions), list[Any]()
-    for row in list(chain.from_iterable(log.decisions_after()))[-2:]:
+    for row in list(chain.from_iterable(log.decisions.after()))[-2:]:
         found.append(explain(log, row))
     for entity, key in (("card", "a"), ("merchant", "nobody")):
         before: int | None = None

@@ -144,7 +144,7 @@ def check(world: World) -> None:
     with project.log.reading() as log:
         while pulse.follow(log, project.definitions):
             pass
-        seqs = [row.seq for rows in log.decisions_after() for row in rows]
+        seqs = [row.seq for rows in log.decisions.after() for row in rows]
         of_rows = RecordedRows(log).of(np.array(seqs, np.int64))[2].to_pylist()
     assert {rate.rule for rate in pulse.figures(60 * DAY_MS, 60 * DAY_MS).rules} == {*RULES}
     assert [frozenset(found or ()) for found in of_rows] == [

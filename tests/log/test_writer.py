@@ -350,7 +350,7 @@ def test_a_batch_drafted_beside_a_commit_knows_what_that_one_brings():
     assert [opened.answers, following.answers] == expected
     assert [answer.kind for answer in following.answers] == ["duplicate", "refused", "decided", "duplicate", "taken"]
     assert list(log.read()) == list(plain.read())
-    assert list(log.decisions_after()) == list(plain.decisions_after())
+    assert list(log.decisions.after()) == list(plain.decisions.after())
 
 
 def test_a_refusal_is_never_dated_before_a_record_that_an_earlier_batch_brought():

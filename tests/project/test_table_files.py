@@ -261,7 +261,7 @@ def test_processes_that_see_the_folder_decide_both_sides_of_a_changed_table_from
     (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",PL,"))
     assert outcomes(app.open(bank), 3) == ["approve"]
     with app.open(bank).context.log.reading() as log:
-        objects, recorded = lake_of(log), [row for rows in log.decisions_after() for row in rows]
+        objects, recorded = lake_of(log), [row for rows in log.decisions.after() for row in rows]
     (bank / "tables/ip.csv").unlink()
     monkeypatch.setattr(contents, "_STORES", {})
 

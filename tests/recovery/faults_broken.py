@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shroff.adapters.log import batch_rows, compaction, frames, postgresql_connection, queries, sqlite_connection
+from shroff.adapters.log import batch_rows, compaction, decisions, frames, postgresql_connection, sqlite_connection
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.log import writer
@@ -122,7 +122,7 @@ def state_forgotten() -> None:
 
 def small_frames() -> None:
     """Four decisions make a frame and the newest eight stay rows, so that faults strike while rows move."""
-    for module in (frames, compaction, queries):
+    for module in (frames, compaction, decisions):
         assert hasattr(module, "FRAME_ROWS")
         module.FRAME_ROWS = 4
     assert hasattr(compaction, "ROWS_KEPT")

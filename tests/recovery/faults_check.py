@@ -113,7 +113,7 @@ def _each_line_once(log: Log, records: Collection[Record], sent: Sent, found: Fo
     waiting = Counter(by_bytes.get(record.raw, "a label that nobody sent") for record in log.waiting.all())
     refused = Counter((entry.source, entry.place, entry.raw) for _, entry in quarantined(log))
     in_quarantine = {raw for _, _, raw in refused}
-    decided = Counter(row.id for rows in log.decisions_after() for row in rows)
+    decided = Counter(row.id for rows in log.decisions.after() for row in rows)
     for line in sent.lines.values():
         places = names[line.name] + waiting[line.name] if line.name else 0
         if not places and line.raw not in in_quarantine:
@@ -133,7 +133,7 @@ def _each_line_once(log: Log, records: Collection[Record], sent: Sent, found: Fo
 
 def _as_answered(log: Log, sent: Sent, found: Found) -> None:
     """What a sender was told is there, byte for byte."""
-    stored = log.decisions("payment", list(sent.decided))
+    stored = log.decisions.of("payment", list(sent.decided))
     for id_, document in sent.decided.items():
         if id_ not in stored:
             found.lost.append(f"{id_} was answered with a decision, and has none")

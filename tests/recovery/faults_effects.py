@@ -33,7 +33,7 @@ class DecidedTopic:
     def look(self, log: Log, found: Found) -> None:
         """Hold what is in the topic against the log's decisions."""
         self._read_on()
-        decided = {row.id: row.document for rows in log.decisions_after() for row in rows}
+        decided = {row.id: row.document for rows in log.decisions.after() for row in rows}
         found.lost += [f"{id_} was decided, and is not in the topic" for id_ in decided if id_ not in self._seen]
         found.doubled += [f"{id_} is in the topic {count} times" for id_, count in self._seen.items() if count > 1]
         for id_, document in self._documents.items():

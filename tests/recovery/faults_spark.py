@@ -169,7 +169,7 @@ def look(out: Path, project: Any) -> Found:
     with project.log.reading() as log:
         must = {
             row.seq: (row.seq, row.event, row.id, row.outcome, row.receipt, row.document.decode())
-            for rows in log.decisions_after()
+            for rows in log.decisions.after()
             for row in rows
         }
     counts = Counter(row[0] for row in has.elements())

@@ -60,7 +60,7 @@ class DocumentsSeen:
     def look(self, log: Log, found: Found) -> None:
         """Each decision is a document, by its id."""
         there = Counter(document["id"] for document in self._client["shroff"][self._name].find())
-        decided = {row.id for rows in log.decisions_after() for row in rows}
+        decided = {row.id for rows in log.decisions.after() for row in rows}
         found.lost += [f"{id_} was decided, and is no document" for id_ in decided - there.keys()]
         found.doubled += [f"{id_} is {count} documents" for id_, count in there.items() if count > 1]
         found.changed += [f"{id_} is a document, and was not decided" for id_ in there.keys() - decided]

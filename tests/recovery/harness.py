@@ -217,7 +217,7 @@ def contents_of(log: SqliteLog) -> Contents:
     records = [replace(record, time_ms=0) if record.kind == "control" else record for record in records]
     return {
         "records": [astuple(record) for record in records],
-        "decisions": [astuple(row) for rows in log.decisions_after() for row in rows],
+        "decisions": [astuple(row) for rows in log.decisions.after() for row in rows],
         "hits": [astuple(row) for rows in log.hits.after() for row in rows],
         "flags": [astuple(row) for rows in log.flags.after() for row in rows],
         "waiting": [

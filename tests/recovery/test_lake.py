@@ -89,7 +89,7 @@ def test_a_lake_whose_writers_are_killed_has_each_row_once(tmp_path: Path):
 def assert_is_the_log(objects: RetriedObjects, log: SqliteLog) -> None:
     assert check(objects, read_state(objects)).problems == []
     reader = LakeReader(objects)
-    records, decisions = rows(log.read()), rows(log.decisions_after())
+    records, decisions = rows(log.read()), rows(log.decisions.after())
     assert rows(reader.records()) == records
     assert rows(reader.decisions()) == decisions
     assert rows(reader.flags()) == rows(log.flags.after())

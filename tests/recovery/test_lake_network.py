@@ -87,7 +87,7 @@ def test_a_lake_behind_a_network_that_breaks_has_each_row_once(
     assert len(tried_again) > 0
     assert (state.upto, check(direct, state).problems) == (log.last_seq(), [])
     assert list(chain(*reader.records())) == list(chain(*log.read()))
-    assert list(chain(*reader.decisions())) == list(chain(*log.decisions_after()))
+    assert list(chain(*reader.decisions())) == list(chain(*log.decisions.after()))
     lines = [line for letter in direct.list("decided") for line in direct.get(letter.name).data.splitlines()]
-    assert lines == [row.document for row in chain(*log.decisions_after())]
+    assert lines == [row.document for row in chain(*log.decisions.after())]
     assert len(list(direct.list("transaction"))) == 40

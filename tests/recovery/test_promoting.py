@@ -52,7 +52,7 @@ def models_of(project: Path) -> list[str]:
     """The ids of the models in the order in which they scored decisions, each stretch once."""
     found: list[str] = []
     with app.open(project).log.reading() as log:
-        for rows in log.decisions_after():
+        for rows in log.decisions.after():
             for row in rows:
                 model = msgspec.json.decode(row.document)["versions"]["model"]
                 if not found or found[-1] != model:

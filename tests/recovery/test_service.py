@@ -118,7 +118,7 @@ def test_what_was_answered_is_there_after_a_kill(project, tmp_path, seed):
         service.kill()
         scorers[-1].join()
         with app.open_exactly(project).log.reading() as log:
-            there = {row.id: row.document for rows in log.decisions_after() for row in rows}
+            there = {row.id: row.document for rows in log.decisions.after() for row in rows}
         for document in answered.values():
             found = msgspec.json.decode(document)
             assert found["id"] in there

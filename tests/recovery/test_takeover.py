@@ -85,7 +85,7 @@ def check(folder: Path, told: RouteDoc) -> None:
     """Every event that was sent has exactly one decision, as it was answered; and the log gives the same again."""
     project = app.open_exactly(folder)
     with project.log.reading() as log:
-        there = [row.document for rows in log.decisions_after() for row in rows]
+        there = [row.document for rows in log.decisions.after() for row in rows]
         records = [item.id for some in log.read() for item in some if item.kind == "event"]
     ids = sorted(msgspec.json.decode(event)["payment_id"] for event in told.events)
     assert told.wrong == []

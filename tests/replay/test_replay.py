@@ -122,7 +122,7 @@ def test_a_decision_is_replayed_by_the_version_of_its_time():
     log = MemoryLog()
     writer(log).write([payment(1, amount="150.00")])
     writer(log, {"rules/large.yaml": None}).write([payment(2, 1, amount="150.00")])
-    found = {row.seq: row for rows in log.decisions_after() for row in rows}
+    found = {row.seq: row for rows in log.decisions.after() for row in rows}
 
     assert {seq: replay(log, seq) for seq in found} == found
 
@@ -139,7 +139,7 @@ def test_a_decision_named_by_type_and_id_is_found_without_a_look_at_earlier_vers
     log = MemoryLog()
     made = writer(log)
     made.write([payment(1)])
-    (row,) = next(iter(log.decisions_after()))
+    (row,) = next(iter(log.decisions.after()))
     monkeypatch.setattr(log, "controls", lambda *_: pytest.fail("all versions were read"))
 
     assert find(log, made.definitions.events, f"payment/{row.id}") == row

@@ -63,7 +63,7 @@ def add_setting(bank, text):
 
 def receipts(folder):
     with app.open_exactly(folder).log.reading() as log:
-        return [(row.seq, row.document) for rows in log.decisions_after() for row in rows]
+        return [(row.seq, row.document) for rows in log.decisions.after() for row in rows]
 
 
 @pytest.fixture

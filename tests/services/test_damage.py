@@ -169,7 +169,7 @@ def test_a_bit_that_flips_is_told_by_doctor_or_changes_nothing_that_is_read(bank
 
 
 def rows_of(log):
-    names = "read", "decisions_after", "flags.after", "hits.after", "lines", "outcome_lines"
+    names = "read", "decisions.after", "flags.after", "hits.after", "lines", "decisions.outcome_lines"
     return [list(attrgetter(name)(log)()) for name in names]
 
 
@@ -181,9 +181,9 @@ def rows_of(log):
         ("UPDATE events SET type = 'paymenu' WHERE seq = 5", "lines"),
         ("UPDATE events SET time_ms = time_ms + (1 << 34) WHERE seq = 5", "read"),
         ("UPDATE events SET decided = 0 WHERE seq = 5", "lines"),
-        ("UPDATE events SET id = 'p-6x' WHERE seq = 5", "decisions_after"),
-        ("UPDATE decisions SET outcome = 'decline' WHERE seq = 5", "decisions_after"),
-        ("UPDATE decisions SET receipt = x'00' WHERE seq = 5", "decisions_after"),
+        ("UPDATE events SET id = 'p-6x' WHERE seq = 5", "decisions.after"),
+        ("UPDATE decisions SET outcome = 'decline' WHERE seq = 5", "decisions.after"),
+        ("UPDATE decisions SET receipt = x'00' WHERE seq = 5", "decisions.after"),
         ("UPDATE flags SET key = 'c2'", "flags.after"),
         ("UPDATE hits SET key = 'c2'", "hits.after"),
     ],

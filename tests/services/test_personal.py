@@ -63,7 +63,7 @@ def test_what_is_personal_is_in_no_event_decision_or_receipt(project):
     with_values = taken(project)
     with project.log.reading() as log:
         records = [item for part in log.read() for item in part if item.kind == "event"]
-        documents = [row.document for part in log.decisions_after() for row in part]
+        documents = [row.document for part in log.decisions.after() for row in part]
         beside = log.personal.of("payment", ["p0", "p3"])
 
     assert not any(b"Ann" in record.body or b"example.org" in record.body for record in records)

@@ -66,7 +66,7 @@ def test_a_decision_has_the_fields_of_its_document(project):
     (decision,) = project.decide([payment(1)], as_type="payment")
 
     with project.log.reading() as log:
-        document = log.decisions("payment", ["p1"])["p1"].document
+        document = log.decisions.of("payment", ["p1"])["p1"].document
     assert msgspec.json.encode(asdict(decision)) == document
 
 

@@ -26,8 +26,9 @@ from shroff.streams.batch_check import (
     taken_value,
     taken_waiting,
 )
-from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Counts, DecisionRow, Indexed, Offset, Record, Remark
+from shroff.streams.log import PRUNED_AT_ONCE, REPLIES_KEPT, Batch, Counts, Indexed, Offset, Record, Remark
 from tests.support.log_memory_parts import (
+    MemoryDecisions,
     MemoryFlags,
     MemoryHits,
     MemoryInbox,
@@ -57,6 +58,7 @@ class MemoryLog:
     handed to another `MemoryLog` when this one is closed, or beside it for reading.
     """
 
+    Decisions: type[MemoryDecisions] = MemoryDecisions
     Flags: type[MemoryFlags] = MemoryFlags
     Hits: type[MemoryHits] = MemoryHits
     Inbox: type[MemoryInbox] = MemoryInbox
@@ -79,6 +81,7 @@ class MemoryLog:
         self._max_bytes = max_bytes
         self._closed = False
         self.place, self.epoch = "this log in memory", 0
+        self.decisions = self.Decisions(self)
         self.flags = self.Flags(self)
         self.hits = self.Hits(self)
         self.inbox = self.Inbox(self)
@@ -122,18 +125,13 @@ class MemoryLog:
 
     def read(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Records with `after < seq <= upto` in order, in lists of at most `size`."""
-        return slices(self._rows(lambda store: store.records, after, upto), size)
+        return slices(self.rows(lambda store: store.records, after, upto), size)
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """The same as text, a line each."""
         for records in self.read(after, upto, size):
             heads = (f"{record.kind[0]}{record.decided:d}{record.type} ".encode() for record in records)
             yield b"".join(b"%s%s\n" % (head, record.body) for head, record in zip(heads, records, strict=True))
-
-    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """Place and outcome of decisions, as lines."""
-        for rows in self.decisions_after(after, upto, size):
-            yield b"".join(b"%d %s\n" % (row.seq, row.outcome.encode()) for row in rows)
 
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         """The control events, in order."""
@@ -144,7 +142,7 @@ class MemoryLog:
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """The labels in order, in lists."""
-        records = self._rows(lambda store: store.records, after, upto)
+        records = self.rows(lambda store: store.records, after, upto)
         return slices([record for record in records if record.kind == "label"], size)
 
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
@@ -174,18 +172,6 @@ class MemoryLog:
         """The unique fields whose values the log knows, of all its events, in the order of type and field."""
         with self.held() as store:
             return [field for _, field in sorted(store.indexed.items())]
-
-    def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        """The decisions of events of one type with these ids."""
-        with self.held() as store:
-            places = ((id_, store.places.get((type, id_), 0)) for id_ in ids)
-            return {id_: store.decisions[place] for id_, place in places if place in store.decisions}
-
-    def decisions_after(
-        self, after: int = 0, upto: int | None = None, size: int = 4_096
-    ) -> Iterator[list[DecisionRow]]:
-        """Decisions in log order, in lists."""
-        return slices(self._rows(lambda store: list(store.decisions.values()), after, upto), size)
 
     def counts(self) -> Counts:
         """How much is in quarantine, waits, has to leave, is stuck, and came too late."""
@@ -365,7 +351,7 @@ class MemoryLog:
         store.late.update({(late.type, late.id): late for late in batch.late})
         store.bytes += _bytes(batch)
 
-    def _rows(self, of: Callable[[MemoryStore], Sequence[_Row]], after: int, upto: int | None) -> Sequence[_Row]:
+    def rows(self, of: Callable[[MemoryStore], Sequence[_Row]], after: int, upto: int | None) -> Sequence[_Row]:
         """The rows of records. Raises: PrunedError where some of them are gone."""
         with self.usable().lock:
             if after < self.store.pruned and (upto is None or after < upto):

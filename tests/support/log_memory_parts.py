@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from shroff.streams.batch_check import check_epoch
 from shroff.streams.log import (
+    DecisionRow,
     FlagRow,
     HitRow,
     InboxRequest,
@@ -30,6 +31,20 @@ _Row = TypeVar("_Row")
 class _Part:
     def __init__(self, log: MemoryLog) -> None:
         self.log = log
+
+
+class MemoryDecisions(_Part):
+    def of(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+        with self.log.held() as store:
+            places = ((id_, store.places.get((type, id_), 0)) for id_ in ids)
+            return {id_: store.decisions[place] for id_, place in places if place in store.decisions}
+
+    def after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[DecisionRow]]:
+        return slices(self.log.rows(lambda store: list(store.decisions.values()), after, upto), size)
+
+    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        for rows in self.after(after, upto, size):
+            yield b"".join(b"%d %s\n" % (row.seq, row.outcome.encode()) for row in rows)
 
 
 class MemoryFlags(_Part):

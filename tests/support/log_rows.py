@@ -110,7 +110,7 @@ def contents(log: Log) -> list[object]:
         log.last_seq(),
         log.watermark_ms(),
         list(chain.from_iterable(log.read())),
-        list(chain.from_iterable(log.decisions_after())),
+        list(chain.from_iterable(log.decisions.after())),
         list(log.flags.after()),
         list(log.hits.after()),
         quarantined(log),

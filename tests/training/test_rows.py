@@ -166,7 +166,7 @@ def test_a_log_without_decisions_gives_a_set_without_outcomes() -> None:
 
 def test_scores_are_those_of_the_documents_since_a_model_came_into_force() -> None:
     log = log_of(projects.payment(1), projects.payment(2))
-    (row,) = [item for rows in log.decisions_after() for item in rows][-1:]
+    (row,) = [item for rows in log.decisions.after() for item in rows][-1:]
     control = next(iter(log.controls()))
     versions = control.body.replace(b'"model":""', b'"model":"m-1"')
     event = next(iter(log.read(row.seq - 1)))[0]

@@ -30,7 +30,7 @@ def scores(bank: Path, *ids: str, after: int = 0) -> dict[str, dict[int, float]]
 
 def recorded(bank: Path) -> list[tuple[int, str, str, object]]:
     with app.open(bank).log.reading() as log:
-        rows = [row for rows in log.decisions_after() for row in rows]
+        rows = [row for rows in log.decisions.after() for row in rows]
     return [(row.seq, row.id, row.outcome, row.document) for row in rows]
 
 

@@ -91,7 +91,7 @@ async def reached(asks: Asker, count: int) -> None:
 def stored(folder: Path) -> tuple[list[str], dict[str, str], list[bytes]]:
     """What the log has: the ids that were decided, how far the source was read, and what was refused."""
     with app.open_exactly(folder).log.reading() as log:
-        ids = sorted(row.id for rows in log.decisions_after() for row in rows)
+        ids = sorted(row.id for rows in log.decisions.after() for row in rows)
         return (ids, log.offsets.of("kafka"), [entry.raw for _, entry in quarantined(log)])
 
 

@@ -69,7 +69,7 @@ def test_the_log_is_free_before_the_service_has_ended_and_later_posts_are_turned
             status, words = await post(asks, "p-late")
             assert (status, "is stopping" in words) == (503, True)
             with app.open_exactly(bank).log.reading() as log:
-                there = sum(len(rows) for rows in log.decisions_after())
+                there = sum(len(rows) for rows in log.decisions.after())
             assert there == 1 + len(answered)
 
     asyncio.run(steps())

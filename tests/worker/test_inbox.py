@@ -239,7 +239,7 @@ def test_a_retry_is_judged_by_the_files_as_they_are_now(desk):
     number = desk.ask(RETRY, retry_request([], {}))
     desk.serve_until(number)
 
-    assert desk.log.decisions("payment", ["p8"])["p8"].outcome == "review"
+    assert desk.log.decisions.of("payment", ["p8"])["p8"].outcome == "review"
 
 
 def test_quarantine_is_listed_and_searched_some_entries_at_a_time(desk, monkeypatch):

@@ -332,7 +332,7 @@ def test_what_is_dropped_stays_away_and_in_the_log(stuck, capsys):
 
     assert rows(stuck, "SELECT id FROM decisions ORDER BY seq") == [("p1",), ("p3",), ("p5",)]
     with stuck.log.reading() as log:
-        assert set(log.decisions("payment", ["p2"])) == {"p2"}
+        assert set(log.decisions.of("payment", ["p2"])) == {"p2"}
 
 
 @pytest.mark.parametrize("words", [["drop"], ["drop", "--all", "table/3-0"], ["retry", "table/3-0", "--sink", "table"]])

@@ -94,7 +94,7 @@ def test_what_a_commit_has_failed_of_is_decided_again_and_answered_once(tmp_path
 
     assert served.told == [0, 1]
     with served.project.log.reading() as log:
-        found = [(item.id, item.seq) for part in log.decisions_after() for item in part]
+        found = [(item.id, item.seq) for part in log.decisions.after() for item in part]
     assert served.answered() == found
     assert len(found) == 2 * LIVE_MIN
 

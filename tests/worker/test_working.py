@@ -143,7 +143,7 @@ def ids(log: Log) -> list[str]:
 
 
 def decisions(log: Log) -> list[tuple[str, str]]:
-    return [(row.id, row.receipt.hex()) for rows in log.decisions_after() for row in rows]
+    return [(row.id, row.receipt.hex()) for rows in log.decisions.after() for row in rows]
 
 
 # ---- reading

@@ -69,7 +69,7 @@ def propensities_of(log: LogReader, event: str, ids: Sequence[str]) -> Floats:
     propensities = np.empty(len(ids))
     for first in range(0, len(ids), AT_ONCE):
         part = ids[first : first + AT_ONCE]
-        rows = log.decisions(event, part)
+        rows = log.decisions.of(event, part)
         for index, id_ in enumerate(part, first):
             exploration = decision_of(rows[id_]).exploration
             if exploration is None or exploration.propensity <= 0:

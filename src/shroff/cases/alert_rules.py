@@ -254,7 +254,7 @@ class AlertRules:
 
     def _places(self, after: int, upto: int) -> dict[int, _Raised]:
         raised: dict[int, _Raised] = {}
-        for text in self._log.outcome_lines(after, upto):
+        for text in self._log.decisions.outcome_lines(after, upto):
             for match in self._wanted.finditer(text):
                 raised.setdefault(int(match[1]), _Raised()).wants_review = True
         hits = [row for rows in self._log.hits.after(after, upto) for row in rows if not row.shadow]
@@ -286,7 +286,7 @@ class AlertRules:
         return {
             (type_, id_): row
             for type_, ids_of_type in ids.items()
-            for id_, row in self._log.decisions(type_, ids_of_type).items()
+            for id_, row in self._log.decisions.of(type_, ids_of_type).items()
         }
 
     # ---- alerts of one sequence number

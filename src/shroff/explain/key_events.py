@@ -30,7 +30,7 @@ def decisions_of(log: Log, records: Iterable[Record]) -> dict[int, DecisionRow]:
     for record in records:
         if record.decided:
             ids.setdefault(record.type, []).append(record.id)
-    return {row.seq: row for type_, wanted in ids.items() for row in log.decisions(type_, wanted).values()}
+    return {row.seq: row for type_, wanted in ids.items() for row in log.decisions.of(type_, wanted).values()}
 
 
 class KeyFinder:

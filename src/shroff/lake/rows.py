@@ -62,7 +62,7 @@ def read_span(log: LogReader, after: int, upto: int) -> SeqRange:
     span = SeqRange(after, upto)
     for into, batches in (
         (span.records, log.read(after, upto, SLICE)),
-        (span.decisions, log.decisions_after(after, upto, SLICE)),
+        (span.decisions, log.decisions.after(after, upto, SLICE)),
         (span.flags, log.flags.after(after, upto, SLICE)),
         (span.hits, log.hits.after(after, upto, SLICE)),
     ):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from shroff.errors import PrunedError, StateError, StorageError, UsageError
@@ -23,16 +22,6 @@ LINES = 65_536
 
 Part = TypeVar("Part")
 Name = TypeVar("Name")
-
-
-def _both(kind: str) -> Callable[..., Iterator[Any]]:
-    """Create a method that yields the rows of a kind in order, in lists."""
-
-    def rows(log: WholeLog, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[Any]:
-        of_store = getattr(log.store, f"{kind}_after")
-        return log._rows(of_store, attrgetter(kind), after, upto, size)  # noqa: SLF001 - it becomes a method
-
-    return rows
 
 
 class WholeLog:
@@ -53,6 +42,7 @@ class WholeLog:
         self._held = ExitStack()
         self._reader: LakeReader | None = None
         self._has_pruned = store.pruned_to() > 0
+        self.decisions = WholeDecisions(self)
         self.epoch = store.epoch
         self.place = store.place
 
@@ -77,14 +67,14 @@ class WholeLog:
             if control:  # control events stay in the store, so a start that reads the first one needs no lake
                 yield control
                 return
-        yield from self._rows(self.store.read, lambda lake: lake.records, after, upto, size)
+        yield from self.rows(self.store.read, lambda lake: lake.records, after, upto, size)
 
-    labels_after = _both("labels")
-    decisions_after = _both("decisions")
+    def labels_after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
+        return self.rows(self.store.labels_after, lambda lake: lake.labels, after, upto, size)
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
         """Yield the same records as text, a line each. Cost: as `read` for those in the lake."""
-        return self._rows(
+        return self.rows(
             self.store.lines,
             lambda lake: lambda *part: (b"".join(map(_line, rows)) for rows in lake.records(*part)),
             after,
@@ -93,17 +83,7 @@ class WholeLog:
             lambda after, lines: after + lines.count(b"\n"),
         )
 
-    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
-        return self._rows(
-            self.store.outcome_lines,
-            lambda lake: lambda *part: (b"".join(map(_outcome, rows)) for rows in lake.decisions(*part)),
-            after,
-            upto,
-            size,
-            lambda after, _: after + size,
-        )
-
-    def _rows(
+    def rows(
         self,
         of_store: Callable[[int, int | None, int], Iterator[Part]],
         of_lake: Callable[[LakeReader], Callable[[int, int | None, int], Iterator[Part]]],
@@ -123,7 +103,7 @@ class WholeLog:
         while after < end:
             stop = min(self._pruned(), end)
             if after < stop:
-                yield from of_lake(self._lake(stop))(after, stop, size)
+                yield from of_lake(self.lake(stop))(after, stop, size)
                 after = stop
             try:
                 for part in of_store(after, end, size):
@@ -152,12 +132,12 @@ class WholeLog:
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         records = self.store.find(type, ids)
-        pruned_seqs = self._places_of_rest(type, ids, records)
+        pruned_seqs = self.places_of_rest(type, ids, records)
         if pruned_seqs:
             records.update(self._records_at(pruned_seqs))
             wrong = next((record for id_, record in records.items() if (record.type, record.id) != (type, id_)), None)
             if wrong is not None:
-                raise _other_lake(self._lake(0), wrong.seq)
+                raise _other_lake(self.lake(0), wrong.seq)
         return records
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
@@ -169,15 +149,7 @@ class WholeLog:
             records.update(self._records_at({value: seq for value, seq in seqs.items() if seq <= pruned}))
         return records
 
-    def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        by_id = self.store.decisions(type, ids)
-        pruned_seqs = self._places_of_rest(type, ids, by_id)
-        if pruned_seqs:
-            rows = self._lake(max(pruned_seqs.values())).decisions_at(pruned_seqs.values())
-            by_id.update({id_: rows[seq] for id_, seq in pruned_seqs.items() if seq in rows})
-        return by_id
-
-    def _places_of_rest(self, type_: str, ids: Sequence[str], found: Mapping[str, object]) -> dict[str, int]:
+    def places_of_rest(self, type_: str, ids: Sequence[str], found: Mapping[str, object]) -> dict[str, int]:
         """Return the pruned sequence numbers of ids not found; call it after the store, which may prune meanwhile."""
         remaining = [id_ for id_ in ids if id_ not in found]
         return self.store.pruned_places(type_, remaining) if remaining and self._pruned() else {}
@@ -185,7 +157,7 @@ class WholeLog:
     def _records_at(self, places: Mapping[Name, int]) -> dict[Name, Record]:
         if not places:
             return {}
-        lake = self._lake(max(places.values()))
+        lake = self.lake(max(places.values()))
         records = lake.records_at(places.values())
         missing = next((seq for seq in places.values() if seq not in records), None)
         if missing is not None:
@@ -202,7 +174,7 @@ class WholeLog:
         self._has_pruned = pruned > 0
         return pruned
 
-    def _lake(self, upto: int) -> LakeReader:
+    def lake(self, upto: int) -> LakeReader:
         """Return the current lake. Raises: StorageError if it does not reach this sequence number."""
         from shroff.lake.reader import NoLakeError, shortage
 
@@ -231,6 +203,34 @@ class WholeLog:
         else:
             self._reader.refresh()
         return self._reader
+
+
+class WholeDecisions:
+    """The decisions of a `WholeLog`: `streams.log.Decisions`."""
+
+    def __init__(self, log: WholeLog) -> None:
+        self._log = log
+
+    def of(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+        by_id = self._log.store.decisions.of(type, ids)
+        pruned_seqs = self._log.places_of_rest(type, ids, by_id)
+        if pruned_seqs:
+            rows = self._log.lake(max(pruned_seqs.values())).decisions_at(pruned_seqs.values())
+            by_id.update({id_: rows[seq] for id_, seq in pruned_seqs.items() if seq in rows})
+        return by_id
+
+    def after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[DecisionRow]]:
+        return self._log.rows(self._log.store.decisions.after, lambda lake: lake.decisions, after, upto, size)
+
+    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
+        return self._log.rows(
+            self._log.store.decisions.outcome_lines,
+            lambda lake: lambda *part: (b"".join(map(_outcome, rows)) for rows in lake.decisions(*part)),
+            after,
+            upto,
+            size,
+            lambda after, _: after + size,
+        )
 
 
 def _line(record: Record) -> bytes:

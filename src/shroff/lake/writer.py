@@ -134,7 +134,7 @@ class LakeWriter:
         state = self.state()
         self._check_log(state, state.log, end)
         if state.planned is None:  # a plan that cannot be carried out would make an empty location look like a lake
-            next(self._log.decisions_after(state.upto, state.upto + 1), None)
+            next(self._log.decisions.after(state.upto, state.upto + 1), None)
         self._publish(state)
         with calm_collector():
             while state.planned is not None or state.upto < end:

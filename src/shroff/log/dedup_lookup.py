@@ -122,7 +122,9 @@ def _find_events(
         known.records.update({(type_, id_): record for id_, record in records.items()})
         duplicates = records.keys() & {*submitted, *repeated.get(type_, ())}
         if duplicates:
-            known.decisions.update({(type_, id_): row for id_, row in log.decisions(type_, list(duplicates)).items()})
+            known.decisions.update(
+                {(type_, id_): row for id_, row in log.decisions.of(type_, list(duplicates)).items()}
+            )
 
 
 def _dated_ids(

@@ -113,7 +113,7 @@ def _add_decided(
                 if day is not None:
                     day_and_amount[record.seq] = day, amount_of(record)
                     days[day].quarters[record.time_ms // QUARTER_MS] += 1
-        for piece in log.outcome_lines(begin, end):
+        for piece in log.decisions.outcome_lines(begin, end):
             for line in piece.splitlines():
                 seq, _, outcome = line.decode().partition(" ")
                 if (decided := day_and_amount.get(int(seq))) is not None:
@@ -188,6 +188,6 @@ def _outcomes(
         for at in range(0, len(type_ids), _IDS):
             page = type_ids[at : at + _IDS]
             records = log.find(type_, page)
-            for id_, row in log.decisions(type_, page).items():
+            for id_, row in log.decisions.of(type_, page).items():
                 results[f"{type_}/{id_}"] = row.outcome, amount_of(records[id_]) if id_ in records else None
     return results

@@ -104,7 +104,7 @@ def table_damage(store: Path, log: Log, seed: int) -> Iterator[tuple[str, str]]:
 def _check(log: LogReader, after: int, upto: int) -> None:
     """Read a range of sequence numbers. Raises: StorageError if something differs from what was written."""
     bodies = {label.seq: label.body for rows in log.read(after, upto) for label in rows if label.decided}
-    for decisions in log.decisions_after(after, upto):
+    for decisions in log.decisions.after(after, upto):
         for row in decisions:
             if receipt_of(row, bodies[row.seq]) != row.receipt:
                 raise StateError(

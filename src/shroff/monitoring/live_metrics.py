@@ -184,7 +184,7 @@ class Pulse(Struct, eq=False):
             for record in records:
                 self._count(record, places, amounts)
         stopped: deque[Stopped] = deque(maxlen=NEWEST)
-        for rows in log.decisions_after(after, upto):
+        for rows in log.decisions.after(after, upto):
             for row in rows:
                 minute, at_ms, amount = places[row.seq]
                 minute.outcomes[row.outcome] += 1

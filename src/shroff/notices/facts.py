@@ -82,7 +82,7 @@ class Facts:
         events: dict[str, NoticeEvent] = {}
         for type_, wanted in ids.items():
             records = log.find(type_, wanted)
-            rows = log.decisions(type_, [id_ for id_, record in records.items() if record.decided])
+            rows = log.decisions.of(type_, [id_ for id_, record in records.items() if record.decided])
             personal = log.personal.of(type_, wanted) if self.definitions.events.types[type_].personal else {}
             for id_, record in records.items():
                 event = self._records.decode(record)

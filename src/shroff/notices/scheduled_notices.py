@@ -133,7 +133,7 @@ class ScheduledNotices:
                 count = sum(max(events[type_] - counts_before.get(type_, 0), 0) for type_ in events)
                 if not counts_before:  # the first one covers its interval, not the whole log
                     places = places_between(self._log, now_ms - notice.digest_ms, now_ms + 1)
-                    count = sum(map(len, self._log.decisions_after(*places)))
+                    count = sum(map(len, self._log.decisions.after(*places)))
                 details = {"count": count, "events": events}
                 due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told=details)
                 yield replace(due, due_ms=now_ms)

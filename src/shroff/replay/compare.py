@@ -172,7 +172,7 @@ def _verify_segments(
         definitions = segment.definitions
         folded = (folded and carried(folded, definitions)) or fold(log, definitions, segment.start, progress)
         mismatches = result.mismatches
-        recorded = (row for rows in log.decisions_after(segment.start, segment.end) for row in rows)
+        recorded = (row for rows in log.decisions.after(segment.start, segment.end) for row in rows)
         marks = _Marks(log, segment, result)
         _compare(recorded, marks.decisions(redecided(log, segment, None, progress, folded)), result)
         marks.compare((), (), segment.end)
@@ -322,7 +322,7 @@ def verify_naive(
         if segment.is_empty or not result.can_read(segment):
             continue
         rows = {
-            row.seq: row for rows in log.decisions_after(segment.start, segment.end) for row in rows if wanted(row.seq)
+            row.seq: row for rows in log.decisions.after(segment.start, segment.end) for row in rows if wanted(row.seq)
         }
         if not rows:
             continue
@@ -381,7 +381,7 @@ def verify_by_keys(
                 if records is None:
                     untold.append(seq)
                     continue
-                ((row,),) = log.decisions_after(seq - 1, seq)
+                ((row,),) = log.decisions.after(seq - 1, seq)
                 naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
                 folded = empty(definitions)
                 for record in records:

@@ -170,7 +170,7 @@ _DECISION_COLUMNS = (  # few decisions have the last two: see `decision.Decision
 
 def _decisions(log: Log) -> Iterator[list[DecisionRow]]:
     arms = ExperimentArms()
-    for rows in log.decisions_after():
+    for rows in log.decisions.after():
         arms.read(log, [row.document for row in rows])
         yield [replace(row, document=arms.beside(row.document)) for row in rows] if arms.names else rows
 

@@ -107,7 +107,7 @@ def _verify_sample(
 
 
 def _decided(log: Log, after: int, end: int) -> Iterator[int]:
-    return (row.seq for rows in log.decisions_after(after, end) for row in rows)
+    return (row.seq for rows in log.decisions.after(after, end) for row in rows)
 
 
 def _spread(log: Log, after: int, end: int, count: int) -> list[int]:
@@ -115,7 +115,7 @@ def _spread(log: Log, after: int, end: int, count: int) -> list[int]:
     seqs = list[int]()
     start = after
     for remaining in range(count, 0, -1):
-        rows = next(log.decisions_after(start, end, size=1), [])
+        rows = next(log.decisions.after(start, end, size=1), [])
         if not rows:
             break
         seqs.append(rows[0].seq)

@@ -92,7 +92,7 @@ class _Proof:
     def run(self, progress: Progress | None) -> None:
         definitions = self._versions[0].definitions
         late_ms = lateness_of(self._log, definitions)
-        recorded = RowsAhead[DecisionRow](self._log.decisions_after(self._start, self._end))
+        recorded = RowsAhead[DecisionRow](self._log.decisions.after(self._start, self._end))
         with closing(
             BatchEngine(
                 definitions.events,

@@ -24,7 +24,7 @@ def decisions(log: LogReader, after: int, upto: int, outcomes: Collection[str] =
     """Return the decisions at `after < seq <= upto` with these outcomes, or all. Cost: 1 µs each beside reading."""
     return [
         Outgoing(row.seq, 0, "decision", row.event, row.id, row.outcome, row.document)
-        for rows in log.decisions_after(after, upto)
+        for rows in log.decisions.after(after, upto)
         for row in rows
         if not outcomes or row.outcome in outcomes
     ]

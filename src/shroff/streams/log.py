@@ -50,6 +50,7 @@ __all__ = [
     "Batch",
     "Counts",
     "DecisionRow",
+    "Decisions",
     "FlagRow",
     "Flags",
     "HitRow",
@@ -125,12 +126,6 @@ class LogReader(Protocol):
         which has no newline. A tenth of the cost of `read`.
         """
 
-    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
-        """Yield the decisions with `after < seq <= upto` in order, as lines such as `17 approve`.
-
-        A piece covers `size` sequence numbers, and may be empty.
-        """
-
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         """Return the control events with `after < seq <= upto`, in order. Fast, however long the log is."""
 
@@ -146,13 +141,8 @@ class LogReader(Protocol):
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         """Return by value the records of one type with these values of a unique field; unknown values are left out."""
 
-    def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        """Return the decisions of events of one type with these ids; others are left out."""
-
-    def decisions_after(
-        self, after: int = 0, upto: int | None = None, size: int = 4_096
-    ) -> Iterator[list[DecisionRow]]:
-        """Yield decisions in log order, in lists."""
+    @property
+    def decisions(self) -> Decisions: ...
 
     @property
     def flags(self) -> Flags: ...
@@ -196,6 +186,22 @@ class Inbox(Protocol):
 
     def reply_to(self, number: int) -> bytes | None:
         """Return the reply to a request; None while it is pending, and for an unknown or old number."""
+
+
+class Decisions(Protocol):
+    """Decisions of events."""
+
+    def of(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+        """Return the decisions of events of one type with these ids; others are left out."""
+
+    def after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[DecisionRow]]:
+        """Yield decisions in log order, in lists."""
+
+    def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
+        """Yield the decisions with `after < seq <= upto` in order, as lines such as `17 approve`.
+
+        A piece covers `size` sequence numbers, and may be empty.
+        """
 
 
 class Flags(Protocol):

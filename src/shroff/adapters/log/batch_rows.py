@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.compaction import RowFraming
 from shroff.adapters.log.connection import NUMBER_MAX
-from shroff.adapters.log.frames import framed
+from shroff.adapters.log.event_frames import EventFrame
+from shroff.adapters.log.frames import DecisionFrame, framed
 from shroff.adapters.log.rows import (
     DECISIONS,
     DROPPED,
@@ -31,14 +32,32 @@ from shroff.adapters.log.rows import (
     UNSTUCK,
     WAITING,
     added_up,
+    id_digest,
     ids_by_type,
     last_of_each,
     numbered,
 )
 from shroff.adapters.log.sql_text import overlapping
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.batch_check import check_batch, check_offsets, check_pruned, no_request, taken_id
 from shroff.streams.log import REPLIES_KEPT, Batch, Record, Reply
 from shroff.streams.log_columns import newest_ms
+
+
+class Leaving(FrozenStruct):
+    """What pruning writes in place of the pruned records.
+
+    Args:
+        digests: Digest of the id of each pruned record, and its sequence number.
+        decision_frames: Frames of the decisions that stay.
+        event_frames: Frames of the records that stay.
+        controls: Pruned control events, which become rows.
+    """
+
+    digests: list[tuple[bytes, int]]
+    decision_frames: list[DecisionFrame]
+    event_frames: list[EventFrame]
+    controls: list[Record]
 
 
 class BatchRows(RowFraming):
@@ -118,7 +137,7 @@ class BatchRows(RowFraming):
         Raises: StateError if an id is taken. The unique index of the table covers rows only, not frames.
         """
         frames, few = event_frames.framed(records)
-        look_up = self._places if frames else self._framed_places
+        look_up = self.places if frames else self._framed_places
         for type_, ids in ids_by_type(records).items():
             is_repeated = bool(frames) and len(set(ids)) < len(ids)
             if look_up(type_, ids) or is_repeated:
@@ -147,3 +166,19 @@ class BatchRows(RowFraming):
         self._connection.put(EVENTS, leaving.controls)
         self._connection.execute(self._wording.move_pruned, (stop,))
         self._on_step("rows")
+
+    def _leaving(self, pruned: int, stop: int) -> Leaving:
+        cut = self._event_frames.between(self._wording.event_frames, pruned, stop)
+        found = list[Record]()
+        for frame in cut:
+            found += self._event_frames.records(frame)
+        gone = [row for row in found if row.seq <= stop]
+        left = [row for row in found if row.seq > stop]
+        names = self._connection.select(self._wording.ids_between, (pruned, stop), "itt")
+        names += [(row.seq, row.type, row.id) for row in gone if row.kind != "control"]
+        return Leaving(
+            [(id_digest(type_, id_), seq) for seq, type_, id_ in names],
+            self.decisions.behind(stop),
+            [event_frames.pack(left)] if left else [],
+            [row for row in gone if row.kind == "control"],
+        )

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.connection import NUMBER_MAX
+from shroff.adapters.log.decisions import DECISION_SHAPE
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, pack
 from shroff.adapters.log.id_checks import IdChecks
-from shroff.adapters.log.queries import DECISION_SHAPE, EVENT_SHAPE
+from shroff.adapters.log.queries import EVENT_SHAPE
 from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, ids_by_type, places_by_type
 from shroff.errors import StorageError
 from shroff.streams.log import Batch, DecisionRow, Record
@@ -106,13 +107,13 @@ class RowFraming(IdChecks):
             # By sequence number, as a million records without a decision may lie between two decisions
             events = self.records_at([row[0] for row in some])
             names = {seq: (event.type, event.id) for seq, event in events.items()}
-            found += [self._decision(row, names) for row in some]
+            found += [self.decisions.checked(row, names) for row in some]
             yield 0
         if not found:
             return
         frame = pack(found)
         yield 0
-        if self._unpacked([frame]) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
+        if self.decisions.unpacked([frame]) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
             raise self._connection.damaged(
                 f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame"
             )
@@ -127,7 +128,7 @@ class RowFraming(IdChecks):
         oldest = self._oldest_row("events")
         if oldest is None:
             return
-        stop, _ = self._stretch(oldest - 1, oldest - 1 + count)
+        stop, _ = self._event_frames.stretch(oldest - 1, oldest - 1 + count)
         found = list(
             map(self._record, self._connection.select(self._wording.read, (oldest - 1, stop, count), EVENT_SHAPE))
         )
@@ -135,7 +136,7 @@ class RowFraming(IdChecks):
         last = found[-1].seq
         frame = event_frames.pack(found)
         yield 0
-        if [row.seq for row in found] != list(range(oldest, last + 1)) or self._records(frame) != found:
+        if [row.seq for row in found] != list(range(oldest, last + 1)) or self._event_frames.records(frame) != found:
             raise self._connection.damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
         yield 0
         self._connection.transact(

@@ -6,48 +6,26 @@ Rows move into frames and never back. So a query reads the rows first, or reads 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import chain, starmap
 from typing import Any
 
 import numpy as np
 
 from shroff.adapters.log.connection import NUMBER_MAX
-from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame, lines_of, pack, unpack
-from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, DecisionFrame
+from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame, lines_of
+from shroff.adapters.log.frame_rows import frames_at
+from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError
 from shroff.adapters.log.queries import EVENT_SHAPE, MISSING, LogQuestions
-from shroff.adapters.log.rows import EVENT_FRAMES, id_digest
+from shroff.adapters.log.rows import EVENT_FRAMES
 from shroff.adapters.log.sql_text import overlapping
 from shroff.adapters.log.sums import line_of
 from shroff.errors import StorageError
-from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Kind, Record
 
 FRAMES_AT_ONCE = 16
 _FEW_PLACES = 16  # so few sequence numbers, often the newest, are looked up among the rows first
 _LINES_AT_ONCE = 4_096  # lines made from rows at once
 _ROWS_COUNTED = 65_536  # rows that `_check_size` counts at most; 20 ms
-
-
-@lru_cache(maxsize=16)  # a replay reads the same records again and again
-def _controls_in(frame: EventFrame) -> list[Record]:
-    return list(unpack(frame, kind="control"))
-
-
-class Leaving(FrozenStruct):
-    """What pruning writes in place of the pruned records.
-
-    Args:
-        digests: Digest of the id of each pruned record, and its sequence number.
-        decision_frames: Frames of the decisions that stay.
-        event_frames: Frames of the records that stay.
-        controls: Pruned control events, which become rows.
-    """
-
-    digests: list[tuple[bytes, int]]
-    decision_frames: list[DecisionFrame]
-    event_frames: list[EventFrame]
-    controls: list[Record]
 
 
 class IdQuestions(LogQuestions):
@@ -101,14 +79,14 @@ class FrameQuestions(IdQuestions):
         """
         end = self._ends.at(upto)
         while after < end:
-            stretch = self._stretch(after, end)
+            stretch = self._event_frames.stretch(after, end)
             stop, is_framed = stretch
             if is_framed:
                 records = self._framed_records(after, end, max(1, size // EVENT_FRAME_ROWS))
             else:
                 records = self._row_records(after, stop, size)
             self._ends.check_pruned(after)
-            if not records and self._stretch(after, end) == stretch:
+            if not records and self._event_frames.stretch(after, end) == stretch:
                 raise self._connection.damaged(MISSING.format(after + 1))
             for start in range(0, len(records), size):
                 yield records[start : start + size]
@@ -117,7 +95,7 @@ class FrameQuestions(IdQuestions):
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         end = NUMBER_MAX if upto is None else upto
         rows = self._connection.select(self._wording.controls, (after, end), EVENT_SHAPE)
-        frames = self._frames_with(self._wording.frames_with_controls, after, end)
+        frames = self._event_frames.between(self._wording.frames_with_controls, after, end)
         return self._together("control", rows, frames, after, end)
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
@@ -126,7 +104,7 @@ class FrameQuestions(IdQuestions):
         while after < end:
             rows = self._connection.select(self._wording.labels, (after, end, size), EVENT_SHAPE)
             stop = rows[-1][0] if len(rows) == size else end
-            frames = self._frames_with(self._wording.frames_with_labels, after, stop, FRAMES_AT_ONCE)
+            frames = self._event_frames.between(self._wording.frames_with_labels, after, stop, FRAMES_AT_ONCE)
             self._ends.check_pruned(after)
             stop = min(stop, frames[-1].seq) if len(frames) == FRAMES_AT_ONCE else stop
             found = self._together("label", rows, frames, after, stop)
@@ -150,9 +128,9 @@ class FrameQuestions(IdQuestions):
 
     def _framed_at(self, places: Collection[int]) -> dict[int, Record]:
         seqs = sorted(places)
-        rows = chain.from_iterable(self._rows_at(self._wording.event_frames_at, EVENT_FRAMES.kinds, seqs))
+        rows = chain.from_iterable(frames_at(self._connection, self._wording.event_frames_at, EVENT_FRAMES.kinds, seqs))
         frames = starmap(EventFrame, rows)
-        records = {record.seq: record for frame in frames for record in self._records(frame, seqs)}
+        records = {record.seq: record for frame in frames for record in self._event_frames.records(frame, seqs)}
         if records:
             self._ids.note(records.values())
         return records
@@ -172,42 +150,33 @@ class FrameQuestions(IdQuestions):
         stretch = (self._wording.event_frames, after, upto, FRAMES_AT_ONCE)
         stop = after
         texts = list[bytes]()
-        frames = self._frames_with(*stretch)
+        frames = self._event_frames.between(*stretch)
         for frame in frames:
             if frame.first <= stop + 1:
                 try:
                     texts.append(lines_of(frame, stop, upto))
                 except DamagedFrameError:
-                    raise self._damaged_frame(frame) from None
+                    raise self._event_frames.damaged(frame) from None
                 stop = min(frame.seq, upto)
         if not texts:
             stop = min([upto, after + _LINES_AT_ONCE, *(frame.first - 1 for frame in frames)])
             texts = [b"".join(map(line_of, self._row_records(after, stop, NUMBER_MAX)))]
         self._ends.check_pruned(after)
         if sum(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")) for text in texts) != stop - after:
-            if self._frames_with(*stretch) != frames:  # rows have moved into a frame meanwhile
+            if self._event_frames.between(*stretch) != frames:  # rows have moved into a frame meanwhile
                 return self._lines(after, upto)
             raise self._connection.damaged(
                 f"records are missing after sequence number {after}, or a body holds a line end"
             )
         return stop, texts
 
-    def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
+    def places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         return self._row_places(type, ids) | self._framed_places(type, ids)
 
     def _row_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         if len(ids) >= FRAME_ROWS and not self._connection.select(self._wording.any_row, (type,), "i"):
             return {}  # most logs of large batches have no rows
-        return super()._places(type, ids)
-
-    def _names(self, after: int, upto: int) -> dict[int, tuple[str, str]]:
-        found = super()._names(after, upto)
-        for frame in self._frames_with(self._wording.event_frames, after, upto):
-            found |= {
-                record.seq: (record.type, record.id)
-                for record in self._records(frame, range(after + 1, upto + 1), "event")
-            }
-        return found
+        return super().places(type, ids)
 
     def _check_whole(self, after: int, upto: int) -> None:
         """Raises: StorageError if a record in (after, upto] is missing; PrunedError if it was pruned.
@@ -233,55 +202,15 @@ class FrameQuestions(IdQuestions):
     def _framed_records(self, after: int, upto: int, limit: int) -> list[Record]:
         """Return the records in (after, upto] of at most `limit` frames, from `after + 1` on without a gap."""
         found: list[Record] = []
-        for frame in self._frames_with(self._wording.event_frames, after, upto, limit):
+        for frame in self._event_frames.between(self._wording.event_frames, after, upto, limit):
             if frame.first > after + len(found) + 1:
                 break
-            found += self._records(frame, range(after + 1, upto + 1))
+            found += self._event_frames.records(frame, range(after + 1, upto + 1))
         return found
-
-    def _stretch(self, after: int, end: int) -> tuple[int, bool]:
-        """Return the end, at most `end`, of the records after `after` in one frame (True) or all in rows."""
-        frames = self._connection.select(self._wording.next_event_frame, (after,), "ii")
-        for first, seq in frames:
-            return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)
-        return end, False
-
-    def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
-        rows = self._connection.select(sql, (*overlapping(after, upto), limit), EVENT_FRAMES.kinds)
-        return [EventFrame(*row) for row in rows]
-
-    def _records(
-        self, frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | None = None
-    ) -> list[Record]:
-        try:
-            return list(_controls_in(frame) if kind == "control" else unpack(frame, places, kind))
-        except DamagedFrameError:
-            raise self._damaged_frame(frame) from None
 
     def _together(
         self, kind: Kind, rows: Iterable[Any], frames: Iterable[EventFrame], after: int, upto: int
     ) -> list[Record]:
-        framed = (record for frame in frames for record in self._records(frame, None, kind))
+        framed = (record for frame in frames for record in self._event_frames.records(frame, None, kind))
         found = {row.seq: row for row in chain(framed, map(self._record, rows)) if after < row.seq <= upto}
         return [found[seq] for seq in sorted(found)]
-
-    def _damaged_frame(self, frame: EventFrame) -> StorageError:
-        return self._connection.damaged(
-            f"the records at sequence numbers {frame.first} to {frame.seq} differ from those that were written"
-        )
-
-    def _leaving(self, pruned: int, stop: int) -> Leaving:
-        cut = self._frames_with(self._wording.event_frames, pruned, stop)
-        found = list[Record]()
-        for frame in cut:
-            found += self._records(frame)
-        gone = [row for row in found if row.seq <= stop]
-        left = [row for row in found if row.seq > stop]
-        names = self._connection.select(self._wording.ids_between, (pruned, stop), "itt")
-        names += [(row.seq, row.type, row.id) for row in gone if row.kind != "control"]
-        return Leaving(
-            [(id_digest(type_, id_), seq) for seq, type_, id_ in names],
-            self._shrunk(self._frames(stop, stop), stop),
-            [pack(left)] if left else [],
-            [row for row in gone if row.kind == "control"],
-        )

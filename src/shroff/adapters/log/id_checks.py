@@ -54,8 +54,8 @@ class IdChecks(LossChecks):
                             )
 
     def _ids_of_frames(self, after: int, upto: int) -> Iterator[tuple[Mapping[str, Sequence[str]], Any]]:
-        while frames := self._frames_with(self._wording.event_frames, after, upto, FRAMES_AT_ONCE):
-            records = chain.from_iterable(map(self._records, frames))
+        while frames := self._event_frames.between(self._wording.event_frames, after, upto, FRAMES_AT_ONCE):
+            records = chain.from_iterable(map(self._event_frames.records, frames))
             selected = [record for record in records if after < record.seq <= upto]
             if selected:
                 yield ids_by_type(selected), places_by_type(selected)

@@ -69,7 +69,7 @@ class SqliteLog(SqlLog[SqliteConnection]):
         Cost: 9 µs a framed decision and 7 µs a framed record. A query that names sequence numbers unpacks only their
         frames, and takes 1 µs for each other decision or record.
         """
-        return connect_with_views(self.path, self._records, self._unpacked)
+        return connect_with_views(self.path, self._event_frames.records, self.decisions.unpacked)
 
     def damage(self, within_s: float) -> str:
         """Check the file by SQLite's own checks, then the log's; each takes at most about `within_s` seconds."""

@@ -83,7 +83,7 @@ def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tupl
     letters = np.array([ord(outcome[0]) for outcome in OUTCOMES], np.uint8)
     parts = [np.zeros(0, np.int64)]
     outcomes = [np.zeros(0, np.int8)]
-    for lines in log.outcome_lines(after, upto, LINES):
+    for lines in log.decisions.outcome_lines(after, upto, LINES):
         seqs = np.empty(LINES, np.int64)
         numbers = np.empty(LINES, np.int8)
         count = read_outcomes(np.frombuffer(bytearray(lines), np.uint8), letters, seqs, numbers)

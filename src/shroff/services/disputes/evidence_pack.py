@@ -38,7 +38,7 @@ def evidence_pack(
     """
     fields = element_fields(definitions.events.types[record.type], named)
     payment = from_json(record.body)
-    row = log.decisions(record.type, [record.id]).get(record.id)
+    row = log.decisions.of(record.type, [record.id]).get(record.id)
     decision = None
     if row is not None:
         document = decision_document(row)

@@ -153,7 +153,7 @@ class PriorPayments:
                 and f"{past.type}/{past.id}" not in bad
                 and float((amount and fields_of(past).get(amount.name)) or 1) != 0
             ]
-            rows = self._log.decisions(record.type, [past.id for past in near])
+            rows = self._log.decisions.of(record.type, [past.id for past in near])
             yield from (past for past in near if past.id not in rows or rows[past.id].outcome != "decline")
             if part and max(past.time_ms for past in part) < oldest_ms:
                 return
@@ -167,7 +167,7 @@ class PriorPayments:
             yield said["event"]
 
     def _payment(self, past: Record, record: Record, matches: list[str]) -> PriorPayment:
-        row = self._log.decisions(past.type, [past.id]).get(past.id)
+        row = self._log.decisions.of(past.type, [past.id]).get(past.id)
         return PriorPayment(
             event=f"{past.type}/{past.id}",
             time=time_text(past.time_ms),

@@ -124,7 +124,7 @@ class PrivacyErasure(ProjectPart):
             for named in _events_of(log, wanted, progress):
                 for type_ in dict.fromkeys(type_ for type_, _ in named):
                     ids = [id_ for of, id_ in named if of == type_]
-                    beside, decisions = log.personal.of(type_, ids), log.decisions(type_, ids)
+                    beside, decisions = log.personal.of(type_, ids), log.decisions.of(type_, ids)
                     late = {id_: _record(event) for id_, event in log.late.with_ids(type_, ids).items()}
                     for id_, event in {**log.find(type_, ids), **late}.items():
                         decision = decisions.get(id_)

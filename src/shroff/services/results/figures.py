@@ -244,7 +244,7 @@ class ResultEvents:
             ids = pa.chunked_array(kept.ids, pa.string()).take(pa.array(rows[firsts]))
             read = dict[int, tuple[dict[int, float], float]]()
             for start in range(0, len(ids), AT_ONCE):
-                for decision in log.decisions(name, ids[start : start + AT_ONCE].to_pylist()).values():
+                for decision in log.decisions.of(name, ids[start : start + AT_ONCE].to_pylist()).values():
                     if (found := decision_of(decision).exploration) is not None:
                         of_draw = self._sampled if found.would_be == APPROVED else self._propensities
                         read[decision.seq] = of_draw, found.propensity

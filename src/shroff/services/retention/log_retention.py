@@ -182,7 +182,7 @@ def compare(log: Log, lake: LakeReader, after: int, upto: int) -> None:
     """Compare the sequence numbers (after, upto] in lake and store. Raises: StateError at the first difference."""
     both: tuple[tuple[Iterator[list[Any]], Iterator[list[Any]]], ...] = (
         (log.read(after, upto), lake.records(after, upto)),
-        (log.decisions_after(after, upto), lake.decisions(after, upto)),
+        (log.decisions.after(after, upto), lake.decisions(after, upto)),
     )
     for ours, theirs in both:
         pairs = zip_longest(chain.from_iterable(ours), chain.from_iterable(theirs))

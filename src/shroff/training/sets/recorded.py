@@ -46,7 +46,7 @@ class RecordedRows:
         self._hits = _ByPlace(chain.from_iterable(RecordedRuleHits().after(log)))
         scored = first_control(log, lambda control: bool(control.versions.get("model")))
         if scored is not None:
-            self._decisions = _ByPlace(chain.from_iterable(log.decisions_after(scored)))
+            self._decisions = _ByPlace(chain.from_iterable(log.decisions.after(scored)))
 
     def of(self, seqs: Ints) -> list[pa.Array]:
         """Return outcome, score and rules of the events at these places, null if there was no decision or hit.

@@ -397,7 +397,7 @@ def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | No
     in_force = in_force[in_force >= 0]
     is_reported = is_fraud & (labels.strengths != SOURCES.index(ANALYST))
     unreported = {*labels.rows[in_force[is_fraud[in_force]]].tolist()} - {*labels.rows[is_reported].tolist()}
-    for rows in log.decisions_after(first):
+    for rows in log.decisions.after(first):
         drawn = [row for row in rows if is_drawn(row.document)]
         places = np.searchsorted(seqs, [row.seq for row in drawn])
         for row, place in zip(drawn, places.tolist(), strict=True):

@@ -57,7 +57,7 @@ def row_of(project: Project, event: str, id_: str) -> DecisionRow:
     """Return the row of a decision. Raises: ProblemError with 404, which tells whether the log has the event."""
     try:
         with project.log.reading() as log:
-            row = log.decisions(event, [id_]).get(id_)
+            row = log.decisions.of(event, [id_]).get(id_)
             if row is not None:
                 return row
             is_in_log = bool(log.find(event, [id_]))

@@ -323,7 +323,7 @@ def _add_day(
     if end_seq - after_seq > TOTALS_LOOKED_AT:
         return False
     for start in range(after_seq, end_seq, _BLOCK):
-        decided = log.decisions_after(start, min(start + _BLOCK, end_seq))
+        decided = log.decisions.after(start, min(start + _BLOCK, end_seq))
         rows = [row for part in decided for row in part if wanted.of_decision(row)]
         records = log.records_at([row.seq for row in rows])
         for row in rows:
@@ -360,7 +360,7 @@ def _read(
             newest = chosen[0][chosen[0] <= end][-SHOWN - 1 :].tolist()
             start = newest[0] if len(newest) > SHOWN else 0
             spans = [(seq - 1, seq) for seq in newest if seq > start]
-        rows = (row for span in spans for part in log.decisions_after(*span) for row in part)
+        rows = (row for span in spans for part in log.decisions.after(*span) for row in part)
         block = [row for row in rows if wanted.of_decision(row)][::-1]
         limits = wanted.starts_ms, wanted.min_amount, wanted.max_amount
         filters_events = bool(wanted.text) or any(limit is not None for limit in limits)

@@ -126,7 +126,7 @@ def name_of(service: Service, look: EntityLook, entity: str, key: str) -> str:
 
 
 def _event(service: Service, log: Log, record: Record) -> SearchHit | None:
-    row = log.decisions(record.type, [record.id]).get(record.id) if record.decided else None
+    row = log.decisions.of(record.type, [record.id]).get(record.id) if record.decided else None
     if row is None:
         return None
     summary = summary_in(service.project.definitions, record)

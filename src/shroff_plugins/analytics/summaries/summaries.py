@@ -228,7 +228,7 @@ def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
 def _places_with(log: LogReader, after: int, upto: int, outcomes: Sequence[str]) -> set[int]:
     wanted = {outcome.encode() for outcome in outcomes}
     flagged: set[int] = set()
-    for lines in log.outcome_lines(after, upto):
+    for lines in log.decisions.outcome_lines(after, upto):
         pairs = (line.split() for line in lines.splitlines())
         flagged.update(int(seq) for seq, outcome in pairs if outcome in wanted)
     return flagged

@@ -122,7 +122,7 @@ class LogContract(
         log.append(payments(1, 7))
         log.append(payments(8, 3))
 
-        for read in (log.read, log.decisions_after, log.hits.after):
+        for read in (log.read, log.decisions.after, log.hits.after):
             assert _places(read(size=4)) == [[1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
             assert _places(read(after=2, upto=5, size=2)) == [[3, 4], [5]]
             assert _places(read(after=9)) == [[10]]
@@ -144,8 +144,8 @@ class LogContract(
         assert b"".join(log.lines(after=2, upto=6, size=2)) == b"".join(lines[2:6])
         assert (list(log.lines(after=7)), b"".join(log.lines(after=6, upto=99))) == ([], lines[6])
         outcomes = [b"%d approve\n" % seq for seq in (1, 2, 3, 6, 7)]
-        assert b"".join(log.outcome_lines(size=2)) == b"".join(outcomes)
-        assert b"".join(log.outcome_lines(after=2, upto=6, size=3)) == b"".join(outcomes[2:4])
+        assert b"".join(log.decisions.outcome_lines(size=2)) == b"".join(outcomes)
+        assert b"".join(log.decisions.outcome_lines(after=2, upto=6, size=3)) == b"".join(outcomes[2:4])
 
     def test_reading_ends_where_the_log_ended_when_it_began(self, log: Log) -> None:
         log.append(payments(1, 4))
@@ -163,8 +163,8 @@ class LogContract(
         assert log.find("payment", ["A", "nobody", "A"]) == {"A": records[ODD_IDS.index("A")]}
         assert log.find("login", ODD_IDS) == {}
         assert log.find("payment", []) == {}
-        assert log.decisions("payment", ODD_IDS) == {each.id: decision(each) for each in records[:-1]}
-        assert log.decisions("login", ODD_IDS) == {}
+        assert log.decisions.of("payment", ODD_IDS) == {each.id: decision(each) for each in records[:-1]}
+        assert log.decisions.of("login", ODD_IDS) == {}
 
     def test_records_are_found_at_their_places(self, log: Log) -> None:
         assert log.records_at([]) == log.records_at([0, 1]) == {}
@@ -182,10 +182,10 @@ class LogContract(
 
         ids = [f"new-{number}" for number in range(5_000)] + [each.id for each in batch.records]
         assert log.find("payment", ids) == {each.id: each for each in batch.records}
-        assert log.decisions("payment", ids) == {each.id: each for each in batch.decisions}
+        assert log.decisions.of("payment", ids) == {each.id: each for each in batch.decisions}
         assert log.records_at(range(10_000, 0, -1)) == {each.seq: each for each in batch.records}
         assert [each for part in log.read() for each in part] == batch.records
-        assert [each for part in log.decisions_after() for each in part] == batch.decisions
+        assert [each for part in log.decisions.after() for each in part] == batch.decisions
 
     def test_the_watermark_is_the_greatest_time_of_events(self, log: Log) -> None:
         #  place       1        2        3 (label)  4 (late)  5

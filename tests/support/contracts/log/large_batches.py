@@ -40,15 +40,15 @@ class LogLargeBatchContract(LogCase):
         for each in (log, reader):
             for after, upto, size in ((0, None, 4_096), (0, None, 100), (2, 700, 256), (300, 301, 9), (3, 4, 1)):
                 last = upto or 10_000
-                found = [row for part in each.decisions_after(after, upto, size) for row in part]
+                found = [row for part in each.decisions.after(after, upto, size) for row in part]
                 assert found == [decision for decision in decisions if after < decision.seq <= last]
-                assert all(len(part) <= size for part in each.decisions_after(after, upto, size))
-                lines = b"".join(each.outcome_lines(after, upto, size))
+                assert all(len(part) <= size for part in each.decisions.after(after, upto, size))
+                lines = b"".join(each.decisions.outcome_lines(after, upto, size))
                 assert lines == b"".join([line for seq, line in outcomes.items() if after < seq <= last])
             for wanted in (decisions[1:500:3], decisions[-1:], decisions[:2] + decisions[400:402]):
                 ids = [record.id for record in wanted]
-                assert each.decisions("payment", [*ids, "nobody", "p-22"]) == dict(zip(ids, wanted, strict=True))
-            assert each.decisions("login", [decisions[0].id]) == {}
+                assert each.decisions.of("payment", [*ids, "nobody", "p-22"]) == dict(zip(ids, wanted, strict=True))
+            assert each.decisions.of("login", [decisions[0].id]) == {}
         reader.close()
 
     def test_records_of_large_batches_read_as_those_of_small_ones(self, log: Log, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ class LogLargeBatchContract(LogCase):
         log.append(large)
         log.append(payments(601, 2))
         records = list(chain.from_iterable(log.read()))
-        before, ids = list(chain.from_iterable(log.decisions_after())), [record(seq).id for seq in range(1, 603)]
+        before, ids = list(chain.from_iterable(log.decisions.after())), [record(seq).id for seq in range(1, 603)]
         for stop in (1, 299, 300, 301, 599, 601):
             assert log.prune(stop) == stop
             assert list(chain.from_iterable(log.read(stop))) == records[stop:]
@@ -125,9 +125,11 @@ class LogLargeBatchContract(LogCase):
                 record.id: record.seq for record in records[:stop] if record != control
             }
             kept = [decision for decision in before if decision.seq > stop]
-            assert list(chain.from_iterable(log.decisions_after(stop))) == kept
-            assert b"".join(log.outcome_lines(stop)) == b"".join([b"%d approve\n" % decision.seq for decision in kept])
-            assert log.decisions("payment", ids) == {decision.id: decision for decision in kept}
+            assert list(chain.from_iterable(log.decisions.after(stop))) == kept
+            assert b"".join(log.decisions.outcome_lines(stop)) == b"".join(
+                [b"%d approve\n" % decision.seq for decision in kept]
+            )
+            assert log.decisions.of("payment", ids) == {decision.id: decision for decision in kept}
         log.append(payments(603, 300))
         log.close()
         again = self.make_log(tmp_path)

@@ -24,7 +24,15 @@ class LogPruningContract(LogCase):
     def test_what_is_behind_a_pruned_place_reads_as_before(self, log: Log, tmp_path: Path) -> None:
         for first in (1, 4, 7):
             log.append(everything(first))
-        places = ("read", "labels_after", "decisions_after", "flags.after", "hits.after", "lines", "outcome_lines")
+        places = (
+            "read",
+            "labels_after",
+            "decisions.after",
+            "flags.after",
+            "hits.after",
+            "lines",
+            "decisions.outcome_lines",
+        )
         before = [_flat(attrgetter(name)(log)(4)) for name in places]
         assert log.prune(4) == 4
 
@@ -68,7 +76,7 @@ class LogPruningContract(LogCase):
         log.append(payments(1, 9))
         log.prune(5)
 
-        for name in ("read", "lines", "labels_after", "decisions_after", "outcome_lines"):
+        for name in ("read", "lines", "labels_after", "decisions.after", "decisions.outcome_lines"):
             for after, upto in ((0, None), (0, 1), (4, None), (4, 5), (3, 9)):
                 with pytest.raises(PrunedError, match=r"up to sequence number 5 .*lake"):
                     list(attrgetter(name)(log)(after, upto))
@@ -128,10 +136,10 @@ class LogPruningContract(LogCase):
         log.append(Batch(records=records, decisions=[decision(record) for record in records]))
         log.prune(2)
 
-        assert list(log.decisions("payment", [record.id for record in records])) == [
+        assert list(log.decisions.of("payment", [record.id for record in records])) == [
             record.id for record in records[2:]
         ]
-        assert _flat(log.decisions_after(2)) == [decision(record) for record in records[2:]]
+        assert _flat(log.decisions.after(2)) == [decision(record) for record in records[2:]]
 
     def test_unique_values_of_pruned_events_keep_their_places(self, log: Log) -> None:
         values = [UniqueValue("payment", "arn", f"v{seq}", seq) for seq in (1, 2, 3)]
