@@ -96,36 +96,39 @@ class BatchRows(RowFraming):
         if batch.watermark_ms is not None:
             self._connection.execute(self._wording.set_watermark, (batch.watermark_ms,))
         self._on_step("events")
+        put = self._connection.put
+        take_out = self._connection.take_out
         for type_and_field in batch.unindexed:
             for sql in self._wording.unindexed:
                 self._connection.execute(sql, type_and_field)
-        self._connection.put(UNIQUE, batch.unique)
-        self._connection.put(INDEXED, batch.indexed)
+        put(UNIQUE, batch.unique)
+        put(INDEXED, batch.indexed)
         self._on_step("unique")
         frames, few = framed(batch.decisions)
-        self._connection.put(FRAMES, frames)
-        self._connection.put(DECISIONS, few)
+        put(FRAMES, frames)
+        put(DECISIONS, few)
         self._on_step("decisions")
-        self._connection.put(FLAGS, numbered(batch.flags))
-        self._connection.put(HITS, numbered(batch.hits))
+        put(FLAGS, numbered(batch.flags))
+        put(HITS, numbered(batch.hits))
         self._on_step("flags")
-        self._connection.put(
-            REFUSED,
-            last_of_each(batch.refused, "source", "place", "type", "raw"),
-            newest_wins=("reason", "at_ms", "header"),
-        )
-        self._connection.put(WAITING, batch.waiting)
-        self._connection.take_out(JOINED, batch.joined)
+        # Most batches have none of these rows, and a call for each table would take 20 µs
+        if batch.refused or batch.waiting or batch.joined:
+            refused = last_of_each(batch.refused, "source", "place", "type", "raw")
+            put(REFUSED, refused, newest_wins=("reason", "at_ms", "header"))
+            put(WAITING, batch.waiting)
+            take_out(JOINED, batch.joined)
         self._on_step("refused")
-        self._connection.put(OUTBOX, batch.outbox)
-        self._connection.take_out(UNSTUCK, batch.unstuck)
-        self._connection.put(STUCK, last_of_each(batch.stuck, *STUCK.key), newest_wins=STUCK.columns[3:])
-        self._connection.take_out(ERASED, batch.erased)
-        self._connection.put(PERSONAL, batch.personal)
-        self._connection.put(LATE, batch.late)
-        self._connection.put(OFFSETS, last_of_each(batch.offsets, *OFFSETS.key), newest_wins=("offset", "crc"))
-        self._connection.put(REMARKS, added_up(batch.remarks), newest_wins=("last_seq", "last_ms"), adds="count")
-        self._connection.take_out(DROPPED, batch.dropped)
+        put(OUTBOX, batch.outbox)
+        if batch.unstuck or batch.stuck or batch.erased or batch.personal or batch.late or batch.dropped:
+            take_out(UNSTUCK, batch.unstuck)
+            put(STUCK, last_of_each(batch.stuck, *STUCK.key), newest_wins=STUCK.columns[3:])
+            take_out(ERASED, batch.erased)
+            put(PERSONAL, batch.personal)
+            put(LATE, batch.late)
+            take_out(DROPPED, batch.dropped)
+        if batch.offsets or batch.remarks:
+            put(OFFSETS, last_of_each(batch.offsets, *OFFSETS.key), newest_wins=("offset", "crc"))
+            put(REMARKS, added_up(batch.remarks), newest_wins=("last_seq", "last_ms"), adds="count")
         self._on_step("offsets")
         if batch.replies:
             self._reply(batch.replies)
