@@ -3,9 +3,9 @@
 A model of 100 trees of depth 3; 30 numbers in, 0 or 1 out, nothing is written. Processor time of a whole service for a
 posted event, a score of the same event and a call: many short turns of one request after the other, the median, and
 the median of each turn's ratio to the posted events of that turn. The last column is the same with 32 connections.
-Then calls at a rate: what is counted begins when a call was due. The generator has one core, the services the other,
-which they share with whatever else the machine does; that makes the latencies of a busy machine longer, and not its
-processor times.
+Turns end after two minutes for each number of connections, so that a busy machine makes fewer. Then calls at a rate:
+what is counted begins when a call was due. The generator has one core, the services the other, which they share with
+whatever else the machine does; that makes the latencies of a busy machine longer, and not its processor times.
 
     python -m bench.predict [--turns 60] [--rates 500,1000,1500] [--seconds 10] [--peers FOLDER] [--keep]
 
@@ -21,9 +21,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import count, cycle
+from math import nan
 from pathlib import Path
 from statistics import median
 
@@ -42,6 +44,7 @@ GENERATOR, CORE = 1, 0
 IN_A_TURN = 40
 CONNECTIONS = 32
 WARM = 400
+TURNS_S_MAX = 120.0
 AT_ONCE = 1_000_000  # a second: each request is due at once
 FIRST_DAY = "days-1-2.csv"
 OURS, PEERS = "POST /predict/", "FastAPI, scikit-learn"
@@ -96,9 +99,13 @@ def in_turns(kinds: Sequence[tuple[Port, Iterator[bytes]]], turns: int, connecti
     """For each kind the median of its turns, and of their ratios to the first kind."""
     for port, requests in kinds:
         load(port, requests, AT_ONCE, WARM, connections)
-    times = [[microseconds(*kind, connections) for kind in kinds] for _ in range(turns)]
+    times = list[list[float]]()
+    end_s = time.monotonic() + TURNS_S_MAX
+    while len(times) < turns and (not times or time.monotonic() < end_s):
+        times.append([microseconds(*kind, connections) for kind in kinds])
+    print(f"{len(times)} turns with {connections} connections", flush=True)
     return [
-        (median(column), median(own / turn[0] for own, turn in zip(column, times, strict=True)))
+        (median(column), median(own / (turn[0] or nan) for own, turn in zip(column, times, strict=True)))
         for column in zip(*times, strict=True)
     ]
 

@@ -55,6 +55,7 @@ LISTS_S_MAX = 5.0  # for which lists are sent at a rate: three million events ar
 P99_MS_MAX = 20.0
 UNANSWERED = 0  # in place of a status
 PATIENCE_S = 30.0  # for answers behind the last request
+START_S = 180.0  # for a program to be ready
 PEER = Path(__file__).parent / "peers" / "fastapi_service.py"
 ME = Who("command", "os-bench", "bench", Role.ADMIN, RIGHTS[Role.ADMIN])
 TURNS, IN_A_TURN = 6, 200  # of events and scores; the first turn is not counted
@@ -129,6 +130,7 @@ class _Sender:
         self.is_over = False
         self._requests, self._rate, self._left = requests, rate, count
         self._late: deque[tuple[float, bytes]] = deque()
+        self._transports: list[asyncio.Transport] = []
         self._open, self._connected = count, 0
         self._done = asyncio.get_running_loop().create_future()
 
@@ -136,7 +138,8 @@ class _Sender:
         loop = asyncio.get_running_loop()
         self._connected = connections
         for _ in range(connections):
-            await loop.create_connection(lambda: _Connection(self), "127.0.0.1", port)
+            transport, _ = await loop.create_connection(lambda: _Connection(self), "127.0.0.1", port)
+            self._transports.append(transport)
         began_s = time.perf_counter()
         sent = 0
         while self._left:
@@ -155,9 +158,8 @@ class _Sender:
             self.load.others[UNANSWERED] = self.load.others.get(UNANSWERED, 0) + self._open
         self.load.seconds = time.perf_counter() - began_s
         self.is_over = True
-        for item in self.idle:
-            assert item.transport is not None
-            item.transport.close()
+        for transport in self._transports:  # also of a request without an answer
+            transport.abort()
         return self.load
 
     def _send(self, due_s: float, request: bytes) -> None:
@@ -253,7 +255,10 @@ def running(command: Sequence[str], *cores: int) -> Iterator[Port]:
                 break
         else:
             raise RuntimeError(f"{command} did not start")
+        end_s = time.monotonic() + START_S
         while True:
+            if process.poll() is not None or time.monotonic() > end_s:
+                raise RuntimeError(f"{command} is not ready after {START_S:g} s, or has ended: {process.poll()}")
             try:
                 if httpx2.get(f"http://127.0.0.1:{port}/health/ready", timeout=5).status_code == 200:
                     break

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -111,10 +110,12 @@ class Connection(HttpToolsProtocol):
     def _begin_taken(self) -> tuple[SendWhole, Callable[[ASGIApp], object]]:
         """Begin a request that the application takes; return how to answer it: at once, or by a task."""
         self._unset_keepalive_if_required()
-        cycle = self.cycle = copy(self.cycle)
-        cycle.response_started = cycle.response_complete = False
-        cycle.chunked_encoding = None
-        cycle.on_response = self.on_response_complete
+        cycle = RequestResponseCycle.__new__(RequestResponseCycle)
+        begun = {"response_started": False, "response_complete": False, "chunked_encoding": None}
+        vars(cycle).update(
+            vars(self.cycle), on_response=self.on_response_complete, **begun
+        )  # its constructor takes longer
+        self.cycle = cycle
         return partial(self._send_whole, cycle), partial(self._start_asgi_task, cycle)
 
     def on_message_begin(self) -> None:
