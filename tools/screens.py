@@ -23,12 +23,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import SMTP
+from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from playwright.sync_api import Page
 
+from shroff import open as open_project
 from shroff.examples.bank import bank_from, stretch_upto
 from shroff.runtime.values import replace
 from tools.browser import browser
@@ -110,13 +112,23 @@ def entity(page: Page) -> None:
     page.wait_for_url("**/entities/**")
 
 
+def notebook(page: Page) -> None:
+    """What a notebook shows of the thresholds and the results of the served project."""
+    project = open_project(PROJECT.get())
+    cells: dict[str, Any] = {
+        "project.thresholds()": project.thresholds(),
+        'project.results(by="week")': project.results(by="week"),
+    }
+    shown = "".join(f"<pre><b>{escape(code)}</b></pre>{answer._repr_html_()}" for code, answer in cells.items())
+    page.goto("about:blank")  # a page of the service allows no styles of others
+    page.set_content(f"<body style='font: 14px sans-serif; margin: 24px'>{shown}</body>")
+
+
 def links(page: Page) -> None:
-    """The links of the first key with a case that has some, best with a fraud among them."""
-    for sought in (".links .of-fraud", ".links"):
-        for case in open_cases(page):
-            page.goto(f"/links?entity={case['entity']}&key={case['key']}")
-            if page.locator(sought).count():
-                return
+    """The links of a card of the ring with most frauds."""
+    page.goto("/links")
+    page.locator("table a").first.click()
+    page.locator(".links .of-fraud").first.wait_for()
 
 
 def draft(page: Page) -> None:
@@ -339,6 +351,7 @@ PICTURES: Final = (
     Picture("decisions", at("/decisions"), (DESK, PHONE)),
     Picture("search", at("/find")),
     Picture("links", links),
+    Picture("notebook", notebook, (replace(DESK, height=1_720),)),
     Picture("rules", at("/rules")),
     Picture("rule", at(f"/rules/{RULE}")),
     Picture("draft", draft, (DESK, DARK)),

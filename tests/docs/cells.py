@@ -17,8 +17,9 @@ from typing import Any
 
 SHOWN = re.compile(r"\n<div class=\"output\">\n(.*?)\n</div>\n", re.DOTALL)
 FRAME = re.compile(
-    r"<style.*?</style>\n?|</?div>\n?| border=\"1\" class=\"dataframe\"| style=\"[^\"]*\"", re.DOTALL
-)  # pandas' own
+    r"<style.*?</style>\n?|</?div>\n?| border=\"1\" class=\"dataframe\"| style=\"[^\"]*\"|<iframe.*?</iframe>",
+    re.DOTALL,
+)  # pandas' own; and pages with charts, which would be longer than the rest
 VARIES = re.compile(r"\d+\.\d+|\bm-[\w-]+|\d[\d:.]+Z| +")  # seconds, what processors round differently, ids, widths
 
 

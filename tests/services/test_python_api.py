@@ -9,7 +9,7 @@ import sys
 from dataclasses import FrozenInstanceError, asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from html import escape
+from html import escape, unescape
 
 import msgspec
 import numpy as np
@@ -164,6 +164,10 @@ def test_results_are_those_of_the_command_and_a_misspelt_option_is_refused(proje
     found = project.results(by="day", start=date(2026, 1, 1))
     assert sum(row.events for row in found.rows) == found.total.events == 2
     assert repr(found) == project.call("results", by="day", start="2026-01-01").text()
+    charts = charts_in(found._repr_html_())
+    assert charts.count('<rect class="bar"') == len(found.rows)
+    assert f"Fraud by day: {found.rows[0].start} " in charts
+    assert charts_in(project.results(by="rule")._repr_html_()) == "", "no picture of rules"
     with pytest.raises(TypeError, match="Did you mean by"):
         project.results(bye="day")
     with pytest.raises(UsageError, match="model"):
@@ -717,8 +721,15 @@ def test_a_report_shows_itself_as_its_command_prints_it(project, command, capsys
 
     printed = capsys.readouterr().out
     assert without_seconds(repr(shown)) == without_seconds(printed.rstrip("\n"))
-    assert without_seconds(shown._repr_html_()) == f"<pre>{escape(without_seconds(repr(shown)))}</pre>"
+    text, _, charts = shown._repr_html_().partition("<iframe")
+    assert without_seconds(text) == f"<pre>{escape(without_seconds(repr(shown)))}</pre>"
+    assert bool(charts) == (command == "backtest")
     assert len(repr(shown).splitlines()) > 3
+
+
+def charts_in(html: str) -> str:
+    """The page in the frame below a report; empty without one."""
+    return unescape(html.partition('<iframe srcdoc="')[2].partition('"')[0])
 
 
 def without_seconds(text):

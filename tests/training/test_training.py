@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from html import unescape
 from pathlib import Path
 from random import Random
 
@@ -16,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from shroff.cli.main import run
 from shroff.errors import UsageError
+from shroff.models.registry import REPORT
 from shroff.services import project as app
 from shroff.training.train import NOT_DECIDED, Steps
 from tests.support.effort import long_but
@@ -325,7 +327,11 @@ def test_a_model_scores_a_frame_as_it_scores_events_and_works_with_scikit_learn(
     assert np.array_equal(again.predict_proba(frame), found)
 
     assert repr(report).startswith(f"{report.stored.id} scores payment: trained on ")
-    assert report._repr_html_().startswith(f"<pre>{report.stored.id} scores payment: trained on ")
+    shown = report._repr_html_()
+    assert shown.startswith(f"<pre>{report.stored.id} scores payment: trained on ")
+    page = unescape(shown.partition('<iframe srcdoc="')[2].partition('"')[0])
+    assert page == report.stored.file(REPORT).decode()
+    assert all(f"<figcaption>{title}" in page for title in ("Precision by recall", "Where scores lie", "Mean size"))
     for wrong, words in [
         (frame.drop_columns("payment.amount"), "no column 'payment.amount', which m-"),
         (frame.set_column(0, "payment.amount", events["card"]), "'payment.amount' should hold numbers"),

@@ -125,6 +125,9 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
         told = (await browser.get(f"/api/v1/thresholds?{WHICH}")).json()
         command = await asyncio.to_thread(asks.service.project.run, ShowThresholds(model="m-1"))
         assert told == msgspec.json.decode(msgspec.json.encode(command))
+        shown = asks.service.project.thresholds(model="m-1")
+        assert (repr(shown), shown.best) == (command.text(), command.best)
+        assert "&lt;figcaption&gt;Cost of a day" in shown._repr_html_(), "the chart of the model's report"
         page = await browser.get(f"/thresholds?{WHICH}")
         shown = page.body.decode()
         assert 'id="review-at"' not in shown, "nothing is proposed before somebody asks for it"

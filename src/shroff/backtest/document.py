@@ -200,6 +200,11 @@ class BacktestReport(OperationAnswer, Printed, rename={"start": "from", "end": "
     def __repr__(self) -> str:
         return self.text()
 
+    def _charts(self) -> str:
+        from shroff.backtest.report import page
+
+        return page(self)
+
     def hints(self) -> list[str]:
         command = vars(self).get("command", "")
         return [command] if command else []

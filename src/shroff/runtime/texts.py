@@ -16,13 +16,19 @@ DOT_SEGMENTS = frozenset({".", ".."})
 
 
 class Printed:
-    """An object whose `repr` is the output of its command, in a notebook as well."""
+    """An object whose `repr` is the output of its command, in a notebook as well, there with its charts."""
 
     __slots__ = ()
 
+    def _charts(self) -> str:
+        """Return an HTML page with its charts; empty if it has none."""
+        return ""
+
     def _repr_html_(self) -> str:
-        """HTML for a notebook: the escaped text."""
-        return f"<pre>{escape(repr(self))}</pre>"
+        """HTML for a notebook: the escaped text, and the page in a frame, which keeps the styles of both apart."""
+        page = escape(self._charts())
+        frame = f'<iframe srcdoc="{page}" width="100%" height="450"></iframe>' if page else ""
+        return f"<pre>{escape(repr(self))}</pre>{frame}"
 
 
 def harmless(text: str) -> str:

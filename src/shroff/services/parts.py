@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from shroff.services.writer.request_inbox import Inboxes
     from shroff.services.writer.requests import WriterRequests
     from shroff.services.writer.worker_runs import WorkerRuns
-    from shroff.training.cutoffs import Cutoffs, WhatIf
 
 Part = TypeVar("Part", bound="ProjectPart")
 
@@ -248,10 +247,3 @@ class ProjectParts:
         Raises: UsageError if there are no events, or pandas is not installed.
         """
         return self.training_sets.frame(event, as_of=as_of, fold=fold, files=files, labels=labels, order=order)
-
-    def thresholds(self, event: str = "", *, model: str = "", what_if: WhatIf | None = None) -> Cutoffs:
-        """Compute the thresholds of the score with the lowest cost; `cutoffs.thresholds(apply=True)` activates them.
-
-        Raises: UsageError if there is no model, no test rows or no costs.
-        """
-        return self.cutoffs.thresholds(event, model=model, what_if=what_if)[0]

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from shroff.services.drift.operations import DriftAnswer
     from shroff.services.proposals.proposing import ProposedProject
     from shroff.services.results.operations import Results
+    from shroff.services.thresholds.operations import CheapestThresholds
+    from shroff.training.cutoffs import WhatIf
     from shroff.training.train import Steps, TrainReport
     from shroff.worker.answers import Events
     from shroff.worker.ingest import IngestReport
@@ -290,6 +292,15 @@ class Project(Printed, _Parts):
         """Compare recent events with the champion's training data, or with a period, as `shroff drift` does."""
         found: DriftAnswer = self.call("drift", event=event, reference=reference, recent=recent, as_of=as_of)
         return found
+
+    def thresholds(self, event: str = "", *, model: str = "", what_if: WhatIf | None = None) -> CheapestThresholds:
+        """Compute the thresholds of the score with the lowest cost; `cutoffs.thresholds(apply=True)` activates them.
+
+        Raises: UsageError if there is no model, no test rows or no costs.
+        """
+        from shroff.services.thresholds.operations import CheapestThresholds
+
+        return CheapestThresholds.measured(self.cutoffs.thresholds(event, model=model, what_if=what_if)[0])
 
     def flags(self) -> pa.Table:
         """Get all flags, as in `shroff export flags --format parquet` (see `ArrowTables.flags`)."""

@@ -30,7 +30,7 @@ from shroff.models.learners.learner import columns_for
 from shroff.models.learners.search import SearchRange, Trial, search
 from shroff.models.learners.training import Trained, learn_by, loaded, train
 from shroff.models.loader import DEFAULT_GATES, FOLDS, LABEL_DELAY_MS, TEST_MS, TRAIN_MS
-from shroff.models.registry import TESTED, GateResult, Registry, Stored
+from shroff.models.registry import REPORT, TESTED, GateResult, Registry, Stored
 from shroff.models.sets import RecordedDecisions, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import MEANINGS
@@ -128,6 +128,9 @@ class TrainReport(Printed):
 
     def __repr__(self) -> str:
         return text(self)
+
+    def _charts(self) -> str:
+        return (self.stored.file(REPORT) or b"").decode()
 
     @property
     def passed(self) -> bool:

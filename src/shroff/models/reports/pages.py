@@ -144,6 +144,11 @@ def page(package: str, template: str, filters: Mapping[str, Callable[..., str]],
     return templates.get_template(template).render(shown)
 
 
+def chart_page(title: str, chart: Markup) -> str:
+    """Render a page of one chart; empty without a chart."""
+    return page(__package__, "page.html", {}, title=title, project="", chart=chart) if chart else ""
+
+
 def drawn(chart: str, /, *arguments: Any, **more: Any) -> Markup:
     found: Markup = getattr(environment().get_template("parts.html").module, chart)(*arguments, **more)
     return found

@@ -22,7 +22,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.operations.numbers import name_of
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.atomic_files import csv_line
-from shroff.runtime.texts import percent, table
+from shroff.runtime.texts import Printed, percent, table
 from shroff.runtime.values import replace
 from shroff.services.labels.reports import LabelReports
 from shroff.services.project import Project
@@ -137,7 +137,7 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
 NESTED = {"estimate": FraudEstimate, "decline_rate": OutcomeRate, "false_positive_rate": OutcomeRate}
 
 
-class Results(OperationAnswer, dict=True):
+class Results(OperationAnswer, Printed, dict=True):
     """What fraud cost and what decisions did, with the total of all events; those of several rules count once.
 
     `before` is the total of as many days directly before these, null where there is no change.
@@ -183,6 +183,15 @@ class Results(OperationAnswer, dict=True):
             ]
             text += f"\n\n{table(rates, (self.by, *(name_of(name).lower() for name in rate_names)))}"
         return f"{text}\n\n{page(__package__, 'results.txt', {}, found=self).rstrip()}"
+
+    def _charts(self) -> str:
+        from shroff.models.reports.pages import ChartAxis, ChartColumn, chart_page, drawn
+
+        if self.by not in PERIODS or not self.rows:
+            return ""
+        columns = [ChartColumn(f"{row.start}", float(row.fraud.money), not row.events) for row in self.rows]
+        axis = ChartAxis(f"fraud, {self.currency}", 0, max(column.value for column in columns) or 1)
+        return chart_page("Results", drawn("columns", f"Fraud by {self.by}", axis, columns))
 
     def hints(self) -> Sequence[str]:
         return ["shroff label --maturity", "shroff thresholds"]

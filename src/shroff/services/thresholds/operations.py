@@ -25,7 +25,7 @@ from shroff.operations.declaration import (
 from shroff.operations.numbers import name_of
 from shroff.people.audit import REASON_MAX, checked_reason
 from shroff.project.definitions import Definitions
-from shroff.runtime.texts import cost_interval, many, one_line, percent, table
+from shroff.runtime.texts import Printed, cost_interval, many, one_line, percent, table
 from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.services.models.promotion import NoChampionError
 from shroff.services.people.project_people import ProjectPeople
@@ -127,7 +127,7 @@ class OutOfFoldCost(FrozenStruct):
     folds: list[FoldThresholds]
 
 
-class CheapestThresholds(ReportAnswer["Cutoffs"]):
+class CheapestThresholds(ReportAnswer["Cutoffs"], Printed):
     """Their cost, and the curve. The ETag is that of policy.yaml."""
 
     model: str
@@ -237,6 +237,16 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
             )
             lines += ["", f"policy.yaml is written{state}."]
         return "\n".join(lines)
+
+    def _charts(self) -> str:
+        from markupsafe import Markup
+
+        from shroff.models.reports.pages import chart_page
+        from shroff.models.reports.plots import cost_chart
+
+        chart = cost_chart(self.report.found, self.report.currency)
+        narrow = Markup('<div class="charts">{}</div>').format(chart) if chart else chart
+        return chart_page(f"Thresholds of {self.model}", narrow)
 
     def hints(self) -> Sequence[str]:
         return ["shroff thresholds --apply" if self.in_force is UNSET else "shroff doctor"]
