@@ -14,7 +14,7 @@ from shroff.events.event import Event
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.log.columns.tables import Way
-from shroff.log.state.feature_events import WindowState, taken
+from shroff.log.state.feature_events import NumberedEvents, taken
 from shroff.models.definitions import DailyCapacity, ModelInput, ModelSettings, Split
 from shroff.models.evaluation.windows import Fold, FoldRows, in_window, known_rows, rows_of, windows_of
 from shroff.models.sets import FRAUD, TrainingSet
@@ -52,7 +52,7 @@ def settings_of(definitions: Definitions, texts: list[str], split: Split, delay_
 def source(definitions: Definitions, history: list[LogEvent], size: int = 64) -> HistorySource:
     placed = list(enumerate(history, start=1))
 
-    def batches() -> WindowState:
+    def batches() -> NumberedEvents:
         return (placed[first : first + size] for first in range(0, len(placed), size))
 
     return HistorySource(lambda: taken(batches(), definitions, "payment"), definitions.settings.lateness_ms)
@@ -168,7 +168,7 @@ def test_a_feature_that_reads_its_own_label_fails_at_the_row(
     ) -> TrainingSet:
         """As a joiner would do it that puts each label before the event that it is about."""
 
-        def history() -> WindowState:
+        def history() -> NumberedEvents:
             labels = {
                 item.of.id: item for item in made_up() if isinstance(item, LabelEvent) and item.time_ms <= as_of_ms
             }

@@ -125,7 +125,8 @@ def _report(
     changes = sum(cell.count for cell in matrix if cell.old != cell.new)
     events = sum(map(len, judged))
     remarks = [] if learnt_from is None else learnt_remarks(learnt_from, compared.mature)
-    if judges_models and (count := unscored(verdicts.versions, judged, draft)):
+    count = unscored(verdicts.versions, judged, draft) if judges_models else 0
+    if count:
         remarks.append(
             f"{count:,} of {many(events, 'event has', 'events have')} no score: no model was active at their place in "
             "the log. Name one with --model ID to score them."

@@ -115,7 +115,6 @@ def query_text(text: str) -> str:
 
 
 def query_of(text: str) -> TextDict:
-    """Parse a query string."""
     return dict(parse_qsl(text))
 
 

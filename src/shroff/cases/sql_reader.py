@@ -285,7 +285,6 @@ class CaseReader(CaseFigures):
         return [_alert(row) for row in reversed(_rows(self._connection, query.limit(limit)))]
 
     def alerts_of(self, events: Collection[tuple[str, str]]) -> list[Alert]:
-        """Return the alerts of these events, by type and id."""
         table = self._tables.case_alerts
         parts = parts_of([event_hash(event, id_) for event, id_ in events])
         queries = (select(table).where(table.c.event_hash.in_(part)) for part in parts)
@@ -323,7 +322,6 @@ class CaseReader(CaseFigures):
         return _pending(rows[0]) if rows else None
 
     def due(self, now_ms: int, limit: int = 100) -> list[Pending]:
-        """Return the actions due by now, oldest first."""
         table = self._tables.case_pending
         query = select(table).where(table.c.due_ms <= now_ms).order_by(table.c.number).limit(limit)
         return [_pending(row) for row in _rows(self._connection, query)]

@@ -157,7 +157,6 @@ def kind_of(document: bytes) -> type[Decision]:
 
 
 def is_drawn(document: bytes) -> bool:
-    """Return whether the decision of this document has an exploration draw."""
     return _IS_DRAWN in document
 
 

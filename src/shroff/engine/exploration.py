@@ -52,7 +52,6 @@ class LetThrough:
         return LetThrough([(day, self._days[day])] if day in self._days else ())
 
     def note(self, event: str, time_ms: int, hits: Hits | None) -> None:
-        """Count a past event with its hits."""
         if hits and LET_THROUGH in hits:
             self._days[event, time_ms // DAY_MS] += 1
 

@@ -78,7 +78,6 @@ class RowDecider:
         self._amount = None if exploring is None else reads.evaluate(exploring[1])
 
     def decide(self, placed: SequencedEvent, row: Row, let_through: LetThrough, effects: Effects) -> None:
-        """Add the results of an event to the effects."""
         hits = [self._hit(feature, row) for feature in self._asked if feature.hit(row) is True]
         if hits:
             record_hits(placed.happened, hits, effects)

@@ -80,7 +80,6 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         return EventAt(self.seqs[row], self.types[row], self.ids[row], int(self.times[row]))
 
     def rows_of(self, type: str) -> Ints:
-        """Return the rows of the events of a type."""
         return np.flatnonzero(np.array(self.types, object) == type)
 
     def of_type(self, type: str) -> Sequence[SequencedEvent]:
@@ -96,7 +95,6 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         return SequencedBatch(*fields, lambda row: self.event(of_rows[row]))
 
     def frames(self, events: Events, reference: Reference) -> dict[str, Frame]:
-        """Return frames of all events, by type."""
         frames = dict[str, Frame]()
         all_rows = self.rows
         for name, columns in self.columns.items():

@@ -31,7 +31,6 @@ _CALLS: Final[Mapping[str, Bounds]] = {**dict.fromkeys(_SMALL, _FEW), "time": _T
 
 
 def fits_word(bounds: Bounds | None) -> bool:
-    """Return whether all values within these bounds fit 64 bits; False without bounds."""
     return bounds is not None and bounds[0] >= INTEGER_MIN and bounds[1] <= INTEGER_MAX
 
 

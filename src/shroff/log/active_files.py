@@ -102,7 +102,6 @@ def _by_yaml_name(systems: Systems) -> dict[str, bytes]:
 
 
 def notice_files(files: TextMapping) -> TextDict:
-    """Select the notices and texts among files."""
     return {name: text for name, text in files.items() if name.startswith(NOTICES)}
 
 

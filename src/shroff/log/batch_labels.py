@@ -1,4 +1,4 @@
-"""Labels of a batch in progress: each is joined to its event, or waits until the event arrives."""
+"""Labels of a batch, for `log.batch_classifier`: each is joined to its event, or waits until the event arrives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shroff.streams.log import UNDATED, Batch, Kind, Record, Refused, WaitingLab
 
 
 class SequencedRows(Struct):
-    """Records of a batch up to the last sequence number, and its events by their ids and unique values."""
+    """The records of a batch so far, the last with sequence number `seq`, and its events by id and unique value."""
 
     known: KnownRecords
     seq: int
@@ -35,7 +35,6 @@ class SequencedRows(Struct):
     def append(
         self, kind: Kind, event: LogEvent, body: bytes, hits: Hits | None = None, *, is_decided: bool = False
     ) -> Record:
-        """Append an event or label under the next sequence number."""
         self.seq += 1
         record = Record(self.seq, kind, event.type, event.id, event.time_ms, body, is_decided)
         self.records.append(record)
@@ -58,11 +57,11 @@ class _Early(FrozenStruct):
 class BatchLabels:
     """Classifies the labels of one batch.
 
-    `early` are pending labels, by their ids; `met` is that of `Prepared`.
+    `early` has the batch's pending labels by id, and `met` the sequence numbers as in `Prepared`.
 
     Args:
-        rows: The batch's events, which labels follow.
-        refuse: Refuses a submission.
+        rows: The batch's records, to which labels are appended.
+        refuse: Adds a refusal to the batch, and returns the answer.
     """
 
     def __init__(
@@ -142,7 +141,7 @@ class BatchLabels:
         return event
 
     def _misfit(self, label: LabelInput, event: Event) -> str:
-        """Return why an event does not match everything that a label says of it; empty if it does."""
+        """Return the contradiction between a label and an event; empty if they fit."""
         if label.event_id and label.event_id != event.id:
             return f"event: it is not {event.type} {event.id!r}, which {label.unique[0][0]} names"
         has = dict(self._unique.keys(event))

@@ -187,7 +187,6 @@ def _unique(
 
 
 def _add(known: KnownRecords, requested: dict[str, set[str]], coming: Batch) -> None:
-    """Add the requested records and decisions of an open batch."""
     known.late.update(
         {
             (late_event.type, late_event.id): late_event

@@ -118,7 +118,6 @@ class DayCounts:
         self._changed = set[int]()
 
     def of(self, type: str) -> int:
-        """Return the number of events of a type, over all days."""
         return sum(day[type] for day in self.days.values())
 
     def read_on(self, log: Log) -> Self:

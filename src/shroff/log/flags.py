@@ -111,7 +111,6 @@ class FeedLabel(VerdictInForce):
 
     @property
     def named(self) -> tuple[str, str]:
-        """Type and id of its event."""
         type_, _, id_ = self.event.partition("/")
         return type_, id_
 

@@ -46,7 +46,7 @@ def implausible_rows(
     """Yield each part of a file with its implausible rows; no rows if `lateness_ms` is None.
 
     A part is yielded after the next one was read, since its last rows are compared with the rows after them. If reading
-    fails, the last part is yielded first.
+    fails, the last part is yielded before the error is raised.
     """
     if lateness_ms is None:
         yield from ((part, []) for part, _ in parts)

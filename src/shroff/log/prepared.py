@@ -97,7 +97,6 @@ class RunAnswers(Interleaved[Answer]):
         return Answer(DECIDED, *fields, decided[seq].outcome, decided[seq].document)
 
     def kinds(self) -> Counter[AnswerKind]:
-        """Count answers by kind, whether they are for a label, and outcome."""
         outcomes = Counter(self.decisions.outcomes if self.decisions is not None else ())
         counts = Counter({(DECIDED, False, outcome): count for outcome, count in outcomes.items()})
         counts[TAKEN, False, ""] = len(self.ids) - outcomes.total()

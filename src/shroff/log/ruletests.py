@@ -115,7 +115,8 @@ class _Watched(Mapping[str, int | None]):
         return self._entries[value]
 
     def __contains__(self, value: object) -> bool:
-        answer = self.answers[str(value)] = answer_of(self._entries, str(value))
+        answer = answer_of(self._entries, str(value))
+        self.answers[str(value)] = answer
         return answer[0]
 
     def __iter__(self) -> Iterator[str]:
@@ -227,7 +228,8 @@ class _Runner:
                     first_wrong = test.places[number - 1], f" Event {number}: {self._read_by(rule, naive)}."
         if tuple(hits) == test.hits:
             return None
-        expected, found = (", ".join(str(hit).lower() for hit in side) for side in (test.hits, hits))
+        expected = ", ".join(str(hit).lower() for hit in test.hits)
+        found = ", ".join(str(hit).lower() for hit in hits)
         place, detail = first_wrong or (test.place, "")
         return place.problem(
             f"test {test.name!r} of rule {rule.id} fails: expected hits [{expected}], found [{found}].{detail}"
@@ -298,10 +300,8 @@ def _text(report: CheckReport) -> str:
     """Format the report for people: features, rules and models or else each error with its line."""
     parts = []
     definitions = report.definitions
-    warnings, errors = (
-        [problem_text(problem, report.source_line(problem)) for problem in problems]
-        for problems in (report.warnings, report.errors)
-    )
+    warnings = [problem_text(problem, report.source_line(problem)) for problem in report.warnings]
+    errors = [problem_text(problem, report.source_line(problem)) for problem in report.errors]
     if definitions is not None and report.is_ok:
         if definitions.features:
             rows = [(name, str(feature.type), feature.cost) for name, feature in definitions.features.items()]

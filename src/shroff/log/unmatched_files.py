@@ -23,7 +23,6 @@ class PassedOver(FrozenStruct):
 
 
 def unmatched_of(log: Log) -> dict[str, PassedOver]:
-    """Return the unmatched files, by name."""
     stored = log.offsets.of(UNMATCHED)
     return {name: kept_offset(UNMATCHED, name, text, PassedOver) for name, text in stored.items() if text}
 
@@ -51,7 +50,6 @@ class PassingOver:
         self._before: dict[str, int | None] = {}  # unmatched lines before this process; None if a line was accepted
 
     def offsets(self, found: Sequence[PolledMessages]) -> list[Offset]:
-        """Return the offsets to store for the files of these lines."""
         current = {file.source: file.lines for file in self._intake.unmatched}
         offsets = {}
         for polled in found:

@@ -82,7 +82,6 @@ class Adoption:
         return fold(log, self.definitions, start=self._folded)
 
     def stop(self) -> None:
-        """Stop the thread if it still runs."""
         self._stop.set()
         self._thread.join()
 

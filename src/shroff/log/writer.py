@@ -180,7 +180,6 @@ class Writer:
         return self._snapshot_writer
 
     def give_up_snapshot(self) -> None:
-        """Abandon the snapshot that is being written, if any."""
         if self._snapshot_writer is not None:
             self._snapshot_writer.give_up()
 

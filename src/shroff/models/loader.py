@@ -87,7 +87,6 @@ class ModelContext(FrozenStruct):
 def load_models(
     node: YamlNode | None, known: ModelContext, problems: list[Problem], warnings: list[Problem]
 ) -> dict[str, ModelSettings]:
-    """Load model.yaml: the settings of each event type's model."""
     top = loader.mapping(node, problems, "model.yaml")
     models: dict[str, ModelSettings] = {}
     for key, value in top.entries if top else ():

@@ -81,7 +81,6 @@ class Labels(FrozenStruct):
     reason_texts: tuple[str, ...] = ()
 
     def take(self, at: Ints | Bools) -> Labels:
-        """Select labels."""
         return Labels(
             self.rows[at],
             self.verdicts[at],

@@ -181,7 +181,6 @@ class ReportAnswer(OperationAnswer, Generic[Value], dict=True):
     report = Beside[Value]()
 
     def about(self, report: Value) -> Self:
-        """Keep the report, and return the answer."""
         self.report = report
         return self
 

@@ -60,7 +60,7 @@ class ProjectFile(FrozenStruct):
 
 
 class AddedFile(ProjectFile, frozen=True):
-    """A project file that a plug-in reads. It affects no decision, so no version and no control event contains it.
+    """A project file that a plug-in reads. It affects no decision, so no version or control event contains it.
 
     Args:
         load: Returns the content of the file, and adds its mistakes to the problems.
@@ -74,17 +74,14 @@ class AddedFile(ProjectFile, frozen=True):
     is_kept: bool = False
 
     def content(self, text: str | None, definitions: Definitions) -> Any:
-        """Load the content of the file's current text, None if there is no file. Raises: DefinitionError with every
-        mistake.
-        """
+        """Load the file from its text, None if there is no file. Raises: DefinitionError with every mistake."""
         problems: list[Problem] = []
         node = None if text is None else read(text, self.place, problems)
         return _content(self.load, node, definitions, problems)
 
 
 class AddedKey(FrozenStruct):
-    """A key of shroff.yaml that a plug-in reads. It affects no decision, so no version and no control event contains
-    it.
+    """A key of shroff.yaml that a plug-in reads. It affects no decision, so no version or control event contains it.
 
     Args:
         key: The name of the key, its meaning, and the shape of its value.

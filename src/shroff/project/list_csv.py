@@ -1,4 +1,4 @@
-"""Lists as CSV for spreadsheets, for downloads and uploads of lists. No cell can become a formula there.
+"""Lists as CSV, for downloads and uploads. No cell can become a formula in a spreadsheet.
 
 Spreadsheets evaluate a cell that begins with a sign of formulas, such as =. `written` puts an apostrophe before such a
 cell, and before a cell that begins with an apostrophe; `read` removes it, so a list comes back unchanged.

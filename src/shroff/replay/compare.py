@@ -293,7 +293,6 @@ class SampleTime:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Measure the time to compute one."""
         began_s = self._clock()
         yield
         last_s = self._clock() - began_s

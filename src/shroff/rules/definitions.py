@@ -80,7 +80,6 @@ class Rule:
 
     @property
     def computed(self) -> Computed:
-        """The condition as an engine computes it."""
         return Computed(
             f"rule {self.id}",
             self.when,

@@ -43,19 +43,25 @@ class ConditionColumn(FrozenStruct):
 
     Args:
         head: Expression in the header, as written.
-        here: Stand-in for that expression in the cells.
-        asks: Condition of each row's cell; None for an empty cell.
+        cell_value: Stand-in for that expression in the conditions of cells.
+        conditions: Condition of each row's cell; None for an empty cell.
         values: All possible values; empty to derive them from the constants.
     """
 
     head: str
-    here: FeatureValue
-    asks: Sequence[Node | None]
+    cell_value: FeatureValue
+    conditions: Sequence[Node | None]
     values: Sequence[Value]
 
 
 class TableGaps(FrozenStruct):
-    """Examples of gaps; for each row a bit mask of the rows that can be true with it; the rows that can hit."""
+    """Result of a search.
+
+    Args:
+        gaps: Examples of values for which no row hits.
+        over: For each row a bit mask of the rows that can be true together with it.
+        first: The rows that can hit.
+    """
 
     gaps: Sequence[str]
     over: Sequence[int]
@@ -87,26 +93,27 @@ def _sets(column: ConditionColumn, places: int) -> dict[int, str]:
     missing = False
     # Bit masks of the rows that need the condition, and of those that need its negation
     unknown: defaultdict[Node, list[int]] = defaultdict(lambda: [0, 0])
-    for at, ask in enumerate(column.asks):
-        parts = [] if ask is None else [*walk(ask)]
-        if ask is None:
-            always |= 1 << at
-        elif any(isinstance(part, _READS) and part != column.here for part in parts):
-            unknown[ask.operand if isinstance(ask, Not) else ask][isinstance(ask, Not)] |= 1 << at
+    for row, condition in enumerate(column.conditions):
+        parts = [] if condition is None else [*walk(condition)]
+        if condition is None:
+            always |= 1 << row
+        elif any(isinstance(part, _READS) and part != column.cell_value for part in parts):
+            is_negated = isinstance(condition, Not)
+            unknown[condition.operand if isinstance(condition, Not) else condition][is_negated] |= 1 << row
         else:
-            tests.append((compile_row(ask, lambda _: lambda value: value), 1 << at))
+            tests.append((compile_row(condition, lambda _: lambda value: value), 1 << row))
             literals |= {part for part in parts if isinstance(part, Literal) and part.value is not None}
             missing |= any(isinstance(part, IsMissing) for part in parts)
     sets: dict[int, str] = {}
-    for value in (*(column.values or _values(column.here.type, literals)), *[None] * missing):
+    for value in (*(column.values or _values(column.cell_value.type, literals)), *[None] * missing):
         rows = always + sum(bit for test, bit in tests if test(value))
-        sets.setdefault(rows, f"{column.head} {show(value, column.here.type, places)}")
-    for ask, both in unknown.items():
-        condition = text_of(ask).replace(column.here.name, column.head)
+        sets.setdefault(rows, f"{column.head} {show(value, column.cell_value.type, places)}")
+    for node, bits_of_both in unknown.items():
+        text = text_of(node).replace(column.cell_value.name, column.head)
         sets = {
-            rows | bits: f"{example}, {word}{condition}"
+            rows | bits: f"{example}, {word}{text}"
             for rows, example in sets.items()
-            for bits, word in zip(both, ("", "not "), strict=True)
+            for bits, word in zip(bits_of_both, ("", "not "), strict=True)
         }
     return sets
 

@@ -1,6 +1,6 @@
-"""Decision tables and scorecards: each row or band becomes a rule when the file is read.
+"""Decision tables and scorecards: each row or band becomes a rule when `rules.definitions` reads the file.
 
-A table is a line of columns and below it its rows, with bars between the cells. The first row whose cells are all true
+A table has a line of columns and then its rows, with bars between the cells. The first row whose cells are all true
 hits.
 """
 
@@ -77,11 +77,11 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
     """
     problems_before = len(problems)
     card = rule.get("scorecard")
-    total, sums, shown = _points(card, scope, problems)
+    total, sums, reason = _points(card, scope, problems)
     head, *body = lines_of(rule.get("bands" if card else "table"), problems) or [[]]
     names = [str(at) for at, _ in enumerate(body, 1)]
     columns = list[ConditionColumn]()
-    asked = [list[Node]() for _ in body]
+    conditions_by_row = [list[Node]() for _ in body]
     for cell, *cells in zip(head, *body, strict=False):
         if cell.text == ROW:
             names = [cell.text or name for cell, name in zip(cells, names, strict=True)]
@@ -90,12 +90,14 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
         is_total = card is not None and cell.text == POINTS
         operand = total if is_total else loader.expression(cell, scope, problems)
         if operand is not None:
-            here = FeatureValue(operand.type, f"{scope.entity}._cell")  # a name that no file can declare
-            asks = [_ask(cell, here, scope, problems) for cell in cells]
-            columns.append(ConditionColumn(cell.text, here, asks, sums if is_total else ()))
-            for row, ask in zip(asked, asks, strict=True):
-                row += [rewritten(ask, {here: operand})] if ask else []
-            shown += [] if card else [f"{', ' if shown else ''}{cell.text} ", operand]
+            cell_value = FeatureValue(operand.type, f"{scope.entity}._cell")  # a name that no file can declare
+            conditions = [_condition(cell, cell_value, scope, problems) for cell in cells]
+            columns.append(ConditionColumn(cell.text, cell_value, conditions, sums if is_total else ()))
+            for of_row, condition in zip(conditions_by_row, conditions, strict=True):
+                if condition:
+                    of_row.append(rewritten(condition, {cell_value: operand}))
+            if not card:
+                reason += [f"{', ' if reason else ''}{cell.text} ", operand]
     own_columns = [cell.text for cell in head if cell.text in OWN]
     if len(set(own_columns)) < len(own_columns):
         head[0].report(problems, f"each of {', '.join(OWN)} is a column once.")
@@ -111,25 +113,25 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
         return []
     result = search(columns, len(body), scope.names.money_places)
     rows = list[Row]()
-    owns = [_joined("and", parts) for parts in asked]
-    for at, (name, cells) in enumerate(zip(names, body, strict=True)):
-        own = owns[at]
-        overlapping = [other for other in range(at) if result.over[at] >> other & 1]
-        above = _joined("or", [owns[other] for other in overlapping])
-        none = Not(BOOLEAN, Else(BOOLEAN, above, Literal(BOOLEAN, value=False)))
-        text = replace(cells[0], text=text_of(own))
+    row_conditions = [_joined("and", conditions) for conditions in conditions_by_row]
+    for row, (name, cells) in enumerate(zip(names, body, strict=True)):
+        condition = row_conditions[row]
+        overlapping = [other for other in range(row) if result.over[row] >> other & 1]
+        any_above = _joined("or", [row_conditions[other] for other in overlapping])
+        none_above = Not(BOOLEAN, Else(BOOLEAN, any_above, Literal(BOOLEAN, value=False)))
+        text = replace(cells[0], text=text_of(condition))
         entries = {key.text: (key, value) for key, value in rule.entries if key.text not in PARTS}
         entries |= {
             key.text: (key, cell) for key, cell in zip(head, cells, strict=True) if key.text in OWN and cell.text
         }
         keys = replace(rule, entries=(*entries.values(), (replace(text, text="when"), text)), line=text.line)
         start = "" if card else f"{id_.replace('_', ' ')}, row {name.replace('_', ' ')}: "
-        when = _joined("and", [own, none] if overlapping else [own])
-        rows.append(Row(f"{id_}.{name}", keys, own, when, (start, *shown), name, (*names, "false")))
-        if at not in result.first:
-            why = "rows above it take all its events" if result.over[at] else "its conditions exclude each other"
+        when = _joined("and", [condition, none_above] if overlapping else [condition])
+        rows.append(Row(f"{id_}.{name}", keys, condition, when, (start, *reason), name, (*names, "false")))
+        if row not in result.first:
+            why = "rows above it take all its events" if result.over[row] else "its conditions exclude each other"
             text.report(warnings, f"row {name} of {id_} never hits: {why}.")
-        elif overlapping and asked[at] and not card:
+        elif overlapping and conditions_by_row[row] and not card:
             pairs = ", ".join(names[other] for other in overlapping)
             text.report(warnings, f"row {name} of {id_} overlaps {pairs}, which hits first.")
     if result.gaps and not card:
@@ -150,14 +152,16 @@ def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tup
         text = f"{points.text} when ({conditions.text}) else 0"
         if not _WHOLE.fullmatch(points.text):
             points.report(problems, f"points are a whole number, not {points.text!r}.")
-        elif part := loader.expression(replace(conditions, text=text, source=" "), scope, problems, INTEGER):
+            continue
+        part = loader.expression(replace(conditions, text=text, source=" "), scope, problems, INTEGER)
+        if part:
             total = Arithmetic(INTEGER, "+", total, part) if reason_parts else part
             sums |= {lower + int(points.text) for lower in sums if len(sums) < SETS_MAX}
             reason_parts += [", " if reason_parts else " points: ", part, f" for {conditions.text}"]
     return total, sorted(sums) if len(sums) < SETS_MAX else [], [total, *reason_parts] if reason_parts else []
 
 
-def _ask(cell: Scalar, cell_value: FeatureValue, scope: Scope, problems: list[Problem]) -> Node | None:
+def _condition(cell: Scalar, cell_value: FeatureValue, scope: Scope, problems: list[Problem]) -> Node | None:
     """Return the condition of a cell: comparisons joined by `and`, or one value; None for an empty cell."""
     parts = [
         f"{cell_value.name} {'' if _SIGN.match(part) else '== '}{part}"

@@ -43,7 +43,6 @@ def line_begins(text: str) -> list[int]:
 
 
 def offset_of(text: str, line: int, column: int) -> int:
-    """Return the offset of a position."""
     return line_begins(text)[line - 1] + column - 1
 
 

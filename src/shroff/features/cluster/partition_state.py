@@ -229,7 +229,6 @@ def _read_within(nodes: Sequence[Node], features: Mapping[str, Computed]) -> set
 
 
 def _answers(columns: Sequence[Column], count: int) -> Iterator[EntityAnswer]:
-    """Yield an answer for each row of these columns."""
     words = np.zeros((count, len(columns)), np.int64)
     valid = np.zeros((count, len(columns)), np.uint8)
     others_by_row: list[list[Any]] = [[] for _ in range(count)]

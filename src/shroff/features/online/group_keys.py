@@ -1,4 +1,8 @@
-"""Keys of one group of aggregates: their codes at the events of a batch, and the pairs of a key."""
+"""Keys of one group of aggregates, as codes, for `group_state`.
+
+If a condition compares fields of two events for equality, events are stored by *pair keys*: tuples of the entity's key
+and the compared values. `Links` finds all pair keys of an entity's key, to remove its events after a hit.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from shroff.runtime.values import FrozenStruct
 
 
 class SharedCodes(FrozenStruct):
-    """Shared by the groups of an engine: codes of keys, by entity and pair, codes of texts, and the trial."""
+    """Shared by the groups of an engine: the codes of keys, by entity and compared fields, and of texts; the trial."""
 
     keys: dict[Any, Codes] = field(default_factory=dict[Any, Codes])
     texts: Codes = field(default_factory=Codes)
@@ -31,7 +35,11 @@ class SharedCodes(FrozenStruct):
 
 
 class GroupKeys:
-    """Codes of the keys of a group's events; `entity_codes` and `links` exist if hits of a rule clear keys."""
+    """The key codes of a group's events.
+
+    `entity_codes` and, with pair keys, `links` exist only in a group of a rule with `since flag`, whose hits remove
+    events. `link_codes` and `linked` are those of `via`.
+    """
 
     def __init__(self, group: Group, shared: SharedCodes, events: Events, reference: Reference) -> None:
         self.key = group.key
@@ -53,11 +61,11 @@ class GroupKeys:
         frame = frames.get(self.key.event)
         if frame is None:
             return codes
-        found = self._insert_codes(frame)
+        key_codes = self._insert_codes(frame)
         if self.key.event == "label" and not self.key.each_source:
             changes = np.array([isinstance(event, LabelEvent) and event.changes for event in frame.events], np.bool_)
-            found = np.where(changes, found, -1)
-        codes[frame.places] = found
+            key_codes = np.where(changes, key_codes, -1)
+        codes[frame.places] = key_codes
         return codes
 
     def asks(self, frames: Frames, size: int) -> Ints:
@@ -105,9 +113,10 @@ _FIRST_ROOM = 64
 
 
 class Links(Struct):
-    """Chains of pair codes: `last` has the newest pair of each key, `before` the one before each pair; -1 for none.
+    """The pair keys of each entity key, as chains of codes: `last` has the newest pair key of an entity key, `before`
+    the previous one of each pair key; -1 for none.
 
-    They follow from the dictionary of pairs, so snapshots do not contain them.
+    They follow from the dictionary of pair keys, so snapshots do not contain them.
     """
 
     pairs: Codes

@@ -37,10 +37,11 @@ def rule_program(wanted: Computed, groups: Sequence[GroupState]) -> tuple[Progra
 
 
 def _is_operand(node: Node) -> bool:
+    """Return whether a part is an aggregate, or neither a number nor dependent on earlier hits."""
     if isinstance(node, Aggregate):
         return True
-    is_running = any(aggregate.since_flag for aggregate in aggregates(node))
-    return not is_running and not (isinstance(node, Literal) and not node.type.is_text)
+    depends_on_hits = any(aggregate.since_flag for aggregate in aggregates(node))
+    return not depends_on_hits and not (isinstance(node, Literal) and not node.type.is_text)
 
 
 def _missing_without_this(node: Node) -> Node:
@@ -77,7 +78,8 @@ class RuleByKernel:
     def __init__(
         self, wanted: Computed, groups: Sequence[GroupState], program: Program, operands: tuple[Node, ...]
     ) -> None:
-        self.wanted, self.groups = wanted, groups
+        self.wanted = wanted
+        self.groups = groups
         self._program = np.array(program.words(0), np.int64)
         shape = program.operations_at(0), len(program.operations), program.register_at(0, program.result)
         self._shape = np.array(shape, np.int64)
@@ -91,12 +93,8 @@ class RuleByKernel:
             assert group.kernel is not None
             rows = len(group.kernel.series) + len(group.kernel.operands)
             queries = len(group.group.aggregates)
-            self._groups[index, [layout.FIRST_ROW, layout.ROWS, layout.FIRST_OUT, layout.OUTS]] = (
-                row,
-                rows,
-                query,
-                queries,
-            )
+            self._groups[index, [layout.FIRST_ROW, layout.ROWS]] = row, rows
+            self._groups[index, [layout.FIRST_OUT, layout.OUTS]] = query, queries
             row += rows
             query += queries
         self._heaps: list[Ints | None] = [None] * len(groups)  # those with addresses in `_groups`

@@ -43,6 +43,9 @@ class RuleByRows(FrozenStruct):
         """Evaluate the rule at each row, and write the results into `answers`; see `SinceFlag` for keys and answers.
 
         Return a function that writes the aggregates into frames.
+
+        Args:
+            feeds: The input of each group; None for a group without a kernel.
         """
         current: Values = {}
         values_by_row: list[Values] = []

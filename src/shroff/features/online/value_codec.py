@@ -1,4 +1,4 @@
-"""Language values in other forms: columns as words for kernels, and values of snapshots outside arrays."""
+"""Language values in other forms: columns as 64-bit words for kernels, and values as MessagePack for snapshots."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WIDE_BYTES = 17  # a product of two 64-bit integers, with its sign
 
 
 def pack(values: Sequence[Any]) -> bytes:
-    """Encode values, and keys of several parts, as MessagePack."""
+    """Encode values as MessagePack. A value may be a key of several parts, a tuple."""
     try:
         return msgspec.msgpack.encode(values)
     except OverflowError:
@@ -28,9 +28,9 @@ def pack(values: Sequence[Any]) -> bytes:
 
 
 def unpack(data: bytes | memoryview) -> list[Any]:
-    """Decode such values; a key of several parts is a tuple again. Raises: msgspec.DecodeError."""
-    found = msgspec.msgpack.decode(data, type=list[Any], ext_hook=_widened)
-    return [_as_key(value) if type(value) is list else value for value in found]
+    """Decode the result of `pack`. Raises: msgspec.DecodeError."""
+    values = msgspec.msgpack.decode(data, type=list[Any], ext_hook=_widened)
+    return [_as_key(value) if type(value) is list else value for value in values]
 
 
 def pack_numbers(numbers: Iterable[int]) -> bytes:
@@ -39,7 +39,7 @@ def pack_numbers(numbers: Iterable[int]) -> bytes:
 
 
 def unpack_numbers(data: bytes) -> Ints:
-    """Decode such integers. Raises: ValueError if the number of bytes is not a multiple of eight."""
+    """Decode the result of `pack_numbers`. Raises: ValueError if the number of bytes is not a multiple of eight."""
     return np.frombuffer(data, np.int64)
 
 

@@ -1,8 +1,8 @@
 """Compiler from a typed expression to a small numeric program, which a kernel executes row by row.
 
-`group_state` and `scan_plan` call it. A program has only the operations that need values of two events at a time. A
-part of the expression that can be evaluated before the program runs is an *operand*: a whole column, evaluated like
-any other column. So programs need few operations.
+`scan_plan` compiles conditions of aggregates, and `since_flag_kernel` those of rules. A part of the expression that can
+be evaluated before the program runs is an *operand*: a whole column, evaluated like any other column. So programs need
+only few operations.
 """
 
 from __future__ import annotations

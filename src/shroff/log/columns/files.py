@@ -1,7 +1,8 @@
 """Files as columns: like `feature_events.file_batches`, but without an object per event.
 
-Validation runs by columns; compiled code decides which rows are accepted and numbers their texts. Besides one batch,
-only the hashes of ids and the distinct values of the columns that features read are held in memory.
+Feature tables and training sets of files use it. Validation runs by columns; compiled code decides which rows are
+accepted, and numbers their texts. Besides one batch, only the hashes of ids and the distinct values of the columns that
+features read are in memory.
 """
 
 from __future__ import annotations
@@ -163,26 +164,26 @@ class _Frames:
     def _fates(self, part: FilePart) -> tuple[Ints, Ints, Bytes]:
         """Return the indices of a part's events, their times, and the result for each."""
         types = self._definitions.events.types
-        given = [(name, admitted_rows) for name, admitted_rows in part.admitted.items() if len(admitted_rows.rows)]
-        at = [admitted_rows.rows for _, admitted_rows in given]
-        times = [admitted_rows.columns[types[name].time_field].values for name, admitted_rows in given]
-        hashes = [digests for name, _ in given if (digests := part.hashes[name]) is not None]
-        if len(given) == 1:
-            order = at[0]
-            when = times[0]
+        nonempty = [(name, admitted_rows) for name, admitted_rows in part.admitted.items() if len(admitted_rows.rows)]
+        rows_of_types = [admitted_rows.rows for _, admitted_rows in nonempty]
+        times = [admitted_rows.columns[types[name].time_field].values for name, admitted_rows in nonempty]
+        hashes = [digests for name, _ in nonempty if (digests := part.hashes[name]) is not None]
+        if len(nonempty) == 1:
+            order = rows_of_types[0]
+            row_times = times[0]
             if hashes:
-                fates = self.arrivals.take(hashes[0], when)
+                results = self.arrivals.take(hashes[0], row_times)
             else:
-                name, first = given[0]
-                fates = self.arrivals.take_ascending(name, first.columns[types[name].id_field], when)
+                name, first = nonempty[0]
+                results = self.arrivals.take_ascending(name, first.columns[types[name].id_field], row_times)
         else:
-            order = np.concatenate([np.zeros(0, np.int64), *at])
-            by_place = np.argsort(order, kind="stable")
-            order = order[by_place]
-            when = np.concatenate([np.zeros(0, np.int64), *times])[by_place]
-            fates = self.arrivals.take(np.concatenate([np.zeros((0, 2), np.uint64), *hashes])[by_place], when)
-        self._count(part, order, fates)
-        return order, when, fates
+            order = np.concatenate([np.zeros(0, np.int64), *rows_of_types])
+            in_order = np.argsort(order, kind="stable")
+            order = order[in_order]
+            row_times = np.concatenate([np.zeros(0, np.int64), *times])[in_order]
+            results = self.arrivals.take(np.concatenate([np.zeros((0, 2), np.uint64), *hashes])[in_order], row_times)
+        self._count(part, order, results)
+        return order, row_times, results
 
     def _count(self, part: FilePart, order: Ints, fates: Bytes) -> None:
         from shroff.log.columns import ids as columnar_ids
@@ -218,16 +219,16 @@ class Arrivals:
     def expect(self, count: int) -> None:
         self._expected += count
 
-    def hashed(self, given: Mapping[str, Admitted], events: Events) -> dict[str, Hashes | None]:
+    def hashed(self, by_type: Mapping[str, Admitted], events: Events) -> dict[str, Hashes | None]:
         """Return the hashes of event ids by type; called by the reading thread, which has time to spare.
 
         None instead of hashes if there is only one type and all its ids so far ascend.
         """
         hashes: dict[str, Hashes | None] = {}
-        for name, admitted_rows in given.items():
+        for name, admitted_rows in by_type.items():
             ids = admitted_rows.columns[events.types[name].id_field]
             self._key_of(name)  # creates the key here, since another thread may need it first
-            hashes[name] = None if self._ascend(name, ids) and len(given) == 1 else self.hashes(name, ids)
+            hashes[name] = None if self._ascend(name, ids) and len(by_type) == 1 else self.hashes(name, ids)
         return hashes
 
     def _ascend(self, type_name: str, ids: Any) -> bool:

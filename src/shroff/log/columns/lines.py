@@ -273,7 +273,6 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
         return run
 
     def converted(self, conversion: Conversion) -> EventRun:
-        """Return the run with the amounts of its events converted."""
         if not any(map(conversion.fields, self._reads)):
             return self
         careful = dict(self.careful)

@@ -265,7 +265,6 @@ class ReadLines:
 
     @property
     def odd(self) -> list[int]:
-        """Indices of lines that were not read."""
         rows: list[int] = self.is_odd.nonzero()[0].tolist()
         return rows
 

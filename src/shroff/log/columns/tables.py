@@ -23,7 +23,7 @@ from shroff.features.online.engine import Online
 from shroff.language.columns import Column, column_of
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import rescale_half_even
-from shroff.log.state.feature_events import FeatureEvents, LookUpsThen, WindowState, taken
+from shroff.log.state.feature_events import FeatureEvents, LookUpsThen, NumberedEvents, taken
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress, batched
@@ -129,7 +129,7 @@ def arrow_type(type_: Type, money_places: int) -> pa.DataType:
 def feature_tables(
     definitions: Definitions,
     event: str,
-    history: WindowState,
+    history: NumberedEvents,
     lateness_ms: int,
     way: Way,
     stretches: Sequence[LookUpsThen] = (),
@@ -206,7 +206,7 @@ def _by_batch(
 
 
 def _by_definition(
-    definitions: Definitions, event: str, history: WindowState, way: Way, stretches: Sequence[LookUpsThen]
+    definitions: Definitions, event: str, history: NumberedEvents, way: Way, stretches: Sequence[LookUpsThen]
 ) -> Iterator[pa.Table]:
     naive = Naive(definitions.events, _computed(definitions, event), definitions.reference)
     later = deque(stretches)
@@ -243,8 +243,8 @@ def _table(definitions: Definitions, event: str, ids: pa.Array, seqs: Ints, fram
     return pa.Table.from_arrays(arrays, names=schema.names)
 
 
-def array_of(column: Column, type_: Type, arrow_type_: pa.DataType) -> pa.Array:
-    """Convert a column to Arrow; values beyond `COLUMN_BOUNDS` are null, decimals beyond 64 bits get 128."""
+def array_of(column: Column, type_: Type, target: pa.DataType) -> pa.Array:
+    """Convert a column to an Arrow type; values beyond `COLUMN_BOUNDS` are null, decimals beyond 64 bits get 128."""
     import pyarrow as pa
 
     if type_.kind in COLUMN_BOUNDS:
@@ -253,14 +253,12 @@ def array_of(column: Column, type_: Type, arrow_type_: pa.DataType) -> pa.Array:
         column = Column(np.where(fits, column.values, 0).astype(np.int64), fits)
     missing = None if column.valid.all() else ~column.valid
     if type_.kind in {"money", "number"}:
-        return _decimals(column, type_.places, arrow_type_)
+        return _decimals(column, type_.places, target)
     if type_.kind == "duration":
-        return pa.array(column.values.astype(np.float64) / 1_000, arrow_type_, mask=missing)
-    return (
-        pa.array(column.values, mask=missing).cast(arrow_type_)
-        if type_.kind == "time"
-        else pa.array(column.values, arrow_type_, mask=missing)
-    )
+        return pa.array(column.values.astype(np.float64) / 1_000, target, mask=missing)
+    if type_.kind == "time":
+        return pa.array(column.values, mask=missing).cast(target)
+    return pa.array(column.values, target, mask=missing)
 
 
 def _decimals(column: Column, places: int, arrow_type: Any) -> pa.Array:

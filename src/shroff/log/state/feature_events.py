@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 4_096
 FIRST_MAX = 10  # rejected lines that are reported
 DOUBLED = "its id came before"
-WindowState = Iterator[list[tuple[int, LogEvent]]]
+NumberedEvents = Iterator[list[tuple[int, LogEvent]]]  # lists of events and labels with their sequence numbers
 
 
 class Left(FrozenStruct):
@@ -95,7 +95,6 @@ class LeftOut(Struct):
 
 
 def late_words(lateness_ms: int) -> str:
-    """Return why an event is too late."""
     return f"too late: more than {show_duration(lateness_ms)} behind the newest event before it"
 
 
@@ -136,7 +135,7 @@ class FeatureEvents(FrozenStruct):
         return self.size
 
 
-def taken(history: WindowState, definitions: Definitions, event: str) -> Iterator[FeatureEvents]:
+def taken(history: NumberedEvents, definitions: Definitions, event: str) -> Iterator[FeatureEvents]:
     """Convert a history to frames, with the ids of the events of one type."""
     import pyarrow as pa
 
@@ -147,7 +146,7 @@ def taken(history: WindowState, definitions: Definitions, event: str) -> Iterato
         yield FeatureEvents(frames, len(batch), ids, np.array([batch[row][0] for row in rows], np.int64))
 
 
-def log_batches(log: LogReader, definitions: Definitions) -> WindowState:
+def log_batches(log: LogReader, definitions: Definitions) -> NumberedEvents:
     """Yield the events and labels of a log with their sequence numbers."""
     records = Records(definitions.events, definitions.settings.money_places)
     for batch in log.read():
@@ -162,7 +161,7 @@ def file_batches(
     hasher: Callable[[str], str] | None,
     as_type: str | None,
     left: LeftOut | None = None,
-) -> WindowState:
+) -> NumberedEvents:
     """Yield the events of files in file order, with the sequence numbers that a log would assign.
 
     A line that names its type is of that type, all others are of `as_type`. Rejected lines are counted in `left`.
@@ -223,7 +222,7 @@ def file_batches(
         yield batch
 
 
-def known_by(batches: WindowState, as_of_ms: int | None) -> WindowState:
+def known_by(batches: NumberedEvents, as_of_ms: int | None) -> NumberedEvents:
     """Remove from a history everything that happened, or became known, after a time.
 
     No feature of an earlier event depends on it: an aggregate reads nothing later than its own event.

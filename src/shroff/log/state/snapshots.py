@@ -131,7 +131,6 @@ def mark(log: LogReader, seq: int) -> str:
 
 
 def parts_of(folded: Folded) -> Iterator[Part]:
-    """Yield the state as the parts of a snapshot."""
     standings = [
         (name, verdict.verdict, verdict.source, verdict.known_at_ms) for name, verdict in folded.standings.items()
     ]

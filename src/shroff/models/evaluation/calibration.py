@@ -93,7 +93,6 @@ class CalibrationKernel(FrozenStruct):
     negatives_kept: float
 
     def put_scores(self, margins: Floats) -> None:
-        """Replace each margin by its score."""
         from shroff.models.trees.walker import make_scores  # as `models.trees.forest` does, and has done by then
 
         make_scores(

@@ -65,7 +65,6 @@ class RowsOfFold(FrozenStruct):
     counts: Floats | None = None
 
     def take(self, rows: Ints | Bools) -> RowsOfFold:
-        """Select rows."""
         counts = None if self.counts is None else self.counts[rows]
         return RowsOfFold(self.frauds[rows], self.amounts[rows], self.days[rows], self.keys[rows], counts)
 

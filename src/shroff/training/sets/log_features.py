@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shroff.log.columns.tables import Way, feature_tables, known_type, tables_of
-from shroff.log.state.feature_events import FeatureEvents, LookUpsThen, WindowState, known_by, log_batches
+from shroff.log.state.feature_events import FeatureEvents, LookUpsThen, NumberedEvents, known_by, log_batches
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import replace
 from shroff.streams.log import Log
@@ -55,7 +55,7 @@ def _stretches(source: HistorySource, fold: int) -> list[LookUpsThen]:
     ]
 
 
-def _until(batches: WindowState, stretches: list[LookUpsThen]) -> WindowState:
+def _until(batches: NumberedEvents, stretches: list[LookUpsThen]) -> NumberedEvents:
     for batch in batches:
         yield [pair for pair in batch if not stretches or pair[0] <= stretches[-1].end]
 
