@@ -189,9 +189,8 @@ def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_sc
 
 def _computation(stretches: Sequence[Stretch], rules: Sequence[Rule], events: Sequence[str]) -> Computation:
     first = stretches[0].definitions
-    since_flag_rules, others = (
-        [rule for rule in rules if rule.computed.looks_since_flag is looks] for looks in (True, False)
-    )
+    since_flag_rules = [rule for rule in rules if rule.computed.looks_since_flag]
+    others = [rule for rule in rules if not rule.computed.looks_since_flag]
     keys = {rule.id: _keys_of(rule, first) for rule in rules if rule.rollout < 1 or rule.computed.looks_since_flag}
     scores = [score_name(event) for event in events]
     needed_by_stretch = [needed(computed_of(stretch.definitions), [*_names(others), *scores]) for stretch in stretches]

@@ -81,7 +81,8 @@ def text(report: BacktestReport) -> str:
         )
         for rule in report.rules
     ]
-    fraud, amount = (name_of(number).lower() for number in ("older_fraud", "older_fraud_amount"))
+    fraud = name_of("older_fraud").lower()
+    amount = name_of("older_fraud_amount").lower()
     heads = ("rule", "hits before", "hits", fraud, "precision, %", f"{amount}, {report.money}", "only it finds")
     lines += ["", "Rules:", table(tallies, heads)] if tallies else []
     changed = [(f"{row.event}/{row.id}", row.old, row.new, row.label, row.money) for row in report.changed_rows]

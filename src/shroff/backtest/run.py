@@ -102,7 +102,8 @@ def backtest(
         report = _report(log, draft, verdicts, learnt, period.zone, judges_models=how.judges_models)
         report.draft = list(names)
         report.as_of = time_text(as_of_ms)
-        report.start, report.end = (time_text_or_none(ms) for ms in (start_ms, end_ms))
+        report.start = time_text_or_none(start_ms)
+        report.end = time_text_or_none(end_ms)
         report.changed_rows = changed(report, ROWS)
         report.seconds = round(time.monotonic() - began, 3)
         return report

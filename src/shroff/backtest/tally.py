@@ -136,8 +136,9 @@ def balance(
     parts = [(events, is_wanted & ~events.is_immature) for events, is_wanted in zip(judged, rows, strict=True)]
     times_ms = np.concatenate([events.times_ms[is_wanted] for events, is_wanted in zip(judged, rows, strict=True)])
     span = (times_ms.min(), times_ms.max()) if len(times_ms) else (0, 0)
-    first, last = (day_at(int(moment_ms), zone) for moment_ms in span)
-    starts_ms = day_starts_ms(first, days := (last - first).days + 1, zone)
+    first = day_at(int(span[0]), zone)
+    days = (day_at(int(span[1]), zone) - first).days + 1
+    starts_ms = day_starts_ms(first, days, zone)
     by_day = np.zeros(days)
     mature_by_day = np.zeros(days, np.int64)
     for (events, counted), policy in zip(parts, policies, strict=True):
@@ -183,7 +184,8 @@ def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Bools
 
 def _what_it_did(judged: JudgedEvents, outcomes: Codes, counted: Bools) -> tuple[Bools, Bools, Bools]:
     """Return masks of counted events: reviewed or declined frauds, presumed false declines, and reviews."""
-    is_fraud, is_unclear = (judged.labels == label for label in (FRAUD_LABEL, UNCLEAR_LABEL))
+    is_fraud = judged.labels == FRAUD_LABEL
+    is_unclear = judged.labels == UNCLEAR_LABEL
     return (
         counted & is_fraud & (outcomes >= REVIEW),
         counted & ~(is_fraud | is_unclear) & (outcomes == DECLINE),

@@ -120,7 +120,8 @@ class AlertConsumer:
         self._closed = settings.foreign("", closed=True)
         self._raiser = AlertRules(log, settings, money_places, recent)
         self._kept: int | None = None  # last stored sequence number; None before the first read
-        self._seen = self._last = 0  # last sequence number read, and end of the log at the last check
+        self._seen = 0  # last sequence number read
+        self._last = 0  # end of the log at the last check
         self._parts: deque[_Part] = deque()  # read, but not written yet
 
     @property
@@ -135,7 +136,8 @@ class AlertConsumer:
         """
         if self._kept is None:
             with self._store.look() as look:
-                self._kept = self._seen = look.place()[0]
+                self._seen = look.place()[0]
+            self._kept = self._seen
         if not self._parts and not self._read():
             return False
         if self._take(*self._parts[0]):
@@ -173,7 +175,8 @@ class AlertConsumer:
                 for opening in take_in(change, raised, followed_cases.labels, now_ms, end, last_case, self._closed):
                     self._tell(change, opening)
         is_ours = place == self._kept
-        self._kept = self._seen = end if is_ours else place
+        self._kept = end if is_ours else place
+        self._seen = self._kept
         return is_ours
 
     def _tell(self, change: CaseChange, opening: CaseOpening) -> None:

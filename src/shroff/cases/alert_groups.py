@@ -92,11 +92,14 @@ def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
     """
     unanswered = [alert for alert in alerts if not alert.verdict]
     answers = [alert.customer for alert in alerts if alert.customer]
+    customer = answers[-1] if answers else ""
+    if FRAUD in answers:
+        customer = FRAUD
     return replace(
         case,
         stake=_sum(alert.at_stake for alert in unanswered),
         due_ms=min((alert.due_ms for alert in unanswered or alerts), default=case.due_ms),
-        customer=FRAUD if FRAUD in answers else answers[-1] if answers else "",
+        customer=customer,
     )
 
 

@@ -101,7 +101,6 @@ class RecentDecisions:
             del self._found[next(iter(self._found))]
 
     def at(self, seq: int) -> tuple[Record, DecisionRow] | None:
-        """Return the cached record and decision of a sequence number."""
         return self._found.get(seq)
 
 
@@ -224,7 +223,8 @@ class AlertRules:
         denials = [
             (label, records[label.event], standings.get(label.event)) for label in labels if label.event in records
         ]
-        return [alert for denial in denials if (alert := self._denied(*denial)) is not None]
+        alerts = [self._denied(*denial) for denial in denials]
+        return [alert for alert in alerts if alert is not None]
 
     def _denied_records(self, labels: Sequence[FeedLabel]) -> dict[str, Record]:
         ids: dict[str, list[str]] = {}
@@ -410,7 +410,9 @@ class _Made(FrozenStruct):
         type_ = self.version.definitions.events.types[self.event.type]
         summary = self.settings.summaries.get(self.event.type, type_.summary)
         type_ = replace(type_, summary=tuple(name for name in summary if name in type_.field_names))
-        units = None if (amount := type_.amount_field) is None else self.event.values[type_.at(amount.name)]
+        if type_.amount_field is None:
+            return None
+        units = self.event.values[type_.at(type_.amount_field.name)]
         places = self.version.definitions.settings.money_places
         return None if units is None else rescale_half_even(_whole(units), places, self.money_places)
 

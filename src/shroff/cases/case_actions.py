@@ -90,7 +90,10 @@ def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, or
     with desk.changing(who) as hand:
         free_lapsed(desk, hand)
         for others in dict.fromkeys((desk.foreign(who), hand.closed)):
-            if claimable and (matches := hand.change.queue(replace(claimable, not_queues=others), order, limit=1)):
+            if not claimable:
+                continue
+            matches = hand.change.queue(replace(claimable, not_queues=others), order, limit=1)
+            if matches:
                 return claimed(hand, matches[0], desk)
         return None
 

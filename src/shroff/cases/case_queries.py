@@ -126,7 +126,8 @@ def listed(
     """Return a page of matching cases. Raises: NotAllowedError; UsageError for an unknown assignee."""
     with desk.looking(who) as look:
         cases = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
-        if not cases and (unknown := set(wanted.assignees) - {"", who.id}):
+        unknown = set(wanted.assignees) - {"", who.id}
+        if not cases and unknown:
             seen_before = look.count(CaseFilter(states=STATES, assignees=wanted.assignees))
             _require_known(desk, set() if seen_before else unknown)
     return QueuePage(cases[:limit], _cursor(cases[limit - 1], order, wanted.soon_ms) if len(cases) > limit else None)
@@ -231,7 +232,8 @@ def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
     with desk.store.look() as look:
         alerts = look.alerts_of([(type_, id_) for type_, _, id_ in (name.partition("/") for name in events)])
         cases = look.cases({alert.case for alert in alerts})
-    return {alert.named for alert in alerts if (case := cases.get(alert.case)) and case.look == SECOND}
+    second = {number for number, case in cases.items() if case.look == SECOND}
+    return {alert.named for alert in alerts if alert.case in second}
 
 
 def _blind(detail: Detail) -> Detail:

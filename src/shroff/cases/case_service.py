@@ -266,7 +266,8 @@ def seen_of(case: Case, tags: str) -> int:
     """
     if tags == "*":
         return case.last_seq
-    parts = [match for tag in tags.split(",") if (match := _TAG.fullmatch(tag))]
+    matches = [_TAG.fullmatch(tag) for tag in tags.split(",")]
+    parts = [match for match in matches if match]
     if not parts:
         raise UsageError(f"{tags[:40]!r} is not the tag of a case: send the tag that you read.")
     return max((int(match[2]) for match in parts if int(match[1]) == case.version), default=-1)

@@ -133,7 +133,8 @@ class LabelsInMemory:
     def __init__(self, after: int = 0, as_of_ms: int | None = None) -> None:
         """Start after this sequence number; leave out labels that became known after `as_of_ms`."""
         self.histories: Histories = {}
-        self.after = self.to = after
+        self.after = after
+        self.to = after
         self.count = 0
         self._as_of_ms = as_of_ms
 
@@ -210,11 +211,8 @@ def maturity_in(
     """
     if days is not None and not 0 <= days <= DAYS_MAX:
         raise UsageError(f"a maturity curve goes 0 to {DAYS_MAX:,} days, not {days}.")
-    frauds = [
-        fraud
-        for (type_, _), history in histories.items()
-        if (fraud := _fraud(history, as_of_ms, friendly(type_))) is not None
-    ]
+    candidates = [_fraud(history, as_of_ms, friendly(type_)) for (type_, _), history in histories.items()]
+    frauds = [fraud for fraud in candidates if fraud is not None]
     old_enough = [fraud for fraud in frauds if fraud.days <= fraud.age_days]
     last = _last_day(old_enough) if days is None else days
     within_curve = [fraud for fraud in old_enough if fraud.days <= last]
@@ -312,8 +310,7 @@ def _last_day(frauds: Sequence[_Fraud]) -> int:
 def _curve(frauds: Sequence[_Fraud], last: int) -> tuple[CurvePoint, ...]:
     became = Counter(fraud.days for fraud in frauds)
     by_source = Counter((fraud.days, fraud.source) for fraud in frauds)
-    # ^A fraud is at risk from the day `days` to its event's age: count those known by a day, without events younger
-    # than that.
+    # A fraud is at risk on each day from `days` to its event's age.
     starts = became
     ends = Counter(fraud.age_days + 1 for fraud in frauds)
     at_risk = []

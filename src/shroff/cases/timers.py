@@ -107,7 +107,10 @@ def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, 
         change.people.ask(LABELS, request, now_ms)
     details = {"verdict": body.verdict, "events": len(event_names), "shown": event_names[:SHOWN]}
     cases = [undoable.case for undoable in body.cases]
-    subject = f"case {cases[0]}" if len(cases) == 1 else f"{len(cases)} cases" if cases else event_names[0]
+    if len(cases) == 1:
+        subject = f"case {cases[0]}"
+    else:
+        subject = f"{len(cases)} cases" if cases else event_names[0]
     change.people.audit(Act(who, "label.add", subject, None, details), now_ms)
     if body.also.refund:
         money = f"{show_decimal(body.also.refund, desk.money_places)} {desk.currency}"
@@ -184,7 +187,9 @@ def _shown_names(change: CaseChange) -> TextDict:
 def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> None:
     """Escalate a case to a third person, because the second look disagreed. The labels stay until then."""
     names = _shown_names(change)
-    first, second = (names.get(who, who) for who in (case.first_by.split()[-1], case.closed_by))
+    first_id = case.first_by.split()[-1]
+    first = names.get(first_id, first_id)
+    second = names.get(case.closed_by, case.closed_by)
     disputed: JsonObject = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
     words = f"{case.first_verdict} by {first}, {case.verdict} by {second}"
     _again(desk, change, case, now_ms, DISAGREED, words, **disputed)

@@ -105,7 +105,8 @@ class Engine:
             return False
         if was.reference.tables != definitions.reference.tables:
             return False
-        old_rules, new_rules = ({id(rule): rule for rule in version.evaluated} for version in (was, definitions))
+        old_rules = {id(rule): rule for rule in was.evaluated}
+        new_rules = {id(rule): rule for rule in definitions.evaluated}
         edited = old_rules.keys() ^ new_rules.keys()
         decided = definitions.events.decided
         if not all(rule.on in decided for number, rule in (old_rules | new_rules).items() if number in edited):
@@ -284,7 +285,8 @@ class Engine:
             combination = step, *[(hit.rule.id, hit.is_effective, hit.text) for hit in hits[row]]
             verdict_number = verdict_index.get(combination)
             if verdict_number is None:
-                verdict_number = verdict_index[combination] = len(verdicts)
+                verdict_number = len(verdicts)
+                verdict_index[combination] = verdict_number
                 verdicts.append(of.of(hits[row], score))
             verdict_of[index] = verdict_number
         return verdicts, verdict_of
@@ -395,7 +397,8 @@ def _unrated_rows(conversion: Conversion, batch: SequencedBatch) -> list[int]:
         names = list(columns)
         rows = batch.rows_of(name)
         for field in conversion.fields(name):
-            amount, original = (columns[names[at]] for at in (field.amount, field.original))
+            amount = columns[names[field.amount]]
+            original = columns[names[field.original]]
             assert isinstance(amount, Column)
             assert isinstance(original, Column)
             is_unrated[rows] |= original.valid & ~amount.valid

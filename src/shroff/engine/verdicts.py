@@ -90,7 +90,10 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         rows = self.rows_of(type)
         of_rows = rows.tolist()
         columns = {type: self.columns[type]}
-        seqs, ids, bodies = ([texts[row] for row in of_rows] for texts in (self.seqs, self.ids, [*self.bodies]))
+        seqs = [self.seqs[row] for row in of_rows]
+        ids = [self.ids[row] for row in of_rows]
+        all_bodies = [*self.bodies]
+        bodies = [all_bodies[row] for row in of_rows]
         fields = [type] * len(of_rows), seqs, ids, self.times[rows], bodies, columns
         return SequencedBatch(*fields, lambda row: self.event(of_rows[row]))
 
@@ -98,7 +101,8 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         frames = dict[str, Frame]()
         all_rows = self.rows
         for name, columns in self.columns.items():
-            if len(rows := self.rows_of(name)):
+            rows = self.rows_of(name)
+            if len(rows):
                 fields = events.types[name], columns, self.times[rows], all_rows[rows]
                 frames[name] = ColumnFrame(*fields, events, reference)
         others = frames_of([other.event for other in self.others.values()], events, reference)

@@ -92,7 +92,6 @@ def beside(files: TextMapping, systems: Systems) -> TextDict:
 
 
 def _by_yaml_name(systems: Systems) -> dict[str, bytes]:
-    """Return the settings as JSON, by their names in shroff.yaml."""
     values = {_YAML_NAMES.get(item.name, item.name): getattr(systems, item.name) for item in fields(systems)}
     sessions = structs.asdict(systems.sessions)
     # In the file these three are keys of `sign_in`.

@@ -16,8 +16,10 @@ def find(log: LogReader, events: Events, reference: str) -> DecisionRow:
     Types of earlier versions in the log count as well. Raises: UsageError if there is no such decision.
     """
     type_, _, named_id = reference.partition("/")
-    if named_id and type_ in events.types and (row := log.decisions.of(type_, [named_id]).get(named_id)) is not None:
-        return row  # the usual case; types of earlier versions are not needed
+    if named_id and type_ in events.types:
+        row = log.decisions.of(type_, [named_id]).get(named_id)
+        if row is not None:
+            return row  # the usual case; types of earlier versions are not needed
     candidates = _named(events, reference, types_of(log))
     for name, id_ in candidates:
         row = log.decisions.of(name, [id_]).get(id_)

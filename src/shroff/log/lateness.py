@@ -85,8 +85,8 @@ def set_back_record(set_back: WatermarkReset, versions: TextDict, seq: int, now_
 
 def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
     """Return how late events of a log with these control events may be, given the usual lateness."""
-    resets = [set_back for record in controls if (set_back := watermark_reset_of(record)) is not None]
-    ranges = tuple(sorted({(low, high) for span in resets for low, high in span.beyond}))
+    resets = [reset for reset in map(watermark_reset_of, controls) if reset is not None]
+    ranges = tuple(sorted({(low, high) for reset in resets for low, high in reset.beyond}))
     if not ranges:
         return Lateness(usual_ms)
     return Lateness(usual_ms, max(high for _, high in ranges) - min(span.at_ms for span in resets), ranges)
@@ -94,7 +94,6 @@ def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
 
 @lru_cache(maxsize=64)  # a replay calls it for each version of the log
 def written_lateness_ms(text: str) -> int:
-    """Return the lateness that a text of shroff.yaml sets."""
     return load_settings(yamltext.read(text, PROJECT_FILE, []), []).lateness_ms
 
 

@@ -90,7 +90,8 @@ def run_rule_tests(
         rules = passed.others(definitions)
         answers = {**passed.answers}
     runner = _Runner(replace(definitions, rules=rules, experiments=()), hasher)
-    problems = [problem for rule in rules for test in rule.tests if (problem := runner.run(rule, test)) is not None]
+    results = [runner.run(rule, test) for rule in rules for test in rule.tests]
+    problems = [problem for problem in results if problem is not None]
     if read is not None and not problems:
         new = {name: {**answers.get(name, {}), **list_.answers} for name, list_ in runner.lists.items()}
         read.keep("tests", _Passed(definitions, answers | new))

@@ -433,7 +433,6 @@ def unwritten(log: Log) -> Log:
 
 
 def unknown(log: LogReader, events: Iterable[Event]) -> int:
-    """Count the given events that a log does not have."""
     by_type: dict[str, set[str]] = defaultdict(set)
     for event in events:
         by_type[event.type].add(event.id)

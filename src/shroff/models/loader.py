@@ -245,7 +245,8 @@ class _ModelLoader(Struct):
         if all(key.text == "at" for key, _ in limit_keys.entries):
             names = ", ".join(name for name in limits.names if name != "at")
             limit_keys.report(self.problems, f"{metric.name} has no limit.", f"It takes {names}.")
-        at_least, at_most = (self._limit(metric, limit_keys, name) for name in ("at_least", "at_most"))
+        at_least = self._limit(metric, limit_keys, "at_least")
+        at_most = self._limit(metric, limit_keys, "at_most")
         at = loader.decimal(limit_keys.get("at"), self.problems, f"at of {metric.name}", 0, 1)
         if at_least is not None and at_most is not None and at_least > at_most:
             limit_keys.report(self.problems, f"at_least {at_least:g} is above at_most {at_most:g}.")

@@ -39,7 +39,6 @@ def source_of(node: Node) -> FeatureValue | ThisField | None:
 
 
 def name_of(source: FeatureValue | ThisField, event: str) -> str:
-    """Return the name of a feature or field in reasons."""
     return source.name if isinstance(source, FeatureValue) else f"{event}.{source.name}"
 
 

@@ -233,7 +233,6 @@ class Loaded(Struct):
     def beside(
         self, problems: Iterable[Problem], warnings: Iterable[Problem] = (), files: TextMapping | None = None
     ) -> Loaded:
-        """Return this result with further problems, warnings and the files."""
         found = [*problems, *self.problems]
         definitions = None if found else self.definitions
         return Loaded(definitions, sorted(found, key=_place), [*warnings, *self.warnings], files)

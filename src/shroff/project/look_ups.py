@@ -79,10 +79,8 @@ def reference_as_of(definitions: Definitions, then: Definitions) -> Reference:
 def look_ups(nodes: Sequence[Node], events: Events, features: Mapping[str, Feature]) -> LookUps:
     """Find the lists and tables that expressions use. Cost: 3 us per node."""
     checks = [part for node in nodes for part in walk(node) if isinstance(part, InList)]
-    hashed, clear = (
-        frozenset(part.list for part in checks if bool(part.operand.type.hashing) is is_hashed)
-        for is_hashed in (True, False)
-    )
+    hashed = frozenset(part.list for part in checks if part.operand.type.hashing)
+    clear = frozenset(part.list for part in checks if not part.operand.type.hashing)
     return LookUps(hashed, _kept(nodes, events, features), clear)
 
 

@@ -265,7 +265,8 @@ def _score(node: YamlNode | None, problems: list[Problem]) -> tuple[float | None
     thresholds = loader.mapping(node, problems, "score", SCORES)
     if thresholds is None:
         return None, None
-    review_at, decline_at = (loader.score(thresholds.get(name), problems, name) for name in ("review_at", "decline_at"))
+    review_at = loader.score(thresholds.get("review_at"), problems, "review_at")
+    decline_at = loader.score(thresholds.get("decline_at"), problems, "decline_at")
     if review_at is not None and decline_at is not None and review_at > decline_at:
         problems.append(thresholds.problem(f"review_at {review_at} is above decline_at {decline_at}"))
     return review_at, decline_at

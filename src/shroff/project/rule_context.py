@@ -124,7 +124,8 @@ def rate_warnings(events: Events, rules: Sequence[Rule]) -> list[Problem]:
             for test in (walk(other.when) if compared and other.on == rule.on else ())
             if isinstance(test, IsMissing) and isinstance(test.operand, ThisField)
         }
-        if rule.place is not None and (unasked := sorted(compared - asked)):
+        unasked = sorted(compared - asked)
+        if rule.place is not None and unasked:
             field = f"{rule.on}.{unasked[0]}"
             words = f"rule {rule.id} compares {field}, which is missing where no rate is valid; no rule asks for that."
             cure = f"Add a rule with the effect review: when: {field} is missing"

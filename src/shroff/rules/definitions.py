@@ -203,7 +203,8 @@ class RuleLoader:
         rollout = loader.percent(mapping.get("rollout"), self._problems, "rollout")
         notify = self._notify(mapping.get("notify"))
         items = loader.sequence(mapping.get("tests"), self._problems, "tests")
-        tests = tuple(test for item in (items.items if items else ()) if (test := self._test(item, row)) is not None)
+        results = [self._test(item, row) for item in (items.items if items else ())]
+        tests = tuple(test for test in results if test is not None)
         if on is None or by is None:
             return None
         when = self._when(mapping.get("when"), row, on, by)
@@ -327,7 +328,8 @@ class RuleLoader:
         hits = loader.sequence(found.get("hits"), self._problems, "the hits of a rule test")
         if name is None or events is None or hits is None:
             return None
-        parsed = [event for item in events.items if (event := self._test_event(item)) is not None]
+        results = [self._test_event(item) for item in events.items]
+        parsed = [event for event in results if event is not None]
         expected = [loader.one_of(item, row.hits, self._problems, "a hit") for item in hits.items]
         return RuleTest(
             name.text,

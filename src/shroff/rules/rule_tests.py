@@ -121,7 +121,8 @@ def _event(item: Node) -> RuleTestEvent | None:
 
 def _aligned(old: list[Row], new: list[Row]) -> Iterator[tuple[int, Row | None, Row | None]]:
     """Pair old and new rows, with the old row's index; an added or removed row is paired with None."""
-    old_texts, new_texts = ([to_json(row).decode() for row in rows] for rows in (old, new))
+    old_texts = [to_json(row).decode() for row in old]
+    new_texts = [to_json(row).decode() for row in new]
     for _, start, end, first, last in SequenceMatcher(None, old_texts, new_texts, autojunk=False).get_opcodes():
         pairs = zip_longest(old[start:end], new[first:last])
         for at, (going, coming) in enumerate(pairs):

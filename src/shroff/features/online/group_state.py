@@ -314,7 +314,6 @@ def series_bounds(key: SeriesKey) -> Bounds:
 
 
 def leaves_of_item(aggregates: Iterable[Aggregate]) -> list[Node]:
-    """Return the values that aggregates read of the events that they scan."""
     read = [part for aggregate in aggregates for part in (aggregate.argument, aggregate.condition) if part is not None]
     return [node for part in read for node in walk(part) if isinstance(node, ItemField | ItemFeature)]
 

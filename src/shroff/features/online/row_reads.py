@@ -71,7 +71,6 @@ class RowReads:
         self.steps = [step for step in self.steps if step not in removed]
 
     def alias(self, name: str, at: int) -> None:
-        """Give another name to a value in the row."""
         self._places[name] = at
 
     def place_of(self, named: Aggregate | str) -> int | None:

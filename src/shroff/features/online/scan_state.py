@@ -160,7 +160,6 @@ def _expired_count(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> i
 
 
 def evaluate(look: _Scan, window: list[Cell], this: Cell) -> Value:
-    """Compute an aggregate over the cells of its window that meet its condition."""
     included = [cell for cell in window if look.keeps is None or look.keeps((*cell, *this)) is True]
     if look.reads is None:
         return aggregate_values(look.aggregate, included, len(window))

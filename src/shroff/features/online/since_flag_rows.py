@@ -140,7 +140,6 @@ def _answers(group: GroupState, values_by_row: Sequence[Values]) -> list[list[Va
 
 
 def values_at(group: GroupState, out: Ints, valid: Bytes, row: int) -> Values:
-    """Convert the answers of a kernel at a row to values."""
     values: Values = {}
     for query, aggregate in enumerate(group.group.aggregates):
         is_present = valid[query, row : row + 1].astype(np.bool_)

@@ -65,7 +65,6 @@ def _widened(code: int, data: memoryview) -> int:
 
 
 def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[Ints, Bools]:
-    """Return an expression's texts as codes, and which are present."""
     codes = frame.value_codes(node, texts)
     return codes, codes >= 0
 

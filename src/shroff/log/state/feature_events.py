@@ -150,9 +150,10 @@ def log_batches(log: LogReader, definitions: Definitions) -> NumberedEvents:
     """Yield the events and labels of a log with their sequence numbers."""
     records = Records(definitions.events, definitions.settings.money_places)
     for batch in log.read():
-        decoded = [(record.seq, event) for record in batch if (event := records.decode(record)) is not None]
-        if decoded:
-            yield decoded
+        decoded = [(record.seq, records.decode(record)) for record in batch]
+        numbered = [(seq, event) for seq, event in decoded if event is not None]
+        if numbered:
+            yield numbered
 
 
 def file_batches(

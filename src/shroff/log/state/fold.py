@@ -127,7 +127,10 @@ def take_past(folded: Folded, records: Sequence[Record]) -> None:
         piece = LineReader(definitions).piece_of(records)
         folded.engine.pass_over(piece.frames, piece.size, {})
         _note(piece, folded)
-    elif events := [placed.event for record in records if (placed := take(record, folded, {})) is not None]:
+        return
+    taken = [take(record, folded, {}) for record in records]
+    events = [placed.event for placed in taken if placed is not None]
+    if events:
         frames = frames_of(events, definitions.events, definitions.reference)
         folded.engine.pass_over(frames, len(events), {})
     folded.engine.passed()

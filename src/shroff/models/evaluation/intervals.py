@@ -63,7 +63,6 @@ def key_blocks(keys: Sequence[Ints], entity: str = "") -> Blocks:
 
 
 def day_blocks(counts: Sequence[int]) -> Blocks:
-    """Return blocks by day for folds with these numbers of days."""
     ends = np.cumsum(counts)
     of_rows = tuple(np.arange(end - count, end) for end, count in zip(ends.tolist(), counts, strict=True))
     why = "the metric is one number a day, so whole days are resampled"

@@ -176,9 +176,8 @@ def _slice(
     fair = rows if pooled.champion is None else rows[np.isfinite(pooled.champion[rows])]
     if pooled.champion is not None and _is_enough(pooled.rows.frauds[fair]):
         judged_pair = _judged(pooled, pooled.scores, fair, terms), _judged(pooled, pooled.champion, fair, terms)
-        our_precision, champion_precision = (
-            measure(judged_run, terms)["average_precision"] for judged_run in judged_pair
-        )
+        our_precision = measure(judged_pair[0], terms)["average_precision"]
+        champion_precision = measure(judged_pair[1], terms)["average_precision"]
         fall = champion_precision - our_precision
         is_noise = fall <= _noise(*judged_pair, pooled, fair, compared[0], terms, seed)
     rate = partial(_rate, judged, pooled.blocks[rows], compared[1])

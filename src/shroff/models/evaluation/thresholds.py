@@ -204,7 +204,8 @@ def _ends(cuts: Sequence[float | None]) -> Cuts | None:
     if not cuts:
         return None
     known = [NOBODY if cut is None else cut for cut in cuts]
-    low, high = (float(np.percentile(known, end, method="nearest")) for end in (LOW, HIGH))
+    low = float(np.percentile(known, LOW, method="nearest"))
+    high = float(np.percentile(known, HIGH, method="nearest"))
     return (None if low > 1 else low), (None if high > 1 else high)
 
 

@@ -101,7 +101,10 @@ def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
     told = {**BOOSTED, **plan.parameters}
     weights = weights_of(rows, told)
     is_stopped = "trees" not in told and rows.stop < len(rows.frauds)
-    wanted = int(told["trees"]) if "trees" in told else TREES_MAX if is_stopped else TREES_WITHOUT_STOP
+    if "trees" in told:
+        wanted = int(told["trees"])
+    else:
+        wanted = TREES_MAX if is_stopped else TREES_WITHOUT_STOP
     with tempfile.TemporaryDirectory(prefix="shroff-exchange-", dir=growing.folder) as folder:
         try:
             files = _written(Path(folder), rows, weights, growing.cluster.processes)

@@ -55,7 +55,8 @@ def fit(
     Raises: UsageError if there is nothing to learn from, the learner's library is not installed, or the cluster does
     not support the learner.
     """
-    if learner not in (names := learners(learner)):
+    names = learners(learner)
+    if learner not in names:
         raise UsageError(f"there is no learner {learner!r}. There are {', '.join(names)}.")
     count = len(verdicts)
     stop = count if stop is None else stop

@@ -101,7 +101,8 @@ def train(
     rows, verdicts = in_time_order(given, known)
     check_rows(settings.learner, given.inputs, verdicts)
     kept = thinned(verdicts, settings.negatives_kept, settings.seed)
-    genuine, kept_genuine = (count_true(part == GENUINE) for part in (verdicts, verdicts[kept]))
+    genuine = count_true(verdicts == GENUINE)
+    kept_genuine = count_true(verdicts[kept] == GENUINE)
     share = kept_genuine / max(genuine, 1)
     rows = rows[kept]
     verdicts = verdicts[kept]

@@ -204,7 +204,10 @@ def _boost(
     booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Floats, parameters: Mapping[str, float]
 ) -> int:
     """Add trees, and return the best number of them; all if `trees` is given or there are no rows to stop by."""
-    wanted = int(parameters["trees"]) if "trees" in parameters else (TREES_WITHOUT_STOP if later is None else TREES_MAX)
+    if "trees" in parameters:
+        wanted = int(parameters["trees"])
+    else:
+        wanted = TREES_WITHOUT_STOP if later is None else TREES_MAX
     gradients = _gradients(rows, weights)
     best = 0
     least = np.inf

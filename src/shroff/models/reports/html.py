@@ -153,7 +153,10 @@ def _number(value: float | None) -> str:
     if value is None:
         return _MISSING
     size = abs(value)
-    text = f"{size:,.2f}" if size >= 10 else f"{size:.4f}" if size >= 0.001 else f"{size:.3g}"
+    if size >= 10:
+        text = f"{size:,.2f}"
+    else:
+        text = f"{size:.4f}" if size >= 0.001 else f"{size:.3g}"
     return f"{MINUS if value < 0 else ''}{text}"
 
 

@@ -138,7 +138,6 @@ def environment(package: str = __package__) -> Environment:
 
 
 def page(package: str, template: str, filters: Mapping[str, Callable[..., str]], /, **shown: Any) -> str:
-    """Render a template of a package with these filters."""
     templates = environment(package)
     templates.filters.update(filters)
     return templates.get_template(template).render(shown)

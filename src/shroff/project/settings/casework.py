@@ -259,7 +259,6 @@ class CaseSettings(FrozenStruct):
 
     @property
     def close_rules(self) -> dict[str, CloseRule]:
-        """The rules that close cases, by their marks."""
         rules: dict[str, CloseRule] = {}
         for name, settings in self.auto_close.items():
             mark = f"{name}@{tag_of(to_json(settings).decode())[:8]}"
