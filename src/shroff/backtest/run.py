@@ -221,7 +221,6 @@ def _rows(report: BacktestReport, judged: JudgedEvents, rows: Any) -> list[Repor
 
 
 def _not_known(balance: ReportBalance, *, has_label: bool) -> str:
-    """Explain why the value of a draft is unknown."""
     unknown = "so it is not known which are frauds, nor what the draft is worth."
     if not balance.mature:
         also = "" if has_label else ", and NOT ONE HAS A LABEL"

@@ -111,7 +111,6 @@ def _hits(judged: JudgedEvents, rows: Ints, money: Money) -> ReportHits:
 
 
 def changed_rows(judged: JudgedEvents) -> Ints:
-    """Return the rows whose outcome the draft changes."""
     return np.flatnonzero(judged.old != judged.new)
 
 

@@ -41,7 +41,6 @@ def learnt_of(
 
     Args:
         rows: Result of `learnt_rows`.
-        balance: Balance of these events.
     """
     models = {
         scorer.id: scorer

@@ -42,7 +42,6 @@ class Alert(FrozenStruct, gc=False):
         event: Type of the event; `id` is the event's id.
         outcome: Outcome of the decision; empty if events of this type are not decided.
         rule: Rule behind the top reason; empty if the score or a customer's answer raised the alert.
-        rules: All rules that raised it.
         stake: Amount of the event in smallest units; None if it has none.
         due_ms: Deadline for the answer.
         verdict: Answer of an analyst; empty until there is one.
@@ -83,7 +82,6 @@ class Alert(FrozenStruct, gc=False):
 
     @property
     def place(self) -> tuple[int, str]:
-        """Primary key of the alert: sequence number and entity."""
         return self.seq, self.entity
 
     @property

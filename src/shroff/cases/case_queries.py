@@ -96,7 +96,6 @@ class Backlog(FrozenStruct):
         late: Overdue cases, escalated ones included.
         stake: Total at stake; None if no case has an amount.
         left_ms: Time until the next deadline; below 0 if it is overdue, None without a waiting case.
-        escalated: Escalated cases.
         oldest_ms: Time of the earliest event; None without an open case.
     """
 

@@ -91,7 +91,6 @@ class CaseChange(CaseReader):
         self._connection.execute(delete(self._tables.case_pending).filter_by(number=number))
 
     def attach(self, attached: Attached, content: bytes) -> Attached:
-        """Add a file and return it with its number."""
         table = self._tables.case_files
         parts = [getattr(attached, name) for name in Attached.__struct_fields__[1:]]
         number = self._add(table, dict(zip(table.c.keys()[1:], (*parts, content), strict=True)))
@@ -116,7 +115,6 @@ class CaseChange(CaseReader):
         self._connection.execute(insert(table).values(dict(zip(table.c.keys(), parts, strict=True))))
 
     def remove_view(self, owner: str, name: str) -> bool:
-        """Remove a view; return whether it existed."""
         table = self._tables.case_views
         return bool(
             self._connection.execute(delete(table).where(table.c.owner == owner, table.c.name == name)).rowcount

@@ -198,7 +198,6 @@ class CaseFigures:
         return worked_ms
 
     def agreement(self) -> Agreement:
-        """Count second looks by result."""
         table = self._tables.cases
 
         def count(*conditions: ColumnElement[bool]) -> int:
@@ -327,7 +326,6 @@ class CaseReader(CaseFigures):
         return [_pending(row) for row in _rows(self._connection, query)]
 
     def lapsed(self, now_ms: int, limit: int = 100) -> list[Case]:
-        """Return cases whose lock or snooze has ended."""
         table = self._tables.cases
         is_over = or_(
             and_(table.c.state == CLAIMED, table.c.lock_ms <= now_ms),
@@ -432,7 +430,6 @@ def _conditions(tables: CaseTables, filters: CaseFilter) -> Iterator[ColumnEleme
 
 
 def _urgency(columns: ReadOnlyColumnCollection[str, Column[Any]], soon_ms: int) -> ColumnElement[Any]:
-    """Build `case.urgency` as an expression of the database."""
     late = columns.due_ms < soon_ms
     denied = columns.customer == FRAUD
     stake = func.coalesce(columns.stake, 0)

@@ -41,7 +41,6 @@ class AmountWriter:
         self._pieces = [f'{"," if at else ""}"{name}":'.encode() for at, name in enumerate(AMOUNT_PARTS)]
 
     def text(self, values: Sequence[Value]) -> bytes:
-        """Return the amount fields of one event's document."""
         if not self._fields:
             return b""
         texts = [canonical_value(values[at], field.type, self._places).encode() for at, field in self._fields]

@@ -90,7 +90,6 @@ class BatchClassifier:
         self._run_others = dict[int, Answer]()
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
-        """Classify and decide these submissions, in order."""
         run = self._split_exceptions(submissions) if isinstance(submissions, EventRun) else None
         answers = [self._take(submission) for submission in submissions] if run is None else []
         if run is not None:

@@ -86,7 +86,6 @@ class VerdictsInForce:
 
 
 def _take(verdicts: dict[str, VerdictInForce], labels: Iterable[FeedLabel], as_of_ms: int | None = None) -> None:
-    """Apply these labels in log order."""
     for label in labels:
         if (as_of_ms is None or label.known_at_ms <= as_of_ms) and label.takes_over(verdicts.get(label.event)):
             verdicts[label.event] = label

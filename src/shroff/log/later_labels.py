@@ -32,7 +32,6 @@ class LaterLabel(FrozenStruct):
 
     @property
     def words(self) -> str:
-        """A message about these labels."""
         labels = many(self.count, "label says that it becomes", "labels say that they become")
         at = "at" if self.count == 1 else "the last at"
         return f"{labels} known only after now, {at} {time_text(self.last_ms)} ({self.event}); until then none counts"

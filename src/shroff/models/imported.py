@@ -18,7 +18,6 @@ BROKEN = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowE
 
 
 def broken(error: Exception) -> str:
-    """Return the message for a damaged file."""
     return f"it is damaged ({type(error).__name__}: {str(error)[:100]}); copy it again, or save the model again"
 
 
@@ -58,7 +57,6 @@ class Foreign(FrozenStruct):
 
     @property
     def files(self) -> dict[str, bytes]:
-        """Files that the registry stores."""
         return {FILES[self.format]: self.data, **self.kept}
 
 

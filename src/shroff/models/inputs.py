@@ -96,7 +96,6 @@ class InputLoader(FrozenStruct):
         return tuple(read.values())
 
     def _item(self, item: YamlNode) -> Iterator[tuple[ModelInput, InputSource]]:
-        """Resolve one line of `inputs`."""
         pattern = _pattern(item)
         if pattern is not None:
             assert isinstance(item, Scalar)

@@ -104,7 +104,6 @@ def digest_of(manifest: bytes) -> str:
 
 
 def pretty(value: object) -> bytes:
-    """Encode JSON for people, with sorted keys."""
     return msgspec.json.format(to_json(value, order="sorted"), indent=2) + b"\n"
 
 

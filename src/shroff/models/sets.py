@@ -112,10 +112,7 @@ class TrainingSet(FrozenStruct):
     """Events of one type in log order with their model inputs.
 
     Args:
-        event: Event type.
         as_of_ms: No event and no label in the set is later.
-        ids: Ids of the events.
-        seqs: Sequence numbers.
         times_ms: Event times, UTC milliseconds.
         keys: Codes of the entity in `capacity`, -1 for an event without a key.
         amounts_minor: Cost of missing a fraud (`missed_fraud` of the policy, else the event's amount), in minor units;

@@ -403,7 +403,6 @@ def _notices(files: Iterable[str]) -> list[str]:
 
 
 def is_deciding(name: str) -> bool:
-    """Return whether a file is part of a version."""
     is_yaml = name in DECIDING or name.startswith("rules/")
     return is_yaml or is_table(name) or name == in_force.FILE or is_list(name)
 

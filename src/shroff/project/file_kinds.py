@@ -92,7 +92,6 @@ class AddedKey(FrozenStruct):
     load: Load
 
     def load_of(self, top: YamlNode | None, context: FileContext, problems: list[Problem]) -> Any:
-        """Load the key from the parsed shroff.yaml."""
         return self.load(top.get(self.key.name) if isinstance(top, YamlMapping) else None, context, problems)
 
     def content(self, text: str, definitions: Definitions) -> Any:

@@ -149,7 +149,6 @@ class _Written:
         return self._index(node.line, node.column)
 
     def end(self, node: Node) -> int:
-        """Return the position after the node's last character."""
         raw = node.source
         if isinstance(node, Mapping) and node.entries and not raw:
             return self.end(node.entries[-1][1])

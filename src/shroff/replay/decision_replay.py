@@ -47,7 +47,6 @@ class Replayed(NamedTuple):
 
     @property
     def match(self) -> bool:
-        """Whether document and receipt are equal, byte by byte."""
         return (self.recorded.document, self.recorded.receipt) == (self.computed.document, self.computed.receipt)
 
     @property

@@ -47,7 +47,6 @@ def offset_of(text: str, line: int, column: int) -> int:
 
 
 def end_of(text: str, scalar: Scalar) -> int:
-    """Return the offset of the end of a value."""
     return offset_of(text, scalar.line, scalar.column) + len((scalar.source or scalar.text).rstrip())
 
 

@@ -46,5 +46,4 @@ class Remarks:
         return {key: sorted(rows) for key, rows in sorted(self._rows.items()) if rows}
 
     def clear(self) -> None:
-        """Start a new batch."""
         self._rows.clear()

@@ -223,7 +223,6 @@ class _Exchanged:
         self.group.deliver(out, valid, piece.frames)
 
     def close(self) -> None:
-        """Close and remove the group's files."""
         if self._joined is not None:
             self._joined.close()
         self._writer.close()

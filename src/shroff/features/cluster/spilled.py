@@ -77,7 +77,6 @@ class Spilled(Generic[One]):
 
 
 def _changed(value: Any, change: Any) -> Any:
-    """Return the same structure with changed leaves."""
     if isinstance(value, tuple):
         return tuple(change(part) for part in value)
     if isinstance(value, dict):

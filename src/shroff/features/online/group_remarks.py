@@ -66,7 +66,6 @@ class GroupRemarks:
             self.note_sums(valid.T, np.array(asks, np.int64), frames)
 
     def note_operand(self, node: Node, frame: Frame, left_out: Bools) -> None:
-        """Record values of an operand that do not fit."""
         if self._remarks is not None:
             for aggregate, askers in self._group.askers.items():
                 if node in walk(aggregate):

@@ -67,7 +67,6 @@ class LinkState(ScanState):
         return answers
 
     def take_back(self, inserted: Keyed, time_ms: int) -> None:
-        """Remove the event that `row` inserted last."""
         key, fields = inserted
         self._number -= 1
         remove_newest(self.cells, int(fields[LINK] or 0), time_ms)
@@ -130,5 +129,4 @@ def linked_codes(
 
 
 def _within(cells: list[Cell], window: tuple[int, int]) -> list[Cell]:
-    """Return the cells of a window (start, end]."""
     return cells[bisect_right(cells, window[0], key=TIME) : bisect_right(cells, window[1], key=TIME)]

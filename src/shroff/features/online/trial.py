@@ -95,7 +95,6 @@ class EventTrial:
         self.is_on = True
 
     def run(self, history: WindowState, row: Row, into: Answers) -> Answers:
-        """Run `WindowState.run` for one row, to be undone."""
         from shroff.features.online import undo_kernel
 
         journal = self._journal

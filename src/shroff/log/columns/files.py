@@ -351,12 +351,10 @@ class FileColumns(LazyColumns):
         self._rows = None if len(rows) == len(admitted.rows) else rows
 
     def column(self, name: str) -> Column:
-        """Return a field that is not a text."""
         column: Column = self._admitted.columns[name]
         return column if self._rows is None else column.take(self._rows)
 
     def text(self, name: str) -> Any:
-        """Return a text field as an Arrow array."""
         texts = self._admitted.columns[name]
         return texts if self._rows is None else texts.take(_places(self._rows))
 

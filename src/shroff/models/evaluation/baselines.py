@@ -19,7 +19,6 @@ class Baseline(FrozenStruct):
     """Another way to judge the same events.
 
     Args:
-        name: Name in reports.
         scores: Score of every row of the set; higher is more suspicious.
         outcomes: Outcome of every row; None to apply the policy's thresholds.
         are_probabilities: Whether the scores are probabilities; outcomes and hits only rank.

@@ -46,7 +46,6 @@ class Calibration(FrozenStruct):
     probabilities: tuple[float, ...] = ()
 
     def as_manifest(self) -> JsonObject:
-        """Return the value of `calibration` in a manifest."""
         if self.kind == PLATT:
             return {"kind": PLATT, "slope": self.slope, "intercept": self.intercept}
         if self.kind == ISOTONIC:

@@ -50,7 +50,6 @@ class Compared(FrozenStruct):
     """A baseline compared with the model on identical rows.
 
     Args:
-        metrics: Metrics of the baseline.
         ours: Metrics of the model on the same rows, which exclude those that the baseline has learned from.
         differences: Model minus baseline, for each metric.
         rows: Number of these rows.

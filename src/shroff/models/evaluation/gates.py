@@ -223,7 +223,6 @@ def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
 
 
 def gates_text(gates: Sequence[GateResult]) -> str:
-    """Format gates as a table."""
     if not gates:
         return "  no gates"
     rows = []

@@ -184,7 +184,6 @@ def _interval(costs: Floats, blocks: Blocks, days: float, seed: int) -> tuple[fl
 
 
 def _drawn_cuts(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> list[Cuts]:
-    """Return the cheapest thresholds in each resample."""
     steps = steps_of(weighed.scores, STEPS_DRAWN)
     pairs, of_rows = np.unique(steps.of_rows * blocks.count + blocks.of_rows[0], return_inverse=True)
     summed = {name: np.bincount(of_rows, columns[name], len(pairs)).astype(np.float64) for name in DECIDING}

@@ -92,7 +92,6 @@ class ColumnsFile:
         self._stride = -(-size * _WIDTH // unit) * unit
 
     def write(self, column: int, first: int, values: Floats) -> None:
-        """Write numbers into a column from a row on."""
         data = np.ascontiguousarray(values, np.float64).tobytes()
         place = column * self._stride + first * _WIDTH
         while data:

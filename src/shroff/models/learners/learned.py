@@ -56,7 +56,6 @@ def weights_of(rows: TrainingRows, parameters: Mapping[str, float]) -> Floats:
 
 
 def named(parameters: Mapping[str, float], names: TextMapping) -> dict[str, float]:
-    """Rename parameters to a library's names."""
     return {
         name: int(parameters[own_name]) if own_name in WHOLE else parameters[own_name]
         for own_name, name in names.items()
@@ -82,12 +81,10 @@ class Fitted(FrozenStruct):
 
     Args:
         format: Format for `models.loaded`: `xgboost`, `lightgbm`, `logistic` or `isolation`.
-        files: Its files by name.
         inputs: Its inputs, with the categories that it knows.
         importance: Share of each input in the total gain, by name; they sum to 1, or to 0 if nothing was learned.
         trees: Number of trees; 0 for none.
         parameters: All parameters of the training, ours and the library's.
-        libraries: Versions of the libraries.
         remarks: Sentences about what was left out or changed.
         best_iteration: Last boosting round to use, from 0; None for all.
         gives: Meaning of its margins, as named in `models.model`.

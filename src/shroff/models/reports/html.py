@@ -110,7 +110,6 @@ def _day(at_ms: int) -> str:
 
 
 def _not_there(evaluation: Evaluation) -> str:
-    """Return one line with the undefined metrics, by reason."""
     by_reason: dict[str, list[str]] = {}
     for name, estimate in evaluation.metrics.items():
         if estimate.mean is None:

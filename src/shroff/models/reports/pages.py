@@ -112,7 +112,6 @@ def steps_of(edges: Floats, heights: Floats) -> tuple[list[float], list[float]]:
 
 
 def short(value: float) -> str:
-    """Format a number for an axis."""
     if value == 0:
         return "0"
     if abs(value) >= 1_000_000:
