@@ -210,6 +210,13 @@ STEPS = "id,step,amount,card\n" + "".join(f"p-{at},{at},{at}.50,c-{at % 7}\n" fo
     [
         (DAYS, {"choose": "first=day"}, "time from 3 April 2026", "time from 4 March 2026"),
         (DAYS, {"choose": "entity=email"}, "entity=email", "entity=card"),
+        (
+            DAYS,
+            {"choose": "zone", "column": "Asia/Tokyo"},
+            "time from 3 April 2026, 10:00:00",
+            "3 April 2026, 01:00:00",
+        ),
+        (DAYS, {"choose": "currency", "column": "GBP"}, "amounts 0.50 to 29.50 EUR", "amounts 0.50 to 29.50 GBP"),
         (STEPS, {"choose": "since", "column": "2026-03-01"}, "time from 1 January 2020", "time from 1 March 2026"),
     ],
 )

@@ -68,6 +68,7 @@ MEANINGS = {  # of roles
     "first": "First in dates, day or month",
     "since": "First day, like 2026-03-01",
 }
+EXAMPLES = {"zone": "Europe/Berlin", "currency": "USD", "since": "2026-03-01"}  # of answers that are written
 ANSWERS = {"cents": "In cents", "units": "As written", "first": "The {} first", "ignored": "Ignore {}"}
 
 
@@ -285,10 +286,11 @@ class FirstRun:
             return alone("first_run.html", stage="file", **shown)
         assert self.proposal is not None
         remarks = tuple(column["reason"] for column in self.proposal.columns if column["reason"])
-        guesses = [guess for guess in self.proposal.guesses if not guess.endswith(remarks) and "'shroff" not in guess]
-        shown |= {"meanings": MEANINGS, "remarks_on": _remarks_on, "other_guesses": guesses}
+        seen = (*remarks, "names none", "such as Europe/Berlin")
+        guesses = [guess for guess in self.proposal.guesses if not guess.endswith(seen) and "'shroff" not in guess]
+        shown |= {"meanings": MEANINGS, "remarks_on": _remarks_on, "examples": EXAMPLES, "other_guesses": guesses}
         shown["questions"] = [
-            (_without_option(asked["why"]), _answers(asked), asked["choices"][0].startswith("since="))
+            (_without_option(asked["why"]), _answers(asked), asked["choices"][0].rpartition("=")[0])
             for asked in self.proposal.questions
         ]
         return alone("first_run.html", stage="look", **shown, **self._look(self.file))

@@ -130,6 +130,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     draft.currency, told = currency_of(draft, amount, currency)
     if wishes.roles.get("currency") in CODES:
         draft.currency, told = wishes.roles["currency"], ""
+    draft.is_currency_guessed = told.endswith("names none")
     fields = [id_, time, *([amount] if amount else [])]
     names = {field.name for field in fields}
     leave_out_later(draft)
@@ -173,7 +174,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
         files["tables/fx.csv"] = "currency,valid_from,rate\n"
     code_column = draft.settled.get("currency") or currency
     plans = _plans(draft, fields, code_column, entities)
-    return Proposal(files, draft.guesses, plans, _questions(draft, plans, amount))
+    return Proposal(files, draft.guesses, plans, _questions(draft, plans, amount, wishes.roles.get("zone")))
 
 
 def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileColumn]:
@@ -251,7 +252,9 @@ def _known_guess(label_time: TimeReading | None) -> str:
     return joined(f"verdicts are known at {label_time.column.name}", label_time.guess)
 
 
-def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField | None) -> list[JsonObject]:
+def _questions(
+    draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField | None, zone: str | None
+) -> list[JsonObject]:
     """Choices that a person should check."""
     questions: list[JsonObject] = []
     for plan in plans:
@@ -260,7 +263,8 @@ def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField 
             reason = f"{' or '.join(choices[:2])}? --role {plan.role}={choices[1]} takes the other"
             questions.append({"role": plan.role, "choices": choices, "why": reason})
     for column in draft.later_by_name:
-        reason = f"by its name {column.name} is known only afterwards, by its values not; --ignore {column.name}"
+        reason = f"is {column.name} known only after the event, as its name says? Its values do not show it; "
+        reason += f"--ignore {column.name}"
         choices = [column.name, f"ignored={column.name}"]
         questions.append({"role": "feature", "choices": choices, "why": f"{reason} leaves it out"})
     if draft.words is not None:
@@ -280,6 +284,12 @@ def _questions(draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField 
     if draft.is_counted and not draft.first_day:
         reason = f"on which day does the file begin? --role since={FIRST_DAY} names it"
         questions.append({"role": "time", "choices": [f"since={FIRST_DAY}"], "why": reason})
+    if draft.zone_guessed and not zone:
+        reason = "in which time zone is the clock of the times? --role zone=Europe/Berlin names it"
+        questions.append({"role": "zone", "choices": ["zone=UTC"], "why": reason})
+    if draft.is_currency_guessed and amount is not None:
+        reason = "in which currency are the amounts? --role currency=USD names it"
+        questions.append({"role": "currency", "choices": [f"currency={draft.currency}"], "why": reason})
     if amount is not None and amount.column is not None and "smallest units" in amount.guess:
         is_asked = "are they" in amount.guess and not draft.smallest
         name = amount.column.name
@@ -311,7 +321,9 @@ def _plans(
             plans.append(ColumnPlan(column.name, "", role, "", (), reason))
         else:
             also = () if role == "entity" and column is not draft.leading else draft.also.get(role, ())
-            told = joined(field.guess, "the features count by it" if role == "entity" and also else "")
+            told = joined(
+                field.guess, "counts and sums are kept for each of its values" if role == "entity" and also else ""
+            )
             plans.append(ColumnPlan(column.name, field.name, role, field.type, also, told))
     return plans
 

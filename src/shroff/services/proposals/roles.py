@@ -96,6 +96,7 @@ class Draft:
     zone_guessed: bool = False
     currencies: FileColumn | None = None  # the column of the currency, where there are several
     currency: str = ""  # of the project
+    is_currency_guessed: bool = False
     smallest: str = ""  # how whole numbers of smallest units are read, with `{}` for the column
     entity_guess: str = ""
     leading: FileColumn | None = None  # the key that features are about

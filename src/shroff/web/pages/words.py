@@ -132,7 +132,7 @@ def sentence(words: str) -> str:
     """
     bare = words.rstrip(".")
     is_name = re.search(r"[-:_./]", bare.partition(" ")[0].rstrip(":"))
-    return f"{bare if is_name else sentence_case(bare)}."
+    return f"{bare if is_name else sentence_case(bare)}{'' if bare.endswith('?') else '.'}"
 
 
 def in_two_lines(name: str) -> Markup:
