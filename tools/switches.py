@@ -15,7 +15,7 @@ from shroff.features.kernels.numbers import KERNEL_FILES
 from tests.support.switched import ON, PASSED
 from tools.mutations import Mutant, Text
 
-MODULE: Final = "src/shroff/switches.py"  # of the clone in which mutants are planted
+MODULE: Final = Path("src") / "shroff" / "switches.py"  # of the clone in which mutants are planted
 IMPORT: Final = "; from shroff.switches import is_on as is_on__"
 SWITCH: Final = f"""
 import os

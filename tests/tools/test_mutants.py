@@ -93,7 +93,8 @@ def test_a_fault_is_found_by_a_test_that_passes_without_it(tmp_path: Path):
 def test_a_mutant_behind_a_switch_is_found_only_by_a_test_that_comes_to_it(tmp_path: Path):
     clone = Clone.__new__(Clone)
     clone.root = tmp_path / "clone"
-    for folder in ("src/shroff", "tests/rules"):
+    package, rules = "src/shroff", "tests/rules"
+    for folder in (package, rules):
         (clone.root / folder).mkdir(parents=True)
     (clone.root / ".venv").symlink_to((ROOT / ".venv").resolve())
     (clone.root / "pytest.ini").write_text(f"[pytest]\nmarkers = server\n    long\npythonpath = {ROOT}\n")
@@ -104,8 +105,8 @@ def is_large(value, upto=1 + 2):
 def is_never_called(value):
     return value > 3
 """
-    (clone.root / "src/shroff/m.py").write_text(source)
-    (clone.root / "tests/rules/test_m.py").write_text(
+    (clone.root / package / "m.py").write_text(source)
+    (clone.root / rules / "test_m.py").write_text(
         """from shroff.m import is_large
 def test_never():
     assert is_large(3)
@@ -114,12 +115,12 @@ def test_large():
     assert not is_large(3)
 """
     )
-    numbered = {str(number): mutant for number, mutant in enumerate(mutants("src/shroff/m.py", source))}
+    numbered = {str(number): mutant for number, mutant in enumerate(mutants(f"{package}/m.py", source))}
     switched = plant(clone.root, numbered)
     outcomes = list(outcomes_of(clone, {number: numbered[number] for number in switched}, 60))
 
     assert [mutant.kind for number, mutant in numbered.items() if number not in switched] == ["sign"]
-    found = "tests/rules/test_m.py::test_large"
+    found = f"{rules}/test_m.py::test_large"
     assert {(mutant.line, mutant.before.split()[0], mutant.after): test for mutant, _, test, _ in outcomes} == {
         (3, ">", "<="): found,
         (3, ">", ">="): found,
