@@ -15,7 +15,7 @@ from msgspec import Struct
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import CsvLayout, Events, EventType, FileMapping
 from shroff.events.mapped_values import as_text, form_of, made, of_zone, with_comma, with_commas, with_mark, zoned
-from shroff.events.needed_columns import VERDICT, ColumnNeeds, column_name, lacking_columns
+from shroff.events.needed_columns import VERDICT, ColumnNeeds, column_name
 from shroff.events.raw_values import RefusedValue, inside, shown, text_of, with_item
 from shroff.events.readers import reader
 from shroff.json_types import JsonObject
@@ -368,11 +368,6 @@ def place_values(event_type: EventType, name: str) -> list[str]:
 def columns_read(node: Node) -> list[str]:
     """The columns of a line that an expression reads; a nested path by its first part."""
     return list(dict.fromkeys(str(path[0]) for path in _paths_of(node)))
-
-
-def unread_columns(node: Node, columns: Collection[str]) -> list[str]:
-    """The columns that an expression lacks in a file of these columns (see `needed_columns.lacking_columns`)."""
-    return lacking_columns(node, columns)
 
 
 def overlap(path: Path, two: Path) -> bool:

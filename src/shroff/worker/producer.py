@@ -14,7 +14,8 @@ from shroff.events.event import Codec, Event, canonical_value
 from shroff.events.formats.lines import Line, Lines, line_and_row
 from shroff.events.formats.wire import Encoder
 from shroff.events.intake import Submission
-from shroff.events.mapping import LABEL, MappedRow, Unmatched, columns_read, row_leaf, unread_columns
+from shroff.events.mapping import LABEL, MappedRow, Unmatched, columns_read, row_leaf
+from shroff.events.needed_columns import lacking_columns
 from shroff.events.raw_values import shown, text_of
 from shroff.events.readers import reader
 from shroff.events.validation import LabelInput
@@ -132,7 +133,7 @@ class TopicChooser:
 
         Raises: UsageError if the file lacks a column that the expression reads.
         """
-        missing = [] if lines.columns is None else unread_columns(self._node, lines.columns)
+        missing = [] if lines.columns is None else lacking_columns(self._node, lines.columns)
         if missing:
             hints = (nearest(name, lines.columns or ()) for name in missing)
             hint = next(filter(None, hints), "") or f"It has {', '.join(lines.columns or ())}."

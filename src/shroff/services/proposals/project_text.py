@@ -126,11 +126,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     kind, others = types_of(draft, amount)
     if amount is not None and wishes.may_lack_money and "?" not in amount.type:
         amount.type += "?"
-    draft.currencies = currency
-    draft.currency, told = currency_of(draft, amount, currency)
-    if wishes.roles.get("currency") in CODES:
-        draft.currency, told = wishes.roles["currency"], ""
-    draft.is_currency_guessed = told.endswith("names none")
+    currency_note = _choose_currency(draft, amount, currency, wishes.roles.get("currency", ""))
     fields = [id_, time, *([amount] if amount else [])]
     names = {field.name for field in fields}
     leave_out_later(draft)
@@ -148,7 +144,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
         "zone": wishes.roles.get("zone"),
         "name": name,
         "money": _money(draft, amount),
-        "money_told": told,
+        "money_told": currency_note,
         "lateness": wishes.lateness,
         "ahead_off": wishes.ahead_off,
         "is_descending": wishes.is_descending,
@@ -175,6 +171,19 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     code_column = draft.settled.get("currency") or currency
     plans = _plans(draft, fields, code_column, entities)
     return Proposal(files, draft.guesses, plans, _questions(draft, plans, amount, wishes.roles.get("zone")))
+
+
+def _choose_currency(draft: Draft, amount: ProposedField | None, column: FileColumn | None, role: str) -> str:
+    """Give the draft its currency: that of the role if it is a code, else what the file says.
+
+    Returns: what the proposal says of the choice; empty if the user named the code.
+    """
+    draft.currencies = column
+    draft.currency, note = currency_of(draft, amount, column)
+    if role in CODES:
+        draft.currency, note = role, ""
+    draft.is_currency_guessed = note.endswith("names none")
+    return note
 
 
 def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileColumn]:
