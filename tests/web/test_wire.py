@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from shroff.log.writer import Writer
 from shroff.web.api import events
 from shroff.web.http import asgi
 from shroff.web.http.authentication import Pace
+from shroff.web.http.connections import Connection
 from shroff.web.http.proxies import Proxies
 from shroff.web.work import writer_client
 from shroff.worker.request_bodies import RequestReader
@@ -117,7 +119,8 @@ def test_an_event_with_a_known_head_is_held_to_every_limit(bank, monkeypatch):
             without.setattr(application, "answer", no_more)
             assert await status(2) == 200
         assert await status(3, x_request_id="a") == await status(3, x_request_id="a") == 200
-        assert len(application._heads) == 1, "a request with an id of its own has more to say"
+        assert (await spoken.ask(request(payment(3), f"{PATH}?explain=1")))[0] == 200
+        assert len(application._heads) == 1, "a request with an id of its own or a query has more to say"
 
         service.pace = Pace(0.5)  # one event at once
         assert [await status(number) for number in (4, 5)] == [200, 429]
@@ -137,8 +140,48 @@ def test_an_event_with_a_known_head_is_held_to_every_limit(bank, monkeypatch):
         assert await status(9) == 200
         assert service.work.counts.events.appended == 5
         posted = service.requests.counts["POST", "/api/v1/events/{event}", 200]
-        assert posted == 6, "each request is counted once"
+        assert posted == 7, "each request is counted once"
         assert not application._under_way
+
+    run(bank, steps)
+
+
+def test_the_end_of_a_head_is_no_head(bank):
+    whole = request(payment(1), host="here")
+    cut = whole.index(b"content-length")
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        assert (await spoken.ask(whole[:cut], whole[cut:]))[0] == 200
+        async with connected(asks) as other:
+            await other.ask(request(b"", "/health", method="GET", key=""))
+            assert (await other.ask(whole[cut:]))[0] == 400
+        assert asks.service.work.counts.events.appended == 1
+
+    run(bank, steps)
+
+
+def test_an_event_after_a_head_request_has_a_body(bank, monkeypatch):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        raw = request(payment(1))
+        await spoken.ask(raw)
+        await spoken.send(request(b"", "/health", method="HEAD", key=""))
+        await spoken.reader.readuntil(b"\r\n\r\n")
+        with monkeypatch.context() as slow:
+            slow.setattr(Connection, "_send_whole", lambda *_: False)  # as where the client does not read
+            assert (await spoken.ask(raw))[2].startswith(b"{")
+
+    run(bank, steps)
+
+
+def test_an_answer_that_cannot_be_given_keeps_no_other_waiting(bank):
+    async def steps(asks: Asker, _: Spoken) -> None:
+        answered = asyncio.Event()
+
+        def broken() -> None:
+            raise RuntimeError("the connection has gone")
+
+        asks.service.writer._answered([SimpleNamespace(told=broken), SimpleNamespace(told=answered.set)])
+        await asyncio.wait_for(answered.wait(), 10)
 
     run(bank, steps)
 

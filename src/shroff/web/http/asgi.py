@@ -42,6 +42,7 @@ OF_SENDER_MAX = 1_000  # open requests, including those of disconnected clients
 OF_ALL_MAX = 12_000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 HEADS_MAX = 1_000  # of posted events that are remembered
+HEAD_KEPT_MAX = 4 * 1024  # bytes of each
 _MORE = frozenset(b"expect shroff-answered traceparent x-request-id".split())  # headers of more than a decision
 _LAST = re.compile(r"([^{}]*)/{(\w+)}")
 CSRF = "x-csrf-token"
@@ -161,12 +162,13 @@ class Application:
 
     def _remember(self, head: bytes, request: Request) -> None:
         """Remember the head of an answered event, if it asks for no more than a decision."""
-        _, _, key = request.headers.get("authorization").partition(" ")
+        _, _, key = request.headers.get("authorization", "").partition(" ")
         length = whole(request.headers.get("content-length"))
         is_plain = not request.scope["query_string"] and _MORE.isdisjoint(name for name, _ in request.headers.raw)
-        if head and key and is_plain and length is not None and length <= READ_AT_ONCE:
+        is_whole = head.startswith(b"POST ") and len(head) <= HEAD_KEPT_MAX
+        if is_whole and key and is_plain and length is not None and length <= READ_AT_ONCE:
             if len(self._heads) >= HEADS_MAX:
-                self._heads.clear()
+                del self._heads[next(iter(self._heads))]  # the oldest
             self._heads[head] = request.path_params["event"], key.strip(), length
 
     def take(
@@ -206,10 +208,13 @@ class Application:
                 return False
             sender = who.id
             request = PendingRequest([reader.one(event, body, sender)], reader, told)
-            if request.submissions[0].event is None or service.pace.wait_s_of(sender, 1) > 0:
+            if request.submissions[0].event is None:
                 return False
             self._take(sender)
         except Exception:  # noqa: BLE001 - `__call__` meets it again, and answers
+            return False
+        if service.pace.wait_s_of(sender, 1) > 0:
+            self._leave(sender)
             return False
         try:
             service.writer.queue.put(request)

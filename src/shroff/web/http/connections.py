@@ -89,9 +89,12 @@ class Connection(HttpToolsProtocol):
             return
         cycle = self.cycle
         is_first = cycle is None
-        if is_first or (cycle.response_complete and not cycle.more_body and not self._is_head_open):
+        is_idle = is_first or (cycle.response_complete and not cycle.more_body)
+        if is_idle and not self._is_head_open:
             self._head, _, body = data.partition(b"\r\n\r\n")
-            if not is_first and cast("Application", self.app).take(self._head, body, self._begin_taken):
+            # The cycle of a taken request is a copy, and one of a HEAD request sends no body
+            may_take = not is_first and cycle.scope["method"] != "HEAD"
+            if may_take and cast("Application", self.app).take(self._head, body, self._begin_taken):
                 return
         was_head_open = self._is_head_open
         if was_head_open:
@@ -144,7 +147,7 @@ class Connection(HttpToolsProtocol):
         """
         if self.flow.write_paused or not cycle.keep_alive or cycle.response_started:
             return False
-        if cycle.disconnected:
+        if cycle.disconnected or self.transport.is_closing():
             return True
         cycle.response_started = True
         cycle.response_complete = True

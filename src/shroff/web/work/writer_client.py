@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, TransientError
+from shroff.runtime.logs import failure
 from shroff.web.http.concurrency_limits import too_many
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.request_bodies import RequestReader
@@ -60,8 +62,9 @@ class WriterClient:
     def between(self, writer: Writer, log: Log) -> None:
         """Run waiting tasks and scores between two batches, on the log's thread."""
         if writer.definitions is not self._definitions:  # an inbox request may have changed them since the last batch
-            self._definitions = writer.definitions
-            self._service.arms.read(log)
+            with suppress(ShroffError):  # the next batch reads them; until then answers name no arms
+                self._service.arms.read(log)
+                self._definitions = writer.definitions
         self.tasks.attend(writer, log)
         self.scores.attend(writer, log)
 
@@ -195,7 +198,15 @@ class WriterClient:
     def _answered(self, requests: list[PendingRequest]) -> None:
         """Wake all requests of a batch with one call to the event loop. On the log's thread."""
         assert self.loop is not None
+
+        def wake() -> None:
+            for post in requests:
+                try:
+                    post.told()
+                except Exception as error:  # noqa: BLE001 - one answer must not keep the others waiting
+                    self._service.tell(failure("an answer failed", error))
+
         try:
-            self.loop.call_soon_threadsafe(lambda: [post.told() for post in requests])
+            self.loop.call_soon_threadsafe(wake)
         except RuntimeError:  # the event loop has ended
             return
