@@ -6,10 +6,11 @@ import itertools
 import json
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shroff.errors import DefinitionError
@@ -18,7 +19,7 @@ from shroff.events.labels import VerdictInForce
 from shroff.language.values import DAY_MS
 from shroff.notices.definitions import Notice
 from shroff.services.notices.views import FOLLOWED
-from shroff.streams import delivering_rows
+from shroff.streams import delivering_rows, sink_threads
 from tests.support.telling import Bank, notice, payment, text_of
 
 LAKE = "channel: lake\nfolder: {name}\ndocument: {{ id: this.id, amount: this.amount }}\n"
@@ -26,12 +27,26 @@ REFUND = "on: verdict\nevent: payment\nverdicts: [fraud]\nsources: [analyst, cus
 NOTICES = notice(REFUND + LAKE.format(name="refund"), "refund") | notice(
     f"{REFUND}ends: true\n{LAKE.format(name='refund_back')}", "refund_back"
 )
-Label = tuple[str, str]  # verdict and source
 
 
-def label(bank: Bank, verdict: str, source: str, id: str = "p-1", *, later_ms: int = 1_000) -> None:
+def begun(folder: Path, notices: dict[str, str], *payments: dict[str, object]) -> Bank:
+    """A bank with these payments, whose notices begin behind them."""
+    bank = Bank(folder, notices)
+    bank.pay(*payments)
+    begin(bank)
+    bank.clock_ms += 40 * DAY_MS  # the payments are forty days old
+    return bank
+
+
+def begin(bank: Bank) -> None:
+    with closing(bank.project.log.open(read_only=False)) as log:
+        sink_threads.begin(bank.project.notices.routes(), log)
+
+
+def label(bank: Bank, verdict: str, source: str, id: str = "p-1", *, later_ms: int = 1_000, age_ms: int = 0) -> None:
     bank.clock_ms += later_ms
-    bank.project.label(f"payment/{id}", verdict, source=source)
+    known_at = datetime.fromtimestamp((bank.clock_ms - age_ms) / 1_000, UTC)
+    bank.project.label(f"payment/{id}", verdict, source=source, known_at=known_at)
 
 
 def follow(bank: Bank, after: int = 0) -> None:
@@ -48,47 +63,7 @@ def documents(bank: Bank, folder: str) -> list[str]:
     return sorted(path.stem for path in (bank.folder / "lake" / folder).glob("*.json"))
 
 
-def changes_by_hand(labels: Sequence[Label]) -> list[str]:
-    """What to do by a list of labels, by code of its own: refund, or take the refund back."""
-    rank = {"import": 0, "customer": 1, "analyst": 2, "chargeback": 3}
-    active: Label | None = None
-    is_refunded = False
-    steps = []
-    for verdict, source in labels:
-        if active is not None and rank[source] < rank[active[1]]:
-            continue
-        active = (verdict, source)
-        is_owed = verdict == "fraud" and source in {"analyst", "customer"}
-        if is_owed != is_refunded:
-            steps.append("refund" if is_owed else "refund_back")
-            is_refunded = is_owed
-    return steps
-
-
 # ---- which changes are told
-
-
-@given(st.lists(st.tuples(st.sampled_from(VERDICTS), st.sampled_from(SOURCES)), max_size=12))
-def test_a_refund_and_its_return_alternate_by_the_active_verdict(labels):
-    notices = {
-        name: Notice(
-            name,
-            "verdict",
-            verdicts=frozenset({"fraud"}),
-            sources=frozenset({"analyst", "customer"}),
-            ends=name == "refund_back",
-        )
-        for name in ("refund", "refund_back")
-    }
-    active: VerdictInForce | None = None
-    steps = []
-    for number, (verdict, source) in enumerate(labels):
-        new = VerdictInForce(verdict, source, number)
-        if new.takes_over(active):
-            steps += [name for name, each in notices.items() if each.reports(new, active)]
-            active = new
-
-    assert steps == changes_by_hand(labels)
 
 
 def test_without_a_selection_each_change_of_the_verdict_is_told_and_no_change_of_its_source():
@@ -100,12 +75,81 @@ def test_without_a_selection_each_change_of_the_verdict_is_told_and_no_change_of
     assert all(begins.reports(new, None) and not ends.reports(new, None) for new in verdicts)
 
 
+# ---- an end is told if its beginning was told
+
+AGES = st.sampled_from((0, 0, 3 * DAY_MS))
+STEPS = st.lists(
+    st.tuples(st.sampled_from(VERDICTS), st.sampled_from(SOURCES), st.sampled_from(("p-1", "p-2")), AGES),
+    min_size=2,
+    max_size=10,
+)
+Step = tuple[str, str, str, int]
+
+
+def documents_by_hand(steps: Sequence[Step], first: int) -> dict[str, list[str]]:
+    """The payments of each document, by code of its own: notices begin with the step `first`."""
+    rank = {"import": 0, "customer": 1, "analyst": 2, "chargeback": 3}
+    active = dict[str, tuple[int, int]]()
+    owed = dict[str, bool]()  # by payment whose refund is owed: whether it was ordered
+    found: dict[str, list[str]] = {"refund": [], "refund_back": []}
+    for number, (verdict, source, id_, age_ms) in enumerate(steps):
+        strength = rank[source], number * 1_000 - age_ms
+        if strength < active.get(id_, strength):
+            continue
+        active[id_] = strength
+        if verdict == "fraud" and source in {"analyst", "customer"}:
+            if id_ not in owed:
+                owed[id_] = number >= first and age_ms <= DAY_MS
+                found["refund"] += [id_] * owed[id_]
+        elif owed.pop(id_, False):
+            found["refund_back"].append(id_)
+    return {folder: sorted(ids) for folder, ids in found.items()}
+
+
+@settings(max_examples=20)
+@given(STEPS, st.integers(0, 4), st.integers(0, 12))
+@example([("fraud", "customer", "p-1", 0), ("fraud", "chargeback", "p-1", 3 * DAY_MS)], 0, 0)
+@example(
+    [("fraud", "customer", "p-1", 3 * DAY_MS), ("fraud", "analyst", "p-1", 0), ("genuine", "analyst", "p-1", 0)], 0, 3
+)
+@example([("fraud", "customer", "p-1", 0), ("genuine", "analyst", "p-1", 0)], 1, 0)
+def test_money_is_taken_back_if_and_only_if_it_was_given(tmp_path_factory, steps, first, cut):
+    bank = Bank(tmp_path_factory.mktemp("bank"), NOTICES)
+    bank.pay(payment("p-1"), payment("p-2"))
+    bank.clock_ms += 40 * DAY_MS
+    for number, (verdict, source, id_, age_ms) in enumerate(steps):
+        if number == first:
+            begin(bank)
+        label(bank, verdict, source, id_, age_ms=age_ms)
+    begin(bank)
+    with bank.project.log.reading() as log:
+        begins = int(log.offsets.get("sink:notice refund", "began") or 0)
+    follow(bank, after=begins)
+    bank.tell()
+    follow(bank, after=max(begins, begins + cut - 2))  # a new process delivers a part of it again
+    bank.tell()
+
+    expected = documents_by_hand(steps, first)
+    assert {folder: [name.rpartition("-")[0] for name in documents(bank, folder)] for folder in expected} == expected
+
+
+def test_a_notice_on_the_end_that_comes_later_takes_back_what_was_given_before(tmp_path):
+    bank = begun(tmp_path, {"notices/refund.yaml": NOTICES["notices/refund.yaml"]})
+    label(bank, "fraud", "customer")
+    bank.write(NOTICES)
+    begin(bank)
+    label(bank, "genuine", "analyst", age_ms=3 * DAY_MS)
+    follow(bank, after=2)
+    bank.tell()
+
+    assert len(documents(bank, "refund_back")) == 1
+
+
 # ---- from a label to a document
 
 
 def test_a_refund_is_taken_back_when_the_verdict_is_overturned_and_each_change_has_a_document(tmp_path):
-    bank = Bank(tmp_path, NOTICES)
-    bank.pay(payment("p-1"), payment("p-2"), payment("p-3"))
+    bank = begun(tmp_path, NOTICES, payment("p-1"), payment("p-2"), payment("p-3"))
     labels = [("fraud", "customer"), ("fraud", "analyst"), ("genuine", "analyst"), ("fraud", "analyst")]
     for verdict, source in labels:
         label(bank, verdict, source)
@@ -115,7 +159,6 @@ def test_a_refund_is_taken_back_when_the_verdict_is_overturned_and_each_change_h
     follow(bank)
     bank.tell()
 
-    assert changes_by_hand(labels) == ["refund", "refund_back", "refund"]
     assert [name.rpartition("-")[0] for name in documents(bank, "refund")] == ["p-1", "p-1", "p-2"]
     assert [name.rpartition("-")[0] for name in documents(bank, "refund_back")] == ["p-1", "p-2"]
     (file,) = (tmp_path / "lake" / "refund_back").glob("p-1-*.json")
@@ -124,8 +167,7 @@ def test_a_refund_is_taken_back_when_the_verdict_is_overturned_and_each_change_h
 
 @pytest.mark.parametrize("cut", range(7))
 def test_what_is_delivered_again_after_a_kill_is_told_once(tmp_path, cut):
-    bank = Bank(tmp_path, NOTICES)
-    bank.pay()
+    bank = begun(tmp_path, NOTICES)
     for verdict, source in [("fraud", "customer"), ("genuine", "analyst"), ("fraud", "analyst")]:
         label(bank, verdict, source)
     follow(bank)
@@ -138,18 +180,18 @@ def test_what_is_delivered_again_after_a_kill_is_told_once(tmp_path, cut):
     assert [letter.notice for letter in bank.letters()].count("refund") == 2
 
 
-def test_a_verdict_is_as_old_as_its_becoming_known_and_the_condition_reads_its_event(tmp_path):
-    bank = Bank(tmp_path, notice("on: verdict\nto: team@bank.example\nwhen: this.amount > 50\n", "team"))
-    bank.pay(payment("p-1"), payment("p-2", "20.00"), payment("p-3"))
-    label(bank, "fraud", "analyst", "p-1", later_ms=40 * DAY_MS)  # of a payment of forty days ago
+def test_a_verdict_is_as_old_as_it_was_when_the_log_took_it_and_the_condition_reads_its_event(tmp_path):
+    text = "on: verdict\nto: team@bank.example\nwhen: this.amount > 50\n"
+    bank = begun(tmp_path, notice(text, "team"), payment("p-1"), payment("p-2", "20.00"), payment("p-3"))
+    label(bank, "fraud", "analyst", "p-1", age_ms=2 * DAY_MS)
     label(bank, "fraud", "analyst", "p-2")
-    bank.clock_ms += 2 * DAY_MS
-    label(bank, "genuine", "analyst", "p-3", later_ms=1)
+    label(bank, "genuine", "analyst", "p-3")
+    bank.clock_ms += 2 * DAY_MS  # nobody was told of anything for two days
     follow(bank)
     mails = bank.tell().read
     told = [str(mail["Subject"]) for mail in mails if mail["To"] == "team@bank.example"]
 
-    assert told == ["small: payment/p-3 is genuine"]  # that of p-1 became known two days ago
+    assert told == ["small: payment/p-3 is genuine"]
     (mail,) = [mail for mail in mails if mail["To"] == "team@bank.example"]
     assert "The verdict about payment/p-3 is genuine (from analyst). It was none." in text_of(mail)
     assert "https://answer.bank.example/decisions/payment/p-3" in text_of(mail)
@@ -157,8 +199,7 @@ def test_a_verdict_is_as_old_as_its_becoming_known_and_the_condition_reads_its_e
 
 def test_a_webhook_tells_the_old_and_the_new_verdict(tmp_path):
     hook = "on: verdict\nchannel: webhook\nurl: https://bank.example/hook\nsecret: whsec_MDEyMzQ1Njc4OWFiY2RlZg==\n"
-    bank = Bank(tmp_path, notice(hook, "hook"))
-    bank.pay()
+    bank = begun(tmp_path, notice(hook, "hook"))
     label(bank, "fraud", "customer")
     label(bank, "genuine", "analyst")
     bodies: list[bytes] = []

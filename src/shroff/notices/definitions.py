@@ -159,6 +159,11 @@ class Notice:
         is_same = other is not None and found is not None and found.verdict == other.verdict
         return self.accepts(found) and not (is_same and self.accepts(other))
 
+    def is_end_of(self, other: Notice) -> bool:
+        """Whether it reports the end of the verdicts whose beginning the other notice on verdicts reports."""
+        is_same = (self.event, self.verdicts, self.sources) == (other.event, other.verdicts, other.sources)
+        return self.ends and not other.ends and is_same
+
     def is_about(self, other: Notice, state: str) -> bool:
         """Whether it reports that a message of another notice was sent or refused."""
         is_meant = other.name in self.of if self.of else other.channel == "mail"

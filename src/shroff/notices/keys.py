@@ -140,7 +140,8 @@ class _Notice:
         chargebacks left out, nobody is refunded twice.
         Default: any
         Example: [analyst, customer]
-    ends: true: when such a verdict ends, since another one replaces it, instead of when it begins. For `on: verdict`.
+    ends: true: when such a verdict ends, since another one replaces it, instead of when it begins. Only if its
+        beginning was reported. For `on: verdict`.
         Default: false
         Example: true
     already_paid: true: the money has moved before this project decides, so the texts never say that it was stopped.
@@ -148,8 +149,8 @@ class _Notice:
         Example: true
     when: Only if this is true: an expression over the event and its features, without aggregates.
         Example: this.amount >= 50
-    within: Maximum age of an event by its event time, of a verdict by the time it became known; older ones, such as
-        those of imported files, cause no message.
+    within: Maximum age of an event by its event time, of a verdict from its becoming known to its arrival; older ones,
+        such as those of imported files, cause no message.
         Default: 1d
         Example: 2h
     to: The recipients: one or several addresses, a field of the event, a look-up table, or the users with a role.

@@ -10,14 +10,16 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.events.labels import VerdictInForce
-from shroff.log.flags import heard
+from shroff.log.flags import FeedLabel, heard
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due, OutgoingMessage, Question
-from shroff.streams.log import Log, OutboxRow
+from shroff.runtime.values import replace
+from shroff.streams.log import Log, OutboxRow, kept_offset
 from shroff.streams.sink import Outgoing, Undelivered
-from shroff.worker.outbox import KEYS_MAX
+from shroff.streams.sink_cursor import BEGAN, source_of
+from shroff.worker.outbox import KEYS_MAX, OF_NOTICE
 
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
@@ -59,14 +61,13 @@ def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[Out
             yield due_of(notice, "flag", row.key, now_ms, event=flag.event, rule=flag.rule, told=more)
 
 
-def is_news(notice: Notice, facts: Facts, told: NoticeEvent, now_ms: int, at_ms: int | None = None) -> bool:
-    """Whether a notice reports this event: it has the right type, is recent enough, and `when` is true.
+def is_news(notice: Notice, facts: Facts, told: NoticeEvent, now_ms: int) -> bool:
+    """Whether a notice reports this event: it is recent enough, has the right type, and `when` is true."""
+    return now_ms - told.time_ms <= notice.within_ms and concerns(notice, facts, told)
 
-    `at_ms` is the time of the news, by default that of the event.
-    """
-    is_of_type = not notice.event or told.type == notice.event
-    age_ms = now_ms - (told.time_ms if at_ms is None else at_ms)
-    return is_of_type and age_ms <= notice.within_ms and facts.holds(notice, told)
+
+def concerns(notice: Notice, facts: Facts, told: NoticeEvent) -> bool:
+    return (not notice.event or told.type == notice.event) and facts.holds(notice, told)
 
 
 class DecisionsTold:
@@ -119,37 +120,55 @@ class DecisionsTold:
 class VerdictsTold(DecisionsTold):
     """Sink of labels for one notice: stores a notification of each active verdict that begins or ends by them.
 
-    Memory: one verdict for each labeled event. The first call reads all labels, 5 µs each.
+    A verdict ends for a notice with `ends` only if a notice told its beginning, which the log alone shows: the start
+    of that notice, and the time at which the log took the label. So it does not matter when rows are sent here.
+    Memory: two verdicts for each labeled event. The first call reads all labels, 5 µs each.
     """
 
     on = "verdict"
 
     def __init__(self, services: NoticeServices, notice: Notice) -> None:
         super().__init__(services, notice)
-        self._active: dict[str, VerdictInForce] = {}
+        self._active: dict[str, FeedLabel] = {}
+        self._first: dict[str, FeedLabel] = {}  # the label by which the accepted verdict of an event last began
         self._read_to = 0
 
     def _dues(
         self, notice: Notice, log: Log, rows: Sequence[Outgoing], events: Mapping[str, NoticeEvent], now_ms: int
     ) -> Iterator[Due]:
+        beginning = replace(notice, ends=False)
+        partners = [other for other in self._services.of_kind(self.on) if notice.is_end_of(other)] or [notice]
         for label in heard(log, self._read_to, rows[-1].seq):
             before = self._active.get(label.event)
             if not label.takes_over(before):
                 continue
             self._active[label.event] = label
+            first = self._first.get(label.event) if notice.ends else label
+            if beginning.reports(label, before):
+                self._first[label.event] = label
             told = events.get(label.event)
-            if told is None or label.seq < rows[0].seq or not notice.reports(label, before):
+            if told is None or label.seq < rows[0].seq or not notice.reports(label, before) or first is None:
                 continue
-            if is_news(notice, self._facts, told, now_ms, label.known_at_ms):
-                old = ("", "") if before is None else (before.verdict, before.source)
+            is_told = any(self._tells(partner, log, first, told) for partner in partners)
+            if is_told and concerns(notice, self._facts, told):
                 details = {
                     "verdict": label.verdict,
                     "source": label.source,
-                    "old_verdict": old[0],
-                    "old_source": old[1],
+                    "old_verdict": "" if before is None else before.verdict,
+                    "old_source": "" if before is None else before.source,
                 }
                 yield due_of(notice, self.on, f"{label.seq}-0", now_ms, event=told.name, told=details)
         self._read_to = rows[-1].seq
+
+    def _tells(self, notice: Notice, log: Log, label: FeedLabel, told: NoticeEvent) -> bool:
+        """Whether a notice tells that a verdict begins with this label."""
+        source = source_of(OF_NOTICE + notice.name)
+        began = log.offsets.get(source, BEGAN)
+        if began is None or label.seq <= kept_offset(source, BEGAN, began, int):
+            return False
+        ((_, taken_ms),) = log.ingested(label.seq - 1, label.seq)
+        is_recent = taken_ms is None or taken_ms - label.known_at_ms <= notice.within_ms
+        return is_recent and concerns(notice, self._facts, told)
 
 
 def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, verdict: VerdictInForce) -> list[Due]:
