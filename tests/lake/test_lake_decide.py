@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +23,7 @@ from shroff.config import TEMPLATE_FOLDER, alone
 from shroff.engine.step import Effects
 from shroff.errors import LogBusyError, StateError, StorageError, UsageError
 from shroff.examples.bank import bank
+from shroff.features.cluster.partition_state import Answered
 from shroff.features.cluster.partitioned import Cluster
 from shroff.lake import cluster_replay_files
 from shroff.lake.cluster_replay_files import (
@@ -286,3 +291,116 @@ def test_a_batch_without_places_is_refused(tmp_path: Path):
 
     with pytest.raises(UsageError, match="a batch has at least 1 record, not 0"):
         decide(made, HereBackend(), tmp_path / "out", 1, 0)
+
+
+class Threads(HereBackend):
+    """Computes in threads of one process, as a worker of Dask that has several cores."""
+
+    def run(self, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        with ThreadPoolExecutor(4) as pool:
+            yield from pool.map(function, items)
+
+
+def test_threads_of_one_process_get_the_receipts_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster_replay_files, "SLICE", 50)
+    compute = Answered.compute
+
+    def compute_later(*given: Any) -> Any:
+        time.sleep(0.02)  # meanwhile other threads set the answers to their events
+        return compute(*given)
+
+    monkeypatch.setattr(Answered, "compute", compute_later)
+    made = paysim(tmp_path, list(made_up(400)))
+
+    run = decide(made, Threads(), tmp_path / "out", 2, 401)
+
+    assert run.differing == 0
+    assert written(tmp_path / "out") == recorded(made)
+
+
+def test_two_threads_write_one_file_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = cluster_replay_files.whole_file
+
+    @contextmanager
+    def overtaken(path: Path, *rest: Any, **options: Any) -> Iterator[Any]:
+        with whole(path, *rest, **options) as file:
+            yield file
+            monkeypatch.setattr(cluster_replay_files, "whole_file", whole)
+            write_decisions(tmp_path, 0, 9, Effects())
+
+    monkeypatch.setattr(cluster_replay_files, "whole_file", overtaken)
+    write_decisions(tmp_path, 0, 9, Effects())
+
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000001-000000000009.parquet"]
+
+
+def test_processes_that_stay_take_the_plan_of_a_new_run(tmp_path: Path):
+    begun(tmp_path, partitions=3)
+    shutil.rmtree(tmp_path / "out")
+
+    assert begun(tmp_path, partitions=2).differing == 0
+
+
+def test_states_and_decisions_survive_a_power_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.add(os.fstat(handle).st_ino))
+
+    begun(tmp_path)
+
+    folders = [tmp_path / "out" / "states", tmp_path / "out" / "decisions"]
+    files = [path for folder in folders for path in folder.iterdir()]
+    assert len(files) > 2
+    assert {path.stat().st_ino for path in [*folders, *files]} <= synced
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path: Path):
+    begun(tmp_path)
+    before = sorted((tmp_path / "out").rglob("*"))
+    for name in ("exchange/rows-0-0-0", "states/0-0-0", "decisions/.1-9.parquet.01234567.unfinished"):
+        (tmp_path / "out" / name).write_bytes(b"")
+
+    begun(tmp_path)
+
+    assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+@pytest.mark.parametrize("has_plan", [True, False])
+def test_decisions_of_an_unknown_number_are_refused(tmp_path: Path, has_plan: bool):
+    """As in a folder of Spark's structured streaming, whose plan has no `done`."""
+    begun(tmp_path)
+    path = tmp_path / "out" / "run.json"
+    plan = json.loads(path.read_text())
+    path.unlink()
+    if has_plan:
+        path.write_text(json.dumps({name: plan[name] for name in plan if name not in {"done", "begun"}}))
+
+    with pytest.raises((StateError, UsageError), match="another --out"):
+        begun(tmp_path)
+
+
+def test_a_command_that_another_one_overtook_decides_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    log, history = MemoryLog(), [submission(event) for event in history_of(7, 60)]
+    lake = tmp_path / "lake"
+
+    def run(folder: Path) -> ReplayRun:
+        objects = RetriedObjects(FolderObjects(str(folder)))
+        opening = partial(FolderObjects, str(folder))
+        return decide_on_cluster(objects, opening, tmp_path, Cluster(HereBackend(), 2), tmp_path / "out")
+
+    @contextmanager
+    def overtaken(*path: Any) -> Iterator[None]:
+        monkeypatch.setattr(cluster_replay_files, "alone", alone)
+        Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write(history[30:])
+        made_up_lake(lake, log)
+        run(lake)
+        with alone(*path):
+            yield
+
+    Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write(history[:30])
+    made_up_lake(lake, log)
+    shutil.copytree(lake, tmp_path / "earlier")
+    monkeypatch.setattr(cluster_replay_files, "alone", overtaken)
+
+    for folder in (lake, tmp_path / "earlier"):
+        overtaken_run = run(folder)
+        assert (overtaken_run.after, overtaken_run.upto) == (log.last_seq(), log.last_seq())

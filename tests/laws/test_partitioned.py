@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from shroff.events.labels import LogEvent
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.batch.rounds import Rounds
 from shroff.features.cluster import exchange, partitioned
-from shroff.features.cluster.exchange import Rows, parted
+from shroff.features.cluster.exchange import PartitionAnswers, Rows, parted, write_answers
 from shroff.features.cluster.partitioned import Cluster, GroupPartition, Partitioned, Work, answer_part
 from shroff.features.frames import frames_of
 from shroff.features.online.window_state import HistoryPlan
@@ -224,6 +224,16 @@ def test_a_process_that_cannot_read_there_says_so(tmp_path: Path):
 def test_answers_that_the_asking_process_does_not_see_are_missed(tmp_path: Path):
     with pytest.raises(StateError, match="every process of the cluster must see this folder"):
         exchange.JoinedAnswers([tmp_path / "group-0.answers-0"])
+
+
+def test_two_threads_answer_one_partition_at_the_same_time(tmp_path: Path):
+    def overtaken() -> Iterator[PartitionAnswers]:
+        write_answers(tmp_path / "answers", 1, iter(()))
+        yield from ()
+
+    write_answers(tmp_path / "answers", 1, overtaken())
+
+    assert [path.name for path in tmp_path.iterdir()] == ["answers"]
 
 
 def test_a_partition_that_is_too_large_is_refused_with_the_cure(monkeypatch: pytest.MonkeyPatch):

@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from threading import local
 from typing import Final
 
 from msgspec import Struct, field
@@ -60,7 +61,7 @@ class ReplayPlan(FrozenStruct):
     """Arguments of every process: the location of the log and the computation. Can be pickled.
 
     Args:
-        name: Identifies the plan in a process that caches what it loaded.
+        name: Identifies the run, in a thread that caches what it loaded for it.
         opened: Opens the lake's objects.
         models: The folder of the models; every process that decides needs access to it and to .shroff beside it.
         starts: Sequence number after which each version decides.
@@ -167,7 +168,7 @@ def _folds(found: Sequence[Definitions], lateness_ms: int) -> list[int]:
 
 
 class ReplayProcess:
-    """Resources of one process: each is created on first use and cached."""
+    """Resources of one thread of a process: each is created on first use and cached."""
 
     def __init__(self, replay: ReplayPlan) -> None:
         self.replay = replay
@@ -229,15 +230,21 @@ class ReplayProcess:
         return bisect_left(self.replay.starts, seq) - 1
 
 
-_WORK: Final[dict[str, ReplayProcess]] = {}
+class _Cached(local):
+    work: ReplayProcess | None = None
+
+
+_CACHED: Final = _Cached()
 
 
 def work_of(replay: ReplayPlan) -> ReplayProcess:
-    """Return the cached resources of this process for a plan; those of another plan are dropped."""
-    if replay.name not in _WORK:
-        _WORK.clear()
-        _WORK[replay.name] = ReplayProcess(replay)
-    return _WORK[replay.name]
+    """Return the cached resources of this thread for a run; those of another run are dropped.
+
+    Threads share nothing, because a step of the engine reads answers that were set just before it.
+    """
+    if _CACHED.work is None or _CACHED.work.replay.name != replay.name:
+        _CACHED.work = ReplayProcess(replay)
+    return _CACHED.work
 
 
 # ---- the three kinds of work

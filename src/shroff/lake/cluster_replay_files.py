@@ -10,11 +10,11 @@ and answers them; each slice is decided from the answers. Rows and answers are f
 
 from __future__ import annotations
 
-import os
+import io
+import secrets
 import socket
 from collections import defaultdict
 from collections.abc import Callable
-from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import ClassVar
@@ -33,7 +33,7 @@ from shroff.features.cluster.partitioned import Backend, Cluster
 from shroff.lake.cluster_replay import PartitionRow, ReplayPlan, answers_of, decided, replay_plan, rows_of, work_of
 from shroff.lake.reader import LakeReader
 from shroff.operations.declaration import OperationAnswer
-from shroff.runtime.atomic_files import whole_file
+from shroff.runtime.atomic_files import UNFINISHED, unfinished_files, whole_file
 from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects, RetriedObjects
@@ -112,12 +112,8 @@ class _StatesOrigin(msgspec.Struct):
     lateness_ms: int
     starts: tuple[int, ...]
     folds: tuple[int, ...]
-    done: int = 0
-    begun: int = 0
-
-
-def _name(reader: LakeReader, out: Path) -> str:
-    return sha256(repr((reader.objects.address, reader.state.number, str(out))).encode()).hexdigest()[:16]
+    done: int
+    begun: int
 
 
 def decide_on_cluster(
@@ -138,13 +134,15 @@ def decide_on_cluster(
     batch_size = PLACES if places is None else places
     if batch_size < 1:
         raise UsageError(f"a batch has at least 1 record, not {batch_size}.")
-    reader = LakeReader(objects)
-    replay = replay_plan(_name(reader, out), opened, reader, models, cluster.partitions)
-    for name in (DECISIONS, STATES, EXCHANGE):
-        make_folder(out / name)
     with alone(out / "run.lock", f"another command is deciding into {out}."):
+        # The lake is read under the lock, so it is not older than one that another command has decided meanwhile.
+        reader = LakeReader(objects)
+        replay = replay_plan(secrets.token_hex(8), opened, reader, models, cluster.partitions)
+        for name in (DECISIONS, STATES, EXCHANGE):
+            make_folder(out / name)
         plan = begin(out / PLAN, reader, replay)
-        run = ReplayRun(plan.done, replay.upto)
+        _remove_used(out, plan.done)
+        run = ReplayRun(plan.done, max(plan.done, replay.upto))
         while plan.done < replay.upto:
             if plan.begun == plan.done:
                 plan.begun = min(plan.done + batch_size, replay.upto)
@@ -156,7 +154,7 @@ def decide_on_cluster(
                 run.first = run.first or found.first
             plan.done = plan.begun
             _store(out / PLAN, plan)
-            _remove_used(batch)
+            _remove_used(out, plan.done)
             if progress is not None:
                 progress(batch.upto - batch.after)
     return run
@@ -170,12 +168,11 @@ def _decided(batch: Batch, backend: Backend) -> list[DecidedSlice]:
     return [found[start] for start in sorted(found)]
 
 
-def _remove_used(batch: Batch) -> None:
-    for path in (batch.out / EXCHANGE).iterdir():
+def _remove_used(out: Path, done: int) -> None:
+    """Remove the files that no later batch reads, and those that killed processes left unfinished."""
+    states = [path for path in (out / STATES).iterdir() if not path.name.startswith(f"{done}-")]
+    for path in [*states, *(out / EXCHANGE).iterdir(), *unfinished_files(out / DECISIONS)]:
         path.unlink(missing_ok=True)
-    for path in (batch.out / STATES).iterdir():
-        if not path.name.startswith(f"{batch.upto}-"):
-            path.unlink(missing_ok=True)
 
 
 # ---- in a process of the cluster
@@ -200,7 +197,7 @@ def fold_partition(work: tuple[Batch, int, int]) -> None:
         rows += from_msgpack(data, type=list[PartitionRow])
     before = _read(batch.state(batch.after, stage, partition)) if batch.after else None
     state, answers = answers_of(work_of(batch.replay), stage, before, rows)
-    _write(batch.state(batch.upto, stage, partition), state)
+    _write(batch.state(batch.upto, stage, partition), state, is_durable=True)
     for start, end in batch.slices():
         in_slice = [(seq, answer) for seq, answer in answers if start < seq <= end]
         _write(batch.exchange("answers", start, stage, partition), to_msgpack(in_slice))
@@ -218,9 +215,11 @@ def decide_slice(work: tuple[Batch, int, int]) -> tuple[int, DecidedSlice]:
     return after, DecidedSlice(len(found.effects.decisions), found.differing, found.first)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, *, is_durable: bool = False) -> None:
+    """Write a file, which another thread or process may write at the same time."""
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.{UNFINISHED}")
     try:
-        with whole_file(path, _unfinished(path), is_durable=False) as file:
+        with whole_file(path, unfinished, is_durable=is_durable) as file:
             file.write(data)
     except OSError as error:
         raise StorageError(f"{socket.gethostname()} cannot write {path}: {error.strerror or error}") from None
@@ -236,16 +235,12 @@ def _read(path: Path) -> bytes:
         ) from None
 
 
-def _unfinished(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-
-
 # ---- the plan of a folder
 
 
 def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> _StatesOrigin:
     """Store the plan of a replay, or check it against the plan of the states in this folder."""
-    plan = _StatesOrigin(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
+    plan = _StatesOrigin(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds, 0, 0)
     if path.exists():
         try:
             stored = from_json(path.read_bytes(), type=_StatesOrigin)
@@ -254,6 +249,8 @@ def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> _StatesOrigin:
         _hold(stored, plan, path.parent)
         plan.done = stored.done
         plan.begun = stored.begun
+    elif any((path.parent / DECISIONS).glob("*.parquet")):
+        raise UsageError(f"{path.parent} has decisions but no {path.name}: use another --out.")
     _store(path, plan)
     return plan
 
@@ -281,7 +278,7 @@ def _hold(before: _StatesOrigin, plan: _StatesOrigin, out: Path) -> None:
 
 
 def write_decisions(folder: Path, after: int, upto: int, effects: Effects) -> None:
-    """Write the decisions of (after, upto] to a file, atomically; repeating it is harmless."""
+    """Write the decisions of (after, upto] to a file, atomic and durable; repeating it is harmless."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -294,7 +291,6 @@ def write_decisions(folder: Path, after: int, upto: int, effects: Effects) -> No
         ],
         schema=pa.schema(list(zip(columns, kinds, strict=True))),
     )
-    path = folder / f"{after + 1:012d}-{upto:012d}.parquet"
-    unfinished = _unfinished(path)
-    with whole_file(path, unfinished, is_durable=False):
-        pq.write_table(table, unfinished, compression="zstd")
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="zstd")
+    _write(folder / f"{after + 1:012d}-{upto:012d}.parquet", file.getvalue(), is_durable=True)

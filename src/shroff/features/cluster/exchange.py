@@ -7,8 +7,7 @@ and write, without conversion.
 
 from __future__ import annotations
 
-import os
-import socket
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -158,7 +157,7 @@ def write_answers(path: Path, width: int, answers: Iterator[PartitionAnswers]) -
 
     A cluster may compute a partition twice: both files have the same content, and one remains.
     """
-    unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     schema = _schema(("row",), width)
     count = 0
     with whole_file(path, unfinished, is_durable=False), closing(_new_file(unfinished, schema)) as writer:
