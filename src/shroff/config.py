@@ -25,7 +25,6 @@ from shroff.runtime.atomic_files import (
     remove_unfinished,
     sync_folder,
     whole_file,
-    write_folder,
 )
 from shroff.runtime.entry_points import FILES, entry_point, own_points
 from shroff.runtime.values import FrozenStruct
@@ -444,15 +443,11 @@ def _close_off(path: Path) -> None:
                 inner.chmod(stat.S_IMODE(inner.stat().st_mode) & ~0o007)
 
 
-def copy_template(name: str, folder: Path) -> list[str]:
-    """Write the files of a template that comes with the program into a new or empty folder; gives their names.
-
-    Raises: UsageError where there is no such template, or the folder holds something; StorageError where it cannot
-        be written: nothing of it is left then.
-    """
+def template_files(name: str) -> dict[str, bytes]:
+    """Read the files of a template that comes with the program. Raises: UsageError if there is no such template."""
     if name not in TEMPLATES:
         hint = f"{nearest(name, TEMPLATES)} There are {', '.join(TEMPLATES)}.".lstrip()
         raise UsageError(f"there is no template {name!r}. {hint}")
     source = TEMPLATE_FOLDER / name
     found = (path for path in source.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
-    return write_folder(folder, {path.relative_to(source).as_posix(): path.read_bytes() for path in found})
+    return {path.relative_to(source).as_posix(): path.read_bytes() for path in found}

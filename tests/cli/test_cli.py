@@ -483,7 +483,7 @@ def test_init_makes_a_key_only_where_a_field_is_hashed(nowhere, monkeypatch, cap
     from shroff.services import project as app
 
     run(["init", "plain", "--template", "blank"])
-    monkeypatch.setattr(app.config, "copy_template", hashing(app.config.copy_template))
+    monkeypatch.setattr(app.config, "template_files", hashing(app.config.template_files))
     assert run(["init", "secret", "--template", "blank"]) == 0
 
     key = nowhere / "secret" / ".shroff" / "hash.key"
@@ -492,14 +492,12 @@ def test_init_makes_a_key_only_where_a_field_is_hashed(nowhere, monkeypatch, cap
     assert not (nowhere / "plain" / ".shroff").exists()
 
 
-def hashing(copy):
+def hashing(read):
     """The template, its account hashed."""
 
-    def changed(name, folder):
-        files = copy(name, folder)
-        events = folder / "events.yaml"
-        events.write_text(events.read_text().replace("account: text", "account: text hashed"))
-        return files
+    def changed(name):
+        files = read(name)
+        return files | {"events.yaml": files["events.yaml"].replace(b"account: text", b"account: text hashed")}
 
     return changed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 from shroff.adapters.lake.bucket import BucketObjects
 from shroff.adapters.lake.folder import STEPS, FolderObjects
 from shroff.errors import StorageError, TransientError, UsageError
-from shroff.streams.lake import Found, Listed, Objects
+from shroff.streams.lake import Found, Listed, Objects, bucket_and_prefix
 from shroff.testing.contracts.lake import ObjectsContract
 from tests.adapters.test_registry_http import answering, certificate
 from tests.support.objects import MemoryObjects
@@ -378,3 +379,11 @@ def test_an_address_that_is_none_is_refused(scheme: str, rest: str):
     with pytest.raises(UsageError, match=f"is as {scheme}://bucket|{scheme}://bucket/prefix") as raised:
         BucketObjects(f"{scheme}://{rest}", endpoint="http://127.0.0.1:1")
     assert "word" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["s3://AKIAX:geheim", "s3://bucket/AKIAX:geheim", "s3://AKIAX:geheim@bucket"])
+def test_an_address_that_may_hold_a_credential_is_not_shown(address):
+    with pytest.raises(UsageError, match="credentials come from the environment") as refused:
+        bucket_and_prefix(address, "s3", re.compile("[a-z]+"))
+
+    assert "geheim" not in str(refused.value)

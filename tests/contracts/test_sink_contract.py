@@ -166,3 +166,11 @@ def test_each_test_of_the_contract_has_a_sink_that_it_rejects():
     tests = {name for name, _ in inspect.getmembers(SinkContract, inspect.isfunction) if name.startswith("test_")}
 
     assert tests == set(BROKEN.values())
+
+
+def test_many_rows_may_be_any_number():
+    contract = TestMemorySink()
+    contract.setup_method()
+    contract.many = 1_200
+
+    contract.test_many_rows_are_no_different("a place")

@@ -9,6 +9,7 @@ import pytest
 
 import shroff
 from shroff import config
+from shroff.runtime.atomic_files import write_folder
 
 ROWS = 40
 
@@ -16,7 +17,7 @@ ROWS = 40
 @pytest.fixture
 def project(tmp_path: Path) -> shroff.Project:
     folder = tmp_path / "bank"
-    config.copy_template("payments", folder)
+    write_folder(folder, config.template_files("payments"))
     with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
         file.write(f"lake: {{ to: {tmp_path / 'lake'}, every: 1s }}\n")
     example = json.loads((folder / "examples" / "payment.json").read_text())

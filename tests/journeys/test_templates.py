@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 from shroff import config
 from shroff.config import TEMPLATE_FOLDER
-from shroff.errors import UsageError
+from shroff.errors import StorageError, UsageError
 from shroff.features.computed import ENGINES
 from shroff.services import project as app
 from tests.support.log_memory_parts import quarantined
@@ -166,7 +168,7 @@ def test_bytecode_beside_a_script_of_a_template_is_not_copied(tmp_path, monkeypa
     (cache.parents[1] / "shroff.yaml").write_text("shroff: 1\n", encoding="utf-8")
     monkeypatch.setattr(config, "TEMPLATE_FOLDER", tmp_path / "templates")
 
-    assert config.copy_template("blank", tmp_path / "bank") == ["shroff.yaml"]
+    assert [*config.template_files("blank")] == ["shroff.yaml"]
 
 
 def test_every_template_is_there_by_name():
@@ -417,3 +419,17 @@ def test_paysim_rules_on_the_shuffled_sample_have_the_known_precision_and_recall
     assert (report.events.appended, report.labels.appended, len(fraud)) == (51_392, 51_392, 1_392)
     assert measured == {"large_transfer": (0.125, 0.310), "account_emptied": (1.0, 0.975)}
     assert {(item.events, item.mismatches) for item in verified} == {(51_392, 0)}
+
+
+def test_a_full_disk_leaves_nothing_of_a_project(tmp_path, monkeypatch):
+    def written(path: Path, data: bytes) -> None:
+        if path.name == "night.yaml":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write(path, data)
+
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", written)
+    with pytest.raises(StorageError, match="Nothing was made"):
+        app.make_project(tmp_path / "bank", "payments", has_tutorial=True)
+
+    assert not (tmp_path / "bank").exists()

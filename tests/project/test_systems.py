@@ -11,6 +11,7 @@ from shroff import config
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.project.definitions import load_definitions
+from shroff.project.settings import installed
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
 from shroff.services.system_names import name_problems
@@ -300,3 +301,7 @@ def test_a_name_in_the_settings_that_the_project_does_not_have_is_a_mistake_of_c
 
     assert len(found) == bool(told)
     assert all(item.startswith(told) for item in found), found
+
+
+def test_a_contract_may_have_no_settings_of_shroffs_own():
+    assert installed.kinds("sender") == ("kafka", "redis")

@@ -602,3 +602,11 @@ def test_a_tree_is_walked_in_each_size_of_its_records(tmp_path, size):
         about = SimpleNamespace(node_count=2, record_size=size, ip_version=6)
         with pytest.raises(ValueError, match="loops") if is_bad else nullcontext():
             table_files._check_tree(path, about)
+
+
+@pytest.mark.parametrize("tables", ["9bad: { code: text, note: text }", "good: { code: txt, note: text }"])
+def test_a_mistake_in_a_table_is_told_once(tables):
+    problems = list[Problem]()
+    load_events(yamltext.read(f"tables:\n  {tables}\n", "events.yaml", []), frozenset(), 2, problems)
+
+    assert len(problems) == 1

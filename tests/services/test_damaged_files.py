@@ -14,6 +14,7 @@ from shroff.cli.main import run
 from shroff.errors import os_words
 from shroff.monitoring.doctor import WRONG, look_at_folder
 from shroff.services import project as app
+from shroff.services.rules.files import NoRuleError
 from tests.support.projects import FILES
 
 LINE = '{"payment":{"id":"p1","at":"2026-03-01T12:00:00Z","card":"c1","amount":"5.00"}}\n'
@@ -102,3 +103,22 @@ def test_what_the_system_refuses_is_told_with_the_owner_and_a_full_disk_with_wha
     monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid)
     unreadable = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "a"))
     assert os_words(unreadable, "a", " cannot be read").endswith(f"Permission denied. Run: chmod u+rwX {tmp_path}")
+
+
+def test_a_rule_is_restored_while_a_rule_file_has_errors(tmp_path):
+    folder = tmp_path / "bank"
+    project, _ = app.make_project(folder, "payments")
+    project.ingest([folder / "examples" / "payment.json"])
+    (version,) = project.call("rules history", rule="card_testing").versions
+    cards = folder / "rules" / "cards.yaml"
+    cards.write_text(
+        cards.read_text().replace("when: card.payments_10m >= 5 and", "when: card.payments_10m >> 5 and", 1)
+    )
+    project = app.open(folder)
+
+    assert project.call("rules history", rule="card_testing").versions == [version]
+    assert "card_testing" in [look.id for look in project.rule_looks.all()]
+    with pytest.raises(NoRuleError, match="there never was"):
+        project.rule_looks.one("unknown")
+    project.call("rules back", rule="card_testing", seq=version.seq, reason="it was broken")
+    assert "payments_10m >= 5" in cards.read_text()

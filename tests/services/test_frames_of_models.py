@@ -7,6 +7,7 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 from sklearn.ensemble import RandomForestClassifier
@@ -15,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 import shroff
 from shroff.errors import UsageError
 from shroff.services import project as app
+from shroff.services.models.frames import written_model
 from shroff.services.parts import ProjectParts
 from tests.support.learnable import make_project, write_days
 
@@ -115,3 +117,14 @@ def test_what_programs_use_is_completed_in_a_notebook(project: shroff.Project):
         *("erasing", "inboxes", "labelling", "notice_files", "outside", "production", "pulled", "pushed"),
         *("requests", "rule_looks", "silence_requests", "taking"),
     }
+
+
+@pytest.mark.parametrize(
+    ("values", "inputs", "words"),
+    [([1.0, 2.0], ["a", "b"], "check has 1 column, and inputs names 2"), (["web", "shop"], None, "web")],
+)
+def test_a_frame_that_does_not_fit_is_refused(tmp_path: Path, values: list[Any], inputs: list[str] | None, words: str):
+    fitted = LogisticRegression().fit([[1.0], [2.0]], [0, 1])
+
+    with pytest.raises(UsageError, match=words):
+        written_model(fitted, pd.DataFrame({"a": values}), inputs, tmp_path)

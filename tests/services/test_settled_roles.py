@@ -249,3 +249,14 @@ def test_numbered_fields_are_settled_by_their_numbers(tmp_path):
 
     assert columns["trace_code_11"]["role"] == "id"
     assert columns["card_number_2"]["field"] is None
+
+
+def test_rates_are_asked_for_beside_the_currency_that_the_user_names(tmp_path):
+    file = csv_file(tmp_path, "id,at,amount,currency", "p{n},2026-03-01T10:{d}:00Z,{n}.25,EUR")
+    file.write_text(file.read_text().replace("19.25,EUR", "19.25,GBP"))
+    proposed(file, currency="USD")
+    settings = (tmp_path / "bank" / "shroff.yaml").read_text()
+
+    assert "{ currency: USD, rates: fx }" in settings
+    assert "fill tables/fx.csv with rates" in settings
+    assert "most frequent" not in settings

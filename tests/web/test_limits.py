@@ -280,6 +280,19 @@ def test_a_draft_is_checked_in_another_process_which_is_ended_where_it_takes_too
     assert checkers._all == set()
 
 
+def test_a_free_process_may_be_taken_by_another_thread_at_any_moment():
+    class TakenMeanwhile(list[object]):
+        def __len__(self) -> int:
+            self.clear()
+            return 1
+
+    process = SimpleNamespace(runs=True)
+    checkers = DraftCheckers(SimpleNamespace())
+    checkers._free = TakenMeanwhile([process])
+
+    assert checkers._taken() is process
+
+
 # ---- turns, paces, senders
 
 

@@ -201,6 +201,10 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
         assert '<a href="/links?entity=card&amp;key=c-1&amp;steps=1">payment.device=d-1</a>' in hidden
         assert "Unpin" in pinned
         assert "A step less" in far
+        for steps, shown in (("9" * 5_000, 9), ("0", 1), ("x", 1), ("02", 2)):
+            links = (await browser.get(f"{path}&steps={steps}")).body.decode()
+            assert f"&amp;steps={shown}&amp;hide=" in links, steps
+            assert ("A step less" in links) == (shown > 1)
         opening = (await browser.get("/links?entity=card")).body.decode()
         ring = re.search("<tbody><tr data-row>.*?</tr>", opening, re.DOTALL)
         assert ring is not None, opening

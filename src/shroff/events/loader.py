@@ -288,7 +288,9 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
         kind, ends, value = _kind(value)
         value, since = _since(value, ends, problems, f"table {key.text}")
         value, paths = _paths(value)
+        problems_before = len(problems)
         columns = _fields(value, places, problems, f"table {key.text}")
+        are_read = len(problems) == problems_before
         problems += [
             key.problem(f"{column.name} of table {key.text}: a table has nothing personal, since rules read it.")
             for column in columns
@@ -300,7 +302,8 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
             if column.shape.bounds is not None
         ]
         if name is None or len(columns) <= ends:
-            key.report(problems, f"table {key.text} has a key and at least one more column")
+            if name is not None and are_read:
+                key.report(problems, f"table {name} needs a key and at least one more column.")
             continue
         types = {column.name: column.type for column in columns[ends:]}
         high = columns[1].name if ends > 1 else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -428,32 +427,31 @@ def make_project(
     `name` is the display name, by default that of the folder. With `has_tutorial`, the tutorial's files are written to
     `tutorial/`; they are payments of the template `payments`.
 
-    Raises: UsageError if the folder is not empty; StorageError if the template cannot be written, which leaves nothing.
+    Raises: UsageError if the folder is not empty; StorageError if a file cannot be written, which leaves nothing.
     """
     if has_tutorial and template != "payments":
         raise UsageError(f"the tutorial's payments do not fit the template {template}: leave --template out.")
-    files = config.copy_template(template, folder)
+    files = config.template_files(template)
     if has_tutorial:
-        shutil.copytree(config.TEMPLATE_FOLDER.with_name(TUTORIAL), folder / TUTORIAL)
-        files += sorted(f"{TUTORIAL}/{path.name}" for path in (folder / TUTORIAL).iterdir())
-    settings = folder / config.PROJECT_FILE
+        tutorial = config.TEMPLATE_FOLDER.with_name(TUTORIAL)
+        files |= {f"{TUTORIAL}/{path.name}": path.read_bytes() for path in tutorial.iterdir()}
     line = f"name: {_yaml_text(name or folder.resolve().name or template)}"
-    settings.write_text(_NAME_LINE.sub(lambda _: line, settings.read_text("utf-8"), count=1), "utf-8")
-    return _made(folder, files)
-
-
-def _made(folder: Path, files: list[str]) -> tuple[Project, list[str]]:
-    """Return a new project and its files; creates the hash key if a field is hashed."""
-    project = project_in(folder)
-    if project.definitions.events.has_hashed:
-        project.log.hasher("")
-        files.append(project.context.paths.hash_key.relative_to(project.context.paths.folder).as_posix())
-    return project, files
+    settings = files[config.PROJECT_FILE].decode()
+    files[config.PROJECT_FILE] = _NAME_LINE.sub(lambda _: line, settings, count=1).encode()
+    return write_project(folder, files)
 
 
 def write_project(folder: Path, files: Mapping[str, bytes]) -> tuple[Project, list[str]]:
-    """Write a project's files into a new or empty folder; return it with their names. Raises: as `make_project`."""
-    return _made(folder, atomic_files.write_folder(folder, files))
+    """Write a project's files, and a hash key if a field is hashed, into a new or empty folder.
+
+    Returns: The project and the names of its files. Raises: as `make_project`.
+    """
+    names = atomic_files.write_folder(folder, files)
+    project = project_in(folder)
+    if project.definitions.events.has_hashed:
+        project.log.hasher("")
+        names.append(project.context.paths.hash_key.relative_to(project.context.paths.folder).as_posix())
+    return project, names
 
 
 def propose_project(

@@ -88,13 +88,13 @@ def check_name(name: str) -> str:
 def bucket_and_prefix(address: str, scheme: str, bucket: re.Pattern[str]) -> tuple[str, str]:
     """Split an address such as `s3://bucket/prefix` into bucket and prefix.
 
-    Raises: UsageError if it is invalid; the message omits the address, which may contain a credential by mistake.
+    Raises: UsageError if it is invalid; the message omits an address that may contain a credential by mistake.
     """
     start, parted, rest = address.partition("://")
     name, _, prefix = rest.partition("/")
     prefix = prefix.strip("/")
     form = f"an address of a lake is as {scheme}://bucket or {scheme}://bucket/prefix"
-    if start != scheme or not parted or "@" in rest or "?" in rest:
+    if start != scheme or not parted or not set("@?:").isdisjoint(rest):
         raise UsageError(f"{form}; credentials come from the environment, not from the address.")
     if not bucket.fullmatch(name):
         raise UsageError(f"{name!r} is not a name of a bucket: {form}.")

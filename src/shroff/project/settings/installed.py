@@ -33,10 +33,10 @@ def own_settings(contract: str) -> Mapping[str, AdapterSettings]:
     Raises: StateError if shroff's installation is older than its code.
     """
     declared: dict[str, AdapterSettings] = {}
-    for adapter in own_points():
-        if _declares(adapter, contract):
-            declared |= adapter.load()
-    if own_points() and not declared:
+    for point in own_points():
+        if _declares(point, contract):
+            declared |= point.load()
+    if own_points() and not any(point.group == SETTINGS for point in own_points()):
         raise StateError(STALE)
     return declared
 

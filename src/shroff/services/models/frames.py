@@ -132,10 +132,11 @@ def written_model(fitted: Any, check: Any, inputs: Sequence[str] | None, folder:
     """
     if not hasattr(check, "columns"):
         raise UsageError("a fitted model is checked on a data frame: check=X, with a column for each input.")
-    some = check.head(CHECKED_ROWS)
-    some.columns = names = [str(name) for name in check.columns] if inputs is None else list(inputs)
+    names = [str(name) for name in check.columns] if inputs is None else list(inputs)
     if len(names) != check.shape[1]:
         raise UsageError(f"check has {many(check.shape[1], 'column')}, and inputs names {len(names)}.")
+    some = check.head(CHECKED_ROWS)
+    some.columns = names
     categories = {name: [*some[name].cat.categories] for name in names if hasattr(some[name], "cat")}
     path, rows = _write(fitted, some, folder), folder / "rows.parquet"
     scores = fitted.predict_proba(check.head(CHECKED_ROWS))[:, 1].astype("float64")
@@ -169,10 +170,10 @@ def _onnx_of(fitted: Any, some: Any) -> bytes:
         to_onnx = import_module("skl2onnx").to_onnx
     except ImportError:
         raise UsageError("a model of scikit-learn needs skl2onnx: pip install 'shroff[onnx]' skl2onnx") from None
-    numbers = some.to_numpy("float32")
     try:
+        numbers = some.to_numpy("float32")
         made = to_onnx(fitted, numbers[:1], options={"zipmap": False})
-    except Exception as error:  # noqa: BLE001 - skl2onnx's errors have no common class
+    except Exception as error:  # noqa: BLE001 - errors of pandas and skl2onnx have no common class
         words = str(error).partition("\n")[0].rstrip(".")
         raise UsageError(f"skl2onnx cannot convert the {type(fitted).__name__}: {words}. {CURE}.") from None
     data: bytes = made.SerializeToString()

@@ -16,6 +16,7 @@ from shroff.services.proposals.roles import SAME, TAKEN, Candidate, Draft, Propo
 
 TYPES_MAX = 8
 COMPOSED = "the amount is"
+FILL_RATES = "fill tables/fx.csv with rates"
 _EVIDENT = 3.0  # for values that nothing but amounts have
 _SIDE = 0.02  # share of the lines that have a side
 _TOKEN_DIGITS = 16
@@ -226,7 +227,7 @@ def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn 
     if several is not None:
         codes = [code for text in several.values if (code := text.strip().upper()) in several.codes]
         most = max(dict.fromkeys(codes), key=codes.count)
-        return most, f"the most frequent of {len(set(codes))} currencies; fill tables/fx.csv with rates"
+        return most, f"the most frequent of {len(set(codes))} currencies; {FILL_RATES}"
     named = (found for found in draft.profile.columns if has(found, "currency") and found.codes)
     coded = (found for found in named if found.codes <= CODES and (column is None or _are_together(found, column)))
     alone = draft.settled.get("currency") or next(coded, None)

@@ -21,7 +21,7 @@ from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.types import CODES, NUMBER_PLACES, UNITS_MAX, places_of
 from shroff.language.values import is_zone
 from shroff.runtime.values import FrozenStruct
-from shroff.services.proposals.amounts import COMPOSED, currency_of, money_of, types_of
+from shroff.services.proposals.amounts import COMPOSED, FILL_RATES, currency_of, money_of, types_of
 from shroff.services.proposals.entities import entities_of
 from shroff.services.proposals.fallbacks import OPPOSITES
 from shroff.services.proposals.later_columns import leave_out_label_copies, leave_out_later
@@ -181,7 +181,8 @@ def _choose_currency(draft: Draft, amount: ProposedField | None, column: FileCol
     draft.currencies = column
     draft.currency, note = currency_of(draft, amount, column)
     if role in CODES:
-        draft.currency, note = role, ""
+        draft.currency = role
+        note = "" if column is None else FILL_RATES
     draft.is_currency_guessed = note.endswith("names none")
     return note
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
-from shroff.errors import DefinitionError, RefusalError
+from shroff.errors import RefusalError
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.explain.hit_records import RulePrecision
 from shroff.json_types import JsonObject
@@ -412,7 +411,7 @@ class WriteRuleFile(OperationRequest[RuleFileWritten], rename={"source": "text"}
 @operation("rules files", right="read:definitions", http="GET /rules", has_command=False)
 def show_rule_files(project: Project, request: ShowRuleFiles) -> RuleFiles:
     """List the rule files."""
-    _count_hits(project)
+    project.rule_looks.follow(is_whole=True)
     return RuleFiles(files=[RuleFileShown(**_of_file(project, file)) for file in project.rules.files()])
 
 
@@ -423,7 +422,7 @@ def show_rule_file(project: Project, request: ShowRuleFile) -> RuleFileText:
     """Get one rule file with its text."""
     if (found := project.rules.file(request.file)) is None:
         raise NoRuleFileError(f"there is no file rules/{request.file}")
-    _count_hits(project)
+    project.rule_looks.follow(is_whole=True)
     return RuleFileText(**_of_file(project, found), source=found.text)
 
 
@@ -451,11 +450,6 @@ def write_rule_file(project: Project, request: WriteRuleFile) -> RuleFileWritten
     done, now = adopted(project.requests, request.file), project.rules.file(request.file)
     assert now is not None
     return RuleFileWritten(**_of_file(project, now), in_force=done.in_force, why_not=done.why_not)
-
-
-def _count_hits(project: Project) -> None:
-    with suppress(DefinitionError):  # a file with errors can still be read and repaired
-        project.rule_looks.follow(is_whole=True)
 
 
 def _of_file(project: Project, file: RuleFile) -> JsonObject:

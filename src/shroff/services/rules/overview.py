@@ -135,9 +135,12 @@ class RuleLooks(ProjectPart):
         return self.kept.records
 
     def follow(self, *, is_whole: bool) -> bool:
-        """Bring figures up to date with the log, if there is one; return whether all earlier hits are counted.
+        """Bring statistics up to date with the log, if there is one; return whether all earlier hits are counted.
 
-        `is_whole`: count to the end, however long it takes, unless the lake cannot be reached.
+        While the project's files have errors, only versions are read.
+
+        Args:
+            is_whole: Count to the end, however long it takes, unless the lake cannot be reached.
         """
         try:
             with self._log.reading() as log:
@@ -145,7 +148,10 @@ class RuleLooks(ProjectPart):
                     with self.kept.lock:
                         self.kept.histories.follow(log)
                     self.records.zone = self._systems.time_zone
-                    self.records.follow(log, self._definitions, SLICE_S, self._now_ms())
+                    definitions = self._valid_definitions()
+                    if definitions is None:
+                        return False
+                    self.records.follow(log, definitions, SLICE_S, self._now_ms())
                     if self.records.is_whole or self.records.is_away or not is_whole:
                         return self.records.is_whole
         except UsageError:  # no log yet
@@ -166,8 +172,9 @@ class RuleLooks(ProjectPart):
         has_all = self.follow(is_whole=is_whole)
         drafts = {draft.id: draft for draft in self._drafts.all()}
         standings = self._rules.standings()
+        definitions = self._valid_definitions()
         ids = (
-            {rule.id.partition(".")[0] for rule in self._declared()}
+            {rule.id.partition(".")[0] for rule in (() if definitions is None else definitions.rules)}
             | standings.keys()
             | drafts.keys()
             | self.kept.histories.of.keys()
@@ -186,7 +193,8 @@ class RuleLooks(ProjectPart):
 
     def is_experiment(self, id_: str) -> bool:
         """Return whether policy.yaml has or had an experiment of this name."""
-        if any(experiment.id == id_ for experiment in self._definitions.experiments):
+        definitions = self._valid_definitions()
+        if definitions is not None and any(experiment.id == id_ for experiment in definitions.experiments):
             return True
         if not self._log.exists():
             return False
@@ -199,20 +207,18 @@ class RuleLooks(ProjectPart):
         return self._look(id_, self._drafts.one(id_), self._rules.standing(id_), has_all=has_all)
 
     def _look(self, id_: str, draft: StoredDraft | None, standing: RuleLocation | None, *, has_all: bool) -> RuleLook:
-        rules = [rule for rule in self._declared() if rule.is_of(id_)]
-        try:
-            record = self.records.record(id_, self._definitions)
-        except DefinitionError:
-            record = RuleRecord()
+        definitions = self._valid_definitions()
+        rules = [] if definitions is None else [rule for rule in definitions.rules if rule.is_of(id_)]
+        record = RuleRecord() if definitions is None else self.records.record(id_, definitions)
         says = " ".join(in_words(rule, teller_of(self._definitions)) for rule in rules)
         return RuleLook(id_, rules, standing, draft, record, self.kept.histories.versions(id_), says, has_all)
 
-    def _declared(self) -> Sequence[Rule]:
+    def _valid_definitions(self) -> Definitions | None:
+        """Return the definitions; None if the project's files have errors."""
         try:
-            definitions = self._definitions
+            return self._definitions
         except DefinitionError:
-            return ()
-        return definitions.rules
+            return None
 
     def who_changed(self, look: RuleLook) -> dict[int, AuditEntry]:
         """Map the sequence number of each version of a rule to the audit entry of its activation, if there is one. May

@@ -90,8 +90,7 @@ async def show(service: Service, request: Request) -> Response:
     entities = definitions.events.entities
     name = query.get("entity") or next(iter(entities), "")
     key = query.get("key", "").strip()
-    number = query.get("steps")
-    steps = min(int(number), STEPS_MAX) if number and number.isascii() and number.isdecimal() else 1
+    steps = _steps(query.get("steps", ""))
     pinned = query.getlist("pin")
     scope = await service.in_thread(_scope, service, name, query)
     found = overview = title = graph = None
@@ -133,6 +132,14 @@ async def show(service: Service, request: Request) -> Response:
         pinned=pinned,
         path=lambda **changed: _path(request, name, key, changed),
     )
+
+
+def _steps(text: str) -> int:
+    """Return the number of steps, from 1 to the maximum; 1 if the text is not a number."""
+    if not (text.isascii() and text.isdecimal()):
+        return 1
+    digits = text.lstrip("0")[:9] or "1"  # `int` fails for thousands of digits
+    return min(int(digits), STEPS_MAX)
 
 
 async def ring(service: Service, request: Request) -> Response:
@@ -210,7 +217,7 @@ def _path(request: Request, name: str, key: str, changed: Mapping[str, str | int
             del pairs[pair]
         else:
             pairs[pair] = None
-    steps = changed.get("steps", request.query_params.get("steps", 1))
+    steps = changed.get("steps", _steps(request.query_params.get("steps", "")))
     return f"{PATH}?{urlencode([('entity', name), ('key', key), ('steps', steps), *pairs])}"
 
 

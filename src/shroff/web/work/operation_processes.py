@@ -137,17 +137,18 @@ class DraftCheckers:
         return answer
 
     def close(self) -> None:
-        while self._all:
-            process = self._all.pop()
+        for process in self._all.copy():
+            self._all.discard(process)
             process.kill()
             process.end()
 
     def _taken(self) -> OperationProcess:
-        while self._free:
-            process = self._free.pop()
-            if process.runs:
-                return process
-            self._all.discard(process)
+        with suppress(IndexError):  # no process is free; a check before `pop` would race with other threads
+            while True:
+                process = self._free.pop()
+                if process.runs:
+                    return process
+                self._all.discard(process)
         process = OperationProcess(self._project.context.paths.folder, MEMORY_MAX)
         self._all.add(process)
         return process
