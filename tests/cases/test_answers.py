@@ -132,8 +132,8 @@ def test_alerts_of_what_this_process_has_just_written_are_those_that_the_log_giv
             batch = in_columns(batch)
         recent = RecentDecisions(["review"])
         recent.take(Prepared(batch, []))
-        for name in ("records_at", "decisions"):
-            monkeypatch.setattr(type(log), name, None)
+        monkeypatch.setattr(type(log), "records_at", None)
+        monkeypatch.setattr(type(log.decisions), "of", None)
         again = AlertRules(log, bank.project.cases.settings, 2, recent).alerts(0, log.last_seq())
 
     assert [item.id for item in found] == ["p-0", "p-2", "p-4"]

@@ -214,8 +214,8 @@ def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
 def test_the_decisions_of_a_timeline_and_of_neighbors_are_read_together(bank, monkeypatch):
     project, asked = app.open(bank), []
     with project.log.reading() as log:
-        decisions = log.decisions
-        monkeypatch.setattr(log, "decisions", lambda of_type, ids: asked.append(len(ids)) or decisions(of_type, ids))
+        decisions = log.decisions.of
+        monkeypatch.setattr(log.decisions, "of", lambda of_type, ids: asked.append(len(ids)) or decisions(of_type, ids))
         look = EntityLook(log, project.definitions)
         timeline = look.timeline("card", "c-1", limit=7)
         neighbours = look.links("card", "c-1", timeline).neighbours

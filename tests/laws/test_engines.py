@@ -324,7 +324,7 @@ def no_fill(self: RowGroup, *asked: Any) -> Any:
             pytest.param(
                 row_groups, "_asking", lambda this, reads: reads.evaluate(this), id="nobody is the equal of none"
             ),
-            pytest.param(RowGroup, "_hiding", lambda *asked: None, id="a look of nothing is an answer"),
+            pytest.param(RowGroup, "_hide_unasked", lambda *asked: None, id="a look of nothing is an answer"),
             pytest.param(RowGroup, "_series_fill", no_fill, id="no value comes in"),
             pytest.param(RowGroup, "_words_fill", no_fill, id="nothing is told to a look"),
             pytest.param(row_engine, "_with_key", lambda evaluate, key: evaluate, id="nobody has features"),

@@ -40,9 +40,7 @@ def test_decisions_come_out_of_a_frame_as_they_went_in(given_, times):
 
     assert list(frames.unpack(frames.blocks_of(frame))) == expected == list(documented().framed_decisions(*frame))
     assert list(frames.unpack(frames.blocks_of(frame, sorted(wanted)))) == [row for row in expected if row[0] in wanted]
-    assert frames.decisions.outcome_lines(frame.outcomes) == b"".join(
-        b"%d %s\n" % (row[0], row[1].encode()) for row in expected
-    )
+    assert frames.outcome_lines(frame.outcomes) == b"".join(b"%d %s\n" % (row[0], row[1].encode()) for row in expected)
 
 
 @given(
@@ -182,7 +180,7 @@ def content_of(rows: list[DecisionRow]) -> tuple[bytes, bytes, list[bytes], list
 
 
 def shown(frame: frames.DecisionFrame) -> tuple[bytes, bytes, list[bytes], list[int]]:
-    lines = frames.decisions.outcome_lines(frame.outcomes)
+    lines = frames.outcome_lines(frame.outcomes)
     blocks = -(-lines.count(b"\n") // frames.BLOCK_ROWS)
     before = crc32(b"%d %d%s" % (frame.first, frame.seq, frame.outcomes))
     parts = frames.parts_of(frame.data, before, frame.crc, 1 + blocks, blocks)

@@ -137,7 +137,7 @@ def frames_apart() -> None:
     def between(self: SqliteLog, table: str, first: int, last: int, put: Callable[[], None]) -> None:
         if table == "decisions" and self._rows > 8:
             self._connection.execute(self._wording.framed_rows[table], (first, last))
-            self._connection.execute("COMMIT")
+            self._connection.execute("COMMIT", ())
             os.kill(os.getpid(), signal.SIGKILL)
         swap(self, table, first, last, put)
 

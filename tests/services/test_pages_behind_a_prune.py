@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager
 from threading import Lock
 
@@ -99,9 +100,9 @@ def test_hits_in_a_lake_that_was_away_for_now_are_counted_by_a_look_some_seconds
     for _ in range(3):
         assert not pruned.project.rule_looks.follow(is_whole=True)
         assert (counted(pruned)[0], lake.opened) == (YOUNG, 1), "it is not asked again at once"
-    now_s = hit_records.time.monotonic() + hit_records.AGAIN_S
-    monkeypatch.setattr(hit_records.time, "monotonic", lambda: now_s)
     looks = pruned.project.rule_looks
+    now_s = time.monotonic() + hit_records.AGAIN_S
+    monkeypatch.setattr(looks.records._retry, "_clock", lambda: now_s)
     lake.locks = [looks.kept.lock, looks.records._lock]
     assert not looks.follow(is_whole=True)
     assert not looks.follow(is_whole=True)

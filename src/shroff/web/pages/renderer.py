@@ -172,7 +172,10 @@ class _OfPackages(FunctionLoader):
 
 def _of_package(name: str) -> str | None:
     package, _, file = name.partition(":")
-    return resources.files(package).joinpath("templates", file).read_text(encoding="utf-8") if file else None
+    if not file:
+        return None
+    source = resources.files(package).joinpath("templates", file).read_text(encoding="utf-8")
+    return _without_layout(source) if package.startswith("shroff_plugins.") else source  # of others `pre` may matter
 
 
 async def open_cases(service: Service, who: Who) -> int | None:
