@@ -215,6 +215,25 @@ def large(folder: Path) -> LoadFile:
     return LoadFile(folder / "a.ndjson", "a", "0-1", "ndjson", [{"name": "a", "type": "STRING", "mode": "NULLABLE"}])
 
 
+def test_a_load_whose_reply_was_lost_is_one_of_this_call(tmp_path, monkeypatch):
+    monkeypatch.setattr("shroff_plugins.analytics.bigquery.POLL_S", 0.0)
+    with (
+        bigquery() as there,
+        closing(BigQuery("bank.fraud", TOKEN, Calls(), endpoint=there.url, sleep=lambda _: None)) as warehouse,
+    ):
+        there.faults = ["lost"]
+        assert warehouse.load(large(tmp_path))
+        assert not warehouse.load(large(tmp_path))
+
+
+@pytest.mark.parametrize(("failure", "words"), [({"reason": "invalid"}, "invalid"), ({}, "no reason given")])
+def test_a_job_that_failed_without_a_message_has_not_loaded(failure, words, tmp_path):
+    with bigquery() as there, closing(BigQuery("bank.fraud", TOKEN, Calls(), endpoint=there.url)) as warehouse:
+        there.faults, there.failure = ["failed"], failure
+        with pytest.raises(StateError, match=words):
+            warehouse.load(large(tmp_path))
+
+
 def test_a_dataset_that_is_not_there_is_named_in_the_words_of_bigquery(tmp_path):
     (tmp_path / "a.ndjson").write_bytes(b"{}\n")
     file = LoadFile(tmp_path / "a.ndjson", "a", "0-1", "ndjson", [])

@@ -17,6 +17,8 @@ OWN_CODE = {"shroff.features.online.undo_kernel": {"compile", "exec"}}
 # Reading these formats can run what is in them.
 UNSAFE_MODULES = {"pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib"}
 UNSAFE_ARGUMENTS = {"allow_pickle"}
+ARGS = re.compile(r"^Args:\n((?:    .*\n?|\n)+)", re.MULTILINE)
+ITEM = re.compile(r"^    (\w[\w, ]*?)(?: \(.*\))?:", re.MULTILINE)
 
 
 def forbidden(source: Module) -> list[str]:
@@ -105,3 +107,37 @@ def test_length_is_judged_by_lines_and_reason():
     assert too_long(Module("shroff.planted", is_package=False, text='"""All of it."""\n' + body))
     assert not too_long(Module("shroff.planted", is_package=False, text="# long because one loop\n" + body))
     assert not too_long(Module("shroff.planted", is_package=False, text='"""All of it."""\n'))
+
+
+def declared(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> set[str]:
+    """The parameters of a function; the fields of a class, and the parameters of what makes it."""
+    if not isinstance(node, ast.ClassDef):
+        return {argument.arg for argument in ast.walk(node.args) if isinstance(argument, ast.arg)}
+    names = set()
+    for part in node.body:
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+            names.add(part.target.id)
+        elif isinstance(part, ast.FunctionDef):
+            names |= {part.name} | (declared(part) if part.name == "__init__" else set())
+    return names
+
+
+def undeclared(source: Module) -> list[str]:
+    """The names under `Args:` of a docstring that are no parameter, field or property there."""
+    found = []
+    for node in source.nodes:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        said = ARGS.search(ast.get_docstring(node) or "")
+        if said is None:
+            continue
+        names = declared(node)
+        named = [name.strip() for line in ITEM.findall(said[1]) for name in line.split(",")]
+        found += [
+            f"{source.name}:{node.lineno}: {name}" for name in named if name not in names and f"_{name}" not in names
+        ]
+    return found
+
+
+def test_each_documented_argument_exists():
+    assert [line for source in all_modules() for line in undeclared(source)] == []

@@ -128,3 +128,19 @@ def test_a_watch_that_cannot_be_is_refused(
 
     assert code == 2
     assert said in out + err
+
+
+@pytest.mark.parametrize(
+    ("age_s", "words"),
+    [
+        (-10_800, "3 h ahead of the clock"),
+        (-0.4, "0 s ago"),
+        (59.4, "59 s ago"),
+        (59.7, "1 min ago"),
+        (3_599, "1 h ago"),
+        (86_399, "1 d ago"),
+        (900 * 86_400, "900 d ago"),
+    ],
+)
+def test_an_age_is_in_its_largest_unit(age_s: float, words: str):
+    assert status._ago(age_s) == words

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from shroff import config
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.engine.step import is_rolled_out
+from shroff.engine.step import takes_effect
 from shroff.events import hash_keys
 from shroff.events.event import canonical_value
 from shroff.events.formats.encodings import read_lines
@@ -199,7 +199,7 @@ def by_definition(log: Log, project: Project) -> dict[int, dict[str, Any]]:
                 values = naive.add(event)
                 hit = [rule for rule in definitions.rules if values.get(rule.computed.name) is True]
                 keys = hits[record.seq] = {rule.id: _text(naive.key(rule.by, event)) for rule in hit}
-                effective = {rule.id for rule in hit if not rule.is_shadow and is_rolled_out(rule, keys[rule.id])}
+                effective = {rule.id for rule in hit if takes_effect(rule, keys[rule.id])}
                 found[record.seq] = {
                     "features": _shown(values, definitions, event.type),
                     "rules": effective,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from types import SimpleNamespace
 
 import pytest
 
+from shroff.adapters.senders.kafka import KafkaSender
 from shroff.errors import TransientError, UsageError
 from shroff.streams.sender import Sender, Target
 from shroff.testing.contracts import sender as contract
 from shroff.testing.contracts.sender import PASSWORD, SenderContract
+from shroff_plugins.connectors.redis_sender import RedisSender
 from tests.support.effort import long_after
 
 NAMES = (f"place-{number}" for number in itertools.count())
@@ -205,3 +208,14 @@ def test_each_test_of_the_contract_has_a_sender_that_it_rejects():
     tests = {name for name, _ in inspect.getmembers(SenderContract, inspect.isfunction) if name.startswith("test_")}
 
     assert tests == set(BROKEN.values())
+
+
+def test_a_current_outage_is_the_last_warning():
+    redis = object.__new__(RedisSender)
+    kafka = object.__new__(KafkaSender)
+    redis._trouble = "away"
+    kafka._cluster = SimpleNamespace(loose_settings=["loose"], recent_errors=["away"])
+    redis._reasons = kafka._reasons = Counter({"refused": 1})
+
+    assert redis.words == ("1 not taken: refused", "away")
+    assert kafka.words == ("loose", "1 not taken: refused", "away")

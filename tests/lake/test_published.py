@@ -414,6 +414,15 @@ def test_a_missing_extra_is_named(bank: Path, capsys: pytest.CaptureFixture[str]
     assert run(["-C", str(bank), "lake", "publish"]) == 2
 
 
+def test_a_missing_library_of_a_catalog_is_an_error_of_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in [name for name in sys.modules if name.startswith("pyiceberg.catalog.sql")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    settings = CatalogSettings("a", "b", {"type": "sql", "uri": f"sqlite:///{tmp_path}/a.db"})
+    with pytest.raises(UsageError, match="NotInstalledError"):
+        IcebergTables(patient(MemoryObjects()), settings, "file:///l").head("events", 0)
+
+
 def test_tables_of_another_lake_and_settings_of_no_catalog_are_refused(bank: Path, capsys: pytest.CaptureFixture[str]):
     set_lake(bank, CATALOG.format(uri="catalog.db"))
     assert run(["-C", str(bank), "lake", "write"]) == 0

@@ -293,6 +293,7 @@ def test_a_function_is_refused_with_its_form_where_it_is_called_wrongly(text, fa
         ("quantile(payment.amount, 1.5) over 7d", "from 0 to 1"),
         ("quantile(payment.amount, this.points) over 7d", "from 0 to 1"),
         ("quantile(payment.amount, 0.5)", "needs a window"),
+        ("nth_last(payment.amount, 1000001) over 7d", "a whole number from 1 to 1,000,000"),
         ("count(payment where payment.amount > this.amount)", "needs a window"),
         ("count(payment where payment.amount) over 7d", "'where' takes true or false"),
         ("count(login) over 7d", "login has no key of card"),

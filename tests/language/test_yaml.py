@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.errors import Problem, UsageError
+from shroff.language.yaml import nodes
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read, whole_text
 from tests.support.effort import examples, quickest_s
 
@@ -194,6 +195,7 @@ def test_line_ends_of_other_systems_and_a_byte_order_mark_move_no_place():
         ("a: one\n  two\n\n  three", 8, (4, 3)),
         ('a: "one\n  two\\\n  three"', 7, (3, 3)),
         ("a: 'one  \n\n\n    two'", 5, (4, 5)),
+        ('a: "one\\   \n\n  two"', 5, (3, 3)),
         ("a: |\n  one\n   two\n", 5, (3, 4)),
         ("a: |2-\n   one\n  two\n", 5, (3, 3)),
         ("a: >\n  one\n  two\n\n  three\n\n    four\n", 4, (3, 3)),
@@ -505,6 +507,17 @@ def test_a_file_of_a_thousand_lines_is_read_in_well_under_a_second():
     rule = "- id: r\n  when: count(payment) over 7d > 3  # c\n  tests:\n    - payment: { card: a, amount: 1.00 }\n"
 
     assert quickest_s(lambda: good(rule * 250)) < 1
+
+
+def test_the_places_of_a_long_run_of_spaces_cost_its_length():
+    value = scalar(good(f"a: '{'b' + ' ' * 30_000 + 'c'}'\n"), "a")
+
+    def find() -> None:
+        nodes._places_of.cache_clear()
+        value.place(30_001)
+
+    assert quickest_s(find) < 1
+    assert value.place(30_001) == (1, 30_006)
 
 
 def test_a_file_above_two_megabytes_is_refused_unread():

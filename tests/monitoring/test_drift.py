@@ -75,6 +75,7 @@ def test_a_number_that_nearly_all_had_can_fall():
         ("up to 1", 0.95, 0.0),
     ]
     assert drift_of(number([0.0] * 9), number([-1.0] * 9)).bins[0].says == "below 0"
+    assert drift_of(number([math.nan] * 2), number([-5.0, -6.0])).bins[0].says == "any value"
 
 
 def test_a_new_category_is_told():

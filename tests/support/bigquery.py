@@ -44,6 +44,7 @@ class BigQueryStandIn:
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.schemas: dict[str, list[dict[str, str]]] = {}
         self.faults: list[str] = []
+        self.failure = {"message": "no such column"}
         self.part_faults: list[str] = []
         self.sessions: dict[str, Session] = {}
         self.parts: list[int] = []
@@ -60,7 +61,7 @@ class BigQueryStandIn:
         answer = {"jobReference": job["jobReference"], "status": {"state": "RUNNING"}}
         self.jobs[id_] = answer | {"status": {"state": "DONE"}}
         if fault == "failed":
-            self.jobs[id_]["status"]["errorResult"] = {"message": "no such column"}
+            self.jobs[id_]["status"]["errorResult"] = self.failure
         else:
             self._load(job["configuration"]["load"], data)
         return (0, {}) if fault == "lost" else (200, answer)

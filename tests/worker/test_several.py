@@ -247,3 +247,8 @@ def test_messages_wait_for_earlier_ones_no_longer_than_a_source_needs_to_answer(
         found = source.poll(10, 120.0)
 
     assert [item.part for item in found] == ["read/app/payments/0"]
+
+
+def test_without_sources_nothing_is_read():
+    with several({}) as source, pytest.raises(StateError, match="no source is read"):
+        source.poll(10, 0.0)

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from shroff.arrays import NO_INTS, Bools, Floats, Ints, Ints8
 from shroff.backtest.plan import Computation, Stretch, computations
 from shroff.engine.exploration import LET_THROUGH, Days, explorable
-from shroff.engine.step import is_rolled_out
+from shroff.engine.step import takes_effect
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed, score_name
 from shroff.features.frames import Frame, joined_key
@@ -241,15 +241,15 @@ class BacktestEngine:
 
     def _note_hits(self, rule: Rule, work: Computation, frame: Frame, inside: Bools, first: int) -> None:
         hit = np.flatnonzero(frame.computed[rule.computed.name].values.astype(np.bool_) & inside)
-        effective = np.ones(len(hit), np.bool_)
+        effective = np.full(len(hit), not rule.is_shadow)
         if rule.id in work.keys:
             parts = [values_of(frame.computed[key].take(hit)) for key in work.keys[rule.id]]
             keys = [None if key is None else key_text(key) for key in joined_key(parts, len(hit))]
-            effective = np.array([is_rolled_out(rule, key) for key in keys], np.bool_)
+            effective = np.array([takes_effect(rule, key) for key in keys], np.bool_)
             if rule.computed.looks_since_flag:
                 for seq, key in zip(self._gathered[rule.on].places(first + hit), keys, strict=True):
                     self._own[seq][rule.id] = key
-        self._found[rule.id].append(RuleMatches(first + hit, effective & (not rule.is_shadow)))
+        self._found[rule.id].append(RuleMatches(first + hit, effective))
 
     def _whole(self, name: str, gathered: _Gathered) -> TypeRows:
         seqs = np.concatenate(gathered.seqs)
@@ -271,7 +271,7 @@ class BacktestEngine:
             return joined(self._found[rule.id]) if known_hits is None else known_hits
         places = self._recorded.places(rule.id)
         keys = self._recorded.keys(rule.id)
-        effective = [not rule.is_shadow and is_rolled_out(rule, key) for key in keys]
+        effective = [takes_effect(rule, key) for key in keys]
         return RuleMatches(places, np.array(effective, np.bool_)).among(seqs)
 
 

@@ -121,7 +121,7 @@ def as_of(definitions: Definitions, then: Definitions, own_names: Collection[str
     A model that cannot be loaded, or reads other features, is not replaced.
 
     Args:
-        own: Event types that keep the project's models.
+        own_names: Event types that keep the project's models.
     """
     scoring = {
         event: then.scoring_of(event)

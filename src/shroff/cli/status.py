@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from math import inf
 from typing import TYPE_CHECKING
 
 import click
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 LOOKS = 20  # blocks of 5,000 log records that are read for the last hour, in about a second
 RULES_SHOWN = 3
 LITTLE_DISK = 0.1  # share of free space that needs attention
-UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (0, "s"))
+# Seconds, name, and the count from which the next unit is used.
+UNITS = ((1, "s", 60), (60, "min", 60), (3_600, "h", 24), (86_400, "d", inf))
 CLEAR = b"\x1b[H\x1b[2J"
 Row = tuple[str, str, str]
 
@@ -114,7 +116,7 @@ def _events(look: StoreLook, hour: LiveFigures | None) -> list[Row]:
         return [("events", "none yet", "'shroff ingest FILE' or 'shroff serve' brings the first ones")]
     outcomes = ", ".join(f"{count:,} {outcome}" for outcome, count in sorted(hour.outcomes.items()))
     least = "" if hour.is_whole else "at least "
-    rows = [("newest event", f"{_span(age_s)} ago", ""), ("last hour", f"{least}{hour.decided:,} decided", outcomes)]
+    rows = [("newest event", _ago(age_s), ""), ("last hour", f"{least}{hour.decided:,} decided", outcomes)]
     for rule in [rule for rule in hour.rules if rule.hits][:RULES_SHOWN]:
         note = "in shadow" if rule.is_shadow else ""
         if rule.is_spike:
@@ -148,17 +150,20 @@ def _deliveries(look: StoreLook) -> list[Row]:
         notes += [delivery.trouble.words] if delivery.trouble is not None else []
         rows.append(_row(delivery.name, f"{delivery.lag:,} behind", ", ".join(notes), is_bad=bool(notes)))
     for name, (age_s, skipped) in look.files.items():
-        when = "nothing yet" if age_s is None else f"{_span(age_s)} ago"
+        when = "nothing yet" if age_s is None else _ago(age_s)
         note = f"{skipped:,} skipped" * bool(skipped)
         rows.append(_row(name, when, note, is_bad=bool(skipped)))
     return rows + [("! file", one_line(place), one_line(message)) for place, message, _ in look.file_troubles]
 
 
 def _models(look: StoreLook) -> list[Row]:
-    rows = [(f"model of {event}", id_, f"champion for {_span(age_s)}") for (event, id_), age_s in look.models.items()]
+    rows = [
+        (f"model of {event}", id_, f"champion for {_span(max(age_s, 0))}")
+        for (event, id_), age_s in look.models.items()
+    ]
     for event, (psi, inputs, age_s) in look.drift.items():
         drifted = f"{many(inputs, 'input')} drifted, " if inputs else ""
-        note = f"{drifted}checked {_span(age_s)} ago"
+        note = f"{drifted}checked {_ago(age_s)}"
         rows.append(_row(f"drift of {event}", f"PSI {psi:.2f}", note, is_bad=bool(inputs)))
     return rows
 
@@ -173,7 +178,7 @@ def _machine(look: StoreLook) -> list[Row]:
         rows.append(("log", bytes_text(int(log_size)), ""))
     for name in ("snapshot", "backup"):
         age_s = values.get(f"shroff_{name}_age_seconds")
-        rows.append((name, "none" if age_s is None else f"{_span(age_s)} ago", ""))
+        rows.append((name, "none" if age_s is None else _ago(age_s), ""))
     free = values.get("shroff_disk_free_bytes")
     size = values.get("shroff_disk_size_bytes")
     if free is not None and size:
@@ -189,5 +194,9 @@ def _row(name: str, value: str, note: str, *, is_bad: bool) -> Row:
 
 def _span(seconds: float) -> str:
     """Format a duration in its largest unit, such as `3 h`."""
-    unit, name = next((unit, name) for unit, name in UNITS if abs(seconds) >= unit)
-    return f"{seconds / max(unit, 1):,.0f} {name}"
+    count, name = next((round(seconds / unit), name) for unit, name, end in UNITS if round(seconds / unit) < end)
+    return f"{count:,} {name}"
+
+
+def _ago(age_s: float) -> str:
+    return f"{_span(age_s)} ago" if age_s > -1 else f"{_span(-age_s)} ahead of the clock"

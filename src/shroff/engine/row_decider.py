@@ -12,7 +12,7 @@ import numpy as np
 from shroff.engine.exploration import LetThrough, explorable
 from shroff.engine.receipts import NO_SCORE, DocumentWriter
 from shroff.engine.row_features import RowFeatures
-from shroff.engine.verdicts import Effects, Hit, SequencedEvent, Verdicts, explored, is_rolled_out, record_hits, sampled
+from shroff.engine.verdicts import Effects, Hit, SequencedEvent, Verdicts, explored, record_hits, sampled, takes_effect
 from shroff.events.event import canonical_real
 from shroff.features.online.row_reads import Row, RowReads
 from shroff.language.columns import column_of
@@ -114,7 +114,7 @@ class RowDecider:
         key_value = asked.key(row)
         rule = asked.rule
         key = None if key_value is None else key_text(key_value)
-        return Hit(rule, key, not rule.is_shadow and is_rolled_out(rule, key), asked.words(row))
+        return Hit(rule, key, takes_effect(rule, key), asked.words(row))
 
     def _words(self, rule: Rule, reads: RowReads) -> Callable[[Row], str]:
         """Return a function that formats a rule's reason with the values of its expressions."""

@@ -28,9 +28,9 @@ from shroff.engine.verdicts import (
     SequencedEvent,
     Verdicts,
     explored,
-    is_rolled_out,
     record_hits,
     sampled,
+    takes_effect,
 )
 from shroff.events.conversion import Conversion
 from shroff.features.batch.remarks import SUM_OUTSIDE, UNRATED, Remarks
@@ -46,7 +46,7 @@ from shroff.runtime.values import replace
 from shroff.streams.log import Remark
 from shroff.streams.log_columns import DecisionColumns
 
-__all__ = ["Effects", "Engine", "SequencedBatch", "SequencedEvent", "TextPool", "is_rolled_out"]
+__all__ = ["Effects", "Engine", "SequencedBatch", "SequencedEvent", "TextPool", "takes_effect"]
 
 
 class Engine:
@@ -335,7 +335,7 @@ class Engine:
             texts = self._reason_texts(rule, frame, rows)
             for row, text in zip(rows, texts, strict=True):
                 key = None if keys[row] is None else key_text(keys[row])
-                effective = not rule.is_shadow and is_rolled_out(rule, key)
+                effective = takes_effect(rule, key)
                 hits_by_row[row].append(Hit(rule, key, effective, text))
         return hits_by_row
 

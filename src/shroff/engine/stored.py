@@ -26,7 +26,7 @@ def stored(data: bytes, type: type[_Stored], noun: str) -> _Stored:
     """Decode a stored body as a value of its type.
 
     Args:
-        what: Names the body in an error message, such as `the label at sequence number 7`.
+        noun: Names the body in an error message, such as `the label at sequence number 7`.
 
     Raises: StorageError if the program cannot have written the bytes.
     """

@@ -214,8 +214,10 @@ def sampled(sample: Sample, event: EventAt, verdict: Verdict, score: float | Non
     return replace(verdict, exploration=exploration(propensity, APPROVED, is_explored=True))
 
 
-def is_rolled_out(rule: Rule, key: str | None) -> bool:
-    """Return whether a rule takes effect for a key: a fixed share of keys, by a hash of name and key."""
+def takes_effect(rule: Rule, key: str | None) -> bool:
+    """Return whether a hit counts: not in shadow, and for a fixed share of keys, by a hash of name and key."""
+    if rule.is_shadow:
+        return False
     if rule.rollout >= 1.0:
         return True
     return in_share(rule.drawn_as or rule.id, rule.rollout, key) is not rule.is_drawn_out

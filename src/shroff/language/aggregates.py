@@ -24,6 +24,7 @@ State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "valu
 # is negative; at most that value; or equal to it, if the event is the latest one.
 OwnEvent = Literal["", "counts", "most", "adds", "least", "latest"]
 Ends = tuple[float, float]
+NTH_LAST_MAX = 1_000_000
 
 
 class WindowView(FrozenStruct):
@@ -163,7 +164,8 @@ _ROWS = (
         _median, "ranks", _EXACT | {"real"}, REAL, "median", scans=True),
     AggregateRow("mode", "The most frequent value; of equally frequent ones the one whose newest event is newest.",
         _mode, "looks", _ANY, None, "most frequent", stands_behind=True, scans=True, is_of_one_event=True),
-    AggregateRow("nth_last", "The value of the n-th latest event that has one; n is written out, from 1.",
+    AggregateRow("nth_last",
+        f"The value of the n-th latest event that has one; n is written out, from 1 to {NTH_LAST_MAX:,}.",
         lambda seen: seen.values[-seen.rank[0]] if len(seen.values) >= seen.rank[0] else None,
         "looks", _ANY, None, "{n}. latest", stands_behind=True, has_rank=True, own="latest", is_of_one_event=True),
     AggregateRow("share", "Events with the condition true, by all events of the window.",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from shroff.errors import nearest
 from shroff.language import syntax
-from shroff.language.aggregates import AGGREGATES, AggregateRow
+from shroff.language.aggregates import AGGREGATES, NTH_LAST_MAX, AggregateRow
 from shroff.language.expression import (
     VIA_UP_TO,
     Aggregate,
@@ -25,7 +25,6 @@ from shroff.language.syntax import Syntax, refuse
 from shroff.language.types import Type
 from shroff.runtime.values import replace
 
-_NUMBER_MAX = 1_000_000  # of `nth_last`
 CheckTree = Callable[[Syntax, Scope, str | None], Node]
 
 
@@ -136,14 +135,17 @@ def _result_type(row: AggregateRow, argument: Node | None) -> Type:
 
 
 def _rank(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> tuple[int, int]:
-    q = check_tree(call.arguments[1], scope, None)
+    """Check the second argument; return it as (n, 1), or the share of a quantile as a fraction."""
+    second = check_tree(call.arguments[1], scope, None)
+    value = int(second.value or 0) if isinstance(second, Literal) and second.type.is_exact else -1
+    must_be = f"the second argument of {call.name} is"
     if AGGREGATES[call.name].state == "looks":
-        if not isinstance(q, Literal) or q.type.kind != "integer" or not 1 <= int(q.value or 0) <= _NUMBER_MAX:
-            refuse(call.arguments[1], f"the second argument of {call.name} is a whole number from 1, written out")
-        return int(q.value or 0), 1
-    if not isinstance(q, Literal) or not q.type.is_exact or not 0 <= int(q.value or 0) <= 10**q.type.places:
-        refuse(call.arguments[1], f"the second argument of {call.name} is a number from 0 to 1, written out")
-    return int(q.value or 0), 10**q.type.places
+        if second.type.kind != "integer" or not 1 <= value <= NTH_LAST_MAX:
+            refuse(call.arguments[1], f"{must_be} a whole number from 1 to {NTH_LAST_MAX:,}, written out")
+        return value, 1
+    if not 0 <= value <= 10**second.type.places:
+        refuse(call.arguments[1], f"{must_be} a number from 0 to 1, written out")
+    return value, 10**second.type.places
 
 
 def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str, syntax.Modifier]:

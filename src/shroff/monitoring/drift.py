@@ -130,7 +130,8 @@ def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Seq
     before, now = (_number_counts(inputs.values[:], edges) for inputs in (reference, recent))
     above = np.nextafter(edges, np.inf) + 0.0  # not -0
     names = [f"below {end:g}" if end in edges else f"up to {edge:g}" for edge, end in zip(edges, above, strict=True)]
-    return before, now, 0.0, [*names, f"above {[0, *edges][-1]:g}", "missing"]
+    highest = f"above {edges[-1]:g}" if len(edges) else "any value"
+    return before, now, 0.0, [*names, highest, "missing"]
 
 
 def _edges(values: Floats) -> Floats:

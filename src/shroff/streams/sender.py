@@ -33,7 +33,7 @@ class Sender(Protocol):
 
     @property
     def words(self) -> Sequence[str]:
-        """Warnings, newest last."""
+        """Warnings: refusals, then the current outage."""
 
     def target(self, type: str) -> Target:
         """Return the target of an event type, or of labels (`label`). Raises: UsageError if the settings name none."""

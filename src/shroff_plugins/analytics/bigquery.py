@@ -99,6 +99,7 @@ class BigQuery:
         self._sleep = sleep
         self._at = f"/bigquery/v2/projects/{quote(self._project, safe=':')}"
         self._location = ""
+        self._has_lost_reply = False
 
     def load(self, file: LoadFile) -> bool:
         """Load a file, unless a job with its name has loaded it before; return whether it was loaded now.
@@ -111,12 +112,15 @@ class BigQuery:
             )
         for number in range(1, TRIES_MAX + 1):
             id_ = f"shroff_{self._dataset}_{file.table}_{file.name}" + (f"_{number}" if number > 1 else "")
+            self._client.close()  # a request on a persistent connection may be sent twice unseen
+            self._has_lost_reply = False
             answer = self._upload(file, self._config(file, id_))
             is_new = answer.status != HTTPStatus.CONFLICT
+            is_own = is_new or self._has_lost_reply
             job = self._read(answer) if is_new else self._job(id_)
             failure = self._ended(id_, job)
             if not failure:
-                return is_new
+                return is_own
             if is_new:
                 raise StateError(f"BigQuery could not load {file.path} into {self._dataset}.{file.table}: {failure}")
         raise StateError(f"{TRIES_MAX} jobs failed to load {file.path}; look at them in BigQuery's job history")
@@ -215,7 +219,10 @@ class BigQuery:
         """Wait for the end of a job; return why it failed, in BigQuery's words, or an empty text."""
         for _ in range(POLLS_MAX):
             if job["status"]["state"] == "DONE":
-                return str(job["status"].get("errorResult", {}).get("message", ""))
+                failure = job["status"].get("errorResult")
+                if failure is None:
+                    return ""
+                return str(failure.get("message") or failure.get("reason") or "no reason given")
             self._sleep(POLL_S)
             job = self._job(id_)
         raise TransientError(
@@ -247,6 +254,7 @@ class BigQuery:
             try:
                 answer = self._client.call(method, target, body, sent)
             except OSError as error:
+                self._has_lost_reply = True
                 why = reason(error)
             else:
                 if answer.status not in _AGAIN:

@@ -76,7 +76,7 @@ class RedisSender:
     @property
     def words(self) -> Sequence[str]:
         refused = [f"{count:,} not taken: {words}" for words, count in self._reasons.items()]
-        return (*([self._trouble] if self._trouble else ()), *refused)
+        return (*refused, *([self._trouble] if self._trouble else ()))
 
     def target(self, type: str) -> Target:
         found = self._targets.get(type) or self._targets.get("" if type == LABEL else ANY)

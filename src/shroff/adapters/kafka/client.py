@@ -128,12 +128,18 @@ class KafkaCluster:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Errors of the last minute, newest last, and warnings about settings."""
-        since_s = time.monotonic() - TOLD_S
-        lately = dict.fromkeys(words for at_s, words in self._told if at_s > since_s)
+        """Warnings about settings, then errors of the last minute, newest last."""
+        return (*self.loose_settings, *self.recent_errors)
+
+    @property
+    def loose_settings(self) -> list[str]:
         open_ones = [name for name, value in _UNVERIFIED.items() if self._client.get(name, "").lower() == value]
-        loose = [f"certificates of brokers are not verified, by {name} under client" for name in open_ones]
-        return (*loose, *lately)
+        return [f"certificates of brokers are not verified, by {name} under client" for name in open_ones]
+
+    @property
+    def recent_errors(self) -> list[str]:
+        since_s = time.monotonic() - TOLD_S
+        return list(dict.fromkeys(words for at_s, words in self._told if at_s > since_s))
 
     def failed(self, error: KafkaError) -> None:
         self.errors += 1

@@ -126,11 +126,12 @@ class IcebergTables:
         if self._opened is None:
             try:
                 from pyiceberg.catalog import load_catalog
+                from pyiceberg.exceptions import NotInstalledError
             except ImportError:
                 raise UsageError(f"{self.title} need pyiceberg: pip install 'shroff[iceberg]'.") from None
             try:
                 self._opened = load_catalog(self._settings.catalog, **self._settings.properties)
-            except (ValueError, ImportError) as error:  # of NotInstalledError, too
+            except (ValueError, ImportError, NotInstalledError) as error:
                 raise UsageError(f"lake: catalog: {self._words(error)}.") from None
         return self._opened
 

@@ -58,7 +58,7 @@ class KafkaSender:
     @property
     def words(self) -> Sequence[str]:
         refused = [f"{count:,} not taken: {words}" for words, count in self._reasons.items()]
-        return (*self._cluster.words, *refused)
+        return (*self._cluster.loose_settings, *refused, *self._cluster.recent_errors)
 
     def target(self, type: str) -> Target:
         found = self._targets.get(type) or self._targets.get(ANY)

@@ -18,7 +18,8 @@ from shroff.runtime.values import frozen
 
 Place = tuple[int, int]
 
-_FOLD = r"[ \t]*(?P<fold>\n(?:[ \t]*\n)*)[ \t]*"
+# A run of spaces is read once: from its first one, or behind an escaped one.
+_FOLD = r"(?:(?<![ \t])|(?<=\\[ \t]))[ \t]*+(?P<fold>\n(?:[ \t]*\n)*)[ \t]*"
 _PIECES = {
     "plain": re.compile(_FOLD + r"|(?s:.)"),
     "single": re.compile(_FOLD + r"|''|(?s:.)"),

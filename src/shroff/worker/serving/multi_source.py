@@ -152,7 +152,7 @@ class SeveralSources:
         _settle(self.readers)
         messages += chain.from_iterable(reader.collect() for reader in self.readers)
         if all(reader.is_lasting for reader in self.readers):
-            raise self.readers[0].error or StateError("no source is read")
+            raise next((reader.error for reader in self.readers if reader.error), StateError("no source is read"))
         self.note()
         now_s = time.monotonic()
         # Not `any`: `holds_up` must be called on every reader, because it starts that reader's clock.
