@@ -115,6 +115,10 @@ def test_the_amount_of_numbered_fields_is_read_as_the_user_says(tmp_path, role, 
         ("amount,amount_cents", "-0,0{d[1]}", ["0.00", "-0.01", "-0.02"]),
         ("amount,fee_cents", "{n},{d}", ["10.00", "11.00", "12.00"]),
         ("amount,cents", "{n},{d}00", ["10.00", "11.00", "12.00"]),
+        ("amount,amount_minor", "{n},{d}", ["10.10", "11.11", "12.12"]),
+        ("amount,minor", "{n},{d}", ["10.00", "11.00", "12.00"]),  # such as the age of somebody under age
+        ("amount,fraction", "{n},{d}", ["10.00", "11.00", "12.00"]),
+        ("amount,cents", "{n},1", ["10.00", "11.00", "12.00"]),  # a flag
     ],
 )
 def test_an_amount_has_its_hundredths_in_a_column_of_their_own(tmp_path, names, line, amounts):
@@ -122,6 +126,22 @@ def test_an_amount_has_its_hundredths_in_a_column_of_their_own(tmp_path, names, 
 
     assert example(proposal, names.partition(",")[0]) == " · ".join(f"{amount} EUR" for amount in amounts)
     assert proposal.tried["refused"] == 0
+
+
+@pytest.mark.parametrize(
+    ("roles", "amount", "choices"),
+    [
+        ({}, "10.10", [["amount", "units=amount"]]),
+        ({"money": "amount"}, "10.10", [["amount", "units=amount"]]),
+        ({"units": "amount"}, "10.00", []),
+    ],
+)
+def test_hundredths_in_a_column_of_their_own_are_a_question_that_a_role_answers(tmp_path, roles, amount, choices):
+    file = csv_file(tmp_path, "id,at,card,amount,cents", "p{n},2026-03-01T10:{d}:00Z,c{d[0]},{n},{d}")
+    proposal = proposed(file, **roles)
+
+    assert example(proposal, "amount").startswith(f"{amount} EUR")
+    assert [question["choices"] for question in proposal.questions if question["role"] == "money"] == choices
 
 
 @pytest.mark.parametrize(("code", "amount"), [("978", "12.50 EUR"), ("392", "1250 JPY"), ("840 978", "12.50 USD")])

@@ -23,6 +23,7 @@ amount amount|am(n|oun)?t(_|$)|betrag|importe|montant|valor(_|$)
 money (^|_)(euros?|total|value|price|sum|paid|gross|cost|spent|money|balance|fee|tax|charge|limit|income)|balance
 not_amount old|new|before|after|avg|mean|limit|fee|tax|count|ratio|balance|rate|score|lat(_|$)|lon
 hundredths (^|_)(cents?|pence|centimes|centavos|rappen|paise|minor|hundredths|fraction)(_|$)
+doubtful_hundredths (^|_)(minor|fraction)(_|$)
 afterwards refund|recover(y|ies|ed)|repaid|pymnt|charged_?off|settlement
 no_money (^|_)(quantity|qty|counts?|items|(v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)(_|$)
 currency (^|_)(currency|curr?|ccy)(_|$)|currency

@@ -136,15 +136,20 @@ def _with_fractions(draft: Draft, candidates: Sequence[Candidate]) -> Iterator[C
         words = set(slug(column.path[-1:]).split("_"))
         for other in draft.free_for("money", "hundredths") if column.is_whole and column.is_full else ():
             own = {word for word in slug(other.path[-1:]).split("_") if not is_named(word, "hundredths")}
+            if has(other, "doubtful_hundredths") and not any(is_named(word, "amount") for word in own):
+                continue  # minor may say that the customer is under age
             is_part = other.is_whole or all(re.fullmatch(r"\d\d", text) for text in other.distinct)  # such as 05
-            is_part = is_part and other.is_full and other.most < 100 and not any("-" in text for text in other.distinct)
+            is_part = (
+                is_part and other.is_full and 1 < other.most < 100 and not any("-" in text for text in other.distinct)
+            )
             if other is column or not is_part or not own <= words:
                 continue
             parts = f"integer({column.row})", f"integer({other.row}) * 0.01"
             read = f"money({' + '.join(parts)})"
             if any("-" in text for text in column.distinct):
                 read = f"money({' - '.join(parts)}) when left(trim({column.row}), 1) == '-' else {read}"
-            guess = f"{COMPOSED} of {column.path[-1]}, with hundredths in {other.path[-1]}"
+            guess = f"{COMPOSED} of {column.path[-1]}, with hundredths in {other.path[-1]}; "
+            guess += f"--role units={column.name} reads it without them"
             field = ProposedField(one.field.name, "money", read, guess, column)
             yield Candidate(_EVIDENT, one.names + 1, field, [column, other])
 

@@ -300,7 +300,8 @@ def _questions(
     if draft.is_currency_guessed and amount is not None:
         reason = "in which currency are the amounts? --role currency=USD names it"
         questions.append({"role": "currency", "choices": [f"currency={draft.currency}"], "why": reason})
-    if amount is not None and amount.column is not None and "smallest units" in amount.guess:
+    is_of_units = amount is not None and re.search("smallest units|with hundredths", amount.guess)
+    if amount is not None and amount.column is not None and is_of_units:
         is_asked = "are they" in amount.guess and not draft.smallest
         name = amount.column.name
         proposed = name if amount.guess.startswith(COMPOSED) else f"{'units' if is_asked else 'cents'}={name}"
