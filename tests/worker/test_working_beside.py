@@ -186,6 +186,33 @@ def test_a_long_chore_holds_up_no_other(tmp_path, monkeypatch):
         until(mark.exists)
 
 
+def test_the_last_work_begins_when_no_task_runs_any_more():
+    class Slow:
+        is_running = False
+
+        def attend(self, over: Event) -> None:
+            Slow.is_running = True
+            over.wait()
+            time.sleep(0.1)
+            Slow.is_running = False
+
+        def end(self) -> None:
+            """Nothing is left to do."""
+
+    class Last(Slow):
+        def attend(self, over: Event) -> None:
+            """Nothing is due."""
+
+        def end(self) -> None:
+            found.append(Slow.is_running)
+
+    found = list[bool]()
+    with BackgroundTasks([Last(), Slow()], print):
+        until(lambda: Slow.is_running)
+
+    assert found == [False]
+
+
 def until(holds) -> None:
     end_s = time.monotonic() + 120
     while not holds():

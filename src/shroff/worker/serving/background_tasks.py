@@ -54,8 +54,9 @@ class BackgroundTasks:
     def __exit__(self, *_: object) -> None:
         for loop in self._loops.values():
             loop.stopping.set()
-        for chore, loop in self._loops.items():
+        for loop in self._loops.values():
             loop.stop()
+        for chore, loop in self._loops.items():  # the lake's last write must not meet a prune that still runs
             loop.attempt(chore.end)
 
     def _loop(self, chore: BackgroundTask, tell: Tell) -> RetriedLoop:
