@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -329,6 +330,43 @@ def test_a_second_ctrl_c_of_a_service_leaves_no_process_of_a_job_which_begins_ag
 
     assert (left, waiting.state, waiting.attempt) == ([130], jobs.QUEUED, 1)
     assert (found.state, found.result) == (jobs.DONE, '{"naps":2}')
+
+
+def test_a_second_ctrl_c_leaves_no_process_that_starts_meanwhile(desks, tmp_path, monkeypatch):
+    started, told = Event(), Event()
+    popen = job_worker.subprocess.Popen
+
+    def slow(*args, **options):
+        process = popen(*args, **options)
+        started.set()
+        told.wait(0.3)
+        return process
+
+    monkeypatch.setattr(job_worker.subprocess, "Popen", slow)
+    desk = desks.open(now=True)
+    runner = JobWorker(desk, lambda _: (sys.executable, "-c", "import time; time.sleep(600)"), print)
+    desk.begin(ADMIN, "marts", {})
+    thread = Thread(target=runner.step)
+    thread.start()
+    assert started.wait(PATIENCE_S)
+    job_worker.terminate_all()
+    told.set()
+    thread.join()
+    (process,) = runner._running.values()
+
+    assert process.wait(PATIENCE_S) == -signal.SIGTERM
+
+
+def test_a_second_ctrl_c_exits_whatever_fails(monkeypatch):
+    left = list[int]()
+    monkeypatch.setattr(os, "_exit", left.append)
+    monkeypatch.setattr(server, "terminate_all", lambda: 1 / 0)
+    handle = server._ended(lambda: None)
+    handle()
+    with pytest.raises(ZeroDivisionError):
+        handle()
+
+    assert left == [130]
 
 
 @pytest.mark.slow

@@ -164,11 +164,13 @@ def _ended(end: Callable[[], None]) -> Callable[[], Any]:
 
     def handle() -> None:
         if signals:
-            for stream in (sys.stdout, sys.stderr):
-                with suppress(OSError, ValueError):
-                    stream.flush()
-            terminate_all()
-            os._exit(128 + signal.SIGINT)
+            try:
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(OSError, ValueError):
+                        stream.flush()
+                terminate_all()
+            finally:
+                os._exit(128 + signal.SIGINT)
         signals.append(True)
         end()
 

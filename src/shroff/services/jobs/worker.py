@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from subprocess import DEVNULL
+from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -29,9 +30,17 @@ Process = subprocess.Popen[bytes]
 _begun = WeakSet[Process]()  # by all workers of this process
 
 
+_begun_lock = Lock()
+
+
 def terminate_all() -> None:
-    """Tell all processes of jobs to end, without waiting; the jobs start again with the next job worker."""
-    for process in list(_begun):
+    """Tell all processes of jobs to end, without waiting; the jobs start again with the next job worker.
+
+    A process that starts later is not told.
+    """
+    with _begun_lock:
+        processes = list(_begun)
+    for process in processes:
         process.terminate()
 
 
@@ -108,11 +117,12 @@ class JobWorker:
     def _begin(self, job: Job) -> None:
         if self._ends_with_its_user(job):
             return
-        process = subprocess.Popen(  # noqa: S603 - this program
-            self._command(job), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
-        )
+        with _begun_lock:
+            process = subprocess.Popen(  # noqa: S603 - this program
+                self._command(job), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+            )
+            _begun.add(process)
         self._running[job.id, job.attempt] = process
-        _begun.add(process)
 
     def _ends_with_its_user(self, job: Job) -> bool:
         """End a job if its user may no longer sign in; return whether it did."""
