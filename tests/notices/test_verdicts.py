@@ -197,6 +197,19 @@ def test_a_verdict_is_as_old_as_it_was_when_the_log_took_it_and_the_condition_re
     assert "https://answer.bank.example/decisions/payment/p-3" in text_of(mail)
 
 
+def test_a_german_mail_has_german_words_for_verdicts_and_sources(tmp_path):
+    text = "on: verdict\nevent: payment\nto: team@bank.example\nlanguage: de\n"
+    bank = begun(tmp_path, notice(text, "team"))
+    label(bank, "fraud", "customer")
+    label(bank, "genuine", "analyst")
+    follow(bank)
+    mails = [text_of(mail) for mail in bank.tell().read if mail["To"] == "team@bank.example"]
+    texts = " ".join(" ".join(mails).split())
+
+    assert "lautet Betrug (Quelle: Kunde). Vorherige Angabe: keine." in texts
+    assert "lautet echt (Quelle: Analyst). Vorherige Angabe: Betrug." in texts
+
+
 def test_a_webhook_tells_the_old_and_the_new_verdict(tmp_path):
     hook = "on: verdict\nchannel: webhook\nurl: https://bank.example/hook\nsecret: whsec_MDEyMzQ1Njc4OWFiY2RlZg==\n"
     bank = begun(tmp_path, notice(hook, "hook"))

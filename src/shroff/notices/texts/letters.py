@@ -170,7 +170,8 @@ class Letters:
             band = AMOUNT_BAND.fullmatch(value)
             named["value"] = words["from_to"].format(**band.groupdict()) if band else words.get(value, value)
         if due.kind == "verdict":
-            named["old_verdict"] = named["old_verdict"] or words["none"]
+            for name in ("verdict", "source", "old_verdict", "old_source"):
+                named[name] = words.get(named[name] or "none", named[name])
         own_answer = str(named.get("answer", ""))
         if own_answer:
             named["answer"] = words[own_answer]
