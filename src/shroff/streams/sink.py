@@ -20,10 +20,10 @@ from shroff.runtime.values import FrozenStruct
 class Outgoing(FrozenStruct, gc=False):
     """An outgoing row: its sequence number, its number among the effects there, its kind and its content.
 
-    `body` is the decision's document, the flag as JSON, or the event's canonical body. `event` and `id` name the
-    event; `outcome` is empty for a flag and an event. If the sink requests fields, `fields` is the event's body,
-    `time_ms` its time, and `at_ms` its ingest time, None if the log does not know it. A decision and an event have the
-    number 0, flags count from 1.
+    `body` is the decision's document, the flag as JSON, or the canonical body of the event or label. `event` and `id`
+    name the event, a label's too; only a decision has an `outcome`. If the sink requests fields, `fields` is the
+    event's body, `time_ms` its time, and `at_ms` its ingest time, None if the log does not know it. Flags count from 1;
+    all others have the number 0.
     """
 
     seq: int
