@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from shroff.models.evaluation.cost_table import Fixed, Weighed
+from shroff.models.evaluation.cost_table import RuleResults, ScoredEvents
 from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import OutOfFold, thresholds
 from shroff.runtime.values import replace
@@ -18,7 +18,7 @@ TERMS = Terms(false_decline=15, review=4, reviews_a_day=5)
 DAYS = 20
 
 
-def found_of(weighed: Weighed, terms: Terms) -> Cutoffs:
+def found_of(weighed: ScoredEvents, terms: Terms) -> Cutoffs:
     found = thresholds(weighed, terms, seed=1)
     return Cutoffs("m-1", "payment", found, terms, 400, 40, 1.0, 2, "EUR")
 
@@ -27,10 +27,10 @@ def text(report: Cutoffs) -> str:
     return CheapestThresholds.measured(report).text()
 
 
-def ruled(count: int) -> Weighed:
+def ruled(count: int) -> ScoredEvents:
     """Of four hundred events in twenty days so many are reviewed by a rule."""
     given, nothing = made_up(5), np.zeros(400, np.bool_)
-    return replace(given, fixed=Fixed(nothing, nothing, np.arange(400) % 400 < count))
+    return replace(given, fixed=RuleResults(nothing, nothing, np.arange(400) % 400 < count))
 
 
 def test_reviews_stay_within_the_limit_in_the_mean_and_the_days_above_it_are_told():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shroff.models.evaluation import folds as evaluation
-from shroff.models.evaluation.cost_table import Fixed, Weighed
+from shroff.models.evaluation.cost_table import RuleResults, ScoredEvents
 from shroff.models.evaluation.estimates import Estimate
 from shroff.models.evaluation.folds import evaluate
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
@@ -72,8 +72,8 @@ def extras_of(given, found, trained):
         found.tested.frauds, amounts, given.times_ms[found.tested.rows] // DAY_MS, np.full(len(amounts), -1)
     )
     nothing = np.zeros(len(amounts), np.bool_)
-    fixed = Fixed(nothing, nothing, nothing)
-    cutoffs = thresholds(Weighed(found.tested.scores, weighed, fixed, found.tested.folds), TERMS, seed=1)
+    fixed = RuleResults(nothing, nothing, nothing)
+    cutoffs = thresholds(ScoredEvents(found.tested.scores, weighed, fixed, found.tested.folds), TERMS, seed=1)
     leak = [LeakPart("cut_at_row", 1_000, None), LeakPart("later_labels", 7, "row 3: strong is 1, was <2>")]
     return Extras("<bank>", "EUR", [("Rows", "3,000")], dependences(model, columns), leak, cutoffs)
 

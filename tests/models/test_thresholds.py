@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.models.evaluation.cost_table import Fixed, Point, Weighed, steps_of
+from shroff.models.evaluation.cost_table import Point, RuleResults, ScoredEvents, steps_of
 from shroff.models.evaluation.intervals import drawings
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.evaluation.thresholds import STEPS_DRAWN, point_at, thresholds
@@ -24,20 +24,20 @@ def rows_of(frauds: list[bool], amounts: list[float], days: list[int]) -> RowsOf
     return RowsOfFold(np.array(frauds), np.array(amounts, float), np.array(days), np.full(len(days), -1))
 
 
-def nothing_fixed(count: int) -> Fixed:
-    return Fixed(*(np.zeros(count, np.bool_) for _ in range(3)))
+def nothing_fixed(count: int) -> RuleResults:
+    return RuleResults(*(np.zeros(count, np.bool_) for _ in range(3)))
 
 
 def weighed(
-    scores: list[float], rows: RowsOfFold, fixed: Fixed | None = None, folds: list[int] | None = None
-) -> Weighed:
+    scores: list[float], rows: RowsOfFold, fixed: RuleResults | None = None, folds: list[int] | None = None
+) -> ScoredEvents:
     """Events of one fold, with no rule, where nothing else is said."""
     count = len(scores)
     in_folds = np.array(folds) if folds is not None else np.zeros(count, np.int64)
-    return Weighed(np.array(scores, float), rows, fixed or nothing_fixed(count), in_folds)
+    return ScoredEvents(np.array(scores, float), rows, fixed or nothing_fixed(count), in_folds)
 
 
-def made_up(seed: int, count: int = 400, days: int = 20, folds: int = 1, skill: float = 0.3) -> Weighed:
+def made_up(seed: int, count: int = 400, days: int = 20, folds: int = 1, skill: float = 0.3) -> ScoredEvents:
     """Events of some days, a tenth frauds, with scores that tell a little of them."""
     random = np.random.default_rng(seed)
     frauds = random.random(count) < 0.1
@@ -47,7 +47,9 @@ def made_up(seed: int, count: int = 400, days: int = 20, folds: int = 1, skill: 
     return weighed(scores.tolist(), rows, folds=(in_days * folds // days).tolist())
 
 
-def costs_one_by_one(given: Weighed, terms: Terms, review_at: float | None, decline_at: float | None) -> list[float]:
+def costs_one_by_one(
+    given: ScoredEvents, terms: Terms, review_at: float | None, decline_at: float | None
+) -> list[float]:
     """What two thresholds cost, of each event."""
     cuts = _cut(review_at), _cut(decline_at)
     found = []
@@ -55,7 +57,7 @@ def costs_one_by_one(given: Weighed, terms: Terms, review_at: float | None, decl
         rows_of_fold = RowsOfFold(
             *(column[at : at + 1] for column in (given.rows.frauds, given.rows.amounts)), *[np.zeros(1)] * 2
         )
-        fixed = Fixed(
+        fixed = RuleResults(
             *(part[at : at + 1] for part in (given.fixed.declined, given.fixed.allowed, given.fixed.reviewed))
         )
         found.append(naive_cost(given.scores[at : at + 1].tolist(), rows_of_fold, terms, fixed, *cuts)[0])
@@ -63,7 +65,7 @@ def costs_one_by_one(given: Weighed, terms: Terms, review_at: float | None, decl
 
 
 def naive_cost(
-    scores: list[float], rows: RowsOfFold, terms: Terms, fixed: Fixed, review_at: float, decline_at: float
+    scores: list[float], rows: RowsOfFold, terms: Terms, fixed: RuleResults, review_at: float, decline_at: float
 ) -> tuple[float, int]:
     """The cost and the reviews of two thresholds, event by event."""
     cost, reviews = 0.0, 0
@@ -80,7 +82,7 @@ def naive_cost(
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[list[float], RowsOfFold, Terms, Fixed]:
+def cases(draw: st.DrawFn) -> tuple[list[float], RowsOfFold, Terms, RuleResults]:
     count = draw(st.integers(1, 14))
     scores = draw(st.lists(st.sampled_from(SCORES), min_size=count, max_size=count))
     flags = st.lists(st.booleans(), min_size=count, max_size=count)
@@ -92,13 +94,13 @@ def cases(draw: st.DrawFn) -> tuple[list[float], RowsOfFold, Terms, Fixed]:
         review=draw(st.integers(0, 40).map(float)),
         reviews_a_day=draw(st.none() | st.integers(0, 4).map(float)),
     )
-    fixed = Fixed(*(np.array([item == letter for item in settled]) for letter in "dar"))
+    fixed = RuleResults(*(np.array([item == letter for item in settled]) for letter in "dar"))
     return scores, rows_of(draw(flags), amounts, days), terms, fixed
 
 
 @pytest.mark.slow
 @given(cases())
-def test_no_other_pair_of_cut_offs_is_cheaper(case: tuple[list[float], RowsOfFold, Terms, Fixed]):
+def test_no_other_pair_of_cut_offs_is_cheaper(case: tuple[list[float], RowsOfFold, Terms, RuleResults]):
     scores, rows, terms, fixed = case
     found = thresholds(weighed(scores, rows, fixed), terms, seed=1)
     room = np.inf if terms.reviews_a_day is None else terms.reviews_a_day * found.days
@@ -125,7 +127,7 @@ def _cut(cut: float | None) -> float:
 
 @pytest.mark.slow
 @given(cases())
-def test_the_parts_of_a_cost_add_up(case: tuple[list[float], RowsOfFold, Terms, Fixed]):
+def test_the_parts_of_a_cost_add_up(case: tuple[list[float], RowsOfFold, Terms, RuleResults]):
     scores, rows, terms, fixed = case
     found = thresholds(weighed(scores, rows, fixed), terms, seed=1)
 
@@ -249,12 +251,12 @@ def test_elsewhere_each_fold_is_judged_by_cut_offs_that_were_chosen_on_the_other
     assert found.low < found.cost < found.high
 
 
-def part_of(given: Weighed, rows: np.ndarray) -> Weighed:
+def part_of(given: ScoredEvents, rows: np.ndarray) -> ScoredEvents:
     read, fixed = given.rows, given.fixed
-    return Weighed(
+    return ScoredEvents(
         given.scores[rows],
         RowsOfFold(read.frauds[rows], read.amounts[rows], read.days[rows], read.keys[rows]),
-        Fixed(fixed.declined[rows], fixed.allowed[rows], fixed.reviewed[rows]),
+        RuleResults(fixed.declined[rows], fixed.allowed[rows], fixed.reviewed[rows]),
         given.folds[rows],
     )
 

@@ -11,7 +11,7 @@ import pytest
 from shroff.engine.exploration import LET_THROUGH, SAMPLED
 from shroff.events.event import read_time
 from shroff.log.writer import Writer
-from shroff.models.evaluation.cost_table import Fixed, Weighed
+from shroff.models.evaluation.cost_table import RuleResults, ScoredEvents
 from shroff.models.evaluation.folds import evaluate
 from shroff.models.evaluation.metrics import RowsOfFold, Terms, calibration_curve, judge, measure
 from shroff.models.evaluation.thresholds import thresholds
@@ -240,9 +240,11 @@ def test_test_rows_keep_how_often_they_count_and_cut_offs_are_weighed_so():
     assert counts is not None
     assert set(counts.tolist()) == {1.0, 4.0}
     many = np.repeat(np.arange(len(weighed)), counts.astype(int))
-    fixed = Fixed(*(part[many] for part in (weighed.fixed.declined, weighed.fixed.allowed, weighed.fixed.reviewed)))
+    fixed = RuleResults(
+        *(part[many] for part in (weighed.fixed.declined, weighed.fixed.allowed, weighed.fixed.reviewed))
+    )
     rows = replace(weighed.rows, counts=None).take(many)
-    repeated = Weighed(weighed.scores[many], rows, fixed, weighed.folds[many])
+    repeated = ScoredEvents(weighed.scores[many], rows, fixed, weighed.folds[many])
     chosen, other = thresholds(weighed, terms, seed=1), thresholds(repeated, terms, seed=1)
     assert (chosen.best.review_at, chosen.best.decline_at) == (other.best.review_at, other.best.decline_at)
     assert chosen.best.cost == pytest.approx(other.best.cost)

@@ -103,7 +103,8 @@ def judge(
 
     Lists, tables and models are those active at each event, except for models that the draft names. If the project
     without the draft made the recorded decisions, these are its outcomes. If any event was taken without a decision,
-    recorded hits are not used.
+    recorded hits are not used. In each version, `then` is the one that decided, `base` the project without the draft,
+    `draft` the draft, both as of `then`.
 
     Args:
         reading: Called with the number of records read.
@@ -128,12 +129,18 @@ def judge(
     if not has_decided_all:
         kept = frozenset()
         types = BacktestEngine(log, stretches, kept, past).run(unheard, computing)
-    without = None
+    without_draft = None
     if not has_decided_all or not is_recorded(versions):
-        without = _without_draft(log, versions, types, past, computing, keeps=has_decided_all)
+        without_draft = _without_draft(log, versions, types, past, computing, uses_recorded_hits=has_decided_all)
     judged = {
         name: _judged(
-            types[name], without.get(name) if without else None, versions[-1], span, labels[name], past, recorded_events
+            types[name],
+            without_draft.get(name) if without_draft else None,
+            versions[-1],
+            span,
+            labels[name],
+            past,
+            recorded_events,
         )
         for name, recorded_events in recorded.items()
     }
@@ -155,7 +162,7 @@ def _without_draft(
     past: RecordedHits,
     computing: Progress | None,
     *,
-    keeps: bool,
+    uses_recorded_hits: bool,
 ) -> Mapping[str, TypeRows]:
     """Decide the log without the draft; hits and scores that the draft leaves unchanged come from `types`."""
     base = versions[-1].base
@@ -165,7 +172,7 @@ def _without_draft(
     shared_hits = {
         name: {rule: hit for rule, hit in rows.hits.items() if rule in shared} for name, rows in types.items()
     }
-    kept = kept_rules(base, [version.then for version in versions]) if keeps else ()
+    kept = kept_rules(base, [version.then for version in versions]) if uses_recorded_hits else ()
     stretches = [Stretch(version.start, version.end, version.base) for version in versions]
     engine = BacktestEngine(log, stretches, kept, past, shared_hits, has_scores=not has_same_scores)
     explores_alike = all(base.policy(name).explore == draft.policy(name).explore for name in types)
@@ -179,7 +186,7 @@ def _without_draft(
 
 def _judged(
     rows: TypeRows,
-    without: TypeRows | None,
+    without_draft: TypeRows | None,
     last: DecidingVersion,
     span: JudgedRange,
     labels: GatheredLabels,
@@ -193,13 +200,13 @@ def _judged(
     event_labels = label_codes(labels.of_rows(rows.ids, rows.times_ms), span.as_of_ms, len(rows.times_ms))[event_rows]
     models = last.draft.models
     delay_ms = models[rows.event].label_delay_ms if rows.event in models else LABEL_DELAY_MS
-    if without is None:
+    if without_draft is None:
         recorded_hits = {rule: _old_hits(past, rule, seqs) for rule in past.rules}
         old_hits = {rule: hit for rule, hit in recorded_hits.items() if len(hit.rows)}
         old = recorded_outcomes
     else:
-        old_hits, old, _ = _decided(without, event_rows, last.base)
-    others = past.others | {experiment.id for experiment in (*last.base.experiments, *last.draft.experiments)}
+        old_hits, old, _ = _decided(without_draft, event_rows, last.base)
+    arm_ids = past.others | {experiment.id for experiment in (*last.base.experiments, *last.draft.experiments)}
     return JudgedEvents(
         rows.event,
         rows.ids if len(event_rows) == len(rows.seqs) else rows.ids.take(pa.array(event_rows)),
@@ -211,15 +218,18 @@ def _judged(
         new,
         event_labels,
         times > span.as_of_ms - delay_ms,
-        {id_: hit for id_, hit in hits.items() if id_ not in others},
-        {id_: hit for id_, hit in old_hits.items() if id_ not in others},
+        {id_: hit for id_, hit in hits.items() if id_ not in arm_ids},
+        {id_: hit for id_, hit in old_hits.items() if id_ not in arm_ids},
         explored,
         _old_hits(past, LET_THROUGH, seqs).rows,
     )
 
 
 def _decided(rows: TypeRows, type_rows: Ints, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Ints]:
-    """Return hits, outcomes and explored rows of the events `mine` by one side, as indexes into `mine`."""
+    """Return hits, outcomes and explored rows of some events by one side.
+
+    `type_rows` are the rows of these events in their type; results index `type_rows`.
+    """
     hits = {id_: hit.among(type_rows) for id_, hit in rows.hits.items()}
     rules = [rule for rule in side.evaluated if rule.on == rows.event]
     policy = side.policy(rows.event)
@@ -235,14 +245,14 @@ def _decided(rows: TypeRows, type_rows: Ints, side: Definitions) -> tuple[dict[s
     return hits, new, explored
 
 
-def _explored(rows: TypeRows, mine: Ints, drawn: Ints, explore: Explore) -> Ints:
+def _explored(rows: TypeRows, type_rows: Ints, would_be: Ints, explore: Explore) -> Ints:
     days = LetThrough(rows.explored_before.items())
-    ids = rows.ids.take(pa.array(mine[drawn])).to_pylist()
-    times = rows.times_ms[mine[drawn]].tolist()
+    ids = rows.ids.take(pa.array(type_rows[would_be])).to_pylist()
+    times = rows.times_ms[type_rows[would_be]].tolist()
     is_explored = [
         days.draw(explore, rows.event, id_, time_ms).is_explored for id_, time_ms in zip(ids, times, strict=True)
     ]
-    return drawn[np.array(is_explored, np.bool_)]
+    return would_be[np.array(is_explored, np.bool_)]
 
 
 def _old_hits(past: RecordedHits, rule: str, seqs: Ints) -> RuleMatches:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.web.metrics_store import StoreLook
 
-LOOKS = 20  # blocks of 5,000 log records that are read for the last hour, in about a second
+# Most blocks of 5,000 log records to read for the last hour; about a second.
+LOOKS = 20
 RULES_SHOWN = 3
 LITTLE_DISK = 0.1  # share of free space that needs attention
 # Seconds, name, and the count from which the next unit is used.
@@ -30,12 +31,12 @@ Row = tuple[str, str, str]
 
 
 @command("status")
-@click.option("--watch", metavar="DURATION", help="Show it again and again, so often, until Ctrl-C.")
+@click.option("--watch", metavar="DURATION", help="Repeat the screen at this interval until Ctrl-C.")
 def status(session: Session, watch: str | None) -> None:
     """Show events, cases, deliveries, models and the machine on one screen.
 
-    A line that needs attention begins with '!'. Other systems are not asked: 'shroff doctor' does that. The last hour
-    is that of event time, up to the newest event.
+    A line that needs attention begins with '!'. Other systems are not asked: 'shroff doctor' does that. Alerts
+    without a case get one first, if cases may be written. The last hour is that of event time, up to the newest event.
 
     Examples:
         shroff status

@@ -19,7 +19,7 @@ from shroff.lake.rows import SeqRange
 from shroff.log.flags import JudgedFlag
 from shroff.replay.exports import KINDS
 from shroff.streams.lake_manifest import DocumentFolder
-from shroff.streams.settings import ALONE
+from shroff.streams.settings import ID_PLACEHOLDER
 
 ID_BYTES_MAX = 160  # of an id in a name; a longer one ends in its hash
 TAKEN = frozenset("events labels controls decisions features flags hits manifest checkpoint".split())
@@ -54,7 +54,7 @@ def named(pattern: str, id_: str) -> str:
     >>> named("{id}_transaction", "a b")
     'a=20b_transaction'
     """
-    return pattern.replace(ALONE, file_name(id_))
+    return pattern.replace(ID_PLACEHOLDER, file_name(id_))
 
 
 def documents(span: SeqRange, folder: str, wanted: DocumentFolder) -> Iterator[tuple[str, bytes, int]]:

@@ -27,9 +27,9 @@ Name = TypeVar("Name")
 class WholeLog:
     """A log over a store and a lake, which is opened only when a pruned record is needed.
 
-    Keeps the promises of `streams.log.Log` for every record, pruned or not. A look-up of pruned records also costs as
-    `LakeReader.records_at`. If the lake cannot be opened, access to a pruned record raises the lake's error; everything
-    else works.
+    Keeps the promises of `streams.log.Log` for every record, pruned or not. A look-up of pruned records also costs what
+    `LakeReader.records_at` does. If the lake cannot be opened, access to a pruned record raises the lake's error;
+    everything else works.
 
     Args:
         store: The log that is written; it is closed with this one.
@@ -90,14 +90,14 @@ class WholeLog:
         after: int,
         upto: int | None,
         size: int,
-        behind: Callable[[int, Any], int] = lambda _, rows: rows[-1].seq,
+        end_of: Callable[[int, Any], int] = lambda _, rows: rows[-1].seq,
     ) -> Iterator[Part]:
         """Yield parts from the lake up to the pruned sequence number, then from the store.
 
         If the store prunes further meanwhile, reading continues in the lake.
 
         Args:
-            behind: Returns the last sequence number of a part of the store, given the one before the part.
+            end_of: Returns the last sequence number of a part of the store, given the one before the part.
         """
         end = self._end(upto)
         while after < end:
@@ -108,7 +108,7 @@ class WholeLog:
             try:
                 for part in of_store(after, end, size):
                     yield part
-                    after = behind(after, part)
+                    after = end_of(after, part)
             except PrunedError:
                 continue
             return
@@ -167,7 +167,7 @@ class WholeLog:
     # ---- the lake
 
     def _pruned(self) -> int:
-        """Return the last pruned sequence number. The log's writer knows without a query that nothing was pruned."""
+        """Return the last pruned sequence number. The writer makes no query while nothing was pruned."""
         if not self._has_pruned and self.epoch:
             return 0
         pruned = self.store.pruned_to()
@@ -191,7 +191,7 @@ class WholeLog:
         return reader
 
     def _opened_lake(self) -> LakeReader:
-        """Open the lake. Raises: StorageError if it is of another log, by the first record, which has the time."""
+        """Open or refresh the lake. Raises: StorageError if its first record, which has a time, is of another log."""
         from shroff.lake.writer import mark_of
 
         if self._reader is None:

@@ -190,7 +190,7 @@ def _check_window_of_links(call: syntax.FunctionCall, via: Syntax, modifiers: di
 
 
 def _via(call: syntax.FunctionCall, event: str, scope: Scope, check_tree: CheckTree) -> Via:
-    """Check the link of an aggregate: an expression over its events, for labels over events of a decided type."""
+    """Check the link of an aggregate: an expression over its events; for labels, over events of a decided type."""
     assert call.via is not None
     names = [name for name in _names(call.via) if name.parts[0] not in {"this", "lists", "tables"}]
     if not names:

@@ -1,10 +1,10 @@
 """Drift: how far a model's inputs, and its score, have moved from a reference.
 
 The population stability index compares shares of bins: ten bins of the reference with equally many rows each; missing
-values and each category have bins of their own. Without a shift it is approximately a chi-square variable times
-(1/n + 1/m), with one degree of freedom less than there are bins (Yurdakul and Naranjo, "Statistical properties of the
-population stability index", Journal of Risk Model Validation 14, 2020). So an index counts as moved only if it is above
-the customary limit and beyond what the sizes of both samples explain.
+values and each of the 50 most frequent categories have a bin of their own. Without a shift it is approximately a
+chi-square variable times (1/n + 1/m), with one degree of freedom less than there are bins (Yurdakul and Naranjo,
+"Statistical properties of the population stability index", Journal of Risk Model Validation 14, 2020). So an index
+counts as moved only if it is at or above the customary limit and beyond what the sizes of both samples explain.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from shroff.arrays import Floats
+from shroff.arrays import Array, Floats
 from shroff.models.sets import Input
 from shroff.runtime.values import FrozenStruct
 
@@ -21,7 +21,8 @@ BINS = 10
 CATEGORIES = 50  # with bins of their own; all further ones share one
 LIMIT = 0.2  # customary threshold of a large shift in credit scoring
 BY_CHANCE = 0.001  # probability of a false alarm
-EXACT_ROWS = 1_000  # of both samples, up to which the p-value is exact: 10 ms; above, it differs by little
+# Most rows of the larger sample for an exact p-value, in 10 ms; above, the approximation differs little.
+EXACT_ROWS = 1_000
 FLOOR = 0.5  # rows assumed for an empty bin, so that its share has a logarithm
 
 
@@ -128,7 +129,8 @@ def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Seq
         return _category_counts(reference, recent)
     edges = _edges(reference.values[:])
     before, now = (_number_counts(inputs.values[:], edges) for inputs in (reference, recent))
-    above = np.nextafter(edges, np.inf) + 0.0  # not -0
+    # Adding 0 turns -0 into 0, for the names.
+    above = np.nextafter(edges, np.inf) + 0.0
     names = [f"below {end:g}" if end in edges else f"up to {edge:g}" for edge, end in zip(edges, above, strict=True)]
     highest = f"above {edges[-1]:g}" if len(edges) else "any value"
     return before, now, 0.0, [*names, highest, "missing"]
@@ -161,7 +163,7 @@ def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, f
     return np.append(before[columns], before[others].sum()), np.append(now[columns], now[others].sum()), unseen, names
 
 
-def _by_text(given: Input, texts: Floats) -> Floats:
+def _by_text(given: Input, texts: Array) -> Floats:
     """Return rows by category, followed by those without one."""
     place = np.append(np.searchsorted(texts, np.array(given.categories, texts.dtype)), len(texts))
     codes = np.where(np.isnan(given.values), len(given.categories), given.values).astype(np.int64)
@@ -189,6 +191,6 @@ def _by_category(before: Floats, now: Floats) -> tuple[float | None, float | Non
 
 
 def drifts(pairs: Iterable[tuple[Input, Input]]) -> list[Drift]:
-    """Compare each input of two samples, largest drift first."""
+    """Compare each input of two samples: those that moved first, then by falling index."""
     results = [drift_of(reference, recent) for reference, recent in pairs]
     return sorted(results, key=lambda drift: (-drift.has_moved, -drift.psi, drift.name))

@@ -28,7 +28,7 @@ from shroff.notices.texts.words import LANGUAGES
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct, frozen
-from shroff.streams.settings import ALONE
+from shroff.streams.settings import ID_PLACEHOLDER
 
 FOLDER = "notices/"
 ENDING = ".yaml"
@@ -93,7 +93,7 @@ class Notice:
     secret: str = field(default="", repr=False)
     format: str = ""  # in `texts.chat_formats`; empty for shroff's JSON
     folder: str = ""
-    file: str = ALONE
+    file: str = ID_PLACEHOLDER
     document: Mapping[str, Expression] = field(default_factory=dict)
     show: Mapping[str, Expression] = field(default_factory=dict)
     reasons: Mapping[tuple[str, str], str] = field(default_factory=dict)  # for customers, by rule and language

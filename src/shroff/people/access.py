@@ -27,6 +27,7 @@ class Right(StrEnum):
     SUBMIT_EVENTS = "submit:events", "Send events and get decisions"
     SCORE = "score", "Score events without storing them"
     READ_DECISIONS = "read:decisions", "View decisions, reasons and flags"
+    # Checked by `person export`, services/quarantine/operations.py and in web/pages: search.py, entity.py, sources.py.
     READ_PERSONAL = "read:personal", "View personal data"
     WRITE_LABELS = "write:labels", "Send labels"
     READ_CASES = "read:cases", "View cases"

@@ -23,7 +23,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import StateError
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
-from shroff.streams.settings import ALONE
+from shroff.streams.settings import ID_PLACEHOLDER
 
 FORMAT = 1
 CHECKPOINT_EVERY = 32  # a reader reads about this many manifests at most; some more after a crash
@@ -82,7 +82,7 @@ class DocumentFolder(FrozenStruct, omit_defaults=True):
     of: str
     lines: int = 0
     sources: tuple[str, ...] = ()
-    file: str = ALONE
+    file: str = ID_PLACEHOLDER
 
 
 class Layout(FrozenStruct):

@@ -20,8 +20,8 @@ class Target(NamedTuple):
 class Sender(Protocol):
     """Sends messages, in order for each key; each arrives once, however often sending is retried.
 
-    `sent` counts messages handed over, `waiting` those not acknowledged yet, and `failed` those finally refused, for a
-    reason in `words`. While the receiver is unreachable, messages wait, and `words` says so.
+    `sent` counts messages handed over, `waiting` those not acknowledged yet, and `failed` those finally refused, with
+    the reasons in `words`. While the receiver is unreachable, messages wait, and `words` says so.
     """
 
     sent: int
@@ -41,8 +41,8 @@ class Sender(Protocol):
     def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
         """Check that topics for these types exist; with `partitions`, create missing ones with that many partitions.
 
-        That includes the topic for dead letters, if the settings name one, since the reader needs it. Returns the names
-        of what was created.
+        Includes the topic for dead letters, if the settings name one, since the reader needs it. Returns the names of
+        created topics.
         Raises: UsageError if something is missing, or cannot be created; TransientError if the server does not answer.
         """
 

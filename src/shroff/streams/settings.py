@@ -8,7 +8,7 @@ or not that library is installed. A declaration is found by entry points, in one
 - An entry point of the group `shroff.settings`, named by the contract (`sink = "bank_amqp.settings:SINKS"`), is a
   mapping of technologies to declarations. It takes precedence over the class.
 
-Values reach an adapter as written in the file, with each `${NAME}` filled: texts, lists and mappings of texts.
+An adapter gets values as written in the file, with each `${NAME}` filled: texts, lists and mappings of texts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HTTP = One("a URL that begins with http:// or https://", rf"^(https?://\S+|{VARI
 ADDRESS = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
 FILE = One("a file, relative to the project's folder", r"^\S.*$")
 TOPIC = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
-ALONE = "{id}"  # placeholder in the name of a document; also a complete name
+ID_PLACEHOLDER = "{id}"  # placeholder in the name of a document; also a complete name
 DOCUMENT_NAME = One(
     "a name with {id} in it: letters, digits, '.', '_' and '-'",
     r"^(?!\.)[A-Za-z0-9._-]{0,60}\{id\}[A-Za-z0-9._-]{0,60}$",
@@ -97,7 +97,7 @@ SQLITE = "sqlite:///"
 
 
 def last_part(parts: SplitResult, example: str) -> tuple[list[str], str]:
-    """Split the path of an address into its parts and the last one. Raises: ValueError if there is none."""
+    """Split the path of an address into all parts but the last, and the last. Raises: ValueError if there is none."""
     *before, name = unquote(parts.path).strip("/").split("/")
     if not name:
         raise ValueError(f"the address of a source ends with its topic or stream, as in {example}.")
@@ -136,7 +136,7 @@ class AdapterSettings:
         is_prepared: For a sink: whether it needs something created first, and is a `PreparedSink`.
         route: For a sink: the key that chooses the target of a row, and the key that maps values to targets.
         is_flat: For a mailer: whether its keys are directly under `mail:`, not under its own name there.
-        overtakes_ms: For a source: by how much a live message may come after later ones of other partitions.
+        overtakes_ms: For a source: the most by which a live message may come after later ones of other partitions.
         moves_rows: For a pulled source: whether a row may have another file and number when it is read again, so that
             `row.file` and `row.number` cannot form an id.
     """

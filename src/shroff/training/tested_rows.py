@@ -13,7 +13,7 @@ import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.language.values import DAY_MS
-from shroff.models.evaluation.cost_table import Fixed, Weighed
+from shroff.models.evaluation.cost_table import RuleResults, ScoredEvents
 from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import RowsOfFold
 from shroff.models.registry import TESTED, Stored
@@ -82,7 +82,7 @@ def stored_rows(stored: Stored) -> pa.Table | None:
     return None if data is None else pq.read_table(arrow_reader(data))
 
 
-def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
+def weighed_of(table: pa.Table, money_places: int, entity: str) -> ScoredEvents:
     """Return test rows in the form that thresholds are evaluated on.
 
     Args:
@@ -91,10 +91,10 @@ def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
     rules = np.array(table["rules"].to_pylist(), object)
     amounts = table["amount_minor"].to_numpy() / 10.0**money_places
     keys = table["key"].to_numpy()
-    return Weighed(
+    return ScoredEvents(
         scores=table["score"].to_numpy(),
         rows=RowsOfFold(table["fraud"].to_numpy(), amounts, table["day"].to_numpy(), keys, counts_of(table)),
-        fixed=Fixed(rules == "decline", table["allowed"].to_numpy(), rules == "review"),
+        fixed=RuleResults(rules == "decline", table["allowed"].to_numpy(), rules == "review"),
         folds=table["fold"].to_numpy(),
         share=float((table.schema.metadata or {}).get(SHARE, b"1")),
         entity=entity if (keys >= 0).any() else "",

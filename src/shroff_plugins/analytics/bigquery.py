@@ -1,7 +1,7 @@
 """Loads files into BigQuery over its REST API: one job for each file, with an id that identifies the file.
 
-BigQuery accepts a job id once, for as long as it remembers the job. So a retry of an accepted job is refused with
-status 409, and nothing is loaded twice. A failed job has loaded nothing; its file is tried again under the next id,
+BigQuery accepts a job id once, for as long as it remembers the job. So it refuses a retry of an accepted job with
+status 409, and nothing is loaded twice. A failed job has loaded nothing; the next run tries its file under the next id,
 with suffix `_2`, and so on.
 
 A file above `PART_BYTES` is uploaded in parts, in a session of BigQuery that tells how many bytes it has. So memory is
@@ -52,6 +52,7 @@ class LoadFile(FrozenStruct):
 
     Args:
         name: Unique name of letters, digits, `-` and `_`; part of the job's id.
+        format: `parquet` or `ndjson`.
         schema: The columns, as BigQuery names them.
     """
 
@@ -156,10 +157,8 @@ class BigQuery:
             return self._call(
                 "POST",
                 f"{at}multipart",
-                *(
-                    b"".join([*body, f"--{_BOUNDARY}--\r\n".encode()]),
-                    {"Content-Type": f"multipart/related; boundary={_BOUNDARY}"},
-                ),
+                b"".join([*body, f"--{_BOUNDARY}--\r\n".encode()]),
+                {"Content-Type": f"multipart/related; boundary={_BOUNDARY}"},
             )
         headers = {"Content-Type": _JSON, "X-Upload-Content-Type": _BYTES, "X-Upload-Content-Length": str(size)}
         for _ in range(SESSIONS_MAX):

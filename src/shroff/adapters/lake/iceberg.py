@@ -37,7 +37,7 @@ DAY = "time_day"  # name of the partition field
 LAKE = "shroff.lake"  # property of a table: the address of its lake
 NOTE = "shroff-note"  # property of a snapshot
 METADATA_FOLDER = "iceberg"  # folder in the lake for metadata, if the catalog has no warehouse
-# Snapshots that remain once there are more than twice as many. Each costs every later commit 1 KiB and 1.5 ms.
+# With more than twice this many snapshots, only this many are kept. Each costs every later commit 1 KiB and 1.5 ms.
 SNAPSHOTS_KEPT = 25
 _EPOCH = date(1970, 1, 1)
 _TABLE = {
@@ -79,25 +79,25 @@ class IcebergTables:
         return f"Iceberg tables of {self._settings.catalog}.{self._settings.namespace}"
 
     def head(self, table: str, known: int) -> TableHead:
-        with self._telling(table):
+        with self._as_tables_away(table):
             found = self._table(table)
             if found is None:
                 return TableHead()
-            told = self._told(table, found)
-            lakes = {name: int(value) for name, value in told.items() if name.startswith("shroff-lake-")}
-            return TableHead(found.metadata.last_sequence_number, lakes, from_json(told[NOTE], type=TableNote))
+            properties = self._snapshot_properties(table, found)
+            lakes = {name: int(value) for name, value in properties.items() if name.startswith("shroff-lake-")}
+            return TableHead(found.metadata.last_sequence_number, lakes, from_json(properties[NOTE], type=TableNote))
 
     def commit(self, state: LakeState, table: str, head: TableHead, change: TableChange) -> TableHead | None:
-        with self._telling(table):
+        with self._as_tables_away(table):
             from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
 
             new = head.note.unknown(self._objects, change.added.values())
             note = TableNote(sorted({*head.note.schemas, *(file.schema for file, _ in new)}))
             transactions = change.transactions(state, head)
-            told = {name: str(number) for name, number in transactions.items()}
+            positions = {name: str(number) for name, number in transactions.items()}
             try:
                 columns = [pa.schema([field.with_nullable(nullable=True) for field in schema]) for _, schema in new]
-                version = self._commit(table, head, change, columns, told | {NOTE: to_json(note).decode()})
+                version = self._commit(table, head, change, columns, positions | {NOTE: to_json(note).decode()})
             except (CommitFailedException, TableAlreadyExistsError) as error:
                 if self._lost.get(table) == head.version:  # the table has not changed, so no other publisher was faster
                     raise TablesAwayError(f"{table}: {self.title} refuses a commit: {self._words(error)}") from None
@@ -107,7 +107,7 @@ class IcebergTables:
 
     def trouble(self) -> str:
         try:
-            with self._telling(self._settings.namespace):
+            with self._as_tables_away(self._settings.namespace):
                 self._catalog.list_namespaces()
         except ShroffError as error:
             return str(error)
@@ -135,7 +135,7 @@ class IcebergTables:
                 raise UsageError(f"lake: catalog: {self._words(error)}.") from None
         return self._opened
 
-    def _named(self, table: str) -> str:
+    def _identifier(self, table: str) -> str:
         kind, _, of = table.partition("/")
         return f"{self._settings.namespace}.{kind}" + (f"_{of.partition('=')[2]}" if of else "")
 
@@ -143,11 +143,11 @@ class IcebergTables:
         from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 
         try:
-            self._tables[table] = found = self._catalog.load_table(self._named(table))
+            self._tables[table] = found = self._catalog.load_table(self._identifier(table))
         except (NoSuchTableError, NoSuchNamespaceError):
             return None
         except FileNotFoundError:
-            named = self._named(table)
+            named = self._identifier(table)
             raise TableStoppedError(f"{table}: the metadata of {named} is not there. {self._cure(named)}") from None
         return found
 
@@ -157,9 +157,9 @@ class IcebergTables:
             "'shroff lake publish'"
         )
 
-    def _told(self, table: str, found: Table) -> TextMapping:
+    def _snapshot_properties(self, table: str, found: Table) -> TextMapping:
         """Return the properties of the newest snapshot. Raises: TableStoppedError for a foreign table."""
-        named = self._named(table)
+        named = self._identifier(table)
         name = f"{table}: the Iceberg table {named}"
         cure = self._cure(named)
         lake = found.properties.get(LAKE)
@@ -167,23 +167,24 @@ class IcebergTables:
             of = f"has the files of {lake}" if lake else "was made by another program"
             raise TableStoppedError(f"{name} {of}. {cure}, or name another namespace under 'catalog'")
         snapshot = found.current_snapshot()
-        told = snapshot.summary.additional_properties if snapshot is not None and snapshot.summary is not None else {}
-        if NOTE not in told:
+        summary = snapshot.summary if snapshot is not None else None
+        properties = summary.additional_properties if summary is not None else {}
+        if NOTE not in properties:
             raise TableStoppedError(
                 f"{name} was changed by another program. Only shroff may write the tables of a lake. {cure}"
             )
-        return told
+        return properties
 
     # ---- one commit
 
     def _commit(
-        self, table: str, head: TableHead, change: TableChange, columns: list[pa.Schema], told: TextDict
+        self, table: str, head: TableHead, change: TableChange, columns: list[pa.Schema], properties: TextDict
     ) -> int:
         """Commit a change in one transaction of the catalog; return the new version."""
         transaction = self._created(table, columns.pop(0)) if head.version < 0 else self._begun(table)
         for column in columns:
             _widen(transaction, column, table)
-        update = transaction.update_snapshot(snapshot_properties=told)
+        update = transaction.update_snapshot(snapshot_properties=properties)
         snapshot = update.overwrite() if change.removed else update.merge_append()
         for gone in self._gone(table, change.removed):
             snapshot.delete_data_file(gone)
@@ -200,7 +201,7 @@ class IcebergTables:
         from pyiceberg.transforms import DayTransform
 
         self._catalog.create_namespace_if_not_exists(self._settings.namespace)
-        named = self._named(table)
+        named = self._identifier(table)
         location = f"{self._at}/{METADATA_FOLDER}/{named.rpartition('.')[2]}"
         made: Transaction = self._catalog.create_table_transaction(
             named,
@@ -235,7 +236,9 @@ class IcebergTables:
                     wanted.remove(entry.data_file.file_path)
                     yield entry.data_file
         if wanted:
-            raise TableStoppedError(f"{table}: {self._named(table)} lacks {min(wanted)}, which a compaction replaced")
+            raise TableStoppedError(
+                f"{table}: {self._identifier(table)} lacks {min(wanted)}, which a compaction replaced"
+            )
 
     def _data_file(self, file: File, spec: int, seq: int) -> DataFile:
         from pyiceberg.conversions import to_bytes
@@ -260,7 +263,7 @@ class IcebergTables:
     # ---- what goes wrong
 
     @contextmanager
-    def _telling(self, what: str) -> Iterator[None]:
+    def _as_tables_away(self, what: str) -> Iterator[None]:
         try:
             yield
         except ShroffError:
@@ -272,10 +275,11 @@ class IcebergTables:
             ) from error
 
     def _words(self, error: Exception) -> str:
+        """Return the first line of an error without the values of the settings."""
         first, _, _ = str(error).strip().partition("\n")
         found = f"{type(error).__name__}: {first}"
-        told = [value for name, value in self._settings.properties.items() if name != "type"]
-        hidden = [*told, *(_password(value) for value in told if "@" in value)]
+        secrets = [value for name, value in self._settings.properties.items() if name != "type"]
+        hidden = [*secrets, *(_password(value) for value in secrets if "@" in value)]
         for value in sorted({name for name in hidden if len(name) > 3}, key=len, reverse=True):
             found = found.replace(value, "...")
         return found[:300].rstrip(".")

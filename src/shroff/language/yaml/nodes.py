@@ -62,12 +62,13 @@ class Scalar(Located):
     file: str
     style: str
     comment: str | None
-    # Raw text, for positions; empty if equal to `text`. Then the space before the comment.
+    # Raw text, for positions; empty if equal to `text`.
     source: str = field(default="", repr=False, compare=False)
+    # Space before the comment.
     gap: str = field(default=" ", repr=False, compare=False)
 
     def place(self, offset: int) -> tuple[int, int]:
-        """Return line and column of a character of `text`; of the position after the end for its length."""
+        """Return line and column of the character of `text` at `offset`, or of the end."""
         if offset <= 0 and self.style == "plain":
             return self.line, self.column
         places = _places_of(self.text, self.source or self.text, self.style, (self.line, self.column))
@@ -158,7 +159,8 @@ def _flow_places(source: str, style: str, start: Place) -> Iterator[Place]:
             yield line, column
             column += len(piece[0])
             continue
-        # The first line end is a space (nothing after a backslash), each further one a line end of the text.
+        # A single line end is a space, or nothing after a backslash. Of several, the first vanishes and each further
+        # one is a line end of the text.
         breaks = line_ends.count("\n")
         for number in range(1 if breaks == 1 and groups["fold"] else breaks - 1):
             yield (line, column) if number == 0 else (line + number, 1)

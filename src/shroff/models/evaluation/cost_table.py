@@ -18,6 +18,7 @@ from shroff.runtime.values import FrozenStruct
 
 CURVE_POINTS = 60
 
+# Columns that suffice to find the cheapest thresholds.
 DECIDING = ("declined", "reviewed", "approved", "reviews_if_reviewed", "reviews_if_approved")
 
 # Cost and counts of each row in each part; see `columns_of`
@@ -25,8 +26,8 @@ Columns = Mapping[str, Floats]
 Cuts = tuple[float | None, float | None]  # review and decline threshold; None for none
 
 
-class Fixed(FrozenStruct):
-    """Events that rules settle before the score is read: the score changes neither a decline nor an allow.
+class RuleResults(FrozenStruct):
+    """Effects of rules on events. The score changes neither a decline nor an allow.
 
     Args:
         declined: Rows that a rule declines.
@@ -55,7 +56,7 @@ class Point(FrozenStruct):
     frauds_stopped: float  # share of the frauds that are reviewed or declined
 
 
-class Weighed(FrozenStruct):
+class ScoredEvents(FrozenStruct):
     """Events for choosing thresholds.
 
     Args:
@@ -67,7 +68,7 @@ class Weighed(FrozenStruct):
 
     scores: Floats
     rows: RowsOfFold
-    fixed: Fixed
+    fixed: RuleResults
     folds: Ints
     share: float = 1.0
     entity: str = ""
@@ -109,17 +110,21 @@ class CostTable(FrozenStruct):
     review_cost: float
 
     def cheapest(self, room: float) -> tuple[int, int]:
-        """Return the indexes (decline, review) of the lowest cost within the review limit; among equal ones the highest
-        thresholds.
+        """Return the indexes (decline, review) of the lowest cost; among equal ones the highest thresholds.
+
+        Args:
+            room: Most reviews over the whole period, not a day; `inf` for no limit.
         """
         costs, first, last = self.best_declines(room)
         at = int(np.argmin(costs))
         return int(first[at]), int(last[at])
 
     def best_declines(self, room: float) -> tuple[Floats, Ints, Ints]:
-        """Find the cheapest decline threshold for each review threshold: (cost, decline, review).
+        """Find the cheapest decline threshold for each review threshold: (cost, decline, review). `room` as for
+        `cheapest`.
 
-        If rules alone require more reviews than the limit, these are allowed, and the score adds none.
+        If rules alone require more reviews than the limit, their number is the limit: the score may add reviews only
+        where it declines events that rules review.
 
         Reviews fall as the decline threshold is lowered. So the indexes within the limit are the last ones up to the
         review threshold, and the first of them only moves forward.
@@ -127,14 +132,14 @@ class CostTable(FrozenStruct):
         declined, reviewed, approved = (self.totals[name] for name in ("declined", "reviewed", "approved"))
         if_reviewed = self.totals["reviews_if_reviewed"]
         if_approved = self.totals["reviews_if_approved"]
-        steps = len(declined)
+        entries = len(declined)
         room = max(room, float(if_approved[-1]))
         before = declined - reviewed
         candidates: deque[int] = deque()
-        first = np.zeros(steps, np.int64)
-        costs = np.empty(steps)
+        first = np.zeros(entries, np.int64)
+        costs = np.empty(entries)
         begin = 0
-        for place in range(steps):
+        for place in range(entries):
             while candidates and before[candidates[-1]] > before[place]:
                 candidates.pop()
             candidates.append(place)
@@ -145,7 +150,7 @@ class CostTable(FrozenStruct):
                 candidates.popleft()
             first[place] = candidates[0]
             costs[place] = before[candidates[0]] + reviewed[place] + approved[-1] - approved[place]
-        return costs, first, np.arange(steps)
+        return costs, first, np.arange(entries)
 
     def place_of(self, cut: float | None) -> int:
         """Return the number of steps at or above a threshold."""
@@ -179,13 +184,13 @@ class CostTable(FrozenStruct):
         )
 
     def curve(self, room: float, days: float) -> tuple[Point, ...]:
-        """Return points over all review thresholds, evenly spaced by the number of steps."""
+        """Return points over all review thresholds, evenly spaced by the number of steps. `room` as for `cheapest`."""
         _, first, last = self.best_declines(room)
         chosen = np.unique(np.linspace(0, len(last) - 1, CURVE_POINTS).astype(int))
         return tuple(self.point(int(first[at]), int(last[at]), days) for at in chosen)
 
 
-def columns_of(weighed: Weighed, terms: Terms) -> dict[str, Floats]:
+def columns_of(weighed: ScoredEvents, terms: Terms) -> dict[str, Floats]:
     """Return cost and count of each row if it is declined, reviewed or approved.
 
     An approved fraud costs its amount, a declined genuine event a false decline, a review people's time; a review
@@ -237,13 +242,13 @@ def costs_at(columns: Columns, outcomes: Ints8) -> Floats:
 
 
 def reviews_at(columns: Columns, outcomes: Ints8) -> Floats:
-    """Return 1 for rows that thresholds or a rule review, else 0."""
+    """Return the number of reviewed events that each row represents (1 without `counts`), else 0."""
     nothing = np.zeros(len(outcomes))
     return _picked(nothing, columns["reviews_if_reviewed"], columns["reviews_if_approved"], outcomes)
 
 
 def stopped_at(columns: Columns, outcomes: Ints8) -> Floats:
-    """Return 1 for frauds that are reviewed or declined, else 0."""
+    """Return the number of reviewed or declined frauds that each row represents, else 0."""
     stopped = columns["stopped_if_reviewed"]
     return _picked(stopped, stopped, columns["stopped_if_approved"], outcomes)
 

@@ -20,7 +20,7 @@ from shroff.models.evaluation.cost_table import (
     CutOffSteps,
     Cuts,
     Point,
-    Weighed,
+    ScoredEvents,
     columns_of,
     costs_at,
     reviews_at,
@@ -89,7 +89,7 @@ class Thresholds(FrozenStruct):
     days_over: int = 0
 
 
-def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
+def thresholds(weighed: ScoredEvents, terms: Terms, *, seed: int) -> Thresholds:
     """Return the cheapest thresholds for scores of events with known verdicts.
 
     Args:
@@ -133,7 +133,7 @@ def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
     )
 
 
-def point_at(weighed: Weighed, terms: Terms, cuts: Cuts) -> Point:
+def point_at(weighed: ScoredEvents, terms: Terms, cuts: Cuts) -> Point:
     """Return the daily totals of two thresholds, without a limit on reviews."""
     table = table_of(columns_of(weighed, terms), steps_of(weighed.scores), terms)
     review_at, decline_at = cuts
@@ -160,7 +160,7 @@ def _outcomes(scores: Floats, cuts: Cuts) -> Ints8:
 # ---- resampling
 
 
-def _blocks(weighed: Weighed, days: int) -> Blocks:
+def _blocks(weighed: ScoredEvents, days: int) -> Blocks:
     """Return the bootstrap blocks: days; if these are too few, keys or events."""
     if days >= BLOCKS_MIN:
         of_rows = weighed.rows.days - weighed.rows.days.min()
@@ -183,7 +183,7 @@ def _interval(costs: Floats, blocks: Blocks, days: float, seed: int) -> tuple[fl
     return ends(np.array(drawn), blocks.count, float(costs.sum()) / days)
 
 
-def _drawn_cuts(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> list[Cuts]:
+def _drawn_cuts(weighed: ScoredEvents, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> list[Cuts]:
     steps = steps_of(weighed.scores, STEPS_DRAWN)
     pairs, of_rows = np.unique(steps.of_rows * blocks.count + blocks.of_rows[0], return_inverse=True)
     summed = {name: np.bincount(of_rows, columns[name], len(pairs)).astype(np.float64) for name in DECIDING}
@@ -211,7 +211,7 @@ def _ends(cuts: Sequence[float | None]) -> Cuts | None:
 # ---- cost on other events
 
 
-def _elsewhere(weighed: Weighed, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> OutOfFold | None:
+def _elsewhere(weighed: ScoredEvents, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> OutOfFold | None:
     """Evaluate each fold with the thresholds that are cheapest on all others; None with a single fold."""
     folds = np.unique(weighed.folds).tolist()
     if len(folds) < 2:

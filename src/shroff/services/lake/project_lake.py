@@ -19,7 +19,7 @@ from shroff.runtime.entry_points import load_entry
 from shroff.runtime.values import FrozenStruct
 from shroff.services.parts import ProjectPart
 from shroff.streams.lake import Objects, RetriedObjects
-from shroff.streams.settings import ALONE
+from shroff.streams.settings import ID_PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -312,7 +312,7 @@ def _layout(options: JsonMapping) -> Layout:
             raise UsageError(f"lake: file names objects of one document by its id, so {name} has none.")
     folders = {
         name: DocumentFolder(
-            told["of"], int(told.get("lines", 0)), tuple(told.get("sources", ())), told.get("file", ALONE)
+            told["of"], int(told.get("lines", 0)), tuple(told.get("sources", ())), told.get("file", ID_PLACEHOLDER)
         )
         for name, told in documents.items()
     }

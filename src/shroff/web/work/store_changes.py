@@ -18,7 +18,7 @@ Step: TypeAlias = "Callable[[Change, int], object]"  # called with the change an
 
 
 class StoreChanges:
-    """Changes of the people store and its audit log. For one event loop.
+    """Makes changes of the people store and its audit log, all that wait in one transaction. For one event loop.
 
     Args:
         in_thread: Runs a function that waits for the store.
@@ -34,12 +34,14 @@ class StoreChanges:
         self._making: asyncio.Future[None] | None = None
 
     async def record(self, act: Act) -> None:
+        """Add an entry to the audit log, like `make`."""
         await self.make(lambda change, now_ms: change.audit(act, now_ms))
 
     async def make(self, step: Step) -> None:
         """Make a change; it is durable on return. Raises: the error of its transaction.
 
-        `step` must not raise, since that would undo the changes of other requests.
+        `step` must not raise, since that would undo the changes of other requests. Canceling the caller does
+        not undo or stop the change.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._steps.append((step, done))

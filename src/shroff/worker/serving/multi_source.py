@@ -1,8 +1,9 @@
 """Several named sources read in parallel and merged in time order, as if they were partitions of one source.
 
 Each source works in its own thread, so that one that does not answer delays no other. Messages are taken from their
-merges as from one merge with all partitions. A failed source restarts on its own. While it may still have earlier
-messages, the others wait up to 30 seconds for it; if it had been read to its end, they do not wait.
+merges as from one merge with all partitions. A failed source is restarted automatically, without the others.
+While it may still have earlier messages, the others wait up to 30 seconds for it; if it had been read to its end, they
+do not wait. A source without a merge is awaited, up to 20 seconds a round.
 """
 
 from __future__ import annotations
@@ -39,31 +40,31 @@ class SeveralSources:
 
     Args:
         sources: By name.
-        claims: By kind of source, the topics (streams, subscriptions) that sources declare, each with their names.
+        claims: By kind of source, each declared topic (stream, subscription) with the names of its sources.
         tell: Called when a source fails, and when it is read again.
-        note: Called now and then with the name and the news of a source.
+        report: Called now and then with the name and the news of a source.
     """
 
     name = READ
-    takes_refused = False  # each reader sends its own
+    takes_refused = False  # each reader sends its own dead letters
 
     def __init__(
         self,
         sources: Mapping[str, Source],
         claims: Mapping[str, Claims] | None = None,
         tell: Tell = unheard,
-        note: Note | None = None,
+        report: Note | None = None,
     ) -> None:
         is_alone = len(sources) == 1
         self.readers = [
             NamedReader(name, source, (claims or {}).get(source.name, {}), tell, is_alone=is_alone)
             for name, source in sources.items()
         ]
-        self._note = note
+        self._report_news = report
         self._noted_s = 0.0
 
     def adopt(self, log: Log) -> None:
-        """Let sources that had no name before, or were the only one, continue from offsets stored under their kind."""
+        """Let a source that had no name, or was the only one, continue from the offsets stored under its kind."""
         new_offsets = log.offsets.of(READ)
         known_parts = {part.split("/", 2)[2] for part in new_offsets}
         for reader in self.readers:
@@ -115,7 +116,7 @@ class SeveralSources:
                 reader.thread.later(reader.source.trim, reader.own(offsets))
 
     def close(self) -> None:
-        self.note(is_due=True)
+        self.report(is_due=True)
         for reader in self.readers:
             reader.close()
 
@@ -129,14 +130,14 @@ class SeveralSources:
             source_news = by_source.get(source) or by_source.setdefault(source, news[source.split("/", 2)[1]])
             source_news.add(answer.kind, time_ms)
 
-    def note(self, *, is_due: bool = False) -> None:
+    def report(self, *, is_due: bool = False) -> None:
         """Report the news of each source, at most once per `NOTED_S` unless it is due."""
         now_s = time.monotonic()
-        if self._note is not None and (is_due or now_s - self._noted_s >= NOTED_S):
+        if self._report_news is not None and (is_due or now_s - self._noted_s >= NOTED_S):
             self._noted_s = now_s
             for reader in self.readers:
                 if (news := reader.told()) is not None:
-                    self._note(reader.label, news)
+                    self._report_news(reader.label, news)
 
     # ---- reading
 
@@ -153,7 +154,7 @@ class SeveralSources:
         messages += chain.from_iterable(reader.collect() for reader in self.readers)
         if all(reader.is_lasting for reader in self.readers):
             raise next((reader.error for reader in self.readers if reader.error), StateError("no source is read"))
-        self.note()
+        self.report()
         now_s = time.monotonic()
         # Not `any`: `holds_up` must be called on every reader, because it starts that reader's clock.
         holding = [reader for reader in self.readers if reader.holds_up(now_s)]
@@ -171,14 +172,14 @@ class SeveralSources:
             blocking = [reader for reader in present if reader.merge is not None and reader.merge.waits_for]
             if limit <= 0 or not blocking:
                 break
-            for source in blocking:
-                source.find_out()
+            for reader in blocking:
+                reader.find_out()
             _settle(blocking)
             answers = [reader.has_found_out() for reader in blocking]
             if not all(answers):
                 break
-        for source in present:
-            source.is_drained = source.task is None and source.merge is not None and source.merge.is_drained
+        for reader in present:
+            reader.is_drained = reader.task is None and reader.merge is not None and reader.merge.is_drained
         return messages
 
     def _merged(self, readers: Sequence[NamedReader], limit: int) -> list[PolledMessages]:
