@@ -117,7 +117,7 @@ def test_a_rule_is_restored_while_a_rule_file_has_errors(tmp_path):
     project = app.open(folder)
 
     assert project.call("rules history", rule="card_testing").versions == [version]
-    assert "card_testing" in [look.id for look in project.rule_looks.all()]
+    assert "card_testing" in [look.id for look in project.rule_looks.list_all()]
     with pytest.raises(NoRuleError, match="there never was"):
         project.rule_looks.one("unknown")
     project.call("rules back", rule="card_testing", seq=version.seq, reason="it was broken")

@@ -58,15 +58,24 @@ PORT = 8080
     metavar="FOLDER",
     help="Also serve each project in this folder, at /o/NAME, for people who sign in here.",
 )
-@click.option("--sign-in", "guest", metavar="NAME", help="Print a link that signs this user in once, within an hour.")
+@click.option(
+    "--sign-in", "sign_in_name", metavar="NAME", help="Print a link that signs this user in once, within an hour."
+)
 def serve(
-    session: Session, host: str, port: int, rate: float, guest: str | None, folder: Path | None, **how: Any
+    session: Session,
+    host: str,
+    port: int,
+    rate: float,
+    sign_in_name: str | None,
+    folder: Path | None,
+    **how: Any,  # stands_by, reads_source, watches: as in ServiceOptions
 ) -> int:
     """Run the HTTP service: it takes events and returns decisions, each one durable before it is returned.
 
     A log has one writer. If shroff.yaml names a live source, the service reads it too, instead of 'shroff run'. Like a
-    worker, the service also delivers to sinks, saves state and prunes. In an empty folder, it first shows
-    a page, only on this machine, that makes the project from a file. Ctrl-C answers the accepted requests, then stops.
+    worker, the service also delivers to sinks, saves state and prunes. In an empty folder, on an address of this
+    machine and without JSON logs, it first serves a page that makes the project from a file. Ctrl-C answers the
+    accepted requests, then stops.
 
     Examples:
         shroff serve
@@ -101,14 +110,16 @@ def serve(
             read_key(key)  # fail now rather than later: nothing is decided without the key
         others = None if folder is None else partial(projects_in, folder, project.context.paths.folder)
         if others is not None:
-            others()
+            others()  # fail now rather than later
         desk = resources.enter_context(project.people.open())
         gate = resources.enter_context(gate_of(desk))
         project.context.served_at = where
         public = project.context.systems.public_url or where
-        if guest is not None and logs.is_json():
+        if sign_in_name is not None and logs.is_json():
             raise UsageError("--sign-in prints a link that signs somebody in; logs as JSON do not get one.")
-        entry = None if guest is None else links.for_signing_in(desk, project.context.who, guest)
+        sign_in_link = None
+        if sign_in_name is not None:
+            sign_in_link = links.for_signing_in(desk, project.context.who, sign_in_name)
 
         def begun() -> None:
             """Print addresses and links once the service listens."""
@@ -121,12 +132,15 @@ def serve(
                 session.say(
                     f"No user exists yet. Open this link within one hour to create the first admin:\n{public}{link}"
                 )
-            if entry is not None:
-                session.say(f"Open this link within one hour to sign in as {guest}, once:\n{public}{entry}")
+            if sign_in_link is not None:
+                session.say(
+                    f"Open this link within one hour to sign in as {sign_in_name}, once:\n{public}{sign_in_link}"
+                )
             if not all_keys(desk):
                 session.say(f"No API key exists yet. Create one: shroff keys create NAME --role {Role.SERVICE}")
 
         chosen = ServiceOptions(Limits(rate=rate), projects=others, **how)
+        # Missing kernels are compiled meanwhile, in a process of low priority
         with traces.exporting(__version__), kernels_beside(listed=LIVE, gives_way=True):
             service = serve(project, gate, desk, listening, chosen, tell=logs.tell, begun=begun)
     work = service.work

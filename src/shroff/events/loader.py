@@ -98,6 +98,7 @@ def _fields(node: Node | None, places: int, problems: list[Problem], event: str)
 
 
 def _with_originals(fields: list[Field], of: Mapping, places: int, problems: list[Problem]) -> tuple[Field, ...]:
+    """Return the fields, then original amount and rate of each amount in another currency."""
     own = list[Field]()
     more = list[Field]()
     kinds = {field.name: field.shape for field in fields}
@@ -178,7 +179,7 @@ def _file_mapping(
     known: tuple[str, ...] = ("zone", "arrived", "order", "decimal")
     known += ("separator", "columns", "skip", "missing") if format == "csv" else ()
     known += ("each",) if format == "json" else ()
-    settings = {
+    settings = {  # if a field has a setting's name, only a list is the setting
         key.text: value
         for key, value in found.entries
         if key.text in known and (key.text not in fields or isinstance(value, Sequence))
@@ -271,6 +272,7 @@ def _skip(node: Node | None, problems: list[Problem]) -> int | None:
 def _label_mappings(
     node: Node | None, naming: Iterable[str], scope: Scope, problems: list[Problem]
 ) -> tuple[dict[str, FileMapping], dict[str, FileMapping]]:
+    """Return the mappings of labels and of disputes, by format."""
     found = loader.mapping(node, problems, "label")
     if found is None:
         return {}, {}
@@ -285,8 +287,8 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
     keys: TextDict = {}
     for key, value in top.entries if top else ():
         name = loader.name(key, problems, "a table")
-        kind, ends, value = _kind(value)
-        value, since = _since(value, ends, problems, f"table {key.text}")
+        kind, key_count, value = _kind(value)
+        value, valid_from = _since(value, key_count, problems, f"table {key.text}")
         value, paths = _paths(value)
         problems_before = len(problems)
         columns = _fields(value, places, problems, f"table {key.text}")
@@ -301,13 +303,13 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
             for column in columns
             if column.shape.bounds is not None
         ]
-        if name is None or len(columns) <= ends:
+        if name is None or len(columns) <= key_count:
             if name is not None and are_read:
                 key.report(problems, f"table {name} needs a key and at least one more column.")
             continue
-        types = {column.name: column.type for column in columns[ends:]}
-        high = columns[1].name if ends > 1 else ""
-        tables[name] = TableShape(columns[0].read_type, types, since, kind, paths, high)
+        types = {column.name: column.type for column in columns[key_count:]}
+        upper_end = columns[1].name if key_count > 1 else ""
+        tables[name] = TableShape(columns[0].read_type, types, valid_from, kind, paths, upper_end)
         keys[name] = columns[0].name
     return tables, keys
 
@@ -335,17 +337,17 @@ def _paths(node: Node) -> tuple[Node, TextDict]:
 
 
 def _kind(node: Node) -> tuple[str, int, Node]:
-    """How the keys of a table are looked up, the number of its columns of keys, and its columns with those as texts.
+    """Return how a table's keys are looked up, the number of key columns, and the columns, with keys as texts.
 
-    There are two where they are the ends of a range.
+    Two key columns are the ends of a range.
     """
     entries = node.entries if isinstance(node, Mapping) else ()
     kinds = [value.text.strip() if isinstance(value, Scalar) else "" for _, value in entries[:2]]
     if not isinstance(node, Mapping) or not kinds or kinds[0] not in TABLE_KINDS:
         return "", 1, node
-    ends = 2 if kinds[0] != "suffix" and kinds[1:] == kinds[:1] else 1
-    keys = [(key, replace(value, text=TEXT.kind)) for key, value in entries[:ends] if isinstance(value, Scalar)]
-    return kinds[0], ends, replace(node, entries=(*keys, *entries[ends:]))
+    key_count = 2 if kinds[0] != "suffix" and kinds[1:] == kinds[:1] else 1
+    keys = [(key, replace(value, text=TEXT.kind)) for key, value in entries[:key_count] if isinstance(value, Scalar)]
+    return kinds[0], key_count, replace(node, entries=(*keys, *entries[key_count:]))
 
 
 def _entities(

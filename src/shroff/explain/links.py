@@ -461,7 +461,6 @@ def linked_key(definitions: Definitions, entity: str, text: str) -> Any:
 
 
 def _linked(definitions: Definitions, entity: str) -> Iterator[LinkedEvents]:
-    """Iterate over the `via` that link keys of an entity."""
     check_entity(definitions, entity)
     found: dict[str, LinkedEvents] = {}
     for computed in computed_of(definitions):

@@ -1,4 +1,4 @@
-"""Expressions: trees, types, checker, evaluation by row, printing; days and durations, in milliseconds."""
+"""Expression language for plug-ins: trees, types, checker, evaluation by row; values (durations in ms) as texts."""
 
 from __future__ import annotations
 

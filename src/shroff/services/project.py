@@ -465,7 +465,8 @@ def propose_project(
     """Write a project for the lines of a file into a new or empty folder; return it, its files and the proposal.
 
     Args:
-        roles: Columns by role (`id`, `time`, `money`, `currency`, `label`, `label_time`, `entity`); others are guessed.
+        roles: Columns by role (`id`, `time`, `money`, `cents`, `units`, `currency`, `label`, `label_time`, `entity`);
+            others are guessed. `zone`, `first` and `since` are values; `currency` may be a code such as USD.
         ignored: Columns that become no fields.
 
     Raises: UsageError if the file cannot be read, the folder holds something, or a role or column does not fit;
@@ -479,7 +480,7 @@ def propose_project(
 
 
 def _yaml_text(text: str) -> str:
-    """Write a text as a YAML scalar on one line, quoted unless it can only be read as text.
+    """Return a text as a YAML scalar on one line, in quotation marks unless YAML reads it as text without them.
 
     >>> _yaml_text("Corner Bank"), _yaml_text("yes: no")
     ('Corner Bank', '"yes: no"')

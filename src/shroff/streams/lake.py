@@ -74,8 +74,8 @@ class Objects(Protocol):
 def check_name(name: str) -> str:
     """Return the name if it is valid.
 
-    Parts consist of letters, digits and `_.=-`; none starts with a dot or exceeds 240 bytes, the whole 900. So every
-    store and file system can hold them unchanged, and none leads out of its folder.
+    Parts consist of letters, digits and `_.=-`. No part starts with a dot or is longer than 240 bytes; the whole name
+    has at most 900. So every store and file system can hold it unchanged, and it stays below its folder.
 
     Raises: StateError if it is invalid, which is an error of the program.
     """
@@ -104,11 +104,13 @@ def bucket_and_prefix(address: str, scheme: str, bucket: re.Pattern[str]) -> tup
 
 
 class RetriedObjects(FrozenStruct):
-    """An object store whose calls are retried for some eight seconds if the network fails.
+    """An object store whose calls are retried five times if the network fails.
 
-    Every call is safe to repeat. If the answer of a `put` or `replace` was lost, the object is read: equal content
-    counts as ours. So `put` and `replace` return whether the object has these bytes, whoever wrote them. A caller that
-    must know which of two equal writers was first has to write something that distinguishes them.
+    The waits add up to 7.7 s; each request to a bucket may take up to 60 s more (`bucket.TIMEOUT`).
+
+    Every call is safe to repeat. If `put` or `replace` returns False, the object is read, since an earlier attempt may
+    have written it: equal content counts as ours, whoever wrote it. A caller that must know which of two equal writers
+    was first has to write something that distinguishes them.
     """
 
     objects: Objects

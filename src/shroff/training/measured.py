@@ -55,9 +55,9 @@ def with_money(value: Any, places: int) -> Any:
 
 
 def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObject:
-    """Return all measurements as metrics.json has them, with money as numbers of whole units too.
+    """Return all measurements as metrics.json has them.
 
-    A missing value is null, with its reason beside it.
+    Money stays a number of whole units here; `with_money` makes it text. A missing value is null, beside its reason.
     """
     measurements: JsonObject = {
         "metrics": evaluation.metrics,
@@ -86,12 +86,17 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObj
 
 
 def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> JsonObject:
-    """Return a model's metrics, their slices with `words` and in natural order within the order of columns."""
+    """Return the metrics; each slice gets `words`.
+
+    Slices of a column stay together, in the order recorded; their values are in natural order.
+    """
     slices = [{"is_group": False, **slice_} for slice_ in metrics.get("slices", ())]
-    places = dict[str, int]()
+    column_order = dict[str, int]()
     for slice_ in slices:
-        places.setdefault(slice_["name"], len(places))
-    slices.sort(key=lambda slice_: (places[slice_["name"]], slice_order(slice_["value"], is_group=slice_["is_group"])))
+        column_order.setdefault(slice_["name"], len(column_order))
+    slices.sort(
+        key=lambda slice_: (column_order[slice_["name"]], slice_order(slice_["value"], is_group=slice_["is_group"]))
+    )
     words = partial(slice_words, definitions, event)
     described = [{**part, "words": words(part["name"], part["value"], is_group=part["is_group"])} for part in slices]
     return {**metrics, **({"slices": described} if described else {})}
@@ -99,23 +104,23 @@ def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> J
 
 def slice_words(definitions: Definitions, event: str, name: str, value: str, *, is_group: bool) -> str:
     """Describe a slice: `paid on Sunday (UTC)`, `amount up to 12.50 EUR`; as recorded if its definition is gone."""
-    teller = teller_of(definitions)
+    wording = teller_of(definitions)
     model = definitions.models.get(event)
     if name == AMOUNT:
-        return f"{name} {_DIGITS.sub(lambda pair: f'{Decimal(pair[0]):,}', value)} {teller.currency}"
+        return f"{name} {_DIGITS.sub(lambda pair: f'{Decimal(pair[0]):,}', value)} {wording.currency}"
     if name == KNOWN:
         return _KEYS.get(value, value)
     node = None if model is None else next((part.node for part in model.slices if part.name == name), None)
     if node is None or is_group:
-        return f"{name if node is None else teller.noun(node)}: {value}"
+        return f"{name if node is None else wording.noun(node)}: {value}"
     if (readable := _READABLE.get(node.type.kind)) and not readable.fullmatch(value):
         return f"{name}: {value}"  # the feature had another type when this was measured
     if node.type.kind == "boolean":
-        return teller.told(node, value == "true")
+        return wording.told(node, value == "true")
     if node.type.kind == "integer":
         is_it = Compare(BOOLEAN, "==", node, Literal(node.type, int(value)))
-        return clock_words_of(teller, is_it) or teller.told(node, int(value))
-    return teller.told(node, value)
+        return clock_words_of(wording, is_it) or wording.told(node, int(value))
+    return wording.told(node, value)
 
 
 def plain(value: Any) -> Any:
@@ -134,7 +139,6 @@ def plain(value: Any) -> Any:
 
 
 def _amounts(value: Any, places: int) -> Any:
-    """Convert numbers at any depth to money; keep texts."""
     if isinstance(value, Mapping):
         return {key: _amounts(part, places) for key, part in value.items()}
     if isinstance(value, list):

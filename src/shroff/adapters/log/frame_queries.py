@@ -1,6 +1,7 @@
-"""Queries of a log in SQL whose records lie in rows and in frames, and what pruning writes.
+"""Queries of a log in SQL whose records lie in rows and in frames.
 
-Rows move into frames and never back. So a query reads the rows first, or reads again if rows are gone meanwhile.
+Rows move into frames and never back. A query that reads rows first and frames second misses none; one that reads frames
+first reads the rest of them again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from shroff.errors import StorageError
 from shroff.streams.log import Kind, Record
 
 FRAMES_AT_ONCE = 16
-_FEW_PLACES = 16  # so few sequence numbers, often the newest, are looked up among the rows first
+_FEW_PLACES = 16  # up to so many sequence numbers, often the newest, are searched among the rows first
 _LINES_AT_ONCE = 4_096  # lines made from rows at once
 _ROWS_COUNTED = 65_536  # rows that `_check_size` counts at most; 20 ms
 
@@ -41,9 +42,11 @@ class IdQuestions(LogQuestions):
             return str(error)
 
     def _check_size(self) -> None:
-        """Raises: StorageError if the runs have fewer ids than frames have records, unless there are too many rows.
+        """Check that the index has the ids of all framed records; from 65,536 rows outside of frames on, check nothing.
 
-        Framed records are counted first. More may follow meanwhile, but never fewer.
+        Framed records are counted first: more may follow meanwhile, but never fewer.
+
+        Raises: StorageError if ids are missing.
         """
         pruned = self.pruned_to()
         last = self.last_seq()

@@ -28,7 +28,7 @@ def kinds(contract: str, named: Iterable[str] | None = None) -> tuple[str, ...]:
 
 @cache
 def own_settings(contract: str) -> Mapping[str, AdapterSettings]:
-    """Return the declarations of shroff's own adapters, in the order of the reference.
+    """Return the declarations of shroff's own adapters by technology, in the order of the reference.
 
     Raises: StateError if shroff's installation is older than its code.
     """
@@ -98,7 +98,7 @@ def first_schemes(contract: str) -> str:
 
 
 def online_mistake(scheme: str) -> str:
-    """Return the message for an address of online features with an unknown scheme."""
+    """Return the message for an address of online features whose scheme no adapter has."""
     schemes = [f"{scheme}://" for _, settings in each_settings("features") for scheme in settings.schemes]
     return f"online features are in {_listed(schemes)}, not {scheme}://."
 

@@ -92,6 +92,6 @@ def run_macro(desk: CaseService, project: Project, who: Who, request: RunMacro) 
         shroff cases macro 12 stolen
     """
     acted = dispositions.run_macro(desk, who, request.number, request.macro, tag=request.tag)
-    if acted.undo:
+    if acted.undo:  # an answer or snooze can be undone; an escalation or note cannot
         return decided(desk, project, acted, [])
     return CaseDecided(case=case_of(desk, acted.cases[0]), lists=[])

@@ -56,8 +56,8 @@ class TrainingFrame(Printed):
     Attributes:
         X: The inputs: numbers are float64 with NaN for missing, amounts in whole units; texts are categories.
         y: 1 for fraud, 0 for genuine.
-        rows: What each row is: `id`, `seq`, `time`, `key`, `amount`, `verdict`, `known_at`, `role`, `weight`, and what
-            was recorded. The index is that of X.
+        rows: `id`, `seq`, `time`, `key`, `amount`, `verdict`, `known_at`, `role`, `weight` and slices of each row, and
+            its recorded `outcome`, `score` and `rules`. The index is that of X.
     """
 
     def __init__(self, x: Any, y: Any, rows: Any) -> None:
@@ -71,7 +71,7 @@ class TrainingFrame(Printed):
 
     @property
     def train(self) -> TrainingFrame:
-        """Rows that train the model of the fold."""
+        """Rows that train the model of the set's fold."""
         return self._of("train")
 
     @property
@@ -126,9 +126,9 @@ def written_model(fitted: Any, check: Any, inputs: Sequence[str] | None, folder:
     Args:
         fitted: A classifier of XGBoost or LightGBM, or one that skl2onnx converts.
         check: A pandas frame with a column for each input, as the model reads it.
-        inputs: Expressions of the columns, in order; by default the column names.
+        inputs: Expressions of the inputs, in the order of the columns of `check`; by default the column names.
 
-    Raises: UsageError for a model that cannot be written without running code.
+    Raises: UsageError if the frame does not fit, or the model cannot be written without running code.
     """
     if not hasattr(check, "columns"):
         raise UsageError("a fitted model is checked on a data frame: check=X, with a column for each input.")

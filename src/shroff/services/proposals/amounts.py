@@ -15,7 +15,6 @@ from shroff.services.proposals.profile import FileColumn
 from shroff.services.proposals.roles import SAME, TAKEN, Candidate, Draft, ProposedField, has, joined, slug
 
 TYPES_MAX = 8
-COMPOSED = "the amount is"
 FILL_RATES = "fill tables/fx.csv with rates"
 _EVIDENT = 3.0  # for values that nothing but amounts have
 _SIDE = 0.02  # share of the lines that have a side
@@ -42,7 +41,7 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
         return None, None
     found = chosen.field
     best = chosen.columns[0]
-    if found.guess.startswith(COMPOSED):
+    if found.is_composed:
         return found, code if code is not None and len(code.codes) > 1 else None
     several = code if code is not None and len(code.codes) > 1 else None
     draft.smallest = _smallest_units(draft, best, code)
@@ -51,11 +50,13 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     if draft.smallest:
         found.expression = draft.smallest.replace("{}", best.row)
         if code is not None and not is_settled:
+            found.other_units = "units"
             found.guess = (
                 f"whole numbers beside {code.path[-1]} are smallest units, so {best.most:.0f} is "
                 f"{best.most * _unit_of(code.codes):.2f}; --role units={best.name} reads them as they are"
             )
     elif not is_settled and best.is_whole and code is not None and best.most >= 100 and any(map(places_of, code.codes)):
+        found.other_units = "cents"
         found.guess = (
             f"all are whole numbers; are they smallest units, so that {best.most:.0f} is "
             f"{best.most * _unit_of(code.codes):.2f}? --role cents={best.name} reads them so"
@@ -72,11 +73,13 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
 def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) -> Candidate | None:
     if column.path == AMOUNT:
         whole = f"integer({column.row})"
-        guess = f"{COMPOSED} in smallest units"
-        read = f"money({whole} * 0.01)" if code is None else _in_units(whole, code)
-        if "units" in draft.settled:
-            read, guess = column.row, ""
-        return Candidate(_EVIDENT, 0, ProposedField("amount", "money", read, guess, column), [column])
+        field = ProposedField("amount", "money", column.row, "", column)
+        if "units" not in draft.settled:
+            field.expression = f"money({whole} * 0.01)" if code is None else _in_units(whole, code)
+            field.guess = "the amount is in smallest units"
+            field.is_composed = True
+            field.other_units = "units"
+        return Candidate(_EVIDENT, 0, field, [column])
     name = slug(column.path[-1:])
     is_settled = column is draft.settled.get("money")
     is_amount = has(column, "amount")
@@ -122,10 +125,10 @@ def _of_sides(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
         first = f"{column.row} when {column.row} not in {sorted(column.zeros)}" if column.zeros else column.row
         type_ = "money" if count == len(has_one) else "money?"
         guess = (
-            f"{COMPOSED} of {column.path[-1]} or {other.path[-1]}, of which each line has one; both are without sign"
+            f"the amount is of {column.path[-1]} or {other.path[-1]}, of which each line has one; both are without sign"
         )
         name = "amount" if "amount" not in (one.field.name, two.field.name) else "amount_of_side"
-        field = ProposedField(name, type_, f"{first} else {other.row}", guess, column)
+        field = ProposedField(name, type_, f"{first} else {other.row}", guess, column, is_composed=True)
         yield Candidate(_EVIDENT, one.names, field, [column])
 
 
@@ -148,9 +151,9 @@ def _with_fractions(draft: Draft, candidates: Sequence[Candidate]) -> Iterator[C
             read = f"money({' + '.join(parts)})"
             if any("-" in text for text in column.distinct):
                 read = f"money({' - '.join(parts)}) when left(trim({column.row}), 1) == '-' else {read}"
-            guess = f"{COMPOSED} of {column.path[-1]}, with hundredths in {other.path[-1]}; "
+            guess = f"the amount is of {column.path[-1]}, with hundredths in {other.path[-1]}; "
             guess += f"--role units={column.name} reads it without them"
-            field = ProposedField(one.field.name, "money", read, guess, column)
+            field = ProposedField(one.field.name, "money", read, guess, column, is_composed=True, other_units="units")
             yield Candidate(_EVIDENT, one.names + 1, field, [column, other])
 
 
@@ -164,7 +167,9 @@ def _in_token_units(draft: Draft) -> Iterator[Candidate]:
         places = named.row if named is not None else repr(str(_WEI_PLACES))
         field = ProposedField(slug(column.path[-1:]), "number(9)" if column.is_full else "number(9)?")
         field.expression, field.column = f"round(number(join({column.row}, 'e-', {places})), 9)", column
-        field.guess = f"{COMPOSED} in smallest units of a token, of which 10^{_WEI_PLACES} or tokenDecimal make one"
+        field.guess = f"the amount is in smallest units of a token, of which 10^{_WEI_PLACES} or tokenDecimal make one"
+        field.is_composed = True
+        field.other_units = "units"
         yield Candidate(_EVIDENT, 1.5, field, [column])
 
 
@@ -195,7 +200,6 @@ def _smallest_units(draft: Draft, amount: FileColumn, code: FileColumn | None) -
 
 
 def _in_units(whole: str, code: FileColumn) -> str:
-    """The amount of whole smallest units, of which each currency has its own."""
     usual = _unit_of(code.codes)
     parts = [
         f"money({whole} * {10.0**-places:.{places}f}) when upper({code.row}) in {sorted(others)}"
@@ -206,7 +210,6 @@ def _in_units(whole: str, code: FileColumn) -> str:
 
 
 def _unit_of(codes: Iterable[str]) -> float:
-    """The smallest unit of most of these currencies, in units."""
     return 10.0 ** -Counter(map(places_of, codes)).most_common(1)[0][0]
 
 
@@ -226,8 +229,20 @@ def types_of(draft: Draft, amount: ProposedField | None) -> tuple[FileColumn | N
     return None, set()
 
 
-def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn | None) -> tuple[str, str]:
-    """The project's currency, and what was guessed of it."""
+def choose_currency(draft: Draft, amount: ProposedField | None, several: FileColumn | None, role: str) -> str:
+    """Set the draft's currency: the code that the user named as the role, else what the file says.
+
+    Returns: A comment on the choice and on what is left to do; may be empty.
+    """
+    draft.currencies = several
+    if role in CODES:
+        draft.currency = role
+        return "" if several is None else FILL_RATES
+    draft.currency, note = _currency_of(draft, amount, several)
+    return note
+
+
+def _currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn | None) -> tuple[str, str]:
     column = amount.column if amount else None
     if several is not None:
         codes = [code for text in several.values if (code := text.strip().upper()) in several.codes]
@@ -244,4 +259,5 @@ def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn 
         said = [*signs, *(word for word in words if word in CODES and word not in {"ALL", "TOP", "TRY"})]
         if said:
             return said[0], f"the currency by the sign or name of {column.path[-1]}"
+    draft.is_currency_guessed = amount is not None
     return "EUR", f"EUR as the currency, since the file {'names none' if amount else 'has no amounts'}"

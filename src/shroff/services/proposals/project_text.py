@@ -21,7 +21,7 @@ from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.types import CODES, NUMBER_PLACES, UNITS_MAX, places_of
 from shroff.language.values import is_zone
 from shroff.runtime.values import FrozenStruct
-from shroff.services.proposals.amounts import COMPOSED, FILL_RATES, currency_of, money_of, types_of
+from shroff.services.proposals.amounts import choose_currency, money_of, types_of
 from shroff.services.proposals.entities import entities_of
 from shroff.services.proposals.fallbacks import OPPOSITES
 from shroff.services.proposals.later_columns import leave_out_label_copies, leave_out_later
@@ -58,7 +58,12 @@ TEMPLATES = {  # of the files, in the order in which they are written
 
 
 class ColumnPlan(NamedTuple):
-    """What becomes of a column: its field, if any, its role or the reason why it is left out, and its type."""
+    """What becomes of a column.
+
+    Args:
+        also: Other columns that could have the role, best first.
+        reason: Why the column is left out, or what was guessed of its field.
+    """
 
     column: str
     field: str
@@ -69,7 +74,12 @@ class ColumnPlan(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """The files of a project by their names, what in them was guessed, and what each column became."""
+    """A proposed project.
+
+    Args:
+        guesses: Comments of the files.
+        questions: Choices that the user should check.
+    """
 
     files: TextDict
     guesses: list[str]
@@ -81,7 +91,7 @@ class Wishes(FrozenStruct):
     """What the user, or a trial of an earlier proposal, has said of columns.
 
     Args:
-        roles: Names of columns by role.
+        roles: By role the column's name; for `zone`, `first` and `since` a value; for `currency` a column or a code.
         ignored: Columns that are no fields.
         as_text: Columns whose values no other type takes.
         no_ids: Columns that do not name each event.
@@ -109,7 +119,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     Args:
         name: Text of the project's name, as it stands in shroff.yaml.
 
-    Raises: UsageError if a wish names no column, or one that cannot have the role.
+    Raises: UsageError if a wish names no column, zone or day, does not fit the file, or contradicts another wish.
     """
     by_role = _settled(profile, wishes.roles)
     draft = Draft(profile, by_role, no_ids=wishes.no_ids, first_day=_first_day(wishes.roles))
@@ -123,23 +133,23 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
     label_time = label_time_of(draft) if wishes.has_label_time else None
     id_ = id_of(draft)
     amount, currency = money_of(draft)
-    kind, others = types_of(draft, amount)
+    type_column, other_types = types_of(draft, amount)
     if amount is not None and wishes.may_lack_money and "?" not in amount.type:
         amount.type += "?"
-    currency_note = _choose_currency(draft, amount, currency, wishes.roles.get("currency", ""))
+    currency_note = choose_currency(draft, amount, currency, wishes.roles.get("currency", ""))
     fields = [id_, time, *([amount] if amount else [])]
     names = {field.name for field in fields}
     leave_out_later(draft)
     rest = [_field(draft, column, names, wishes.as_text) for column in draft.free()]
     fields += [field for field in rest if field is not None]
-    code = next((field for field in fields if field.column is currency), None) if currency is not None else None
-    if code is not None and currency is not None and amount is not None:
-        _read_codes(code, currency, amount)
-    types = {} if kind is None else {value: _fields_of(kind, [value], fields) for value in others}
-    if kind is not None:
-        fields = _fields_of(kind, others.symmetric_difference(kind.distinct), fields)
+    code_field = next((field for field in fields if field.column is currency), None) if currency is not None else None
+    if code_field is not None and currency is not None and amount is not None:
+        _read_codes(code_field, currency, amount)
+    types = {} if type_column is None else {value: _fields_of(type_column, [value], fields) for value in other_types}
+    if type_column is not None:  # the fields of lines with an amount
+        fields = _fields_of(type_column, other_types.symmetric_difference(type_column.distinct), fields)
     entities = entities_of(draft, fields, amount)
-    shown: JsonObject = {
+    values: JsonObject = {
         "draft": draft,
         "zone": wishes.roles.get("zone"),
         "name": name,
@@ -154,37 +164,23 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
         "id": id_,
         "time": time,
         "amount": amount,
-        "code": code,
+        "code": code_field,
         "label": label,
         "verdict": "" if label is None else _verdict(label),
         "known_at": _known_at(time, label_time),
         "known_guess": _known_guess(label_time),
         "label_fields": _label_fields(draft, amount),
         "entities": entities,
-        "kind": kind,
+        "kind": type_column,
         "types": types,
         "taken": TAKEN,
     }
-    files = {path: _rendered(template, shown) for path, template in TEMPLATES.items()}
-    if code is not None:
+    files = {path: _rendered(template, values) for path, template in TEMPLATES.items()}
+    if code_field is not None:
         files["tables/fx.csv"] = "currency,valid_from,rate\n"
     code_column = draft.settled.get("currency") or currency
     plans = _plans(draft, fields, code_column, entities)
     return Proposal(files, draft.guesses, plans, _questions(draft, plans, amount, wishes.roles.get("zone")))
-
-
-def _choose_currency(draft: Draft, amount: ProposedField | None, column: FileColumn | None, role: str) -> str:
-    """Give the draft its currency: that of the role if it is a code, else what the file says.
-
-    Returns: what the proposal says of the choice; empty if the user named the code.
-    """
-    draft.currencies = column
-    draft.currency, note = currency_of(draft, amount, column)
-    if role in CODES:
-        draft.currency = role
-        note = "" if column is None else FILL_RATES
-    draft.is_currency_guessed = note.endswith("names none")
-    return note
 
 
 def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileColumn]:
@@ -205,7 +201,6 @@ def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileCo
 
 
 def _first_day(roles: Mapping[str, str]) -> str:
-    """The day from which times count, as the user named it. Raises: UsageError if it is none."""
     text = roles.get("since", "")
     with suppress(ValueError):
         return f"{date.fromisoformat(text)}" if text else ""
@@ -265,7 +260,6 @@ def _known_guess(label_time: TimeReading | None) -> str:
 def _questions(
     draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField | None, zone: str | None
 ) -> list[JsonObject]:
-    """Choices that a person should check."""
     questions: list[JsonObject] = []
     for plan in plans:
         if plan.role in draft.close and plan.also:
@@ -297,15 +291,13 @@ def _questions(
     if draft.zone_guessed and not zone:
         reason = "in which time zone is the clock of the times? --role zone=Europe/Berlin names it"
         questions.append({"role": "zone", "choices": ["zone=UTC"], "why": reason})
-    if draft.is_currency_guessed and amount is not None:
+    if draft.is_currency_guessed:
         reason = "in which currency are the amounts? --role currency=USD names it"
         questions.append({"role": "currency", "choices": [f"currency={draft.currency}"], "why": reason})
-    is_of_units = amount is not None and re.search("smallest units|with hundredths", amount.guess)
-    if amount is not None and amount.column is not None and is_of_units:
-        is_asked = "are they" in amount.guess and not draft.smallest
+    if amount is not None and amount.column is not None and amount.other_units:
         name = amount.column.name
-        proposed = name if amount.guess.startswith(COMPOSED) else f"{'units' if is_asked else 'cents'}={name}"
-        choices = [proposed, f"{'cents' if is_asked else 'units'}={name}"]
+        units = "units" if amount.other_units == "cents" else "cents"
+        choices = [name if amount.is_composed else f"{units}={name}", f"{amount.other_units}={name}"]
         questions.append({"role": "money", "choices": choices, "why": amount.guess})
     return questions
 

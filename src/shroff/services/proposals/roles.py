@@ -64,6 +64,8 @@ class ProposedField:
     expression: str = ""
     guess: str = ""
     column: FileColumn | None = None
+    is_composed: bool = False  # an amount that does not stand in one column as it is
+    other_units: str = ""  # role that reads a guessed amount otherwise
 
 
 class Candidate(NamedTuple):

@@ -182,7 +182,7 @@ class ShowRules(OperationRequest[RuleStates]):
 @operation("rules", right="read:definitions", http="GET /records")
 def show_rules(rule_looks: RuleLooks, definitions: Definitions, request: ShowRules) -> RuleStates:
     """List every rule with its state and its statistics over the newest part of the log."""
-    found = rule_looks.all(is_whole=True)
+    found = rule_looks.list_all(is_whole=True)
     since_ms = rule_looks.records.since_ms
     return RuleStates(since=time_text_or_none(since_ms), rules=[_state(RuleState, look, definitions) for look in found])
 

@@ -1,4 +1,4 @@
-"""State of the project's rules: text, hits, versions, and the step of each draft."""
+"""State of each rule of the project: its text, draft, versions, hits and test results."""
 
 from __future__ import annotations
 
@@ -53,10 +53,13 @@ class RuleStatistics(Struct):
 
 
 class RuleLook(FrozenStruct):
-    """One rule. `rules` is the rule, or the rows of its table; empty if the project's files lack it or have errors.
+    """State of one rule.
 
-    `versions` are newest first; `is_in_force` says whether the log has the file's text; `says` is the rule in words;
-    `has_all_hits` says whether all earlier hits are counted.
+    Args:
+        rules: The rule, or the rows of its table; empty if the project's files lack it or have errors.
+        versions: Newest first.
+        says: The rule in words.
+        has_all_hits: Whether all earlier hits are counted.
     """
 
     id: str
@@ -74,7 +77,6 @@ class RuleLook(FrozenStruct):
 
     @property
     def state(self) -> str:
-        """State: active, in shadow, a draft only, or off."""
         if self.standing is None and self.rule is not None:  # its file changed between two reads
             return SHADOW if self.rule.is_shadow else ACTIVE
         if self.standing is None:
@@ -88,6 +90,7 @@ class RuleLook(FrozenStruct):
 
     @property
     def is_in_force(self) -> bool:
+        """Whether the log has the file's text."""
         if self.standing is None and self.rule is not None:
             return True
         in_log = self.versions[0].text if self.versions else ""
@@ -120,7 +123,7 @@ class RuleLook(FrozenStruct):
 
 
 class RuleLooks(ProjectPart):
-    """Rules of a project with what they did; figures are kept by all who open it in this process."""
+    """State of the rules of a project. Statistics are shared by all who open the project in this process."""
 
     _drafts: RuleDraftFiles
     _people: ProjectPeople
@@ -164,10 +167,10 @@ class RuleLooks(ProjectPart):
             known = self.kept.tests[rule.id] = (definitions, rule, run_tests_of(rule, definitions, self._log.hasher))
         return known[2]
 
-    def all(self, *, is_whole: bool = False) -> list[RuleLook]:
+    def list_all(self, *, is_whole: bool = False) -> list[RuleLook]:
         """List every rule that exists, existed, or has a draft, by id, removed ones last. May wait.
 
-        With `is_whole`, all earlier hits are counted; else each says whether they are.
+        With `is_whole`, all earlier hits are counted; else `has_all_hits` says whether they are.
         """
         has_all = self.follow(is_whole=is_whole)
         drafts = {draft.id: draft for draft in self._drafts.all()}
@@ -183,8 +186,8 @@ class RuleLooks(ProjectPart):
         return sorted(found, key=lambda look: look.state == OFF)
 
     def one(self, id_: str, *, is_whole: bool = False) -> RuleLook:
-        """Return one rule, as `all`. Raises: NoRuleError if there never was one."""
-        found = self.any(id_, is_whole=is_whole)
+        """Return one rule, as `list_all`. Raises: NoRuleError if there never was one."""
+        found = self.look_up(id_, is_whole=is_whole)
         if not found.is_known:
             if self.is_experiment(id_):
                 raise NoRuleError(f"{id_!r} is an experiment of policy.yaml, not a rule. Run 'shroff experiment {id_}'")
@@ -201,7 +204,7 @@ class RuleLooks(ProjectPart):
         with self._log.reading() as log:
             return id_ in RecordedRuleHits().others(log) - DRAWS
 
-    def any(self, id_: str, *, is_whole: bool = False) -> RuleLook:
+    def look_up(self, id_: str, *, is_whole: bool = False) -> RuleLook:
         """Like `one`, but also for an unknown rule."""
         has_all = self.follow(is_whole=is_whole)
         return self._look(id_, self._drafts.one(id_), self._rules.standing(id_), has_all=has_all)
@@ -214,15 +217,13 @@ class RuleLooks(ProjectPart):
         return RuleLook(id_, rules, standing, draft, record, self.kept.histories.versions(id_), says, has_all)
 
     def _valid_definitions(self) -> Definitions | None:
-        """Return the definitions; None if the project's files have errors."""
         try:
             return self._definitions
         except DefinitionError:
             return None
 
     def who_changed(self, look: RuleLook) -> dict[int, AuditEntry]:
-        """Map the sequence number of each version of a rule to the audit entry of its activation, if there is one. May
-        wait.
+        """Return the audit entries of activations by the sequence number of the rule's version. May wait.
 
         The same text may be activated twice, so each entry counts for the newest version with its text that has no
         entry yet.

@@ -1,4 +1,4 @@
-"""The contract of sinks as tests: each row arrives, in order, and a repeated row does no harm."""
+"""The contract of sinks as tests: each row arrives once and in order, even if it is sent again."""
 
 from __future__ import annotations
 
@@ -25,25 +25,22 @@ def body(seq: int, id: str = "") -> bytes:
 
 
 def row(seq: int, id: str = "") -> Outgoing:
-    """Return an outgoing decision."""
     fields = b'{"amount":"12.00","channel":"%s","seq":%d}' % (b"web" if seq % 2 else b"shop", seq)
     return Outgoing(seq, 0, "decision", "payment", id or f"p-{seq}", "review", body(seq, id), fields)
 
 
 def rows(first: int, count: int) -> list[Outgoing]:
-    """Return `count` consecutive decisions from `first` on."""
     return [row(seq) for seq in range(first, first + count)]
 
 
 def bodies(*places: int) -> list[bytes]:
-    """Return the documents of a range of sequence numbers."""
     return list(map(body, range(*places)))
 
 
 class SinkContract(Contract):
     """The contract of sinks. Subclass it, implement its methods, and run it with pytest.
 
-    A `place` is the name of a target, such as a table or topic, made for one test.
+    Define a pytest fixture `place`: a new target's name, such as of a table or topic, for each test.
     """
 
     many: ClassVar[int] = 2_000  # rows of the test with many
@@ -81,9 +78,8 @@ class SinkContract(Contract):
         assert self.arrived(place) == bodies(1, self.many + 1)
 
     def test_odd_ids_arrive_as_they_are(self, place: str) -> None:
-        odd = [
-            id_ for id_ in ODD_IDS if id_ and len(id_) < 600 and "\x00" not in id_
-        ]  # which no text of a database has
+        # No text of a database has a zero byte
+        odd = [id_ for id_ in ODD_IDS if id_ and len(id_) < 600 and "\x00" not in id_]
         sent = [row(seq, id_) for seq, id_ in enumerate(odd, 1)]
         sink = self.made(place)
 

@@ -1,4 +1,4 @@
-"""The page Links: keys that share values with a key over some steps, as a graph and tables; and rings of keys."""
+"""The page Links: keys that share values with a key within some steps, as a graph and tables, and rings of keys."""
 
 from __future__ import annotations
 
@@ -62,10 +62,13 @@ class Overview(FrozenStruct):
 
 
 class LinkChoice(FrozenStruct):
-    """The viewer's choice of links: a window in days, 0 for that of the features, and the `used` ones of all `names`.
+    """What the viewer chose.
 
-    A name is the `via` of a link.
-    Without `as_of_ms` the links are those of the newest events.
+    Args:
+        days: Window; 0 for the longest of the features.
+        names: Each `via`, the value by which features link keys.
+        used: The names that are followed.
+        as_of_ms: Moment; None for the newest events.
     """
 
     days: int
@@ -79,7 +82,7 @@ class LinkChoice(FrozenStruct):
         return LinkScope(self.days * DAY_MS, frozenset(self.names) - self.used)
 
 
-KEYS_NAMED = 3  # keys of each ring in the list of rings
+KEYS_NAMED = 3  # keys of a ring with display names, in the list of rings
 Result = TypeVar("Result")
 Title = Callable[[str, str], str]  # display name of a key, by entity or `via` and key
 
@@ -169,7 +172,7 @@ def _scope(service: Service, name: str, query: QueryParams) -> LinkChoice:
 
 
 def _read(service: Service, name: str, as_of_ms: int | None, read: Callable[[EntityLinks, int], Result]) -> Result:
-    """Read links. Cost at a moment: reads the events of the windows before it, 3 µs each."""
+    """Call `read` with the links and their time. Cost of an earlier moment: 3 µs for each event of its windows."""
     definitions = service.project.definitions
     with service.project.log.reading() as log:
         if as_of_ms is None:
@@ -188,7 +191,6 @@ def _overview(service: Service, name: str, scope: LinkChoice) -> Overview:
 
 
 def _overview_titles(service: Service, name: str, overview: Overview) -> Title:
-    """Return the display names of an overview's keys and values. Cost: some ms each."""
     keys = [(name, key) for ring in overview.rings for key in ring.keys[:KEYS_NAMED]]
     keys += [(name, shared.key) for shared in overview.shared]
     keys += [(_entity(shared.via), str(shared.value)) for shared in overview.shared]

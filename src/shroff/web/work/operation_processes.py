@@ -51,7 +51,7 @@ class OperationProcess:
             [sys.executable, "-P", "-m", "shroff.web.work.operation_work", str(folder), str(memory_max)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            start_new_session=True,  # see `giving_way`
+            start_new_session=True,  # see `process_wide.give_way`
         )
 
     @property

@@ -98,7 +98,7 @@ async def show(service: Service, request: Request, mistake: str = "", done: str 
 
 
 def _review(service: Service, request: Request, draft: StoredDraft) -> DraftReview:
-    look = service.project.rule_looks.any(draft.id)
+    look = service.project.rule_looks.look_up(draft.id)
     active = "" if look.standing is None else look.standing.text
     run = service.backtests.last_of(draft.id, draft.tag)
     report = None if run is None else service.backtests.kept(run.id).run.report

@@ -77,7 +77,7 @@ class Typed(FrozenStruct):
 
 async def show(service: Service, request: Request) -> Response:
     id_ = request.path_params["rule"]
-    look = await service.in_thread(service.project.rule_looks.any, id_)
+    look = await service.in_thread(service.project.rule_looks.look_up, id_)
     if trial_of(id_):
         return see_other(f"{rule_path(trial_of(id_))}/draft")
     text = look.text or _start(service.project, id_)
@@ -96,7 +96,7 @@ async def keep(service: Service, request: Request) -> Response:
     try:
         await service.run(request, WriteDraft(rule=id_, source=text, etag=tag))
     except UsageError as error:
-        look = await service.in_thread(service.project.rule_looks.any, id_)
+        look = await service.in_thread(service.project.rule_looks.look_up, id_)
         draft = look.draft
         if not isinstance(error, ChangedMeanwhileError):
             return await _editor(service, request, look, Typed(text, tag, draft), str(error), 422)
@@ -128,9 +128,9 @@ def _step(operation: Callable[..., OperationRequest[Any]], *names: str, end: str
         except (UsageError, NotAllowedError, DefinitionError) as error:
             mistake, status = _prevented(error)
         else:
-            look = await service.in_thread(service.project.rule_looks.any, id_)
+            look = await service.in_thread(service.project.rule_looks.look_up, id_)
             return see_other(f"{rule_path(id_)}{end}" if look.is_known else "/rules")
-        look = await service.in_thread(service.project.rule_looks.any, id_)
+        look = await service.in_thread(service.project.rule_looks.look_up, id_)
         draft = look.draft
         typed = Typed(look.text, "", None) if draft is None else Typed(draft.text, draft.tag, draft)
         return await _editor(service, request, look, typed, mistake, status)

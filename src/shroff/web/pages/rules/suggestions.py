@@ -29,7 +29,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
     newest, done, found = await service.in_thread(_newest, service)
     if found is not None:
         found.rules.sort(key=lambda rule: -float(rule.money))
-    known = {look.id: look for look in await service.in_thread(service.project.rule_looks.all)}
+    known = {look.id: look for look in await service.in_thread(service.project.rule_looks.list_all)}
     return await page(
         service,
         request,

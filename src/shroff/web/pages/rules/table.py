@@ -52,7 +52,7 @@ async def show(service: Service, request: Request) -> Response:
     which = request.query_params.get("state", EVERY)
     if which not in {EVERY, *STATES}:
         raise BadQueryError(f"state: one of {', '.join((EVERY, *STATES))}")
-    looks = await service.in_thread(service.project.rule_looks.all)
+    looks = await service.in_thread(service.project.rule_looks.list_all)
     counts = {state: sum(row.state == state for row in looks) for state in STATES}
     listed = [row for row in looks if which in {EVERY, row.state} and (row.state != OFF or which == OFF)]
     shown = sorted(listed, key=lambda row: (-(row.record.amount_minor or 0), row.id))
