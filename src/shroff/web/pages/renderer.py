@@ -174,8 +174,7 @@ def _of_package(name: str) -> str | None:
     package, _, file = name.partition(":")
     if not file:
         return None
-    source = resources.files(package).joinpath("templates", file).read_text(encoding="utf-8")
-    return _without_layout(source) if package.startswith("shroff_plugins.") else source  # of others `pre` may matter
+    return _without_layout(resources.files(package).joinpath("templates", file).read_text(encoding="utf-8"))
 
 
 async def open_cases(service: Service, who: Who) -> int | None:
