@@ -1,4 +1,4 @@
-"""Configuration: project paths, environment variables, the key of hashed fields."""
+"""The files of a project: their names, how they are read and written, and settings from environment variables."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ class ProjectPaths(FrozenStruct):
 
     @property
     def state(self) -> Path:
-        """Folder of what the program writes: the log and the key of hashed fields. Not for version control."""
+        """The folder that the program writes: the log, the key of hashed fields. Not for version control."""
         return self.folder / STATE_FOLDER
 
     @property
     def log(self) -> Path:
-        """The log, where it is a file."""
+        """The file of the log, if the log is one."""
         return self.state / "log.db"
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the log is one for files alone, and not the project's own."""
+        """Whether decisions go to a log for files alone instead of the project's own."""
         return False
 
     @property
@@ -80,7 +80,7 @@ class ProjectPaths(FrozenStruct):
 
     @property
     def models(self) -> Path:
-        """The registry: a folder for each model, and which of them are in force."""
+        """The registry of models: a folder for each, and a file that says which ones decide."""
         return self.folder / "models"
 
     @property
@@ -94,7 +94,7 @@ class ProjectPaths(FrozenStruct):
 
     @property
     def mail(self) -> Path:
-        """Mails, where no server takes them: a file each."""
+        """The folder of mails, one file each, if no mail server is set."""
         return self.state / "mail"
 
     @property
@@ -108,7 +108,7 @@ class ProjectPaths(FrozenStruct):
 
     @property
     def audit_head(self) -> Path:
-        """The end of the record of who did what, as this machine last saw it whole."""
+        """The end of the audit log when this machine last found it complete."""
         return self.state / "audit.head"
 
     @property
@@ -117,9 +117,9 @@ class ProjectPaths(FrozenStruct):
 
 
 def filled(text: str, what: str, file: str = PROJECT_FILE) -> str:
-    """A setting with each `${NAME}` in it replaced by that variable of the environment, or by the file of `NAME_FILE`.
+    """Return a setting with each `${NAME}` replaced by that environment variable, or by the file of `NAME_FILE`.
 
-    Raises: UsageError where one is not set or its file cannot be read; it shows its name, and nothing of the setting.
+    Raises: UsageError if one is not set or its file cannot be read; it names the variable and shows no other text.
     """
 
     def value(found: re.Match[str]) -> str:
@@ -131,13 +131,13 @@ def filled(text: str, what: str, file: str = PROJECT_FILE) -> str:
 
 
 def unset(text: str) -> list[str]:
-    """The variables of `${NAME}` in a setting that the environment does not have, in order."""
+    """Return the names of a setting's variables that are not set in the environment, in order."""
     names = dict.fromkeys(_VARIABLE.findall(text))
     return [name for name in names if name not in os.environ and f"{name}_FILE" not in os.environ]
 
 
 def share_credentials() -> None:
-    """Set variables that libraries of clouds read by themselves from the files of `NAME_FILE`. Raises: UsageError."""
+    """Set the variables that cloud libraries read, from the files that `NAME_FILE` names. Raises: UsageError."""
     for name in CREDENTIALS:
         if f"{name}_FILE" in os.environ:
             os.environ[name] = _variable(name) or ""
@@ -158,14 +158,14 @@ def _variable(name: str) -> str | None:
 
 
 def completion_asked() -> str:
-    """Completion request of a shell, such as `bash_complete`; nothing where a command is to be run."""
+    """Return the completion request of a shell, such as `bash_complete`; empty if a command is to be run."""
     return os.environ.get(COMPLETION_VARIABLE, "")
 
 
 def find_project(start: Path) -> ProjectPaths:
-    """The nearest parent folder, `start` itself included, that has a shroff.yaml.
+    """Return the nearest folder with a shroff.yaml: `start` or a folder above it.
 
-    Raises: UsageError where there is none, or no such folder.
+    Raises: UsageError if there is none, or if `start` does not exist.
     """
     start = start.resolve()
     if not start.is_dir():
@@ -182,12 +182,17 @@ def find_project(start: Path) -> ProjectPaths:
 def read_files(
     folder: Path, problems: list[Problem], only: tuple[str, ...] = ("",), text: TextReader | None = None
 ) -> TextDict:
-    """The text of every project file that begins so, by its name inside the folder (`rules/velocity.yaml`).
+    """Return the texts of project files by their names inside the folder (`rules/velocity.yaml`).
 
-    A file that is not UTF-8 is a problem, and is given with a mark for what cannot be read,
-    so that all else in it and in the others can still be looked at. `text` reads each. Of a large table, or one in
-    another format than CSV, it is the text that stands for its content (see `contents`).
-    Raises: UsageError where a file cannot be read.
+    A file that is not UTF-8 is reported in `problems`. It is returned too, with a mark for what cannot be read, so that
+    everything else can still be checked. The text of a large table, or of one that is not CSV, is a reference to its
+    content (see `contents`).
+
+    Args:
+        only: Beginnings of the names of the files to read; by default all are read.
+        text: Reads one file.
+
+    Raises: UsageError if a file cannot be read.
     """
     text = text or (lambda path, name, problems: text_of(bytes_of(path), name, problems))
     contents.known_store(store := ProjectPaths(folder).tables)
@@ -200,9 +205,9 @@ def read_files(
 
 
 def read_sql(folder: Path, room: str) -> TextDict:
-    """The texts of `marts/**/*.sql`, where that is the room, and of the tests beside them, by their names inside.
+    """Return the texts of SQL files and their tests below a folder such as `marts`, by their names in the project.
 
-    Raises: UsageError where one cannot be read; DefinitionError where one is not UTF-8.
+    Raises: UsageError if one cannot be read; DefinitionError if one is not UTF-8.
     """
     problems: list[Problem] = []
     endings = {".sql", ".yaml", ".yml"}
@@ -215,7 +220,7 @@ def read_sql(folder: Path, room: str) -> TextDict:
 
 
 def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
-    """Every project file with its time of change and its size: what shows that one was changed."""
+    """Return path, time of change (ns) and size of each project file. They differ after a file was changed."""
     found = []
     for name in _names(folder):
         path = f"{folder}/{name}"
@@ -226,9 +231,9 @@ def file_stamps(folder: Path) -> list[tuple[str, int, int]]:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Names of the project files that a folder may have itself: shroff's, and `KIND.yaml` of plug-ins.
+    """Return the names of files that a project may have at its top: shroff's own, and `KIND.yaml` of plug-ins.
 
-    Other packages are searched only where the folder has a YAML file that is none of shroff's.
+    Other packages are searched only if the folder has a YAML file that shroff does not know.
     """
     known = [*_FILES, *(f"{point.name}.yaml" for point in own_points() if point.group == FILES)]
     there = (path.name for path in _there(folder, partial(_is_file, ".yaml")))
@@ -248,15 +253,16 @@ def _names(folder: Path, only: tuple[str, ...] = ("",)) -> list[str]:
 
 
 def read_settings(folder: Path) -> str:
-    """The text of shroff.yaml; empty where there is none. Raises: UsageError where it cannot be read."""
+    """Return the text of shroff.yaml; empty if there is none. Raises: UsageError if it cannot be read."""
     path = own(folder, PROJECT_FILE)
     return text_of(bytes_of(path), PROJECT_FILE, []) if path.exists() else ""
 
 
 def look_alikes(folder: Path) -> tuple[list[Problem], list[Problem]]:
-    """Files that look like project files and are not read: mistakes, such as rules/velocity.yml or a link away.
+    """Return mistakes and warnings about files that look like project files and are not read.
 
-    A rule that nobody reads decides nothing, so where there can be no doubt it is a mistake, and not passed over.
+    A rule that is not read decides nothing. So a clear case, such as rules/velocity.yml or a link to a file outside of
+    the project, is a mistake; an unclear one is a warning.
     """
     mistakes, warnings, files = [], [], files_of(folder)
     for name, path in ((file, folder / file) for file in (*files, *dict(_FOLDERS)) if os.path.lexists(folder / file)):
