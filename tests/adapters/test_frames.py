@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log.frames import blocks_of, pack, unpack
+from shroff.adapters.log.frames.decision_frames import blocks_of, pack, unpack
 from shroff.streams.log import DecisionRow
 from tests.support.effort import examples
 

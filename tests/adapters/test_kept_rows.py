@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log.rows import KEPT
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.tables.rows import KEPT
 from shroff.errors import StorageError
 from shroff.streams.log import Indexed, Offset, UniqueValue
 from tests.support.log_rows import everything

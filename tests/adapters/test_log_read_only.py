@@ -12,8 +12,8 @@ import pytest
 
 from shroff.adapters.databases import sqlite_file
 from shroff.adapters.databases.sqlite_file import check_unchanged
+from shroff.adapters.log.connection.sqlite import VERSION
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.log.sqlite_connection import VERSION
 from shroff.errors import TransientError
 from shroff.people import users
 from shroff.people.access import Role

@@ -22,11 +22,14 @@ import pytest
 
 from shroff.adapters.databases import sqlite_file, write_ahead
 from shroff.adapters.databases.sqlite_file import WriterLock, connect_beside, storage_error
-from shroff.adapters.log import compaction, decisions, frame_rows, sqlite_connection
-from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
+from shroff.adapters.log.connection import sqlite as sqlite_connection
+from shroff.adapters.log.connection.sqlite import VERSION
+from shroff.adapters.log.decisions import decisions
+from shroff.adapters.log.frames import frame_rows
+from shroff.adapters.log.frames.decision_frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
-from shroff.adapters.log.sqlite_connection import VERSION
-from shroff.adapters.log.sums import line_of
+from shroff.adapters.log.tables.sums import line_of
+from shroff.adapters.log.writing import compaction
 from shroff.config import private
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError, TransientError, UsageError
 from shroff.runtime.values import replace

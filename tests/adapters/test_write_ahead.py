@@ -10,8 +10,8 @@ import pytest
 
 from shroff.adapters.databases import write_ahead
 from shroff.adapters.databases.sqlite_file import connect_beside
+from shroff.adapters.log.connection.sqlite import VERSION
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.log.sqlite_connection import VERSION
 from shroff.streams.log import Batch, Offset
 
 BODY = "x" * 100_000

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shroff.adapters.log.decisions import SqlDecisions
+from shroff.adapters.log.decisions.decisions import SqlDecisions
 from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import SAMPLE, CaseFilter
 from shroff.cases.case_service import UNDO_MS

@@ -46,7 +46,7 @@ def schema_of(folder: Path) -> str:
 
 
 # A former leader that does not look whether it still leads, and one that leaves its lease for a minute.
-NEVER_OVERTAKEN = f"""from shroff.adapters.log import postgresql_connection
+NEVER_OVERTAKEN = f"""from shroff.adapters.log.connection import postgresql as postgresql_connection
 postgresql_connection.check_epoch = lambda *_: None
 {HOLD}"""
 KEEPS_ITS_PLACE = HOLD.replace("on_step=on_step", "on_step=on_step, lease_s=60")

@@ -24,14 +24,16 @@ import psycopg
 import pytest
 
 from shroff.adapters.databases import deadline, postgres_session
-from shroff.adapters.log import compaction, event_frames, frame_queries
-from shroff.adapters.log import lease as log_lease
-from shroff.adapters.log.connection import NUMBER_MAX
-from shroff.adapters.log.event_frames import EventFrame
+from shroff.adapters.log.connection import lease as log_lease
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX
+from shroff.adapters.log.frames import event_frames
+from shroff.adapters.log.frames.event_frames import EventFrame
 from shroff.adapters.log.ids.id_index import IdIndex, IdRun
 from shroff.adapters.log.postgresql import STEPS, PostgresLog
-from shroff.adapters.log.rows import EVENT_FRAMES
+from shroff.adapters.log.records import records as frame_queries
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.tables.rows import EVENT_FRAMES
+from shroff.adapters.log.writing import compaction
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StateError, StorageError, TransientError
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch, HitRow

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 
-from shroff.adapters.log import key_parts
+from shroff.adapters.log.ids import key_parts
 from shroff.cli.main import run
 from shroff.errors import StorageError
 from shroff.explain import key_events

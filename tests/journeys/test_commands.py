@@ -13,7 +13,7 @@ from contextlib import closing
 import pyarrow.parquet as pq
 import pytest
 
-from shroff.adapters.log.sums import decision_sum
+from shroff.adapters.log.tables.sums import decision_sum
 from shroff.cli.main import run
 from shroff.runtime.texts import many
 from tests.support import forks

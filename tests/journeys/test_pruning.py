@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
-from shroff.adapters.log.frames import DecisionFrame, blocks_of, pack, unpack
+from shroff.adapters.log.frames.decision_frames import DecisionFrame, blocks_of, pack, unpack
 from shroff.adapters.log.sqlite import PRUNE_STEPS, SqliteLog
 from shroff.cli.main import run
 from shroff.errors import PrunedError, StateError, UsageError

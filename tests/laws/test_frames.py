@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.adapters.log import event_frames, frames
-from shroff.adapters.log.patterns import digit_distances, first_positions
-from shroff.adapters.log.sums import line_of
+from shroff.adapters.log.frames import decision_frames as frames
+from shroff.adapters.log.frames import event_frames
+from shroff.adapters.log.frames.patterns import digit_distances, first_positions
+from shroff.adapters.log.tables.sums import line_of
 from shroff.streams.log import DecisionRow, Record
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns
 from tests.support.effort import examples

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.adapters.databases.sqlite_file import PAGE_BYTES
-from shroff.adapters.log import sqlite_statements as statements
+from shroff.adapters.log.connection import sqlite_statements as statements
 from shroff.adapters.log.ids import id_index
 from shroff.adapters.log.ids.entries import (
     bits_of,
@@ -30,8 +30,8 @@ from shroff.adapters.log.ids.entries import (
 )
 from shroff.adapters.log.ids.filters import FINAL, Filters, filter_of
 from shroff.adapters.log.ids.id_index import IdIndex
-from shroff.adapters.log.rows import RowTable, id_digest, ids_by_type, places_by_type
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.tables.rows import RowTable, id_digest, ids_by_type, places_by_type
 from shroff.errors import StateError, StorageError
 from shroff.replay.verification import verify
 from shroff.runtime.values import replace

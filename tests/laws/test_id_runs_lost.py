@@ -13,8 +13,10 @@ from unittest.mock import patch
 import pytest
 
 from shroff.adapters.databases import write_ahead
-from shroff.adapters.log import compaction, event_frames, frame_queries
+from shroff.adapters.log.frames import event_frames
+from shroff.adapters.log.records import records as frame_queries
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.writing import compaction
 from shroff.errors import StateError
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch

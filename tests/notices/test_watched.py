@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log.frame_queries import FrameQuestions
+from shroff.adapters.log.records.records import FrameQuestions
 from shroff.adapters.sinks.webhook import WebhookSink
 from shroff.cases import case_actions, dispositions
 from shroff.errors import TransientError

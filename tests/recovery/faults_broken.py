@@ -17,9 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from shroff.adapters.log import batch_rows, compaction, decisions, frames, postgresql_connection, sqlite_connection
+from shroff.adapters.log.connection import postgresql as postgresql_connection
+from shroff.adapters.log.connection import sqlite as sqlite_connection
+from shroff.adapters.log.decisions import decisions
+from shroff.adapters.log.frames import decision_frames as frames
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.writing import batch_rows, compaction
 from shroff.log import writer
 from shroff.log.state import snapshots
 from shroff.log.state.fold import empty, lateness_of

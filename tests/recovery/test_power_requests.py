@@ -18,7 +18,7 @@ from unittest.mock import patch
 import pytest
 
 from shroff.adapters.databases import sqlite_file
-from shroff.adapters.log import sqlite_connection
+from shroff.adapters.log.connection import sqlite as sqlite_connection
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import ShroffError
 from shroff.services import adapter_factory

@@ -17,9 +17,9 @@ from threading import Event
 import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.adapters.log import sqlite_connection
+from shroff.adapters.log.connection import sqlite as sqlite_connection
 from shroff.adapters.log.postgresql import PostgresLog
-from shroff.adapters.log.rows import UNIQUE
+from shroff.adapters.log.tables.rows import UNIQUE
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.language.values import DAY_MS

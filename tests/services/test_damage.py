@@ -11,7 +11,7 @@ from operator import attrgetter
 import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.log.sums import decision_sum
+from shroff.adapters.log.tables.sums import decision_sum
 from shroff.cli.main import run
 from shroff.errors import StorageError
 from shroff.monitoring.doctor import OK, WRONG, look_at_rows

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from shroff.adapters.log.rows import id_digest
+from shroff.adapters.log.tables.rows import id_digest
 from shroff.arrays import Ints
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError
 from shroff.runtime.values import replace

@@ -9,7 +9,8 @@ import pytest
 
 from shroff.adapters.databases import postgres_tables, sqlite_file
 from shroff.adapters.databases.postgres_dump import PostgresDump
-from shroff.adapters.log import postgresql_connection, sqlite_connection
+from shroff.adapters.log.connection import postgresql as postgresql_connection
+from shroff.adapters.log.connection import sqlite as sqlite_connection
 from shroff.adapters.people import sql as people
 from shroff.services.backups import migration
 

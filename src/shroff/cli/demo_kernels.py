@@ -16,7 +16,7 @@ from shroff.runtime.entry_points import KERNELS, installed
 from shroff.runtime.process_wide import give_way, threads
 
 _STORE = (
-    "shroff.adapters.log.patterns:count_pieces compare_pieces take_fixed take_own put_together "
+    "shroff.adapters.log.frames.patterns:count_pieces compare_pieces take_fixed take_own put_together "
     "write_lines find_each find_digits"
 )
 _CODES = "shroff.log.columns.ids:hash_texts code_texts"

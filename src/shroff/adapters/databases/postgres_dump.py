@@ -18,7 +18,7 @@ from shroff.adapters.databases.postgres_errors import postgres_error
 from shroff.adapters.databases.postgres_session import PostgresSession, parameters
 from shroff.adapters.databases.postgres_tables import VERSION
 from shroff.adapters.databases.server_url import ServerUrl
-from shroff.adapters.log.lease import alone
+from shroff.adapters.log.connection.lease import alone
 from shroff.errors import LogBusyError, StorageError
 
 PROGRAMS = ClientPrograms("PostgreSQL", "postgresql-client-{major}", re.compile(r"(\d+)\.\d+"))

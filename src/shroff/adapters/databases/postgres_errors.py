@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from shroff.adapters.log.connection import CollisionError
+from shroff.adapters.log.connection.log_connection import CollisionError
 from shroff.errors import LogBusyError, ShroffError, StorageError, TransientError
 
 _COLLISION = "23505"

@@ -17,8 +17,8 @@ from shroff.adapters.databases.deadline import Deadline
 from shroff.adapters.databases.postgres_errors import postgres_error
 from shroff.adapters.databases.postgres_values import column, register
 from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
-from shroff.adapters.log.rows import RowTable
-from shroff.adapters.log.sql_text import SqlWording
+from shroff.adapters.log.tables.rows import RowTable
+from shroff.adapters.log.tables.sql_text import SqlWording
 from shroff.errors import ShroffError, StorageError
 from shroff.json_types import JsonObject, TextDict
 from shroff.runtime.texts import ESCAPE, escaped, unescaped
@@ -52,7 +52,7 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 class About(NamedTuple):
-    """A query about a list of ids; `kind` is the letter of their type in a shape of `adapters.log.queries`."""
+    """A query about a list of ids; `kind` is the letter of their type, as in `LogConnection.select`."""
 
     sql: str
     kind: str

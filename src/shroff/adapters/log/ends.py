@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.connection.log_connection import LogConnection
 from shroff.errors import PrunedError
 
 

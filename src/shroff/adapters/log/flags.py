@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from shroff.adapters.log.connection import NUMBER_MAX
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX
 from shroff.adapters.log.ends import LogPart
-from shroff.adapters.log.sums import NOT_AS_WRITTEN, flag_sum
+from shroff.adapters.log.tables.sums import NOT_AS_WRITTEN, flag_sum
 from shroff.streams.log import FlagRow
 
 _SHAPE = "itttttiti"

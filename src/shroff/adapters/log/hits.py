@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shroff.adapters.log.ends import LogPart
-from shroff.adapters.log.sums import NOT_AS_WRITTEN, hit_sum
+from shroff.adapters.log.tables.sums import NOT_AS_WRITTEN, hit_sum
 from shroff.streams.log import HitRow
 
 _SHAPE = "itTiii"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shroff.adapters.log.ends import LogPart
-from shroff.adapters.log.rows import DONE
+from shroff.adapters.log.tables.rows import DONE
 from shroff.streams.log import OutboxRow, StuckKey, StuckRow
 
 _SHAPE = "iitj"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shroff.adapters.databases.server_url import ServerUrl, server_url
-from shroff.adapters.log.lease import LEASE_S
-from shroff.adapters.log.postgresql_connection import PostgresConnection
-from shroff.adapters.log.rows import APPEND_STEPS
+from shroff.adapters.log.connection.lease import LEASE_S
+from shroff.adapters.log.connection.postgresql import PostgresConnection
 from shroff.adapters.log.sql_log import SqlLog
+from shroff.adapters.log.tables.rows import APPEND_STEPS
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:

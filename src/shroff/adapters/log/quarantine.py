@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shroff.adapters.log.ends import LogPart
-from shroff.adapters.log.rows import refused_of
+from shroff.adapters.log.tables.rows import refused_of
 from shroff.errors import StorageError
 from shroff.streams.log import Refused
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, TypeVar
 
-from shroff.adapters.log.batch_rows import BatchRows
-from shroff.adapters.log.connection import CollisionError, LogConnection
+from shroff.adapters.log.connection.log_connection import CollisionError, LogConnection
+from shroff.adapters.log.writing.batch_rows import BatchRows
 from shroff.streams.batch_check import next_pruned
 from shroff.streams.log import PRUNED_AT_ONCE, Batch
 

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from shroff.adapters.log.rows import APPEND_STEPS
+from shroff.adapters.log.connection.sqlite import SqliteConnection
 from shroff.adapters.log.sql_log import SqlLog
-from shroff.adapters.log.sqlite_connection import SqliteConnection
-from shroff.adapters.log.sqlite_views import connect_with_views
+from shroff.adapters.log.tables.rows import APPEND_STEPS
+from shroff.adapters.log.tables.sqlite_views import connect_with_views
 from shroff.runtime.progress import unheard
 
 STEPS = APPEND_STEPS

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert
 
-from shroff.adapters.log.sqlite_connection import VERSION as LOG_VERSION
+from shroff.adapters.log.connection.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.people.database import database
 from shroff.people.audit import FIRST, AuditHead, Seal, sealing
 from shroff.people.sql import Change, PeopleQueries, SchemaPart, tables

@@ -1,6 +1,6 @@
 """Stored form of a Kafka offset: with its topic, and the leader epoch of the message before it.
 
-`adapters.log.batch_rows` commits the offset with its batch; `OffsetCommits` reports it to the brokers.
+`adapters.log.writing.batch_rows` commits the offset with its batch; `OffsetCommits` reports it to the brokers.
 
 A number alone would also fit a topic of the same name that was deleted and created again, or whose brokers lost
 messages and took others in their place. So an offset is stored in one of three forms:

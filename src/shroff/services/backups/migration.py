@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
 from shroff.adapters.jobs.sql import PART as JOBS
+from shroff.adapters.log.connection.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.log.sqlite_connection import VERSION as LOG_VERSION
 from shroff.errors import StorageError
 from shroff.log.key_index import KEYED
 from shroff.notices.sql import PART as NOTICES

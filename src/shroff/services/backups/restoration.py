@@ -252,7 +252,7 @@ def log_damage(vault: Vault, number: int) -> str:
 
     Logs of an older version, which only `shroff migrate` reads, are not checked.
     """
-    from shroff.adapters.log.sqlite_connection import VERSION
+    from shroff.adapters.log.connection.sqlite import VERSION
 
     logs = [point.log for point, _ in reversed(list(vault.chain(number))) if point.log]
     if not logs or logs[-1].dump:

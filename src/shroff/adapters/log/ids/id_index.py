@@ -21,7 +21,7 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.connection.log_connection import LogConnection
 from shroff.adapters.log.ids.entries import (
     SEQS_END,
     SeqSums,
@@ -37,7 +37,7 @@ from shroff.adapters.log.ids.entries import (
     unpacked,
 )
 from shroff.adapters.log.ids.filters import FINAL, Filters, Numbers, filter_of
-from shroff.adapters.log.rows import ID_PARTS, ID_RUNS
+from shroff.adapters.log.tables.rows import ID_PARTS, ID_RUNS
 from shroff.errors import StorageError
 from shroff.streams.log import Record
 

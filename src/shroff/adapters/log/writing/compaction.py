@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from shroff.adapters.log import event_frames
-from shroff.adapters.log.connection import NUMBER_MAX
-from shroff.adapters.log.decisions import DECISION_SHAPE
-from shroff.adapters.log.event_frames import EventFrame
-from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT, pack
-from shroff.adapters.log.id_checks import IdChecks
-from shroff.adapters.log.queries import EVENT_SHAPE
-from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, ids_by_type, places_by_type
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX
+from shroff.adapters.log.decisions.decisions import DECISION_SHAPE
+from shroff.adapters.log.frames import event_frames
+from shroff.adapters.log.frames.decision_frames import FRAME_ROWS, ROWS_KEPT, pack
+from shroff.adapters.log.frames.event_frames import EventFrame
+from shroff.adapters.log.ids.id_checks import IdChecks
+from shroff.adapters.log.records.queries import EVENT_SHAPE
+from shroff.adapters.log.tables.rows import EVENT_FRAMES, FRAMES, ids_by_type, places_by_type
 from shroff.errors import StorageError
 from shroff.streams.log import Batch, DecisionRow, Record
 

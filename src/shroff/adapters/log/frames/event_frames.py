@@ -19,9 +19,9 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.adapters.log.frames import BLOCK_ROWS, FRAME_ROWS, in_parts, parts_of, planes
-from shroff.adapters.log.patterns import as_lines, first_positions
-from shroff.adapters.log.sums import head_of, line_of
+from shroff.adapters.log.frames.decision_frames import BLOCK_ROWS, FRAME_ROWS, in_parts, parts_of, planes
+from shroff.adapters.log.frames.patterns import as_lines, first_positions
+from shroff.adapters.log.tables.sums import head_of, line_of
 from shroff.streams.log import Kind, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
 

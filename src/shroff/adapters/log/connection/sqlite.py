@@ -25,9 +25,9 @@ from shroff.adapters.databases.sqlite_file import (
     write_between,
 )
 from shroff.adapters.databases.write_ahead import Checkpoints, file_beside
-from shroff.adapters.log import sqlite_statements as statements
-from shroff.adapters.log.connection import CollisionError, LogConnection
-from shroff.adapters.log.rows import RowTable
+from shroff.adapters.log.connection import sqlite_statements as statements
+from shroff.adapters.log.connection.log_connection import CollisionError, LogConnection
+from shroff.adapters.log.tables.rows import RowTable
 from shroff.errors import StateError, StorageError
 from shroff.streams.batch_check import check_epoch
 from shroff.streams.log import Reply

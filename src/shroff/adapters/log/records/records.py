@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from shroff.adapters.log.connection import NUMBER_MAX
-from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame, lines_of
-from shroff.adapters.log.frame_rows import frames_at
-from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError
-from shroff.adapters.log.queries import EVENT_SHAPE, MISSING, LogQuestions
-from shroff.adapters.log.rows import EVENT_FRAMES
-from shroff.adapters.log.sql_text import overlapping
-from shroff.adapters.log.sums import line_of
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX
+from shroff.adapters.log.frames.decision_frames import FRAME_ROWS, DamagedFrameError
+from shroff.adapters.log.frames.event_frames import EVENT_FRAME_ROWS, EventFrame, lines_of
+from shroff.adapters.log.frames.frame_rows import frames_at
+from shroff.adapters.log.records.queries import EVENT_SHAPE, MISSING, LogQuestions
+from shroff.adapters.log.tables.rows import EVENT_FRAMES
+from shroff.adapters.log.tables.sql_text import overlapping
+from shroff.adapters.log.tables.sums import line_of
 from shroff.errors import StorageError
 from shroff.streams.log import Kind, Record
 

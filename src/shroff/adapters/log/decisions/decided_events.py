@@ -8,11 +8,11 @@ from contextlib import suppress
 from itertools import pairwise
 from operator import itemgetter
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.connection.log_connection import LogConnection
 from shroff.adapters.log.ends import LogEnds, LogPart
-from shroff.adapters.log.event_frames import decided_in
-from shroff.adapters.log.frame_rows import EventFrames
-from shroff.adapters.log.frames import DamagedFrameError
+from shroff.adapters.log.frames.decision_frames import DamagedFrameError
+from shroff.adapters.log.frames.event_frames import decided_in
+from shroff.adapters.log.frames.frame_rows import EventFrames
 from shroff.errors import StorageError
 from shroff.log.history import Control, decided_types
 from shroff.streams.log import Record

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from shroff.adapters.log.connection import LogConnection
+from shroff.adapters.log.connection.log_connection import LogConnection
 from shroff.adapters.log.ids.entries import part_sum
-from shroff.adapters.log.rows import KEY_PARTS
+from shroff.adapters.log.tables.rows import KEY_PARTS
 from shroff.arrays import Array, Ints
 from shroff.streams.log_columns import KeyPlaces
 

@@ -20,7 +20,7 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.adapters.log.patterns import Patterns, digit_distances, join_documents, split_by_pattern
+from shroff.adapters.log.frames.patterns import Patterns, digit_distances, join_documents, split_by_pattern
 from shroff.arrays import Array, Bytes
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from shroff.adapters.log.connection import NUMBER_MAX, LogConnection
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX, LogConnection
 from shroff.adapters.log.ends import LogPart
-from shroff.adapters.log.event_frames import EventFrame, unpack
-from shroff.adapters.log.frames import DamagedFrameError, within
-from shroff.adapters.log.rows import EVENT_FRAMES
-from shroff.adapters.log.sql_text import overlapping
+from shroff.adapters.log.frames.decision_frames import DamagedFrameError, within
+from shroff.adapters.log.frames.event_frames import EventFrame, unpack
+from shroff.adapters.log.tables.rows import EVENT_FRAMES
+from shroff.adapters.log.tables.sql_text import overlapping
 from shroff.errors import StorageError
 from shroff.streams.log import Kind, Record
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from shroff.adapters.log.connection import NUMBER_MAX
-from shroff.adapters.log.frame_queries import FRAMES_AT_ONCE
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX
 from shroff.adapters.log.ids.entries import SeqSums, entries_of
-from shroff.adapters.log.lost_rows import LossChecks
-from shroff.adapters.log.rows import ids_by_type, places_by_type
+from shroff.adapters.log.records.lost_rows import LossChecks
+from shroff.adapters.log.records.records import FRAMES_AT_ONCE
+from shroff.adapters.log.tables.rows import ids_by_type, places_by_type
 from shroff.errors import StorageError
 
 

@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8
-from shroff.adapters.log.rows import RowTable
-from shroff.adapters.log.sql_text import SqlWording
+from shroff.adapters.log.tables.rows import RowTable
+from shroff.adapters.log.tables.sql_text import SqlWording
 from shroff.runtime.values import FrozenStruct
 
 # Rows of one statement. Python releases its lock for each statement, and waits to get it back while another thread
@@ -67,7 +67,7 @@ def _frames_at(columns: str, table: str) -> Statement:
 WORDING = SqlWording("CAST({} AS BLOB)", _about, _frames_at)
 ASK = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
-# Types of a column's values by its letter in a shape of `queries`
+# Types of a column's values by its letter in a shape of `LogConnection.select`
 _KINDS = {
     "i": frozenset([int]),
     "I": frozenset([int, type(None)]),

@@ -42,7 +42,7 @@ def summing(table: str, kinds: str) -> Callable[[Sequence[Any]], int]:
     """Return a function that computes the checksum of a table's row; two or more columns must not be bytes.
 
     Args:
-        kinds: A letter for each column, as in `queries`.
+        kinds: A letter for each column, as in `LogConnection.select`.
 
     Cost: 0.6 µs, and 0.4 µs a kilobyte.
     """

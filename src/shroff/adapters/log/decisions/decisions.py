@@ -9,12 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
-from shroff.adapters.log.connection import NUMBER_MAX, LogConnection
-from shroff.adapters.log.decided_events import DecidedEvents
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX, LogConnection
+from shroff.adapters.log.decisions.decided_events import DecidedEvents
 from shroff.adapters.log.ends import LogEnds, LogPart
-from shroff.adapters.log.frame_queries import FrameQuestions
-from shroff.adapters.log.frame_rows import EventFrames, frames_at
-from shroff.adapters.log.frames import (
+from shroff.adapters.log.frames.decision_frames import (
     FRAME_ROWS,
     OUTCOMES_SHAPE,
     Block,
@@ -25,9 +23,11 @@ from shroff.adapters.log.frames import (
     pack,
     unpack,
 )
-from shroff.adapters.log.rows import FRAMES
-from shroff.adapters.log.sql_text import overlapping
-from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum
+from shroff.adapters.log.frames.frame_rows import EventFrames, frames_at
+from shroff.adapters.log.records.records import FrameQuestions
+from shroff.adapters.log.tables.rows import FRAMES
+from shroff.adapters.log.tables.sql_text import overlapping
+from shroff.adapters.log.tables.sums import NOT_AS_WRITTEN, decision_sum
 from shroff.streams.log import DecisionRow
 
 DECISION_SHAPE = "itbji"

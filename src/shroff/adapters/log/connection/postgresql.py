@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from shroff.adapters.databases.server_url import ServerUrl
-from shroff.adapters.log.connection import LogConnection
-from shroff.adapters.log.lease import EPOCH_HELD, Heart, Lease
-from shroff.adapters.log.rows import RowTable, digest
+from shroff.adapters.log.connection.lease import EPOCH_HELD, Heart, Lease
+from shroff.adapters.log.connection.log_connection import LogConnection
+from shroff.adapters.log.tables.rows import RowTable, digest
 from shroff.errors import OvertakenError, ShroffError, StateError, StorageError, TransientError, UsageError
 from shroff.streams.batch_check import OVERTAKEN, check_epoch
 from shroff.streams.log import Reply

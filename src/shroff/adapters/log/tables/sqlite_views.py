@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from weakref import ref
 
-from shroff.adapters.log.event_frames import EventFrame
-from shroff.adapters.log.frames import DecisionFrame, outcome_lines
-from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, RowTable
+from shroff.adapters.log.frames.decision_frames import DecisionFrame, outcome_lines
+from shroff.adapters.log.frames.event_frames import EventFrame
+from shroff.adapters.log.tables.rows import EVENT_FRAMES, FRAMES, RowTable
 from shroff.streams.log import Record
 
 # Each value of a framed row is a call, so that a frame is unpacked only when a query reaches it.

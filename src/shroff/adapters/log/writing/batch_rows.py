@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from shroff.adapters.log import event_frames
-from shroff.adapters.log.compaction import RowFraming
-from shroff.adapters.log.connection import NUMBER_MAX
-from shroff.adapters.log.event_frames import EventFrame
-from shroff.adapters.log.frames import DecisionFrame, framed
-from shroff.adapters.log.rows import (
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX
+from shroff.adapters.log.frames import event_frames
+from shroff.adapters.log.frames.decision_frames import DecisionFrame, framed
+from shroff.adapters.log.frames.event_frames import EventFrame
+from shroff.adapters.log.tables.rows import (
     DECISIONS,
     DROPPED,
     ERASED,
@@ -37,7 +36,8 @@ from shroff.adapters.log.rows import (
     last_of_each,
     numbered,
 )
-from shroff.adapters.log.sql_text import overlapping
+from shroff.adapters.log.tables.sql_text import overlapping
+from shroff.adapters.log.writing.compaction import RowFraming
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.batch_check import check_batch, check_offsets, check_pruned, no_request, taken_id
 from shroff.streams.log import REPLIES_KEPT, Batch, Record, Reply

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from shroff.adapters.log.rows import KEPT, RowTable
+from shroff.adapters.log.tables.rows import KEPT, RowTable
 
 _FRAME = "seq, first_seq, outcomes, receipts, data, crc"
 _EVENT_FRAME = "seq, first_seq, labels, controls, crc, data"
@@ -33,7 +33,7 @@ class SqlWording:
     Args:
         as_bytes: SQL expression that reads a text as bytes; `{}` stands for the column.
         about: Makes a query for a list of ids, from the result columns, the table, the column with the ids, a further
-            condition, and the kind of the ids as in `queries`.
+            condition, and the kind of the ids as in `LogConnection.select`.
         frames_at: Makes a query for a list of sequence numbers: for each, the first frame of a table that ends there or
             later.
         by_digest: Whether long texts are looked up by their digest column, as in PostgreSQL.

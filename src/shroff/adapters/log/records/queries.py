@@ -8,21 +8,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from shroff.adapters.log.connection import NUMBER_MAX, LogConnection
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX, LogConnection
 from shroff.adapters.log.ends import LogEnds
 from shroff.adapters.log.flags import SqlFlags
-from shroff.adapters.log.frame_rows import EventFrames
+from shroff.adapters.log.frames.frame_rows import EventFrames
 from shroff.adapters.log.hits import SqlHits
 from shroff.adapters.log.ids.id_index import IdIndex
+from shroff.adapters.log.ids.key_parts import KeyParts
 from shroff.adapters.log.inbox import SqlInbox
-from shroff.adapters.log.key_parts import KeyParts
 from shroff.adapters.log.late_events import SqlLateEvents
 from shroff.adapters.log.offsets import SqlOffsets
 from shroff.adapters.log.outbox import SqlOutbox
 from shroff.adapters.log.personal_values import SqlPersonalValues
 from shroff.adapters.log.quarantine import SqlQuarantine
-from shroff.adapters.log.rows import KEPT, id_digest
-from shroff.adapters.log.sums import NOT_AS_WRITTEN, record_sum, summing
+from shroff.adapters.log.tables.rows import KEPT, id_digest
+from shroff.adapters.log.tables.sums import NOT_AS_WRITTEN, record_sum, summing
 from shroff.adapters.log.waiting_labels import SqlWaitingLabels
 from shroff.arrays import Ints
 from shroff.errors import StateError

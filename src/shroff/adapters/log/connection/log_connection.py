@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from shroff.adapters.log.rows import RowTable
-from shroff.adapters.log.sql_text import SqlWording
+from shroff.adapters.log.tables.rows import RowTable
+from shroff.adapters.log.tables.sql_text import SqlWording
 from shroff.errors import StateError, StorageError
 from shroff.streams.log import Reply
 

@@ -5,9 +5,9 @@ A layer of the logs in SQL: they check at each start, with each read, and on req
 
 from __future__ import annotations
 
-from shroff.adapters.log.connection import LogConnection
-from shroff.adapters.log.decisions import SqlDecisions
-from shroff.adapters.log.frame_queries import FrameQuestions
+from shroff.adapters.log.connection.log_connection import LogConnection
+from shroff.adapters.log.decisions.decisions import SqlDecisions
+from shroff.adapters.log.records.records import FrameQuestions
 from shroff.errors import ShroffError, StorageError
 
 _NEWEST = 4_096  # sequence numbers whose decisions a writer checks at each start

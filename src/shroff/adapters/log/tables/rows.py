@@ -11,7 +11,7 @@ from zlib import crc32
 
 from msgspec.structs import astuple
 
-from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum, record_sum, summing
+from shroff.adapters.log.tables.sums import decision_sum, flag_sum, hit_sum, record_sum, summing
 from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, Record, Refused, Remark
 from shroff.streams.log_columns import RecordColumns, by_type
@@ -135,7 +135,7 @@ class RowTable:
     """A table.
 
     Args:
-        kinds: A letter for each column, as in `queries`.
+        kinds: A letter for each column, as in `LogConnection.select`.
         of: Returns the values of a row.
         key: Columns by which a row replaces an existing one.
         digest_of: Returns the digest of a row's long text. PostgreSQL has it in a column `digest`, as its indexes take

@@ -1,0 +1,1 @@
+"""Frames: consecutive records or decisions packed into one row."""

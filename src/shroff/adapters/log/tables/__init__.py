@@ -1,0 +1,1 @@
+"""Tables of a log in SQL, their statements and checksums."""

@@ -1,0 +1,1 @@
+"""How a log in SQL writes batches, and moves rows into frames."""
