@@ -25,6 +25,7 @@ from tests.support.effort import IS_LONG, examples
 from tests.support.patience import PATIENCE_S
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 from tools import example_plugins
+from tools.checkout import foreign_sources
 
 SERVERS = (
     azure,
@@ -77,7 +78,12 @@ if not IS_LONG:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Measure what each test costs; have commands forked from a process of this one's that has the program loaded."""
+    """Measure what each test costs; have commands forked from a process of this one's that has the program loaded.
+
+    Refuse to test the program of another checkout.
+    """
+    if refusal := foreign_sources(ROOT):
+        raise pytest.UsageError(refusal)
     example_plugins.find()
     delays.begin()
     config.pluginmanager.register(timing.plugin(), "shroff-timing")

@@ -20,6 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from tools.checkout import foreign_sources
 from tools.servers.fetching import cache
 from tools.servers.process import DATA
 
@@ -31,12 +32,11 @@ PATIENT: Final = ("slow", "server", "long")  # marks of tests that it leaves out
 MARKS: Final = {"quick": " and ".join(f"not {mark}" for mark in PATIENT), None: "not long", "long": "long or not long"}
 SEED: Final = 1  # of `random` before each test, but in campaigns
 WORKERS: Final = 4  # on 2 cores: half of the time a test waits for a server, a browser or a process
-# What compiles the kernels, once and side by side; on a first run each worker would compile them again. Those of these
-# modules are compiled when they are imported, and take as long as all others: one of the two may import them.
-AT_IMPORT: Final = ("shroff.features.kernels.", "shroff.features.online.undo_kernel:")
-KERNELS: Final = tuple(
-    f"from shroff.cli.demo_kernels import all_listed, keep_kernels as keep; "
-    f"keep([line for line in all_listed() if line.startswith({AT_IMPORT!r}) is {is_theirs}])"
+# What compiles the kernels, once and side by side; on a first run each worker would compile them again. The second step
+# imports what the first one compiles.
+KERNELS: Final = tuple(f"from tools.kernels import keep; keep(at_import={is_theirs})" for is_theirs in (True, False))
+ENTRY_POINTS: Final = tuple(
+    f"from tools.kernels import keep_entry_points; keep_entry_points(of_scoring={is_theirs})"
     for is_theirs in (True, False)
 )
 MACHINE_CODE: Final = "**/*.kernel"
@@ -75,6 +75,8 @@ def main() -> int:
     )
     parser.add_argument("paths", nargs="*", help="folders or files; all of tests/ without any")
     asked = parser.parse_args()
+    if refusal := foreign_sources(ROOT):
+        parser.error(refusal)
     if asked.warm:
         return warm()
     if asked.changed is not None:
@@ -153,7 +155,8 @@ def pytest_pycollect_makeitem() -> list[object]:
 def compile_kernels(env: Mapping[str, str]) -> None:
     """Fill the kernel cache, if it is empty; what cannot be compiled here fails in the tests, which say why.
 
-    Other clones of this machine with the same lock have compiled most of it: that takes 76 s of a processor.
+    Other clones of this machine with the same lock have compiled most of it: that takes 76 s of a processor. What numba
+    keeps for entry points is of one clone, and takes 50 s.
     """
     source, lock = ROOT / "src", (ROOT / "requirements" / "dev.txt").read_bytes()
     kept = cache() / f"kernels-{sys.implementation.cache_tag}-{sha256(lock).hexdigest()[:16]}"
@@ -162,9 +165,10 @@ def compile_kernels(env: Mapping[str, str]) -> None:
     for older in sorted(cache().glob("kernels-*"), key=lambda folder: folder.stat().st_mtime)[:-LOCKS_KEPT]:
         shutil.rmtree(older, ignore_errors=True)
     copy_kernels(kept, source)
-    compilers = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env) for code in KERNELS]
-    for compiler in compilers:
-        compiler.wait()
+    for step in (KERNELS, ENTRY_POINTS):
+        compilers = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env) for code in step]
+        for compiler in compilers:
+            compiler.wait()
     copy_kernels(source, kept)
     for stale in kept.glob(MACHINE_CODE):
         if not (source / stale.relative_to(kept)).exists():

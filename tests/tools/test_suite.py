@@ -18,11 +18,14 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from shroff.cli import demo_kernels
+from shroff.features.kernels import numbers
 from tests.architecture import sources
 from tests.support import forks, workers
 from tests.support.effort import IS_LONG, long_after, long_but
 from tests.support.timing import CORES, SHARED, WHOLE, Timing
-from tools import suite
+from tools import kernels, suite
+from tools.checkout import foreign_sources
 
 
 def test_a_process_that_ran_through_many_tests_is_not_counted_with_the_one_in_which_it_ends():
@@ -125,7 +128,66 @@ def test_each_kernel_is_compiled_by_one_of_two_processes(monkeypatch, tmp_path):
     assert not theirs & others
     loads = f"{asks}{suite.KERNELS[1]}; import sys; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True, check=True).stdout
-    assert not {f"{suite.AT_IMPORT[0]}{name}" for name in ("windows", "rules")} & set(said.split())
+    assert not {f"{kernels.AT_IMPORT[0]}{name}" for name in ("windows", "rules")} & set(said.split())
+
+
+@pytest.mark.slow
+def test_what_a_busy_process_calls_is_compiled_by_one_of_two_processes_unless_numba_has_it(monkeypatch, tmp_path):
+    asks = (
+        "import sys, shroff.features.kernels.native as n, tools.kernels as t; "
+        "n.EntryPoint.keep_for_numba = lambda kernel: print(kernel.__name__); t.digest_of_kernels = lambda: {0!r}; "
+    )
+
+    def said(code: str) -> list[str]:
+        return subprocess.run([forks.PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    scoring, others = (said(asks.format("0" * 16) + code) for code in suite.ENTRY_POINTS)
+    made = [kernel.__name__ for kernel in demo_kernels.natives(demo_kernels.all_listed()) if hasattr(kernel, "calls")]
+
+    assert set(scoring) == {"run_row", "begin", "undo"}
+    assert sorted({*scoring, *others}) == sorted(set(made))
+
+    digest = numbers.digest_of_kernels()
+    kernel = SimpleNamespace(
+        __name__="run", function=SimpleNamespace(__code__=SimpleNamespace(co_filename=tmp_path / "w.py"))
+    )
+    monkeypatch.setattr(kernels, "EntryPoint", SimpleNamespace)
+    folder = tmp_path / "__pycache__"
+    folder.mkdir()
+    python = f"py{sys.version_info[0]}{sys.version_info[1]}"
+    for name in (f"w.run_{digest}-1.{python}.nbi", f"w.run_{'0' * 16}-1.{python}.1.nbc"):
+        (folder / name).touch()
+    assert [*kernels.lacking([kernel, None])] == [kernel], "half of it, and half of other sources"
+    (folder / f"w.run_{digest}-1.{python}.1.nbc").touch()
+    assert [*kernels.lacking([kernel, None])] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [("-m", "tools.suite", "--warm"), ("-m", "pytest", "--collect-only", "tests/tools")])
+def test_no_run_tests_the_program_of_another_checkout(tmp_path, words):
+    package = tmp_path / "src" / "shroff"
+    package.mkdir(parents=True)
+    for path in (suite.ROOT / "src" / "shroff").iterdir():
+        (package / path.name).write_bytes(path.read_bytes()) if path.is_file() else (package / path.name).symlink_to(
+            path
+        )
+    env = os.environ | {"PYTHONPATH": str(package.parent)}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=suite.ROOT, env=env, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode not in {0, 1}
+    assert f"shroff is imported from {package.parent}, so these tests would not test" in done.stderr
+    assert f"unset PYTHONPATH, or export PYTHONPATH={suite.ROOT / 'src'}" in done.stderr
+
+
+def test_the_program_of_this_checkout_is_tested_whatever_the_path_is_called(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(suite.ROOT)
+
+    assert foreign_sources(tmp_path / "link") == foreign_sources(suite.ROOT) == ""
+
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert "\nmake setup, or export PYTHONPATH=" in foreign_sources(tmp_path)
 
 
 def test_kernels_that_another_clone_has_compiled_are_not_compiled_again(monkeypatch, tmp_path):
@@ -142,6 +204,7 @@ def test_kernels_that_another_clone_has_compiled_are_not_compiled_again(monkeypa
         (root / "requirements" / "dev.txt").write_text(lock)
         monkeypatch.setattr(suite, "ROOT", root)
         monkeypatch.setattr(suite, "KERNELS", (compiler.format(name, number),))
+        monkeypatch.setattr(suite, "ENTRY_POINTS", ())
         suite.compile_kernels(os.environ)
         return {file.stem: file.read_text() for file in (root / "src").iterdir()}
 
