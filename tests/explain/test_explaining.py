@@ -20,7 +20,7 @@ from markupsafe import escape
 from shroff.cli.main import run
 from shroff.explain.changes import Changes
 from shroff.explain.entities import EntityLook
-from shroff.explain.model import Story
+from shroff.explain.model import ModelReason, Story
 from shroff.explain.past import PastDecision
 from shroff.language.expression import Call, Compare, Literal, ThisField
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TIME, money, number
@@ -311,6 +311,23 @@ def test_case_card_and_chart_have_one_typical_range(bank):
     assert windows.earlier == found.amounts.typical_of == len(paid) - 1
 
 
+@pytest.fixture(name="at_an_odd_hour", scope="module")
+def _at_an_odd_hour(tmp_path_factory: pytest.TempPathFactory) -> ModelReason:
+    """The reason of a payment at 03:30 on a card that pays from 10:00 on, by a model that reads the hour alone."""
+    bank = tmp_path_factory.mktemp("hours") / "small"
+    write_files(bank, {**FILES, "policy.yaml": POLICY_TEXT, "features.yaml": FEATURES})
+    train(Registry(bank / "models"), "m-1", ("hour(payment.at)",))
+    in_force(bank)
+    rows = [
+        {"id": f"u{n}", "at": f"2026-03-{2 + n // 12:02d}T{10 + n % 12:02d}:30:00Z", "card": "own", "amount": "20.00"}
+        for n in range(24)
+    ]
+    odd = {"id": "odd", "at": "2026-03-07T03:30:00Z", "card": "own", "amount": "20.00"}
+    app.open(bank).decide([*rows, odd], as_type="payment")
+    (reason,) = [reason for reason in app.open(bank).explain("odd").reasons if reason.hours is not None]
+    return reason
+
+
 @pytest.mark.parametrize(
     ("zone", "text", "normal"),
     [
@@ -323,20 +340,11 @@ def test_case_card_and_chart_have_one_typical_range(bank):
         ("Australia/Eucla", "At 12:15", "between 18:45 and 06:44 for this card"),
     ],
 )
-def test_a_page_shows_the_hours_of_a_reason_in_the_zone_of_its_reader(bank, zone, text, normal):
-    in_force(bank)
-    rows = [
-        {"id": f"u{n}", "at": f"2026-03-{2 + n // 12:02d}T{10 + n % 12:02d}:30:00Z", "card": "own", "amount": "20.00"}
-        for n in range(24)
-    ]
-    odd = {"id": "odd", "at": "2026-03-07T03:30:00Z", "card": "own", "amount": "20.00"}
-    app.open(bank).decide([*rows, odd], as_type="payment")
-    project = app.open(bank)
-    (reason,) = [reason for reason in project.explain("odd").reasons if reason.hours is not None]
-    shown = [in_zone(str(escape(part)), zone) for part in reason_texts(reason)]
+def test_a_page_shows_the_hours_of_a_reason_in_the_zone_of_its_reader(at_an_odd_hour, zone, text, normal):
+    shown = [in_zone(str(escape(part)), zone) for part in reason_texts(at_an_odd_hour)]
 
     assert [re.sub(r"<[^>]+>", "", part) for part in shown] == [text, normal]
-    assert reason.text == "at 03:30 UTC, normally not before 10:00 UTC for this card", "programs have it in UTC"
+    assert at_an_odd_hour.text == "at 03:30 UTC, normally not before 10:00 UTC for this card", "programs have it in UTC"
 
 
 def test_a_card_with_too_little_history_is_held_against_all(bank):

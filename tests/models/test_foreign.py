@@ -213,7 +213,7 @@ REFUSED = {
         b"{L" + bytes(7) + b"\x01a[" + b"[$Z#l\x00\x00\x9c\x40" * 5_000 + b"]}",
         "not a complete model in UBJSON",
     ),
-    "dart": (lambda: boosted(booster="dart"), "'dart', and only 'gbtree'"),
+    "dart": (lambda: boosted(booster="dart", rate_drop=0.9), "'dart', and only 'gbtree'"),
     "ranking": (lambda: edited(lambda model: model["objective"].update(name="rank:pairwise")), "ranks within groups"),
     "counts": (lambda: boosted(objective="count:poisson"), "count:poisson, and supported objectives are"),
     "several targets": (

@@ -89,15 +89,18 @@ def test_a_forest_is_as_good_as_scikit_learns():
     given = [number(f"x{place}", columns[:10_000, place]) for place in range(4)]
     later = [number(f"x{place}", columns[10_000:, place]) for place in range(4)]
     told = {"trees": "60", "columns": "0.5", "bins": "256"}
-    fitted = fit("forest", given, frauds[:10_000].astype(np.int8), None, LearningPlan.of(told, 1))
-    scores = loaded(fitted, uncalibrated(fitted.gives), 1.0).scores(columns_for(fitted.inputs, later))
-    theirs = RandomForestClassifier(60, max_depth=12, max_features=2, random_state=1)
-    theirs.fit(columns[:10_000], frauds[:10_000])
-    expected = average_precision(theirs.predict_proba(columns[10_000:])[:, 1], frauds[10_000:])
+    ours, expected = [], []
+    for seed in (1, 2):  # one forest alone is up to 0.03 better or worse by chance
+        fitted = fit("forest", given, frauds[:10_000].astype(np.int8), None, LearningPlan.of(told, seed))
+        scores = loaded(fitted, uncalibrated(fitted.gives), 1.0).scores(columns_for(fitted.inputs, later))
+        ours.append(average_precision(scores, frauds[10_000:]))
+        theirs = RandomForestClassifier(60, max_depth=12, max_features=2, random_state=seed)
+        theirs.fit(columns[:10_000], frauds[:10_000])
+        expected.append(average_precision(theirs.predict_proba(columns[10_000:])[:, 1], frauds[10_000:]))
+        assert scores.mean() == pytest.approx(frauds.mean(), rel=0.15)
 
-    assert expected > 0.35
-    assert average_precision(scores, frauds[10_000:]) > expected - 0.02
-    assert scores.mean() == pytest.approx(frauds.mean(), rel=0.15)
+    assert np.mean(expected) > 0.35
+    assert np.mean(ours) > np.mean(expected) - 0.02
 
 
 def test_a_leaf_of_a_forest_is_the_share_of_frauds_in_it():

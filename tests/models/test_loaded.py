@@ -177,7 +177,7 @@ def test_the_margin_before_the_first_tree_is_xgboosts(text, objective):
 @pytest.mark.parametrize(
     "told, words",
     [
-        ({"booster": "dart"}, "'dart'"),
+        ({"booster": "dart", "rate_drop": 0.9}, "'dart'"),
         ({"booster": "gblinear", "max_depth": 0}, "'gblinear'"),
         ({"objective": "multi:softprob", "num_class": 3}, "several classes"),
         ({"objective": "count:poisson"}, "count:poisson"),

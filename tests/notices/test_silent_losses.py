@@ -112,7 +112,8 @@ def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank
                 teller.step()
 
     assert subject in {item.subject for item in bank.project.health.doctor() if item.state == WRONG}
-    assert told in " ".join(str(row["Subject"]) for row in bank.post.read if "oncall@" in str(row["To"]))
+    subjects = " ".join(str(row["Subject"]) for row in bank.post.read if "oncall@" in str(row["To"]))
+    assert told in " ".join(subjects.split())  # Python 3.13.0 doubles a space where it folds a header
 
 
 @pytest.mark.slow

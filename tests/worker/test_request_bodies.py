@@ -124,7 +124,7 @@ def test_one_mistake_in_a_list_leaves_the_others():
     assert [bool(mistake) for mistake in mistakes] == [True, False, True]
 
 
-@pytest.mark.parametrize("body", [b"[", b"[1,]", b"[" * 2_000 + b"]" * 2_000, b"[" + b"0," * COUNT_MAX + b"0]"])
+@pytest.mark.parametrize("body", [b"[", b"[1,]", b"[" * 20_000 + b"]" * 20_000, b"[" + b"0," * COUNT_MAX + b"0]"])
 def test_a_list_that_cannot_be_one_is_refused_as_a_whole(body):
     with pytest.raises(TooMuchError):
         reader().many("payment", body, "me", are_lines=False)
