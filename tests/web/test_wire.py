@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +21,7 @@ import msgspec
 import pytest
 
 from shroff.config import TEMPLATE_FOLDER
+from shroff.errors import SignInError
 from shroff.log.writer import Writer
 from shroff.web.api import events
 from shroff.web.http import asgi
@@ -25,6 +30,7 @@ from shroff.web.http.connections import Connection
 from shroff.web.http.proxies import Proxies
 from shroff.web.work import writer_client
 from shroff.worker.request_bodies import RequestReader
+from shroff.worker.request_queue import PendingRequest
 from tests.support.webs import Asker, asker
 from tests.support.wire import Answer, Spoken, connected
 from tests.web.test_web import PAYMENT, payment
@@ -33,6 +39,7 @@ pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PATH = "/api/v1/events/payment"
+STREAMS = 30
 
 
 def request(body: object, path: str = PATH, *, key: str = "admin", method: str = "POST", **headers: str) -> bytes:
@@ -146,6 +153,145 @@ def test_an_event_with_a_known_head_is_held_to_every_limit(bank, monkeypatch):
     run(bank, steps)
 
 
+def padded(number: int, *, raw: bytes = b"", **changes: Any) -> bytes:
+    """A request with an event whose head is that of all others."""
+    return request((raw or msgspec.json.encode(payment(number, **changes))).ljust(400))
+
+
+def without_key(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    patch.delitem(asks.service.gate.known, "admin")
+
+
+def with_expired_key(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    def expired(_: str) -> None:
+        raise SignInError("this key is not known")
+
+    patch.setattr(asks.service.gate, "at_hand", expired, raising=False)
+
+
+def without_right(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(asks.service.gate.known, "admin", asks.service.gate.known["viewer"])
+
+
+def from_elsewhere(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(type(asks.service.settings), "networks", Proxies(["10.0.0.0/8"]), raising=False)
+
+
+def too_fast(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    pace = Pace(0.001)
+    for name in ("admin", "another"):
+        pace.wait_s_of(f"key-{name}", 1)
+    patch.setattr(asks.service, "pace", pace)
+
+
+def crowded(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(asgi, "OF_SENDER_MAX", 0)
+
+
+def crowded_by_all(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(asgi, "OF_ALL_MAX", 0)
+
+
+def on_standby(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(asks.service.writer.queue, "why_closed", "it is not taken now")
+    patch.setattr(asks.service.writer.queue, "_reader", None)
+
+
+def overloaded(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(asks.service.writer.queue, "age_s_max", -1.0)
+
+
+def not_begun(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(asks.service.writer, "reader", None)
+
+
+def without_type(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    events = SimpleNamespace(types={"login": None})
+    reader = SimpleNamespace(definitions=SimpleNamespace(events=events), types=["login"])
+    patch.setattr(asks.service.writer, "reader", reader)
+
+
+def late(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    class Lost(SimpleQueue):
+        def put(self, *_: object) -> None:
+            """Nothing comes out."""
+
+    patch.setattr(asks.service.writer.queue, "_given", Lost())
+    patch.setattr(writer_client, "PATIENCE_S", 0.05)
+    patch.setattr(asks.service.writer, "_timer", None)
+
+
+def nothing(asks: Asker, patch: pytest.MonkeyPatch) -> None:
+    pass
+
+
+# What is done, the request, its status, and whether a known head is answered without a task
+REFUSALS: Mapping[str, tuple[Callable[[Asker, pytest.MonkeyPatch], None], bytes, int, bool]] = {
+    "an event": (nothing, padded(1), 200, True),
+    "other content": (nothing, padded(1, amount="3.00"), 409, True),
+    "a mistake": (nothing, padded(2, amount="much"), 422, True),
+    "no JSON": (nothing, padded(2, raw=b"{"), 422, True),
+    "an unknown key": (without_key, padded(2), 401, False),
+    "an expired key": (with_expired_key, padded(2), 401, False),
+    "no right": (without_right, padded(2), 403, True),
+    "another network": (from_elsewhere, padded(2), 403, False),
+    "too fast": (too_fast, padded(2), 429, True),
+    "too many of this sender": (crowded, padded(2), 429, True),
+    "too many of all": (crowded_by_all, padded(2), 503, True),
+    "on standby": (on_standby, padded(2), 503, True),
+    "overloaded": (overloaded, padded(2), 503, True),
+    "not begun": (not_begun, padded(2), 503, True),
+    "no such type": (without_type, padded(2), 404, True),
+    "late": (late, padded(3), 503, True),
+}
+
+
+def test_a_known_head_is_refused_as_a_new_one_is_with_the_same_effects(bank, monkeypatch):
+    async def steps(asks: Asker, _: Spoken) -> None:
+        service, application = asks.service, asks._application
+        tasks: list[object] = []
+        answer = application.answer
+
+        async def counted(*given: Any) -> None:
+            tasks.append(given)
+            await answer(*given)
+
+        monkeypatch.setattr(application, "answer", counted)
+
+        async def effects(spoken: Spoken, raw: bytes, change: Any) -> Any:
+            """What comes back, and what it left behind."""
+            queue = service.writer.queue
+            with monkeypatch.context() as patch:
+                change(asks, patch)
+                before = Counter(service.requests.counts)
+                turned_away, tasks[:] = queue.turned_away, []
+                left = {name: bucket.left for name, bucket in service.pace._buckets.items()}
+                found = await spoken.ask(raw)
+                rate = [left.get(name, 0.0) - bucket.left for name, bucket in service.pace._buckets.items()]
+                counts = Counter(service.requests.counts) - before
+                assert not application._under_way
+            return told(found), counts, queue.turned_away - turned_away, [round(events) for events in rate], len(tasks)
+
+        for name, (change, raw, status, is_taken) in REFUSALS.items():
+            async with connected(asks) as usual, connected(asks) as short:
+                service.pace = Pace(1_000.0)
+                assert (await short.ask(padded(1)))[0] == 200, name
+                assert (await usual.ask(raw))[0] in {200, 409, 422}, name  # so that it comes again in both ways
+                application._heads, heads = {}, application._heads
+                service.pace = Pace(1_000.0)
+                await usual.ask(request([]))
+                *found, usual_tasks = await effects(usual, raw, change)
+                application._heads = heads
+                service.pace = Pace(1_000.0)
+                await short.ask(request([]))
+                *again, short_tasks = await effects(short, raw, change)
+            assert found[0][0] == status, name
+            assert found == again, name
+            assert (usual_tasks, short_tasks) == (1, 0 if is_taken else 1), name
+
+    run(bank, steps)
+
+
 def test_the_end_of_a_head_is_no_head(bank):
     whole = request(payment(1), host="here")
     cut = whole.index(b"content-length")
@@ -180,7 +326,11 @@ def test_an_answer_that_cannot_be_given_keeps_no_other_waiting(bank):
         def broken() -> None:
             raise RuntimeError("the connection has gone")
 
-        asks.service.writer._answered([SimpleNamespace(told=broken), SimpleNamespace(told=answered.set)])
+        writer = asks.service.writer
+        requests = [PendingRequest([], None, told) for told in (broken, answered.set)]
+        for request in requests:
+            writer._pending[request] = math.inf
+        writer._answered(requests)
         await asyncio.wait_for(answered.wait(), 10)
 
     run(bank, steps)
@@ -338,5 +488,108 @@ def test_a_connection_is_closed_when_it_was_idle_for_long_enough_and_not_before(
         longest_s = max(after - before for before, after in pairwise(answered))
         assert len(answered) == 5 or longest_s >= 1
         return longest_s
+
+    run(bank, steps)
+
+
+def streams(draw: random.Random, *, is_sound: bool) -> list[bytes]:
+    """Requests of one connection, in their order; the last one ends it. If sound, each of them has an answer."""
+
+    def event(**headers: str) -> bytes:
+        number = draw.randrange(6)
+        return request(msgspec.json.encode(payment(number)).ljust(draw.choice((400, 400, 400, 300))), **headers)
+
+    def chunked() -> bytes:
+        head = request(b"", content_length="", transfer_encoding="chunked").partition(b"\r\n\r\n")[0]
+        body = msgspec.json.encode(payment(draw.randrange(6)))
+        cut = draw.randrange(1, len(body) - 1)
+        parts = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:cut], body[cut:]))
+        return head + b"\r\n\r\n" + parts + b"0\r\n" + draw.choice((b"", b"authorization: Bearer viewer\r\n")) + b"\r\n"
+
+    kinds: Sequence[Callable[[], bytes]] = (
+        event,
+        event,
+        event,
+        event,
+        chunked,
+        lambda: event(expect="100-continue"),
+        lambda: event(key="viewer"),
+        lambda: event(x_request_id="one"),
+        lambda: request(b"", "/health/live", method="GET", key=""),
+        lambda: request(b"", "/health/live", method="HEAD", key=""),
+        lambda: request(b"", PATH, method="HEAD"),
+        lambda: request([payment(draw.randrange(6))]),
+        lambda: padded(draw.randrange(6), amount=draw.choice(("much", "24.90"))),
+        lambda: padded(0, raw=draw.choice((b"{", b"{}", b"[]", b" {}", b"{}{}", b'{"payment_id": "\r\n\r\n"}'))),
+        lambda: b"\r\n" + event(),
+        lambda: event(connection="upgrade", upgrade="h2c"),
+    )
+    kinds = kinds[:-1] if is_sound else kinds
+    sent = [draw.choice(kinds)() for _ in range(draw.randrange(3, 9))]
+    ends = (event(connection="close"), event().replace(b"HTTP/1.1", b"HTTP/1.0"), b"POST\r\n\r\n", event()[:60])
+    return [*sent, draw.choice(ends[:2] if is_sound else ends)]
+
+
+async def received(asks: Asker, sent: Sequence[bytes], draw: random.Random | None) -> bytes:
+    """What a connection answers to these requests: one after the other, or in random pieces."""
+    pieces = list(sent)
+    if draw is not None:
+        whole = b"".join(sent)
+        cuts = sorted(draw.sample(range(1, len(whole)), draw.randrange(1, 12)))
+        pieces = [whole[start:end] for start, end in pairwise([0, *cuts, len(whole)])]
+    got = bytearray()
+    async with connected(asks) as spoken:
+
+        async def read() -> None:
+            with suppress(ConnectionError):
+                while part := await spoken.reader.read(1 << 16):
+                    got.extend(part)
+
+        reading = asyncio.create_task(read())
+        with suppress(ConnectionError):
+            for number, piece in enumerate(pieces, 1):
+                await spoken.send(piece)
+                for _ in range(200 if draw is None else 0):
+                    if reading.done() or len(re.findall(rb"HTTP/1.1 [2-5]", got)) >= number:
+                        break
+                    await asyncio.sleep(0.01)
+            if draw is None:  # an incomplete request has no answer
+                spoken.writer.write_eof()
+        await asyncio.wait_for(reading, 60)
+    return re.sub(rb"total;dur=[\d.]+|urn:shroff:error:\w+", b"", bytes(got))
+
+
+def test_bytes_are_answered_alike_however_they_arrive(bank, monkeypatch):
+    """A stream of bytes gets one answer: by tasks, or in whole requests with known heads, or in random pieces."""
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        application = asks._application
+        for number in range(6):
+            for size in (300, 400):
+                assert (await spoken.ask(request(msgspec.json.encode(payment(number)).ljust(size))))[0] == 200
+        heads = dict(application._heads)
+        taken = Counter[bool]()
+        take = application.take
+
+        def counted(*given: Any) -> bool:
+            is_taken = take(*given)
+            taken[is_taken] += 1
+            return is_taken
+
+        for seed in range(STREAMS):
+            draw = random.Random(seed)
+            is_sound = seed % 2 == 0
+            sent = streams(draw, is_sound=is_sound)
+            with monkeypatch.context() as patch:
+                patch.setattr(application, "take", lambda *_: False)
+                found = await received(asks, sent, None)
+            with monkeypatch.context() as patch:
+                patch.setattr(application, "take", counted)
+                application._heads = dict(heads)
+                assert await received(asks, sent, None) == found, seed
+                if is_sound:  # else the server answers a mistake before the requests that still wait
+                    assert await received(asks, sent, draw) == found, seed
+        assert taken[True] > STREAMS
+        assert asks.service.work.counts.events.appended == 6
 
     run(bank, steps)

@@ -100,10 +100,37 @@ async def post_events(service: Service, request: Request) -> Response:
 def _type_name(reader: RequestReader, request: Request) -> str:
     """Return the event type that the path names. Raises: ProblemError with 404 if there is none."""
     name = request.path_params["event"]
+    _check_type(reader, name)
+    return name
+
+
+def _check_type(reader: RequestReader, name: str) -> None:
     if name not in reader.definitions.events.types:
         names = ", ".join(reader.types)
         raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {names}")
-    return str(name)
+
+
+class PostedEvent:
+    """One event to be decided, for a caller that does not wait in a task.
+
+    Args:
+        told: Called later, once, in the event loop: then `response` returns.
+
+    Raises: as `post_events`.
+    """
+
+    def __init__(self, service: Service, type_name: str, raw: bytes, sender: str, told: Callable[[], object]) -> None:
+        self._writer = service.writer
+        reader = self._writer.reader_now()
+        _check_type(reader, type_name)
+        self._mistakes: list[tuple[str, str]] = []
+        submissions = [reader.one(type_name, raw, sender, self._mistakes)]
+        check_rate_of(service, sender, 1)
+        self._request = self._writer.put(submissions, reader, told, self._writer.queue)
+
+    def response(self) -> Response:
+        (answer,) = self._writer.answers_of(self._request)
+        return one_response(*shown(answer, self._mistakes))
 
 
 async def post_labels(service: Service, request: Request) -> Response:

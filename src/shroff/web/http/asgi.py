@@ -16,15 +16,15 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shroff.errors import ShroffError, SignInError
-from shroff.people.access import Right, Who, network_of
+from shroff.people.access import Who, network_of
 from shroff.people.store import TOKEN_LENGTH
 from shroff.runtime import traces
 from shroff.runtime.logs import IDS, failure, ids_of
 from shroff.web.api import scim
-from shroff.web.api.events import READ_AT_ONCE, one_response, shown
+from shroff.web.api.events import READ_AT_ONCE, PostedEvent
 from shroff.web.http.authentication import COOKIE
 from shroff.web.http.concurrency_limits import SENDER, too_many
-from shroff.web.http.connections import HEAD, WHOLE, SendWhole
+from shroff.web.http.connections import HEAD, WHOLE, Sending, SendWhole
 from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, WrittenJson, refused, whole
 from shroff.web.http.problems import RETRY_AFTER, ProblemError, of_error
 from shroff.web.http.routes import EVENTS, OPEN_BELOW, Route, by_path, pattern
@@ -32,8 +32,7 @@ from shroff.web.http.streaming import EVENTS as EVENT_STREAM
 from shroff.web.pages import login
 from shroff.web.pages.renderer import problem_page
 from shroff.web.service import Service
-from shroff.worker.request_loop import PATIENCE_S
-from shroff.worker.request_queue import RETRY_S, PendingRequest, TurnedAwayError
+from shroff.worker.request_queue import RETRY_S, TurnedAwayError
 
 One = TypeVar("One")
 PATH_LENGTH_MAX = 8_192
@@ -76,7 +75,8 @@ class Application:
         self.tell = tell
         self._under_way: dict[str, int] = {}  # open requests by sender
         self._count = 0  # open requests of all senders
-        self._heads: dict[bytes, tuple[str, str, int]] = {}  # event type, key, and length of the body
+        # Event type, key, and length of the body
+        self._heads: dict[bytes, tuple[Route, str, str, int]] = {}
         resources = {path: Resource(self, by_method) for path, by_method in by_path(routes).items()}
         self._literal = {path: resource for path, resource in resources.items() if "{" not in path}
         self._last_parameter: dict[str, tuple[str, Resource]] = {}
@@ -120,6 +120,7 @@ class Application:
     async def answer(self, by_method: Mapping[str, Route], request: Request, send: Send) -> None:
         began_s = time.perf_counter()
         name = "none"
+        route: Route | None = None
         base = self.service.options.base
         try:
             request.check_head()
@@ -129,11 +130,8 @@ class Application:
                 traces.PARENT.set(request.headers.get(traces.HEADER, ""))
             route = await self._allowed(by_method, request)
             name = route.path
-            if request.scope["query_string"] and (request.method not in SAFE or route.is_strict):
-                # Check the query before the handler writes anything
-                route.check_query([name for name, _ in request.query_params.multi_items()])
             sender = SENDER.get()
-            self._take(sender)
+            self._admit(route, sender, None if route.right is None else request.who, request)
             try:
                 response = await route.handle(self.service, request)
             finally:
@@ -155,80 +153,99 @@ class Application:
         is_short = request.method != "HEAD" and not request.leaves_body
         state = request.scope.get("state", {})
         if is_short and _is_sent_whole(response, state.get(WHOLE), seconds):
-            if name == EVENTS and response.status_code == 200:
-                self._remember(state[HEAD], request)
+            if route is not None and name == EVENTS and response.status_code == 200:
+                self._remember(state[HEAD], route, request)
         else:
             await _sent(with_standing(response, seconds), request, send)
 
-    def _remember(self, head: bytes, request: Request) -> None:
+    def _remember(self, head: bytes, route: Route, request: Request) -> None:
         """Remember the head of an answered event, if it asks for no more than a decision."""
-        _, _, key = request.headers.get("authorization", "").partition(" ")
-        length = whole(request.headers.get("content-length"))
-        is_plain = not request.scope["query_string"] and _MORE.isdisjoint(name for name, _ in request.headers.raw)
-        is_whole = head.startswith(b"POST ") and len(head) <= HEAD_KEPT_MAX
+        headers = request.headers
+        _, _, key = headers.get("authorization", "").partition(" ")
+        length = whole(headers.get("content-length"))
+        is_plain = not request.scope["query_string"] and _MORE.isdisjoint(name for name, _ in headers.raw)
+        # With a line end that ends no header line, another parser could find another body
+        is_whole = head.startswith(b"POST ") and len(head) <= HEAD_KEPT_MAX and head.count(b"\n") == len(headers.raw)
         if is_whole and key and is_plain and length is not None and length <= READ_AT_ONCE:
             if len(self._heads) >= HEADS_MAX:
                 del self._heads[next(iter(self._heads))]  # the oldest
-            self._heads[head] = request.path_params["event"], key.strip(), length
+            self._heads[head] = route, request.path_params["event"], key.strip(), length
 
-    def take(
-        self, head: bytes, body: bytes, begin: Callable[[], tuple[SendWhole, Callable[[ASGIApp], object]]]
-    ) -> bool:
-        """Queue a posted event whose head came before, and answer it later; return False if `__call__` must answer.
+    def take(self, head: bytes, body: bytes, begin: Callable[[], Sending]) -> bool:
+        """Answer a posted event whose head came before, now or when it is decided; False if `__call__` must do it.
 
-        Parser, scope and task take half of the event loop's time of a posted event.
+        Parser, scope and task take half of the event loop's time of a posted event. Nothing has an effect before this
+        returns False, so that no request is counted twice.
 
         Args:
             begin: Begins the request; returns how to answer it at once, or by a task.
         """
         began_s = time.perf_counter()
         service = self.service
-        event, key, length = self._heads.get(head, ("", "", 0))
-        reader = service.writer.reader
-        if len(body) != length or not body.startswith(b"{") or reader is None or service.settings.networks is not None:
+        known = self._heads.get(head)
+        if known is None or service.settings.networks is not None:
             return False
+        route, event, key, length = known
+        if len(body) != length or not body.startswith(b"{"):
+            return False
+        try:
+            who = service.gate.at_hand(key)
+        except Exception:  # noqa: BLE001 - `__call__` meets it again, and answers after a pause
+            return False
+        if who is None:
+            return False
+        sender = who.id
+        send_whole, start = begin()
+        is_admitted = False
+        posted: PostedEvent | None = None
 
-        def told() -> None:
-            if timer.cancelled():
-                return
-            timer.cancel()
-            self._leave(sender)
-            try:
-                response = one_response(*shown(service.writer.answers_of(request)[0]))
-            except Exception as error:  # noqa: BLE001 - a failed request must not end the service
-                response = refused(problem_of(error, EVENTS, self.tell))
+        def answer(response: Response) -> None:
+            if is_admitted:
+                self._leave(sender)
             seconds = time.perf_counter() - began_s
             service.requests.add("POST", EVENTS, response.status_code, seconds)
             if not _is_sent_whole(response, send_whole, seconds):
                 start(with_standing(response, seconds))
 
+        def told() -> None:
+            nonlocal posted
+            assert posted is not None
+            try:
+                response = posted.response()
+            except Exception as error:  # noqa: BLE001 - a failed request must not end the service
+                response = refused(problem_of(error, EVENTS, self.tell))
+            posted = None  # it refers to this function: a cycle would stay until the collector comes
+            answer(response)
+
         try:
-            who = service.gate.at_hand(key)
-            if who is None or not who.may(Right.SUBMIT_EVENTS) or event not in reader.definitions.events.types:
-                return False
-            sender = who.id
-            request = PendingRequest([reader.one(event, body, sender)], reader, told)
-            if request.submissions[0].event is None:
-                return False
-            self._take(sender)
-        except Exception:  # noqa: BLE001 - `__call__` meets it again, and answers
-            return False
-        if service.pace.wait_s_of(sender, 1) > 0:
-            self._leave(sender)
-            return False
-        try:
-            service.writer.queue.put(request)
-        except TurnedAwayError:
-            self._leave(sender)
-            service.pace.wait_s_of(sender, -1)
-            service.writer.queue.turned_away -= 1  # `__call__` counts both again
-            return False
-        send_whole, start = begin()
-        timer = asyncio.get_running_loop().call_later(PATIENCE_S, told)
+            self._admit(route, sender, who)
+            is_admitted = True
+            posted = PostedEvent(service, event, body, sender, told)
+        except Exception as error:  # noqa: BLE001 - a failed request must not end the service
+            answer(refused(problem_of(error, EVENTS, self.tell)))
         return True
 
-    def _take(self, sender: str) -> None:
-        """Count a new request. Raises: ProblemError with 429 if its sender has too many open, 503 if all have."""
+    def _admit(self, route: Route, sender: str, who: Who | None, request: Request | None = None) -> None:
+        """Check whether a known caller may use a route, and count its request as open until `_leave`.
+
+        Each request comes here, with a task and without.
+
+        Args:
+            who: None on a route for everybody.
+            request: None for a head that came before: it has a key and no query.
+
+        Raises: ProblemError with 403 or 400; with 429 if its sender has too many open, with 503 if all have.
+        """
+        if route.right is not None:
+            assert who is not None
+            who.require(route.right)
+        if request is not None:
+            if route.is_page and request.signed_in is None and not is_open(route.path):
+                remedy = "use an API key only for addresses below /api"
+                raise ProblemError(403, "not-a-person", "API keys cannot open pages", remedy)
+            if request.scope["query_string"] and (request.method not in SAFE or route.is_strict):
+                # Check the query before the handler writes anything
+                route.check_query([name for name, _ in request.query_params.multi_items()])
         of_sender = self._under_way.get(sender, 0)
         if of_sender >= OF_SENDER_MAX:
             raise too_many(f"{OF_SENDER_MAX:,} requests of yours are not answered yet")
@@ -254,7 +271,7 @@ class Application:
         return refused(error)
 
     async def _allowed(self, by_method: Mapping[str, Route], request: Request) -> Route:
-        """Return the route if the caller may use it, and set the caller and the sender.
+        """Return the route, and set the caller and the sender; `_admit` says whether they may use it.
 
         A browser without a session gets the sign-in page. Raises: ProblemError; the caller is identified first, so
         that only known callers learn which addresses exist.
@@ -281,11 +298,6 @@ class Application:
         if route is None:
             raise _missing(by_method)
         SENDER.set(network_of(request.address) if route.right is None else request.who.id)
-        if route.right is not None:
-            request.who.require(route.right)
-        if route.is_page and request.signed_in is None and not is_for_all:
-            remedy = "use an API key only for addresses below /api"
-            raise ProblemError(403, "not-a-person", "API keys cannot open pages", remedy)
         return route
 
     async def _who(self, request: Request) -> Who:

@@ -38,6 +38,7 @@ LINGER_BYTES_MAX = 1024 * 1024
 WHOLE = "send_whole"
 HEAD = "head"
 SendWhole: TypeAlias = Callable[[int, bytes, bytes], bool]  # status, header lines, body; False: not sent
+Sending: TypeAlias = "tuple[SendWhole, Callable[[ASGIApp], object]]"  # at once, or by a task
 
 
 class Connection(HttpToolsProtocol):
@@ -58,6 +59,7 @@ class Connection(HttpToolsProtocol):
         self._proxies = proxies
         self._open_connections = open_connections
         self._head = b""  # of a request that begins now
+        self._may_take = False  # whether the application may take the next request
         self._network = ""
         self._is_head_open = False
         self._head_bytes = 0
@@ -92,9 +94,7 @@ class Connection(HttpToolsProtocol):
         is_idle = is_first or (cycle.response_complete and not cycle.more_body)
         if is_idle and not self._is_head_open:
             self._head, _, body = data.partition(b"\r\n\r\n")
-            # The cycle of a taken request is a copy, and one of a HEAD request sends no body
-            may_take = not is_first and cycle.scope["method"] != "HEAD"
-            if may_take and cast("Application", self.app).take(self._head, body, self._begin_taken):
+            if self._may_take and cast("Application", self.app).take(self._head, body, self._begin_taken):
                 return
         was_head_open = self._is_head_open
         if was_head_open:
@@ -110,14 +110,23 @@ class Connection(HttpToolsProtocol):
         elif self._wire_bytes > FRAMING_BYTES_MAX + FRAMING_RATIO * self._body_bytes:
             self._refuse_framing()
 
-    def _begin_taken(self) -> tuple[SendWhole, Callable[[ASGIApp], object]]:
-        """Begin a request that the application takes; return how to answer it: at once, or by a task."""
+    def _begin_taken(self) -> Sending:
+        """Begin a request that the application takes. Its scope is that of an earlier one: no response reads it."""
         self._unset_keepalive_if_required()
-        cycle = RequestResponseCycle.__new__(RequestResponseCycle)
-        begun = {"response_started": False, "response_complete": False, "chunked_encoding": None}
-        vars(cycle).update(
-            vars(self.cycle), on_response=self.on_response_complete, **begun
-        )  # its constructor takes longer
+        cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=True,
+            on_response=self.on_response_complete,
+        )
+        cycle.more_body = False
         self.cycle = cycle
         return partial(self._send_whole, cycle), partial(self._start_asgi_task, cycle)
 
@@ -131,6 +140,9 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._is_head_open = False
         super().on_headers_complete()
+        # After an upgrade the parser reads no more, and to a HEAD request uvicorn sends no body
+        is_usual = self.cycle.keep_alive and not self.parser.should_upgrade()
+        self._may_take = is_usual and self.scope["method"] != "HEAD"
         self.headers = []  # of trailers, which uvicorn would add to the headers of the request
         self.scope["state"] |= {WHOLE: partial(self._send_whole, self.cycle), HEAD: self._head}
         self._head = b""

@@ -54,6 +54,8 @@ class WriterClient:
         self._label_reader: RequestReader | None = None
         self._definitions: object = None  # whose experiments are known
         self.loop: asyncio.AbstractEventLoop | None = None
+        self._pending: dict[PendingRequest, float] = {}  # and until when their callers wait, in this order
+        self._timer: asyncio.TimerHandle | None = None  # of the first that waits
 
     def begun(self, reader: RequestReader) -> None:
         """Accept events to score, parsed by this reader. Called on the log's thread when it begins to lead."""
@@ -73,7 +75,7 @@ class WriterClient:
 
         Raises: TurnedAwayError if nothing was accepted; TransientError if the result is not known in time.
         """
-        return self._answers_to(submissions, reader, self.queue.put, AWAY)
+        return self._answers_to(submissions, reader, self.queue, AWAY)
 
     async def foreseen(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
         """Return the answer that each submission would get if it alone came now. Nothing is recorded.
@@ -90,14 +92,14 @@ class WriterClient:
                 break
             await asyncio.sleep(LOOK_S_MAX)
         try:
-            return await self._answers_to(submissions, reader, self.scores.put, LATER)
+            return await self._answers_to(submissions, reader, self.scores, LATER)
         except TurnedAwayError as error:
             if error.is_overload:
                 raise too_many("too many events wait to be scored; none of this request was scored") from None
             raise
 
     async def _answers_to(
-        self, submissions: Sequence[Submission], reader: RequestReader, put: Callable[[PendingRequest], None], late: str
+        self, submissions: Sequence[Submission], reader: RequestReader, queue: RequestQueue | ScoreQueue, late: str
     ) -> list[Answer]:
         """Put a request into a queue and wait for its answers. Raises: TransientError(late) after `PATIENCE_S`."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -106,14 +108,46 @@ class WriterClient:
             if not waiter.done():
                 waiter.set_result(None)
 
-        request = PendingRequest(submissions, reader, wake)
-        put(request)
-        timer = asyncio.get_running_loop().call_later(PATIENCE_S, wake)
-        try:
-            await waiter
-        finally:
-            timer.cancel()
+        request = self.put(submissions, reader, wake, queue)
+        await waiter
         return self.answers_of(request, late)
+
+    def put(
+        self,
+        submissions: Sequence[Submission],
+        reader: RequestReader,
+        told: Callable[[], object],
+        queue: RequestQueue | ScoreQueue,
+    ) -> PendingRequest:
+        """Put a request into a queue. `told` is called once: when it is answered, or after `PATIENCE_S`.
+
+        One timer serves all requests.
+        """
+        request = PendingRequest(submissions, reader, told)
+        queue.put(request)
+        loop = asyncio.get_running_loop()
+        self._pending[request] = loop.time() + PATIENCE_S
+        if self._timer is None:
+            self._timer = loop.call_later(PATIENCE_S, self._end_late)
+        return request
+
+    def _end_late(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        for request, end_s in list(self._pending.items()):
+            if end_s > loop.time():
+                self._timer = loop.call_at(end_s, self._end_late)
+                return
+            self._tell(request)
+
+    def _tell(self, request: PendingRequest) -> None:
+        """Tell the caller of a request, unless it was told before that it takes too long."""
+        if self._pending.pop(request, None) is None:
+            return
+        try:
+            request.told()
+        except Exception as error:  # noqa: BLE001 - one answer must not keep the others waiting
+            self._service.tell(failure("an answer failed", error))
 
     def answers_of(self, request: PendingRequest, late: str = AWAY) -> list[Answer]:
         """Return the answers of a request, with their arms. Raises: TransientError if some are missing."""
@@ -200,11 +234,8 @@ class WriterClient:
         assert self.loop is not None
 
         def wake() -> None:
-            for post in requests:
-                try:
-                    post.told()
-                except Exception as error:  # noqa: BLE001 - one answer must not keep the others waiting
-                    self._service.tell(failure("an answer failed", error))
+            for request in requests:
+                self._tell(request)
 
         try:
             self.loop.call_soon_threadsafe(wake)
