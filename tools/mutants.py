@@ -5,8 +5,11 @@ one clone (`tools/switches.py`); there each test runs once, and once more with e
 one fails (`tests/support/switched.py`). So a fault that lives has passed every test that comes to its place, unless its
 minutes were over. What is compiled or evaluated by an import is planted by itself in another clone, which runs the
 tests that `tools.reach` names for its line, nearest first, until one fails or its minutes are over. A test counts only
-if it passes without the fault. Outcomes are kept in .pytest_cache/mutants.jsonl, and `--table` writes those of a seed
-to bench/results/mutants.md.
+if it passes without the fault.
+
+Outcomes are kept in .pytest_cache/mutants, by commit and draw: a run that was stopped, or whose `--hours` were over,
+goes on where it was when the same command runs again. When all are judged, the table is written to
+bench/results/mutants.md; `--table` writes it before.
 
 Why no kept tool: mutmut puts a trampoline into each function, which numba cannot compile, and learns from a whole run
 of the suite in one process which tests reach a mutant, while many tests here start the program as another process.
@@ -26,17 +29,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from hashlib import sha256
 from itertools import chain, repeat
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, NamedTuple
 
-from tests.support.switched import ASKED
+from tests.support.switched import ASKED, Progress
 from tools.imports import ImportGraph
 from tools.mutations import Mutant, mutants
 from tools.reach import ROOT, git, plan
@@ -52,7 +56,9 @@ ROOMS: Final = (
     "src/shroff_plugins/analytics",
     "src/shroff/people",
 )
-KEPT: Final = ROOT / ".pytest_cache" / "mutants.jsonl"
+KEPT: Final = ROOT / ".pytest_cache" / "mutants"
+SWITCHED: Final = "switched.jsonl"  # what each module of tests found of the mutants that have a switch
+ALONE: Final = "alone.jsonl"  # outcomes of the others
 TABLE: Final = ROOT / "bench" / "results" / "mutants.md"
 # Folders of tests that come first: those of the rooms, and of what begins most of their code.
 ROOM_TESTS: Final = (*(Path(room).name for room in ROOMS), "laws", "services", "explain", "web")
@@ -61,6 +67,7 @@ BATCHES: Final = (3, 5, 8, 20)  # files of tests in the first runs of a mutant; 
 USUAL: Final = "not server and not long"  # those take longer than a mutant is worth
 BELOW: Final = "## "  # what begins with it in the table's file was written by hand
 MINUTE_S: Final = 60
+HOUR_S: Final = 3600
 FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
 
 
@@ -71,6 +78,11 @@ class Outcome(NamedTuple):
     is_found: bool
     test: str  # the first that failed, or how far the run came
     took_s: float
+    is_judged: bool = True  # it is found, or all tests that come to it passed
+
+    @property
+    def state(self) -> str:
+        return "found" if self.is_found else "**lives**" if self.is_judged else "**not judged**"
 
 
 def drawn(root: Path, seed: int, count: int) -> list[Mutant]:
@@ -96,7 +108,7 @@ class Clone:
         beside = folder.with_name("shared")  # data that some tests read
         if (ROOT.parent / beside.name).is_dir() and not beside.exists():
             beside.symlink_to(ROOT.parent / beside.name)
-        for kernel in (ROOT / "src").rglob("*.kernel"):
+        for kernel in chain((ROOT / "src").rglob("*.kernel"), (ROOT / "src").rglob("*.nb[ci]")):
             target = folder / kernel.relative_to(ROOT)
             target.parent.mkdir(exist_ok=True)
             shutil.copy(kernel, target)
@@ -124,7 +136,7 @@ class Clone:
             if failed:
                 took_s = time.monotonic() - began_s
                 if self.first_failure([failed], limit_s) is None:
-                    return Outcome(mutant, test=failed, took_s=took_s, is_found=True)
+                    return Outcome(mutant, is_found=True, test=failed, took_s=took_s)
                 # It fails without the mutant, too: go on with the files after its own.
                 index = batch.index(failed.partition("::")[0])
                 n_passed += index
@@ -133,7 +145,7 @@ class Clone:
             elif not is_over:
                 n_passed += len(batch)
         far = f"{n_passed} of {len(tests)} files of tests pass"
-        return Outcome(mutant, test=far, took_s=time.monotonic() - began_s, is_found=False)
+        return Outcome(mutant, is_found=False, test=far, took_s=time.monotonic() - began_s, is_judged=not is_over)
 
     def first_failure(self, tests: Sequence[str], limit_s: float) -> str | None:
         """Return the first test that fails; None if all pass, an empty text if the time is over."""
@@ -174,22 +186,38 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--skip", type=int, default=0, help="of those that the seed draws, so many at the beginning")
     parser.add_argument("--minutes", type=float, default=4, help="of each mutant; by a processor if it has a switch")
-    parser.add_argument("--jobs", type=int, default=2, help="mutants without a switch at the same time")
+    parser.add_argument("--hours", type=float, default=0, help="of this run; then the same command goes on [no limit]")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that judge at the same time")
     parser.add_argument("--only", action="append", default=[], help="PATH:LINE instead of what the seed draws")
     parser.add_argument("--list", action="store_true", help="plant nothing")
     parser.add_argument("--table", action="store_true", help="plant nothing, and write what became of the mutants")
-    asked = parser.parse_args()
+    parser.add_argument("--marks", default=USUAL, help=f"tests that run with mutants that have a switch [{USUAL}]")
+    parser.add_argument("paths", nargs="*", default=["tests"], help="folders or files of tests, as for a trial [all]")
+    asked = parser.parse_intermixed_args()
     planted = drawn(ROOT, asked.seed, asked.skip + asked.count)[asked.skip :]
     if asked.only:
         planted = [mutant for place in asked.only for mutant in at_line(ROOT, place)]
     if asked.list:
         print(*(mutant.name for mutant in planted), sep="\n")
         return 0
-    if asked.table:
-        write_table(kept(planted), f"seed {asked.seed}")
-        return 0
-    judge_all(planted, asked.jobs, asked.minutes * MINUTE_S)
+    until_s = time.time() + asked.hours * HOUR_S if asked.hours else 0.0
+    (commit,) = git(ROOT, "rev-parse", "--short", "HEAD")
+    draw = Draw(planted, KEPT / f"{commit}-{name_of(asked.seed, planted)}", tests=asked.paths, marks=asked.marks)
+    if not asked.table:
+        draw.judge(asked.jobs, asked.minutes * MINUTE_S, until_s)
+    outcomes = draw.outcomes()
+    print(*(f"{outcome.state} {outcome.mutant.name}  {outcome.test}" for outcome in outcomes), sep="\n")
+    n_open = sum(not outcome.is_judged for outcome in outcomes)
+    if n_open and not asked.table:
+        print(f"{n_open} of {len(outcomes)} are not judged; the same command goes on, and --table writes the others")
+    elif not asked.only:
+        write_table(outcomes, f"seed {asked.seed}")
     return 0
+
+
+def name_of(seed: int, planted: Sequence[Mutant]) -> str:
+    """Return a name for a draw: other mutants of one seed have another."""
+    return f"{seed}-{sha256(repr(planted).encode()).hexdigest()[:8]}"
 
 
 def at_line(root: Path, place: str) -> list[Mutant]:
@@ -198,94 +226,145 @@ def at_line(root: Path, place: str) -> list[Mutant]:
     return [mutant for mutant in mutants(path, (root / path).read_text("utf-8")) if mutant.line == int(line)]
 
 
-def judge_all(planted: Sequence[Mutant], jobs: int, limit_s: float) -> None:
-    """Judge mutants; print and keep what became of each."""
-    numbered = {str(number): mutant for number, mutant in enumerate(dict.fromkeys(planted))}
-    with tempfile.TemporaryDirectory(prefix="shroff-mutants-") as folder:
-        together = Clone(Path(folder) / "together")
-        switched = plant(together.root, numbered)
-        print(f"{len(switched)} of {len(numbered)} mutants have a switch", flush=True)
-        tell(outcomes_of(together, {number: numbered[number] for number in switched}, limit_s))
-        tell(judged_alone(Path(folder), [numbered[number] for number in numbered.keys() - switched], jobs, limit_s))
+class Draw:
+    """Mutants that are judged together, and what became of them so far.
 
+    Args:
+        planted: The mutants.
+        folder: Where outcomes are kept, so that a run that was stopped goes on.
+        tests: Folders or files of tests that run with the mutants that have a switch.
+        marks: Which of these tests, in pytest's words.
+    """
 
-def outcomes_of(clone: Clone, planted: Mapping[str, Mutant], limit_s: float) -> Iterator[Outcome]:
-    """Run all tests of a clone with these mutants behind switches; yield what became of each."""
-    out = clone.root.with_name("outcomes.jsonl")
-    out.touch()
-    asked = {"mutants": [*planted], "rooms": ROOM_TESTS, "cpu_s": limit_s, "out": str(out)}
-    clone.root.with_name("asked.json").write_text(json.dumps(asked), "utf-8")
-    command = [
-        *PYTEST,
-        "-p",
-        "tests.support.switched",
-        "-m",
-        USUAL,
-        f"--basetemp={clone.root.with_name('files')}",
-        "tests",
-    ]
-    environment = clone.environment() | {ASKED: str(clone.root.with_name("asked.json"))}
-    subprocess.run(command, cwd=clone.root, env=environment, stdout=subprocess.DEVNULL, check=False)
-    found, passed, took_s = dict[str, str](), Counter[str](), defaultdict[str, float](float)
-    for row in map(json.loads, out.read_text("utf-8").splitlines()):
-        if number := row.get("mutant"):
-            passed[number] += row["passed"]
-            took_s[number] += row["cpu_s"]
-            found |= {number: row["failed"]} if "failed" in row else {}
-    for number, mutant in planted.items():
-        lives = f"{passed[number]} tests that come there pass" if passed[number] else "no test comes there"
-        yield Outcome(mutant, number in found, found.get(number, lives), took_s[number])
+    def __init__(
+        self, planted: Sequence[Mutant], folder: Path, *, tests: Sequence[str] = ("tests",), marks: str = USUAL
+    ) -> None:
+        self.numbered = {str(number): mutant for number, mutant in enumerate(dict.fromkeys(planted))}
+        self._folder = folder
+        self._tests = tests
+        self._marks = marks
+        folder.mkdir(parents=True, exist_ok=True)
 
+    def judge(self, jobs: int, limit_s: float, until_s: float = 0) -> None:
+        """Judge the mutants of which it is not known yet what becomes of them, until a Unix time; 0: without end."""
+        with tempfile.TemporaryDirectory(prefix="shroff-mutants-") as folder:
+            together = Clone(Path(folder) / "together")
+            switched = plant(together.root, self.numbered)
+            print(f"{len(switched)} of {len(self.numbered)} mutants have a switch; {self._folder}", flush=True)
+            self.judge_together(together, switched, jobs, limit_s, until_s)
+            known = {outcome.mutant for outcome in self._alone() if outcome.is_judged}
+            alone = [self.numbered[number] for number in self.numbered.keys() - switched]
+            self._judge_alone(Path(folder), [mutant for mutant in alone if mutant not in known], jobs, limit_s, until_s)
 
-def judged_alone(folder: Path, planted: Sequence[Mutant], jobs: int, limit_s: float) -> Iterator[Outcome]:
-    """Judge mutants one at a time, in so many clones at once; yield what became of each."""
-    graph = ImportGraph(ROOT)
-    reached = {mutant: plan(graph, [mutant.path], {mutant.path: [mutant.line]}).tests for mutant in planted}
-    clones: SimpleQueue[Clone] = SimpleQueue()
-    for number in range(jobs):
-        clones.put(Clone(folder / f"clone-{number}"))
-
-    def judge(mutant: Mutant) -> Outcome:
-        clone = clones.get()
+    def judge_together(
+        self, clone: Clone, numbers: Sequence[str], jobs: int = 1, limit_s: float = MINUTE_S, until_s: float = 0
+    ) -> None:
+        """Run the tests of a clone with these mutants behind switches, in so many processes."""
+        out = (self._folder / SWITCHED).resolve()
+        known = Progress.read(out)
+        if not numbers or not set(numbers) - known.failed.keys() or (known.modules and known.modules <= known.done):
+            return
+        processes = []
+        for part in range(jobs):
+            asked = {"mutants": list(numbers), "rooms": ROOM_TESTS, "cpu_s": limit_s, "out": str(out)}
+            asked |= {"part": part, "parts": jobs, "until_s": until_s}
+            file = clone.root.with_name(f"asked-{part}.json")
+            file.write_text(json.dumps(asked), "utf-8")
+            files = clone.root.with_name(f"files-{part}")
+            command = [*PYTEST, "-p", "tests.support.switched", "-m", self._marks, f"--basetemp={files}", *self._tests]
+            with (self._folder / f"said-{part}.txt").open("a", encoding="utf-8") as said:
+                processes.append(
+                    subprocess.Popen(
+                        command,
+                        cwd=clone.root,
+                        env=clone.environment() | {ASKED: str(file)},
+                        stdout=said,
+                        stderr=said,
+                        start_new_session=True,
+                    )
+                )
         try:
-            return clone.judge(mutant, reached[mutant], limit_s)
+            for process in processes:
+                process.wait()
         finally:
-            clones.put(clone)
+            for process in processes:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
-    with ThreadPoolExecutor(jobs) as threads:
-        yield from threads.map(judge, planted)
+    def _judge_alone(self, folder: Path, planted: Sequence[Mutant], jobs: int, limit_s: float, until_s: float) -> None:
+        """Judge mutants one at a time, in so many clones at once; keep what became of each."""
+        if not planted:
+            return
+        graph = ImportGraph(ROOT)
+        reached = {mutant: plan(graph, [mutant.path], {mutant.path: [mutant.line]}).tests for mutant in planted}
+        clones: SimpleQueue[Clone] = SimpleQueue()
+        for number in range(jobs):
+            clones.put(Clone(folder / f"clone-{number}"))
+
+        def judge(mutant: Mutant) -> Outcome | None:
+            left_s = until_s - time.time() if until_s else limit_s
+            if left_s <= 0:
+                return None
+            clone = clones.get()
+            try:
+                return clone.judge(mutant, reached[mutant], min(limit_s, left_s))
+            finally:
+                clones.put(clone)
+
+        with ThreadPoolExecutor(jobs) as threads, (self._folder / ALONE).open("a", encoding="utf-8") as file:
+            for outcome in filter(None, threads.map(judge, planted)):
+                print(f"{outcome.state} {outcome.took_s:.0f} s  {outcome.mutant.name}", flush=True)
+                print(json.dumps([outcome.mutant.name, *outcome[1:]]), file=file, flush=True)
+
+    def outcomes(self) -> list[Outcome]:
+        """Return what is known of each mutant."""
+        alone = {outcome.mutant: outcome for outcome in self._alone()}
+        progress = Progress.read(self._folder / SWITCHED)
+        n_left = len(progress.modules - progress.done) if progress.modules else None
+        return [
+            alone.get(mutant) or switched(mutant, number, progress, n_left) for number, mutant in self.numbered.items()
+        ]
+
+    def _alone(self) -> list[Outcome]:
+        """Return the newest outcome of each mutant without a switch."""
+        file = self._folder / ALONE
+        lines = map(json.loads, file.read_text("utf-8").splitlines()) if file.exists() else ()
+        newest = {name: rest for name, *rest in lines}
+        return [Outcome(mutant, *newest[mutant.name]) for mutant in self.numbered.values() if mutant.name in newest]
 
 
-def tell(outcomes: Iterator[Outcome]) -> None:
-    """Print and keep outcomes."""
-    for outcome in outcomes:
-        state = "found" if outcome.is_found else "LIVES"
-        print(f"{state} {outcome.took_s:.0f} s  {outcome.mutant.name}  {outcome.test}", flush=True)
-        with KEPT.open("a", encoding="utf-8") as file:
-            print(json.dumps([outcome.mutant.name, outcome.is_found, outcome.test]), file=file)
+def switched(mutant: Mutant, number: str, progress: Progress, n_left: int | None) -> Outcome:
+    """Return what became of a mutant behind a switch; `n_left` modules of tests are still to run, None for all."""
+    took_s = progress.spent_s[number]
+    if number in progress.failed:
+        return Outcome(mutant, is_found=True, test=progress.failed[number], took_s=took_s)
+    count = progress.passed[number]
+    lives = f"{count} tests that come there pass" if count else "no test comes there"
+    left_out = progress.left_out[number]
+    is_judged = n_left == 0 and not left_out
+    if n_left is None:
+        lives = "no test has run"
+    elif not is_judged:
+        lives += f"; {n_left} modules of tests have not run, {left_out} tests that come there were left out"
+    return Outcome(mutant, is_found=False, test=lives, took_s=took_s, is_judged=is_judged)
 
 
-def kept(planted: Sequence[Mutant]) -> list[tuple[Mutant, bool, str]]:
-    """Return what became of these mutants, by the newest run of each."""
-    lines = map(json.loads, KEPT.read_text("utf-8").splitlines())
-    newest = {name: (is_found, test) for name, is_found, test in lines}
-    return [(mutant, *newest[mutant.name]) for mutant in planted if mutant.name in newest]
-
-
-def write_table(outcomes: Sequence[tuple[Mutant, bool, str]], draw: str) -> None:
+def write_table(outcomes: Sequence[Outcome], draw: str) -> None:
     """Write what became of the mutants to bench/results/mutants.md; what stands below its table stays."""
-    n_found = sum(is_found for _, is_found, _ in outcomes)
+    n_found = sum(outcome.is_found for outcome in outcomes)
+    n_open = sum(not outcome.is_judged for outcome in outcomes)
     (commit,) = git(ROOT, "rev-parse", "--short", "HEAD")
     rows = [
         f"| `{mutant.path.removeprefix('src/')}:{mutant.line}` | {mutant.kind} | `{cell(mutant.before)}` "
-        f"| `{cell(mutant.after)}` | {'found' if is_found else '**lives**'} | {cell(test)} |"
-        for mutant, is_found, test in outcomes
+        f"| `{cell(mutant.after)}` | {outcome.state} | {cell(outcome.test)} |"
+        for outcome in outcomes
+        for mutant in [outcome.mutant]
     ]
     lines = [
         "# Mutants",
         "",
         f"{datetime.now(UTC).date()}, commit {commit}, {draw}: tests found {n_found} of {len(outcomes)} small faults,",
-        "planted one at a time by `python -m tools.mutants`.",
+        f"planted by `python -m tools.mutants`; {n_open} were not judged.",
         "",
         "| place | fault | before | after | | first test that failed, or what ran |",
         "| --- | --- | --- | --- | --- | --- |",

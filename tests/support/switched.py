@@ -14,9 +14,10 @@ import shutil
 import signal
 import time
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -47,6 +48,47 @@ RED_MAX: Final = 5  # tests of a module that fail with and without a mutant; the
 LOOK_S: Final = 0.02
 
 
+@dataclass(slots=True)
+class Progress:
+    """What the lines that a `Judge` wrote say so far.
+
+    Args:
+        modules: All modules of tests; empty before the first process has collected them.
+        done: Modules that have run to their end; what an interrupted one wrote of mutants that live does not count.
+        failed: The first test that failed with a mutant, by its number.
+        passed: Tests that passed with a mutant, by its number.
+        left_out: Tests that come to a mutant and did not run, since its processor time was over.
+        spent_s: Processor time of a mutant.
+    """
+
+    modules: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
+    failed: dict[str, str] = field(default_factory=dict)
+    passed: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+    spent_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @classmethod
+    def read(cls, out: Path) -> Progress:
+        rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()] if out.exists() else []
+        progress = cls()
+        for row in rows:
+            progress.modules.update(row.get("modules", ()))
+            progress.done.update([row["module"]] if "module" in row else ())
+        for row in rows:
+            number = row.get("mutant")
+            if number is None:
+                continue
+            if "failed" in row:
+                progress.failed[number] = row["failed"]
+            elif row["within"] not in progress.done:
+                continue
+            progress.passed[number] += row.get("passed", 0)
+            progress.left_out[number] += row.get("left_out", 0)
+            progress.spent_s[number] += row.get("cpu_s", 0.0)
+        return progress
+
+
 class Judge:
     """Mutants that are not found yet, and the processor time that each has cost.
 
@@ -54,21 +96,47 @@ class Judge:
         mutants: Their numbers.
         rooms: Folders of tests that come first.
         cpu_s: Processor time after which no more tests of a mutant run.
-        out: Where each outcome is added, as a line of JSON.
+        out: Where each outcome is added, as a line of JSON. What stands there is not run again.
+        part: Which of the processes this is that share the modules of tests and `out`.
+        parts: How many these are.
+        until_s: Unix time after which no module of tests begins; 0 for no limit.
     """
 
-    def __init__(self, *, mutants: Collection[str], rooms: Sequence[str], cpu_s: float, out: str) -> None:
+    def __init__(
+        self,
+        *,
+        mutants: Collection[str],
+        rooms: Sequence[str],
+        cpu_s: float,
+        out: str,
+        part: int = 0,
+        parts: int = 1,
+        until_s: float = 0,
+    ) -> None:
+        self._mutants = set(mutants)
         self._living = set(mutants)
         self._rooms = rooms
         self._cpu_s = cpu_s
-        self._spent_s = defaultdict[str, float](float)
+        self._spent_s = dict[str, float]()
         self._out = Path(out)
+        self._part = part
+        self._parts = parts
+        self._until_s = until_s
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         folder = session.config._tmp_path_factory.getbasetemp()
         modules = [(name, list(items)) for name, items in groupby(session.items, key=lambda item: item.location[0])]
-        for number, (name, items) in enumerate(sorted(modules, key=lambda module: self._place(module[0]))):
+        modules.sort(key=lambda module: self._place(module[0]))
+        self._say(modules=[name for name, _ in modules])
+        for number, (name, items) in enumerate(modules):
+            progress = Progress.read(self._out)
+            self._living = self._mutants - progress.failed.keys()
+            self._spent_s = progress.spent_s
+            if number % self._parts != self._part or name in progress.done or not self._living:
+                continue
+            if self._until_s and time.time() > self._until_s:
+                break
             place = folder / str(number)
             place.mkdir()
             self._module(session.config, name, items, place)
@@ -91,12 +159,14 @@ class Judge:
             tests[number].add(STEP.sub("", test))
         for number in sorted(self._living & tests.keys(), key=int):
             mine = [item for item in items if item.nodeid in tests[number] and item.nodeid in took_s]
-            if mine and self._spent_s[number] <= self._cpu_s:
+            if mine and self._spent_s[number] > self._cpu_s:
+                self._say(mutant=number, within=name, left_out=len(mine))
+            elif mine:
                 mine.sort(key=lambda item: took_s[item.nodeid])
                 limit_s = TRY_S + TIMES * sum(took_s[item.nodeid] for item in mine)
-                row, cpu_s = self._judged(config, number, mine, folder / number, limit_s)
-                self._spent_s[number] += cpu_s
-                self._say(mutant=number, cpu_s=round(cpu_s, 2), **row)
+                row, spent_s = self._judged(config, number, mine, folder / number, limit_s)
+                self._spent_s[number] += spent_s
+                self._say(mutant=number, within=name, cpu_s=round(spent_s, 2), **row)
         self._say(module=name, passed=len(took_s), of=len(items), cpu_s=round(cpu_s, 2), living=len(self._living))
 
     def _judged(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from tools.mutants import ROOMS, ROOT, Clone, batches, drawn, outcomes_of
+from tools.mutants import ROOMS, ROOT, SWITCHED, Clone, Draw, batches, drawn
 from tools.mutations import mutants
 from tools.switches import plant
 
@@ -67,6 +68,41 @@ def test_all_tests_are_in_one_batch():
     assert list(batches([])) == []
 
 
+def test_a_run_that_was_stopped_keeps_what_its_whole_modules_said(tmp_path: Path):
+    draw = Draw(mutants("m.py", SOURCE)[:4], tmp_path)
+    rows = [
+        {"modules": ["tests/a.py", "tests/b.py"]},
+        {"mutant": "0", "within": "tests/a.py", "passed": 3, "red": [], "cpu_s": 1.5},
+        {"mutant": "1", "within": "tests/a.py", "left_out": 2},
+        {"module": "tests/a.py", "passed": 9, "of": 9, "cpu_s": 1.0, "living": 4},
+        {"mutant": "2", "within": "tests/b.py", "failed": "tests/b.py::test_c", "said": "", "passed": 0, "cpu_s": 1.0},
+        {"mutant": "3", "within": "tests/b.py", "passed": 5, "red": [], "cpu_s": 9.0},
+    ]
+    assert {outcome.test for outcome in draw.outcomes()} == {"no test has run"}
+
+    (tmp_path / SWITCHED).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    stopped = draw.outcomes()
+
+    assert [(outcome.is_found, outcome.is_judged, outcome.took_s) for outcome in stopped] == [
+        (False, False, 1.5),
+        (False, False, 0.0),
+        (True, True, 1.0),
+        (False, False, 0.0),
+    ]
+    assert stopped[3].test.startswith("no test comes there; 1 modules of tests have not run")
+
+    with (tmp_path / SWITCHED).open("a") as file:
+        print(json.dumps({"module": "tests/b.py"}), file=file)
+    whole = draw.outcomes()
+
+    assert [(outcome.is_judged, outcome.test) for outcome in whole] == [
+        (True, "3 tests that come there pass"),
+        (False, "no test comes there; 0 modules of tests have not run, 2 tests that come there were left out"),
+        (True, "tests/b.py::test_c"),
+        (True, "5 tests that come there pass"),
+    ]
+
+
 @pytest.mark.long
 def test_a_fault_is_found_by_a_test_that_passes_without_it(tmp_path: Path):
     clone = Clone.__new__(Clone)
@@ -115,13 +151,14 @@ def test_large():
     assert not is_large(3)
 """
     )
-    numbered = {str(number): mutant for number, mutant in enumerate(mutants(f"{package}/m.py", source))}
-    switched = plant(clone.root, numbered)
-    outcomes = list(outcomes_of(clone, {number: numbered[number] for number in switched}, 60))
+    draw = Draw(mutants(f"{package}/m.py", source), tmp_path / "kept")
+    switched = plant(clone.root, draw.numbered)
+    draw.judge_together(clone, switched)
+    outcomes = [outcome for outcome in draw.outcomes() if outcome.mutant.kind != "sign"]
 
-    assert [mutant.kind for number, mutant in numbered.items() if number not in switched] == ["sign"]
+    assert [mutant.kind for number, mutant in draw.numbered.items() if number not in switched] == ["sign"]
     found = f"{rules}/test_m.py::test_large"
-    assert {(mutant.line, mutant.before.split()[0], mutant.after): test for mutant, _, test, _ in outcomes} == {
+    assert {(mutant.line, mutant.before.split()[0], mutant.after): test for mutant, _, test, *_ in outcomes} == {
         (3, ">", "<="): found,
         (3, ">", ">="): found,
         (3, "and", ""): "1 tests that come there pass",
