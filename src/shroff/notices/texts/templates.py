@@ -24,6 +24,7 @@ from shroff.runtime.values import replace
 FOLDER = "notices/"
 ENDINGS = (".txt.j2", ".html.j2")
 NO_SUBJECT = "a plain text begins with a line 'Subject: …' and an empty one"
+FONT = "system-ui,-apple-system,'Segoe UI',Roboto,Arial,sans-serif"
 LENGTH_MAX = 256 * 1024  # characters of a rendered text
 _PACKAGE = "shroff.notices"  # package whose templates/ has the built-in texts; reports of plug-ins name their own
 _SUBJECT = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
@@ -59,6 +60,7 @@ class NoticeTemplates:
             if name.startswith(FOLDER) and name.endswith(ENDINGS)
         }
         self._environment = Sandbox(_TemplateLoader(self._own))
+        self._environment.globals["font"] = FONT
 
     @property
     def names(self) -> list[str]:
