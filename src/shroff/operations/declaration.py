@@ -36,7 +36,7 @@ import msgspec
 from shroff.errors import RefusalError, UsageError, nearest
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.operations import manifest
-from shroff.runtime.texts import help_of, section
+from shroff.runtime.texts import TextTable, help_of, section
 from shroff.runtime.values import FrozenStruct, replace
 
 Given = ParamSpec("Given")
@@ -116,10 +116,11 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
     """Result of an operation. Its fields are the JSON of the command and of the route. `NEXT` has commands to run next.
 
     `STATUS` is the name of an attribute that determines the exit status: a collection of failures, or a bool that is
-    true for success. A `Beside` attribute keeps a value for `text` that the JSON leaves out.
+    true for success. A `Beside` attribute keeps a value for `text` that the JSON leaves out. `TABLE` shows its rows.
     """
 
     NEXT: ClassVar[Sequence[str]] = ()
+    TABLE: ClassVar[TextTable | None] = None
     STATUS: ClassVar[str] = ""
 
     def __repr__(self) -> str:
@@ -127,6 +128,8 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
 
     def text(self) -> str:
         """Format the answer for people, as a command prints it and a notebook shows it."""
+        if self.TABLE is not None:
+            return self.TABLE.of(self)
         return "\n".join(f"{name}: {value}" for name, value in msgspec.structs.asdict(self).items())
 
     def remark(self) -> str:

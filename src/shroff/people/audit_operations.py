@@ -17,7 +17,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.people.audit import note_head, noted_head, verify
 from shroff.people.store import AuditFilter, Desk, rows_of
 from shroff.replay.notebook import moment_ms
-from shroff.runtime.texts import cut, headed, many
+from shroff.runtime.texts import TextTable, cut, many
 
 if TYPE_CHECKING:
     from shroff.people.audit import AuditEntry
@@ -92,13 +92,20 @@ class AuditRows(OperationAnswer):
     next: str | None
     NEXT: ClassVar = ("shroff audit verify",)
 
-    def text(self) -> str:
-        rows = [
-            (row.number, row.at, row.name, row.via, row.action, cut(row.subject, WIDTH), cut(_json(row.after), WIDTH))
-            for row in self.rows
-        ]
-        heads = "row time who via action subject to".split()
-        return headed(f"{many(len(rows), 'row')}, newest first.", rows, heads)
+    TABLE: ClassVar = TextTable(
+        {
+            "row": "number",
+            "time": "at",
+            "who": "name",
+            "via": "via",
+            "action": "action",
+            "subject": lambda row: cut(row.subject, WIDTH),
+            "to": lambda row: cut(_json(row.after), WIDTH),
+        },
+        "rows",
+        "row",
+        head="{count}, newest first.",
+    )
 
 
 def _json(value: object) -> str:

@@ -13,7 +13,7 @@ from shroff.operations.declaration import AskedBy, OperationAnswer, OperationReq
 from shroff.people import keys
 from shroff.people.access import Role, Who
 from shroff.people.store import Desk
-from shroff.runtime.texts import argument, headed, many
+from shroff.runtime.texts import TextTable, argument
 
 if TYPE_CHECKING:
     from shroff.people.store import ApiKey
@@ -85,13 +85,18 @@ class Keys(OperationAnswer):
     keys: list[KeyDocument]
     NEXT: ClassVar = ("shroff keys create NAME --role service",)
 
-    def text(self) -> str:
-        rows = [
-            (key.id, key.name, key.role, " ".join(key.scopes) or "all of its role", key.state, key.used_at or "never")
-            for key in self.keys
-        ]
-        heads = "id name role may state used".split()
-        return headed(f"{many(len(rows), 'key')}.", rows, heads)
+    TABLE: ClassVar = TextTable(
+        {
+            "id": "id",
+            "name": "name",
+            "role": "role",
+            "may": lambda key: " ".join(key.scopes) or "all of its role",
+            "state": "state",
+            "used": ("used_at", "never"),
+        },
+        "keys",
+        "key",
+    )
 
 
 @operation("keys list", right=RIGHT, http="GET /keys")

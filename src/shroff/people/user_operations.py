@@ -12,7 +12,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.people import factors, links, sessions, users
 from shroff.people.access import Who
 from shroff.people.store import Desk
-from shroff.runtime.texts import argument, headed, many
+from shroff.runtime.texts import TextTable, argument
 
 if TYPE_CHECKING:
     from shroff.people.sessions import Open
@@ -107,13 +107,17 @@ class Users(OperationAnswer):
 
     users: list[UserDocument]
 
-    def text(self) -> str:
-        rows = [
-            (user.name, user.display_name, user.role, user.sign_in, user.last_login_at or "never")
-            for user in self.users
-        ]
-        heads = ("name", "shown as", "role", "state", "signed in")
-        return headed(f"{many(len(rows), 'user')}.", rows, heads)
+    TABLE: ClassVar = TextTable(
+        {
+            "name": "name",
+            "shown as": "display_name",
+            "role": "role",
+            "state": "sign_in",
+            "signed in": ("last_login_at", "never"),
+        },
+        "users",
+        "user",
+    )
 
     def hints(self) -> Sequence[str]:
         return ["shroff users add NAME --role ROLE" if self.users else "shroff users link"]

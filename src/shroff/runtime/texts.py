@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shlex
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from inspect import cleandoc
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from shroff.errors import Problem, covered
 from shroff.runtime.values import FrozenStruct
 
+Column: TypeAlias = str | tuple[str, str] | Callable[[Any], object]
 DOT_SEGMENTS = frozenset({".", ".."})
 
 
@@ -83,6 +85,57 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: s
 def headed(text: str, rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
     """Return a text with a `table` of rows below it, or the text alone without rows."""
     return f"{text}\n{table(rows, heads)}" if rows else text
+
+
+class TextTable(FrozenStruct):
+    """Columns of a terminal table, and the rows of an answer that they show.
+
+    A column is a heading with what it shows: a field of the row, such as `record.hits`; a pair of a field and the word
+    for an empty value; or a function of the row. Lists are joined by commas, and None is empty.
+
+    Args:
+        columns: The columns, by their headings.
+        rows: Field of the answer with the rows.
+        noun, plural: Name of a row, for the line above the table that counts them; without one there is no such line.
+        head: That line, with `count`, and `answer` for its fields.
+        empty: The text without rows and without such a line.
+    """
+
+    columns: Mapping[str, Column]
+    rows: str = ""
+    noun: str = ""
+    plural: str = ""
+    head: str = "{count}."
+    empty: str = ""
+
+    def text(self, rows: Iterable[object]) -> str:
+        """Return the table; empty without rows."""
+        cells = [[_shown(row, column) for column in self.columns.values()] for row in rows]
+        return table(cells, list(self.columns)) if cells else ""
+
+    def headed(self, head: str, rows: Iterable[object]) -> str:
+        """Return a line with the table below it."""
+        return "\n".join(part for part in (head, self.text(rows)) if part)
+
+    def of(self, answer: object) -> str:
+        """Return the text of an answer that is a list of rows."""
+        rows = getattr(answer, self.rows)
+        if not self.noun:
+            return self.text(rows) or self.empty
+        count = many(len(rows), self.noun, self.plural)
+        return self.headed(self.head.format(count=count, answer=answer), rows)
+
+
+def _shown(row: object, column: Column) -> object:
+    if callable(column):
+        return column(row)
+    path, empty = (column, "") if isinstance(column, str) else column
+    value: Any = row
+    for name in path.split("."):
+        value = value[name] if isinstance(value, Mapping) else getattr(value, name)
+    if isinstance(value, list | tuple):
+        value = ", ".join(map(str, value))
+    return empty if value is None or value == "" else value
 
 
 def _cell(value: object) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from shroff.errors import RefusalError
 from shroff.operations.declaration import OPERATIONS, Operation, OperationAnswer, OperationRequest, group, operation
 from shroff.people.access import Right, Who
-from shroff.runtime.texts import headed, many
+from shroff.runtime.texts import TextTable
 from shroff.services.approvals.agreements import Author, ChangeAsked, PendingApproval
 from shroff.services.project import Project
 
@@ -43,12 +43,11 @@ class Approvals(OperationAnswer):
 
     approvals: list[ChangeAsked]
 
-    def text(self) -> str:
-        rows = [
-            (change["subject"], change["says"], change["by"], change["at"], change["ended"])
-            for change in self.approvals
-        ]
-        return headed(f"{many(len(rows), 'change')}.", rows, ("subject", "change", "requested by", "at", "ended"))
+    TABLE: ClassVar = TextTable(
+        {"subject": "subject", "change": "says", "requested by": "by", "at": "at", "ended": "ended"},
+        "approvals",
+        "change",
+    )
 
 
 @operation("approvals list", right=RIGHT, http="GET /approvals")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from math import inf, isfinite
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -18,7 +18,7 @@ from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, HOUR_MS, show_decimal
 from shroff.log.history import Records
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, operation
-from shroff.runtime.texts import table
+from shroff.runtime.texts import TextTable
 from shroff.services.project import Project
 
 if TYPE_CHECKING:
@@ -77,6 +77,21 @@ class AttackGate(msgspec.Struct):
     passed: bool
 
 
+KINDS: Final = TextTable(
+    {
+        "attack": "kind",
+        "events": "events",
+        "attackers seen": lambda kind: f"{kind.attackers_seen} of {kind.attackers}",
+        "first alarm": lambda kind: (
+            "never" if kind.seconds_to_first_alarm is None else f"{kind.seconds_to_first_alarm:,.0f} s"
+        ),
+        "lost": "money_lost",
+        "seen by": ("seen_by", "nothing"),
+        "false alarms": "false_alarms",
+    }
+)
+
+
 class AttackDrill(OperationAnswer):
     """How the project's files do against seeded attackers."""
 
@@ -88,24 +103,11 @@ class AttackDrill(OperationAnswer):
     gates: list[AttackGate]
 
     def text(self) -> str:
-        rows = [
-            (
-                kind.kind,
-                f"{kind.events:,}",
-                f"{kind.attackers_seen} of {kind.attackers}",
-                "never" if kind.seconds_to_first_alarm is None else f"{kind.seconds_to_first_alarm:,.0f} s",
-                kind.money_lost,
-                ", ".join(kind.seen_by) or "nothing",
-                f"{kind.false_alarms}",
-            )
-            for kind in self.kinds
-        ]
-        heads = "attack|events|attackers seen|first alarm|lost|seen by|false alarms".split("|")
         gates = [
             f"{'passed' if gate.passed else 'FAILED'}: {gate.name} {gate.value} of {gate.kind}, at most {gate.limit:g}"
             for gate in self.gates
         ]
-        return "\n".join([table(rows, heads), *gates])
+        return "\n".join([KINDS.text(self.kinds), *gates])
 
     def hints(self) -> Sequence[str]:
         return ["shroff attack --adaptive"] if not self.adaptive else ["shroff rules"]

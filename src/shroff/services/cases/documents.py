@@ -18,7 +18,7 @@ from shroff.language.values import show_decimal
 from shroff.operations.declaration import Beside, OperationAnswer
 from shroff.project.lists import ListChange
 from shroff.project.settings.casework import DEFAULT, CaseCheck
-from shroff.runtime.texts import cut, many, table
+from shroff.runtime.texts import TextTable, cut, many, table
 from shroff.services.cases.customer_questions import CaseQuestion
 
 if TYPE_CHECKING:
@@ -219,20 +219,18 @@ class CaseList(OperationAnswer, dict=True):
     def text(self) -> str:
         stake = "" if self.totals.stake is None else f", {self.totals.stake} at stake"
         apart = f": {self.apart}" if self.apart else ""
-        rows = [
-            (
-                case.id,
-                case.due,
-                cut(f"{case.entity} {case.key}", WIDTH),
-                "" if case.stake is None else case.stake.amount,
-                "" if case.score is None else f"{case.score:.4f}",
-                case.state,
-                cut(self.format_reason(case.rule or "", case.reason), WIDTH),
-            )
-            for case in self.cases
-        ]
-        heads = "case|due|about|at stake|score|state|why".split("|")
-        return f"{many(self.totals.count, 'case')}{stake}{apart}." + (f"\n{table(rows, heads)}" if rows else "")
+        columns = TextTable(
+            {
+                "case": "id",
+                "due": "due",
+                "about": lambda case: cut(f"{case.entity} {case.key}", WIDTH),
+                "at stake": lambda case: case.stake and case.stake.amount,
+                "score": lambda case: "" if case.score is None else f"{case.score:.4f}",
+                "state": "state",
+                "why": lambda case: cut(self.format_reason(case.rule or "", case.reason), WIDTH),
+            }
+        )
+        return columns.headed(f"{many(self.totals.count, 'case')}{stake}{apart}.", self.cases)
 
 
 class CaseActed(OperationAnswer):

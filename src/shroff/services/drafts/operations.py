@@ -24,7 +24,7 @@ from shroff.operations.declaration import (
 )
 from shroff.people.audit import checked_reason
 from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
-from shroff.runtime.texts import headed, many
+from shroff.runtime.texts import TextTable
 from shroff.services.approvals.agreements import Agreements
 from shroff.services.backtest.operations import LogBacktests
 from shroff.services.drafts.draft_files import RuleDraftFiles
@@ -86,9 +86,7 @@ class RuleDrafts(OperationAnswer):
 
     drafts: list[RuleDraft]
 
-    def text(self) -> str:
-        rows = [(draft.rule, ", ".join(draft.authors), draft.saved_at) for draft in self.drafts]
-        return headed(f"{many(len(rows), 'draft')}.", rows, ("rule", "by", "saved"))
+    TABLE: ClassVar = TextTable({"rule": "rule", "by": "authors", "saved": "saved_at"}, "drafts", "draft")
 
 
 class RuleDraftText(RuleDraft, rename={"source": "text", "tag": "etag"}):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from shroff.events.event import TimeText, time_text
 from shroff.explain.links import UnknownEntityError, check_entity
 from shroff.features.key_texts import stored_text
 from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, operation
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of
-from shroff.runtime.texts import argument, headed, many, one_line
+from shroff.runtime.texts import TextTable, argument, many
 from shroff.runtime.values import FrozenStruct
 from shroff.services.project import Project
 
@@ -44,6 +45,17 @@ class ListedKey(FrozenStruct):
     flagged: list[str]
 
 
+KEYS: Final = TextTable(
+    {
+        "key": "key",
+        "newest event": "time",
+        "": "about",
+        "outcome": ("outcome", "-"),
+        "flags": lambda key: len(key.flagged),
+    }
+)
+
+
 class EntityKeys(OperationAnswer):
     """Keys of an entity, those with the newest events first.
 
@@ -56,13 +68,9 @@ class EntityKeys(OperationAnswer):
     next: str | None
 
     def text(self) -> str:
-        rows = [
-            (one_line(key.key), key.time, one_line(key.about), key.outcome or "-", str(len(key.flagged)))
-            for key in self.keys
-        ]
         more = f", searched back to sequence number {self.looked_to + 1:,}" if self.looked_to else ""
-        head = f"{many(len(rows), 'key')} of {self.entity}{more}."
-        return headed(head, rows, ("key", "newest event", "", "outcome", "flags"))
+        head = f"{many(len(self.keys), 'key')} of {self.entity}{more}."
+        return KEYS.headed(head, self.keys)
 
     def hints(self) -> Sequence[str]:
         return [f"shroff links {self.entity} {argument(self.keys[0].key)}"] if self.keys else []

@@ -15,7 +15,7 @@ from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.access import Who
 from shroff.project.schedules import RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX
-from shroff.runtime.texts import cut, one_line, table
+from shroff.runtime.texts import TextTable, cut, one_line
 from shroff.services.jobs.project_jobs import ProjectJobs
 
 if TYPE_CHECKING:
@@ -129,12 +129,18 @@ class JobList(OperationAnswer):
     jobs: list[JobDocument]
     next: str | None
 
-    def text(self) -> str:
-        rows = [
-            (job.id, job.kind, job.schedule or "-", job.state_words, time_text(job.due_at_ms), cut(job.progress, WIDTH))
-            for job in self.jobs
-        ]
-        return table(rows, "id|kind|schedule|state|for|".split("|")) if rows else "No jobs yet."
+    TABLE: ClassVar = TextTable(
+        {
+            "id": "id",
+            "kind": "kind",
+            "schedule": ("schedule", "-"),
+            "state": "state_words",
+            "for": lambda job: time_text(job.due_at_ms),
+            "": lambda job: cut(job.progress, WIDTH),
+        },
+        "jobs",
+        empty="No jobs yet.",
+    )
 
     def hints(self) -> Sequence[str]:
         return [f"shroff jobs show {self.jobs[0].id}" if self.jobs else "shroff jobs kinds"]
@@ -208,9 +214,14 @@ class JobKinds(OperationAnswer):
     kinds: list[JobKindDocument]
     NEXT: ClassVar[Sequence[str]] = ("shroff jobs run KIND NAME=VALUE ...",)
 
-    def text(self) -> str:
-        rows = [(kind.kind, " ".join(kind.params["properties"]), cut(kind.meaning, 80)) for kind in self.kinds]
-        return table(rows, ("kind", "params", ""))
+    TABLE: ClassVar = TextTable(
+        {
+            "kind": "kind",
+            "params": lambda kind: " ".join(kind.params["properties"]),
+            "": lambda kind: cut(kind.meaning, 80),
+        },
+        "kinds",
+    )
 
 
 @operation("jobs kinds", right="read:decisions", http="GET /jobs/kinds")
@@ -277,20 +288,18 @@ class ScheduleList(OperationAnswer):
     schedules: list[ScheduleDocument]
     NEXT: ClassVar[Sequence[str]] = ("shroff jobs run --schedule NAME", "shroff jobs pause NAME")
 
-    def text(self) -> str:
-        rows = [
-            (
-                schedule.schedule,
-                schedule.kind,
-                schedule.cron,
-                schedule.zone,
-                "paused" if schedule.next_at_ms is None else time_text(schedule.next_at_ms),
-                schedule.last.state if schedule.last else "-",
-            )
-            for schedule in self.schedules
-        ]
-        empty = "No schedules yet. Add one to schedules.yaml: 'nightly_marts: { kind: marts, cron: \"0 5 * * *\" }'."
-        return table(rows, "schedule kind cron zone next last".split()) or empty
+    TABLE: ClassVar = TextTable(
+        {
+            "schedule": "schedule",
+            "kind": "kind",
+            "cron": "cron",
+            "zone": "zone",
+            "next": lambda row: "paused" if row.next_at_ms is None else time_text(row.next_at_ms),
+            "last": lambda row: row.last.state if row.last else "-",
+        },
+        "schedules",
+        empty="No schedules yet. Add one to schedules.yaml: 'nightly_marts: { kind: marts, cron: \"0 5 * * *\" }'.",
+    )
 
 
 @operation("jobs schedules", right="read:decisions", http="GET /schedules")

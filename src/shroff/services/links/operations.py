@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 
@@ -19,7 +19,7 @@ from shroff.language.expression import Aggregate, aggregates
 from shroff.log.past_look_ups import with_past_look_ups
 from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, ProgressSteps, group, operation
 from shroff.project.definitions import Definitions, computed_of
-from shroff.runtime.texts import many, one_line, shown, table
+from shroff.runtime.texts import TextTable, many, one_line, shown
 from shroff.services.cases.project_cases import RING, RINGS
 from shroff.services.lookup_tables.operations import table_row, with_table, write_checked
 from shroff.services.project import Project
@@ -63,6 +63,17 @@ class ShowLinks(OperationRequest["EntityLinksAnswer"]):
     steps: Annotated[int, msgspec.Meta(ge=1, le=STEPS_MAX)] = 1
 
 
+LINKS: Final = TextTable(
+    {
+        "via": "via",
+        "value": lambda link: shown(link.value),
+        "linked to": lambda link: _some(link.keys),
+        "frauds": "frauds",
+        "spent": "spent",
+    }
+)
+
+
 class EntityLinksAnswer(OperationAnswer):
     """The values that a key shares with others at a moment.
 
@@ -81,19 +92,13 @@ class EntityLinksAnswer(OperationAnswer):
     NEXT: ClassVar = ("shroff rings build",)
 
     def text(self) -> str:
-        rows = [
-            (link.via, one_line(shown(link.value)), _some(link.keys), link.frauds, link.spent or "")
-            for link in self.links
-        ]
         ring = f", in a ring of {self.ring:,} keys" if self.ring > 1 else ""
-        head = f"{self.entity} {one_line(self.key)} at {self.as_of}: {many(len(rows), 'link')}{ring}."
+        head = f"{self.entity} {one_line(self.key)} at {self.as_of}: {many(len(self.links), 'link')}{ring}."
         hubs = [
             f"Left out, as too many share it: {hub.via} {one_line(shown(hub.value))}, {many(hub.keys, 'key')}."
             for hub in self.hubs
         ]
-        return "\n".join(
-            [head, *([table(rows, ("via", "value", "linked to", "frauds", "spent"))] if rows else []), *hubs]
-        )
+        return "\n".join([LINKS.headed(head, self.links), *hubs])
 
 
 def _some(keys: Sequence[str]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from shroff.operations.declaration import LocalText, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.access import Who
 from shroff.project import list_csv
 from shroff.project.lists import Entry, ListChange, ListSummary, UnknownListError
-from shroff.runtime.texts import argument, headed, many
+from shroff.runtime.texts import TextTable, argument
 from shroff.services.approvals.agreements import Agreements, ChangeAsked
 from shroff.services.lists.files import ListFiles, NotRequestedError, SecondPersonError
 from shroff.services.rules.files import ChangedMeanwhileError
@@ -55,9 +55,9 @@ class Lists(OperationAnswer):
 
     lists: list[ListSummary]
 
-    def text(self) -> str:
-        rows = [(list_.name, list_.entries, _readers(list_.read_by)) for list_ in self.lists]
-        return headed(f"{many(len(rows), 'list')}.", rows, ("list", "entries", "read by"))
+    TABLE: ClassVar = TextTable(
+        {"list": "name", "entries": "entries", "read by": lambda row: _readers(row.read_by)}, "lists", "list"
+    )
 
     def hints(self) -> Sequence[str]:
         return [f"shroff lists show {argument(self.lists[0].name)}" if self.lists else "shroff check"]
@@ -95,10 +95,13 @@ class ListEntries(OperationAnswer, rename={"tag": "etag"}):
     def etag(self) -> str:
         return self.tag
 
-    def text(self) -> str:
-        rows = [(entry.value, entry.note, entry.added_by, entry.expires_at or "never") for entry in self.entries]
-        text = f"{self.name}: {many(len(rows), 'entry', 'entries')}."
-        return headed(text, rows, ("value", "note", "added by", "expires"))
+    TABLE: ClassVar = TextTable(
+        {"value": "value", "note": "note", "added by": "added_by", "expires": ("expires_at", "never")},
+        "entries",
+        "entry",
+        "entries",
+        head="{answer.name}: {count}.",
+    )
 
     def hints(self) -> Sequence[str]:
         return f"shroff lists add {argument(self.name)} VALUE", "shroff lists"

@@ -23,7 +23,7 @@ from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.project.reference import csv_rows, parse_cell
 from shroff.project.table_files import FOLDER, is_table, table_file, table_name
-from shroff.runtime.texts import headed, many, table
+from shroff.runtime.texts import TextTable, many
 from shroff.runtime.values import FrozenStruct
 from shroff.services.apply.deployment import row_differences
 from shroff.services.project import Project
@@ -310,10 +310,9 @@ class LookUpTables(OperationAnswer):
 
     tables: list[TableSummary]
 
-    def text(self) -> str:
-        heads = ("table", "match", "rows", "file", "read by")
-        rows = [(each.name, each.match, each.rows, each.file, ", ".join(each.read_by)) for each in self.tables]
-        return headed(f"{many(len(rows), 'table')}.", rows, heads)
+    TABLE: ClassVar = TextTable(
+        {"table": "name", "match": "match", "rows": "rows", "file": "file", "read by": "read_by"}, "tables", "table"
+    )
 
     def hints(self) -> Sequence[str]:
         return ["shroff tables show NAME VALUE" if self.tables else "shroff tables init ip"]
@@ -359,6 +358,9 @@ class ShowTable(OperationRequest["TableView"]):
     seq: int = 0
 
 
+VERSIONS: Final = TextTable({"version": "seq", "active from": "at", "applied by": "by"})
+
+
 class TableView(OperationAnswer):
     """A table with its newest versions; the row that a value gives, and the rows that one version changed."""
 
@@ -377,8 +379,7 @@ class TableView(OperationAnswer):
             lines += [f"  {name}: {'missing' if value is None else value}" for name, value in self.row.values.items()]
         elif self.value:
             lines.append(f"No row matches {self.value}.")
-        rows = [(version.seq, version.at, version.by) for version in self.versions]
-        lines += [table(rows, ("version", "active from", "applied by"))] if rows and not self.value else []
+        lines += [VERSIONS.text(self.versions)] if self.versions and not self.value else []
         return "\n".join((*lines, *self.difference))
 
     def exit_status(self) -> int:

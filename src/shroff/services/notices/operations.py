@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 from msgspec import UNSET, UnsetType
 
@@ -14,7 +14,7 @@ from shroff.notices.store import FAILED, OPEN, STATES, OutgoingMessage
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, Record, group, operation
 from shroff.operations.pagination import LIMIT, BadQueryError, Cursor, Limit, cursor_of, next_of, parted
 from shroff.people.access import Who
-from shroff.runtime.texts import cut, many, one_line, table
+from shroff.runtime.texts import TextTable, cut, many, one_line
 from shroff.services.notices.files import NoticeFiles, SentLetters
 from shroff.services.notices.views import NoticeViews
 
@@ -72,19 +72,22 @@ class NoticeShown(OperationAnswer):
     has_quiet_hours: bool
     verbose: bool
 
+    @property
+    def how(self) -> list[str]:
+        applies = {"asks": self.asks, "digest": self.digest_s, "quiet hours": self.has_quiet_hours}
+        return [word for word in applies if applies[word]]
+
 
 class Notices(OperationAnswer):
     """The notices of the project."""
 
     notices: list[NoticeShown]
 
-    def text(self) -> str:
-        rows = []
-        for notice in self.notices:
-            how = {"asks": notice.asks, "digest": notice.digest_s, "quiet hours": notice.has_quiet_hours}
-            words = ", ".join(word for word, applies in how.items() if applies)
-            rows.append((notice.name, notice.on, notice.event or "", notice.channel, words))
-        return table(rows, ("notice", "on", "event", "by", "how")) if rows else "This project has no notices."
+    TABLE: ClassVar = TextTable(
+        {"notice": "name", "on": "on", "event": "event", "by": "channel", "how": "how"},
+        "notices",
+        empty="This project has no notices.",
+    )
 
     def hints(self) -> Sequence[str]:
         return [f"shroff notices preview {self.notices[0].name}", "shroff notices letters"] if self.notices else ()
@@ -262,6 +265,24 @@ def _letter(letter: OutgoingMessage) -> LetterShown:
     )
 
 
+def _state(letter: LetterShown) -> str:
+    if letter.state != OPEN:
+        return letter.state
+    return "deferred" if letter.reason else "waiting"
+
+
+LETTERS: Final = TextTable(
+    {
+        "letter": "id",
+        "notice": "notice",
+        "to": "to",
+        "state": _state,
+        "attempts": "attempts",
+        "reason": lambda letter: cut(letter.reason or "", REASON_MAX),
+    }
+)
+
+
 class LetterPage(OperationAnswer):
     """A page of letters, the number of pending notices, and what blocks all sending."""
 
@@ -271,14 +292,9 @@ class LetterPage(OperationAnswer):
     letters: list[LetterShown]
 
     def text(self) -> str:
-        heads = "letter notice to state attempts reason".split()
-        rows = []
-        for letter in self.letters:
-            state = ("deferred" if letter.reason else "waiting") if letter.state == OPEN else letter.state
-            reason = cut(letter.reason or "", REASON_MAX)
-            rows.append((letter.id, letter.notice, letter.to, state, str(letter.attempts), reason))
-        text = table(rows, heads) if rows else "No letters."
-        return f"{text}\n{many(self.waiting, 'notification')} not in a message yet."
+        return (
+            f"{LETTERS.text(self.letters) or 'No letters.'}\n{many(self.waiting, 'notification')} not in a message yet."
+        )
 
     def hints(self) -> Sequence[str]:
         failed = [letter.id for letter in self.letters if letter.state in FAILED]

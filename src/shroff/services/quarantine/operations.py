@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -16,7 +16,7 @@ from shroff.operations.declaration import QUARANTINED, OperationAnswer, Operatio
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of, parted
 from shroff.people.access import Who
 from shroff.project.definitions import Definitions
-from shroff.runtime.texts import cut, headed, many, one_line
+from shroff.runtime.texts import TextTable, cut, headed, many, one_line
 from shroff.services.quarantine.entries import QuarantineEntries
 from shroff.streams.log import Log
 
@@ -104,6 +104,16 @@ class ListQuarantine(OperationRequest["AllQuarantined"]):
     """All refused input."""
 
 
+ENTRIES: Final = TextTable(
+    {
+        "number": lambda entry: str(entry.number),
+        "place": "where",
+        "type": ("type", "?"),
+        "reason": lambda entry: f"fixed by {entry.fixed_by}" if entry.fixed_by else _short(entry.reason),
+    }
+)
+
+
 class AllQuarantined(OperationAnswer):
     """All refused input, oldest first."""
 
@@ -114,17 +124,8 @@ class AllQuarantined(OperationAnswer):
     def text(self) -> str:
         text = many(self.count, "entry is in quarantine", "entries are in quarantine")
         text += f", {self.fixed:,} of them fixed." if self.fixed else "."
-        shown = [
-            (
-                str(entry.number),
-                entry.where,
-                entry.type or "?",
-                f"fixed by {one_line(entry.fixed_by)}" if entry.fixed_by else _short(entry.reason),
-            )
-            for entry in self.entries[:SHOWN_MAX]
-        ]
         more = self.count - SHOWN_MAX
-        return headed(text, shown, ("number", "place", "type", "reason")) + (
+        return ENTRIES.headed(text, self.entries[:SHOWN_MAX]) + (
             f"\n  … and {more:,} more; --json has them all." if more > 0 else ""
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.project.definitions import Definitions
 from shroff.rules.texts import tag_of
-from shroff.runtime.texts import argument, headed, many
+from shroff.runtime.texts import TextTable, argument, many
 from shroff.services.approvals.agreements import Agreements, ChangeAsked
 from shroff.services.drafts.draft_files import RuleDraftFiles
 from shroff.services.drafts.operations import AdoptedFile, adopted, recorder
@@ -114,14 +114,22 @@ class RuleStates(OperationAnswer):
     since: TimeText | None
     rules: list[RuleState]
 
-    def text(self) -> str:
-        rows = [
-            (rule.id, rule.state, rule.effect or "", rule.record.hits, _percent(rule.record.precision))
-            for rule in self.rules
-        ]
-        heads = ("rule", "state", "effect", "hits", "precision, %")
-        since = f" Hits since {self.since}." if self.since else ""
-        return headed(f"{many(len(rows), 'rule')}.{since}", rows, heads)
+    TABLE: ClassVar = TextTable(
+        {
+            "rule": "id",
+            "state": "state",
+            "effect": "effect",
+            "hits": "record.hits",
+            "precision, %": lambda rule: _percent(rule.record.precision),
+        },
+        "rules",
+        "rule",
+        head="{count}.{answer.from_when}",
+    )
+
+    @property
+    def from_when(self) -> str:
+        return f" Hits since {self.since}." if self.since else ""
 
     def hints(self) -> Sequence[str]:
         return [f"shroff rules show {argument(self.rules[0].id)}"] if self.rules else []
@@ -163,12 +171,17 @@ class RuleVersions(OperationAnswer):
 
     versions: list[RuleVersion]
 
-    def text(self) -> str:
-        rows = [
-            (version.seq, version.time, version.by or "", version.reason or "", "" if version.text else "removed")
-            for version in self.versions
-        ]
-        return headed(f"{many(len(rows), 'version')}.", rows, ("seq", "time", "by", "reason", ""))
+    TABLE: ClassVar = TextTable(
+        {
+            "seq": "seq",
+            "time": "time",
+            "by": "by",
+            "reason": "reason",
+            "": lambda version: "" if version.text else "removed",
+        },
+        "versions",
+        "version",
+    )
 
 
 def _percent(share: float | None) -> str:

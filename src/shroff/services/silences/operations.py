@@ -10,7 +10,7 @@ import msgspec
 from shroff.operations.declaration import LocalText, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.access import Who
 from shroff.project.lists import ListChange
-from shroff.runtime.texts import headed, many
+from shroff.runtime.texts import TextTable
 from shroff.services.silences.silences import Silence, Silences
 
 group(
@@ -38,13 +38,11 @@ class AllSilences(OperationAnswer):
     silences: list[Silence]
     NEXT: ClassVar = ("shroff silences add RULE KEY --until TIME",)
 
-    def text(self) -> str:
-        rows = [
-            (silence.rule, f"{silence.entity} {silence.key}", silence.until, silence.by, silence.note)
-            for silence in self.silences
-        ]
-        text = f"{many(len(rows), 'silence')}."
-        return headed(text, rows, ("rule", "for", "until", "by", "why"))
+    TABLE: ClassVar = TextTable(
+        {"rule": "rule", "for": lambda row: f"{row.entity} {row.key}", "until": "until", "by": "by", "why": "note"},
+        "silences",
+        "silence",
+    )
 
 
 @operation("silences", right="read:definitions")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
-from shroff.runtime.texts import cut, many, one_line, table
+from shroff.runtime.texts import TextTable, cut, many, one_line
 from shroff.services.health.checks import HealthChecks
 from shroff.services.sinks.delivery import Sinks
 from shroff.services.sinks.routes import OnlineFeatures
@@ -131,6 +131,12 @@ class ListDeliveries(OperationRequest["OutgoingDeliveries"]):
     sink: OfSink = ""
 
 
+SINKS: Final = TextTable({"sink": "name", "kind": "kind", "takes": "take", "behind": "lag", "stuck": "stuck"})
+STUCK_ROWS: Final = TextTable(
+    {"row": "row", "event": "event", "attempts": "attempts", "reason": lambda row: cut(row.reason, REASON_MAX)}
+)
+
+
 class OutgoingDeliveries(OperationAnswer):
     """All outgoing deliveries, and the rows that their sinks refused."""
 
@@ -139,16 +145,13 @@ class OutgoingDeliveries(OperationAnswer):
     stuck: list[StuckRowShown]
 
     def text(self) -> str:
-        cells = [(sink.name, sink.kind, sink.take, f"{sink.lag:,}", f"{sink.stuck:,}") for sink in self.sinks]
-        heads = ("sink", "kind", "takes", "behind", "stuck")
-        lines = [table(cells, heads) if cells else "This project has no sinks, no notices and no lake."]
+        lines = [SINKS.text(self.sinks) or "This project has no sinks, no notices and no lake."]
         lines += [
             one_line(f"{sink.name} has been failing since {sink.trouble.since}: {sink.trouble.words}")
             for sink in self.sinks
             if sink.trouble is not None
         ]
-        shown = [(row.row, row.event, str(row.attempts), cut(row.reason, REASON_MAX)) for row in self.stuck[:SHOWN_MAX]]
-        lines += [table(shown, ("row", "event", "attempts", "reason"))] if shown else []
+        lines += [STUCK_ROWS.text(self.stuck[:SHOWN_MAX])] if self.stuck else []
         more = self.count - SHOWN_MAX
         return "\n".join([*lines, *([f"  … and {more:,} more; --json has them all."] if more > 0 else [])])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -27,7 +27,7 @@ from shroff.operations.declaration import (
     operation,
 )
 from shroff.project.settings.systems import Systems
-from shroff.runtime.texts import many, one_line, table
+from shroff.runtime.texts import TextTable, many, one_line, table
 from shroff.services.sources.position_operations import SourceParts
 from shroff.services.sources.pulled import PulledSources
 from shroff.services.sources.pulled_files import CHANGING
@@ -105,6 +105,20 @@ class SourceShown(OperationAnswer, kw_only=True):
             yield f"{many(self.waiting, 'message')} waiting"
 
 
+SOURCES: Final = TextTable(
+    {
+        "source": "name",
+        "kind": "kind",
+        "last message": lambda source: source.last_message or source.last_sync or "never",
+        "new": "appended",
+        "duplicates": "duplicates",
+        "quarantined": "quarantined",
+        "skipped": lambda source: sum(source.skipped.values()),
+        "refused": lambda source: sum((source.refused or {}).values()),
+    }
+)
+
+
 class NamedSources(OperationAnswer):
     """All named sources: pushed, pulled, and those that a worker reads."""
 
@@ -113,22 +127,8 @@ class NamedSources(OperationAnswer):
     def text(self) -> str:
         if not self.sources:
             return "No named sources. Name one under 'sources:' in shroff.yaml."
-        rows = [
-            (
-                source.name,
-                source.kind,
-                source.last_message or source.last_sync or "never",
-                source.appended,
-                source.duplicates,
-                source.quarantined,
-                sum(source.skipped.values()),
-                sum((source.refused or {}).values()),
-            )
-            for source in self.sources
-        ]
-        heads = "source|kind|last message|new|duplicates|quarantined|skipped|refused".split("|")
         notes = [f"{source.name}: {note}" for source in self.sources for note in source.notes()]
-        return "\n".join([table(rows, heads), *notes])
+        return "\n".join([SOURCES.text(self.sources), *notes])
 
     def hints(self) -> Sequence[str]:
         pulled = next((source.name for source in self.sources if source.set_aside is not UNSET), None)

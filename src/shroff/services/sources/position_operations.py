@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ from shroff.events.intake import READ
 from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.project.settings.systems import Systems
-from shroff.runtime.texts import argument, one_line, table
+from shroff.runtime.texts import TextTable, argument, one_line
 from shroff.runtime.values import replace
 from shroff.services.adapter_factory import AdapterFactory
 from shroff.services.parts import ProjectPart
@@ -199,6 +199,11 @@ class PartPosition(msgspec.Struct):
     forgotten: JsonObject | None
 
 
+PARTS: Final = TextTable(
+    {"source": "source", "part": "part", "read up to": ("offset", "nothing"), "waiting": ("waiting", "?")}
+)
+
+
 class SourcePositions(OperationAnswer):
     """The live source, and the read position of each part."""
 
@@ -210,11 +215,7 @@ class SourcePositions(OperationAnswer):
             return f"Nothing was read from the source {self.source} yet."
         if not self.parts:
             return "No live source yet: shroff.yaml has no 'source:'."
-        rows = [
-            (part.source, part.part, part.offset or "nothing", "?" if part.waiting is None else f"{part.waiting:,}")
-            for part in self.parts
-        ]
-        lines = [table(rows, ("source", "part", "read up to", "waiting"))]
+        lines = [PARTS.text(self.parts)]
         for part in self.parts:
             if part.trouble:
                 lines.append(one_line(f"{part.part}: {part.trouble}"))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from zlib import crc32
 
 import msgspec
@@ -17,7 +17,7 @@ from shroff.errors import UsageError
 from shroff.events.event import Event, TimeText, canonical_value, time_text
 from shroff.language.values import DAY_MS, show_decimal, show_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, operation
-from shroff.runtime.texts import many, percent, table
+from shroff.runtime.texts import TextTable, many, percent
 from shroff.runtime.values import replace
 from shroff.services.drafts.draft_files import RuleDraftFiles
 from shroff.services.project import Project
@@ -96,6 +96,9 @@ class DroppableRule(msgspec.Struct):
     reviews: int
 
 
+TO_DROP: Final = TextTable({"rule": "id", "why": "why", "saves": "money", "reviews": "reviews"})
+
+
 class RuleSuggestions(OperationAnswer):
     """Rules that labels suggest on top of the active policy, and rules to drop.
 
@@ -127,8 +130,7 @@ class RuleSuggestions(OperationAnswer):
                 f"earns {rule.money} ({rule.money_low} to {rule.money_high}) {self.currency}".rstrip(),
             ]
         if self.drop:
-            rows = [(rule.id, rule.why, rule.money, f"{rule.reviews:,}") for rule in self.drop]
-            lines += ["\nRules to drop, in this order:", table(rows, ("rule", "why", "saves", "reviews"))]
+            lines += ["\nRules to drop, in this order:", TO_DROP.text(self.drop)]
         return "\n".join(lines)
 
 
