@@ -596,7 +596,7 @@ def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypat
             log.append(payments(1, 40))
             for _ in range(steps):
                 log.maintain()
-            assert log._moving is not None
+            assert log._framing._moving is not None
             log.prune(10)
             for first in range(41, 101):
                 log.append(payments(first, 1))
@@ -613,7 +613,7 @@ def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypat
 
 def test_no_call_between_batches_does_more_than_a_step_of_a_frame(path, monkeypatch):
     done = list[str]()
-    monkeypatch.setattr(SqliteLog, "_swap", noted(done, "_swap", SqliteLog._swap))
+    monkeypatch.setattr(compaction.RowFraming, "_swap", noted(done, "_swap", compaction.RowFraming._swap))
     monkeypatch.setattr(compaction, "pack", noted(done, "pack", compaction.pack))
     with closing(SqliteLog(path)) as log:
         log.append(Batch(records=payments(1, 100).records))
@@ -622,7 +622,7 @@ def test_no_call_between_batches_does_more_than_a_step_of_a_frame(path, monkeypa
             done.clear()
             log.maintain()
             assert len(done) <= 1
-        assert log._row_count("decisions") < ROWS_KEPT + 2 * FRAME_ROWS
+        assert log._framing._row_count("decisions") < ROWS_KEPT + 2 * FRAME_ROWS
 
 
 def noted(done: list[str], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -641,7 +641,7 @@ def test_rows_of_programs_that_each_wrote_few_come_into_frames(path, monkeypatch
             log.append(payments(first, 10))
             log.maintain()
             for table in ("events", "decisions"):
-                assert log._row_count(table) < 52
+                assert log._framing._row_count(table) < 52
     with closing(SqliteLog(path)) as log:
         assert contents(log)[2:4] == [payments(1, 100).records, payments(1, 100).decisions]
 
@@ -650,14 +650,14 @@ def test_rows_that_move_into_a_frame_while_their_lines_are_read_are_not_taken_fo
     with closing(SqliteLog(path)) as log, closing(SqliteLog(path, read_only=True)) as reader:
         for first in range(1, 41, 2):
             log.append(payments(first, 2))
-        rows, lines = reader._row_records, list(map(line_of, payments(1, 40).records))
+        rows, lines = reader._records._row_records, list(map(line_of, payments(1, 40).records))
 
         def moved(*span):
             found = rows(*span)
-            list(log._move_events(5))
+            list(log._framing._move_events(5))
             return found
 
-        monkeypatch.setattr(reader, "_row_records", moved)
+        monkeypatch.setattr(reader._records, "_row_records", moved)
         for after in (0, 7):  # places 1 to 5 move, then 6 to 10
             assert b"".join(reader.lines(after)) == b"".join(lines[after:])
 
@@ -671,7 +671,7 @@ def test_decisions_far_apart_come_into_a_frame_without_the_events_between(path, 
         monkeypatch.setattr(
             log._event_frames, "records", lambda frame, *some: (unpacked.append(frame.seq), records(frame, *some))[1]
         )
-        assert max(log._move_decisions()) == 6
+        assert max(log._framing._move_decisions()) == 6
         assert unpacked == []
         assert log.decisions.of("payment", ["p-1", "p-3004"]).keys() == {"p-1", "p-3004"}
 
@@ -684,7 +684,7 @@ def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, way):
     part, name = (log.decisions, "unpacked") if way == "decisions" else (log._event_frames, "records")
     monkeypatch.setattr(part, name, lambda *_: [])
     with pytest.raises(StorageError, match="sequence numbers 1 to 255 do not fit a frame"):
-        list(log._move_decisions() if way == "decisions" else log._move_events(255))
+        list(log._framing._move_decisions() if way == "decisions" else log._framing._move_events(255))
     monkeypatch.undo()
     assert contents(log)[2:4] == [payments(1, 255).records, payments(1, 255).decisions]
     assert log._connection.sqlite.execute("SELECT count(*) FROM events").fetchone() == (255,)
@@ -746,7 +746,7 @@ def test_a_frame_of_records_that_has_changed_is_told_by_its_places(path, change)
 def test_decisions_of_records_that_were_read_need_no_look_at_the_index_of_ids(path):
     logged(path, batch := payments(1, 300))
     ids = ["p-7", "p-298"]
-    with closing(SqliteLog(path, read_only=True)) as log, patch.object(log._ids, "_read", return_value={}) as asked:
+    with closing(SqliteLog(path, read_only=True)) as log, patch.object(log._index, "_read", return_value={}) as asked:
         log.records_at([7, 298, 300])
 
         assert list(log.decisions.of("payment", ids).values()) == [batch.decisions[6], batch.decisions[297]]

@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from shroff.adapters.databases.sql_database import SqlDatabase
-from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.records.records import SqlRecords
 from shroff.errors import UsageError
 from shroff.services.project_files import check
 from shroff.streams.log import Record
@@ -303,7 +303,7 @@ def test_windows_that_are_written_later_and_events_that_were_committed_late_are_
     once(bank)
     found.append(Summaries(bank.project.context).unreconciled())
     read: list[int] = []
-    monkeypatch.setattr(SqliteLog, "lines", lambda log, after, upto, size: read.append(upto - after) or [])
+    monkeypatch.setattr(SqlRecords, "lines", lambda log, after, upto, size: read.append(upto - after) or [])
     found.append(summaries.unreconciled())
 
     assert found == [0, 1, 0, 1]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shroff.adapters.log.records.records import SqlRecords
 from shroff.cases import alert_rules, dispositions
 from shroff.cases.alert_rules import AlertRules, RecentDecisions
 from shroff.cases.case_service import UNDO_MS, NoCaseError
@@ -132,7 +133,7 @@ def test_alerts_of_what_this_process_has_just_written_are_those_that_the_log_giv
             batch = in_columns(batch)
         recent = RecentDecisions(["review"])
         recent.take(Prepared(batch, []))
-        monkeypatch.setattr(type(log), "records_at", None)
+        monkeypatch.setattr(SqlRecords, "at", None)
         monkeypatch.setattr(type(log.decisions), "of", None)
         again = AlertRules(log, bank.project.cases.settings, 2, recent).alerts(0, log.last_seq())
 

@@ -28,9 +28,9 @@ from shroff.adapters.log.connection import lease as log_lease
 from shroff.adapters.log.connection.log_connection import NUMBER_MAX
 from shroff.adapters.log.frames import event_frames
 from shroff.adapters.log.frames.event_frames import EventFrame
+from shroff.adapters.log.ids import record_ids
 from shroff.adapters.log.ids.id_index import IdIndex, IdRun
 from shroff.adapters.log.postgresql import STEPS, PostgresLog
-from shroff.adapters.log.records import records as frame_queries
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.log.tables.rows import EVENT_FRAMES
 from shroff.adapters.log.writing import compaction
@@ -595,13 +595,13 @@ def test_a_kill_at_any_statement_about_runs_leaves_each_id_once_and_sealing_goes
     #  batches   0 .. 11, of which every fourth seals; each of some is undone at its first statement about runs, then at
     #  its second, and so on; whether the ones before had reached the server or not
     left = 0
-    for module in (event_frames, frame_queries):
+    for module in (event_frames, record_ids):
         monkeypatch.setattr(module, "FRAME_ROWS", 16)
 
     def opened() -> PostgresLog:
         log = place.open()
         calls = ("select", "select_by_ids", "put", "execute")
-        log._ids._connection = SimpleNamespace(
+        log._index._connection = SimpleNamespace(
             **{name: partial(dying, getattr(log._connection, name)) for name in calls}
         )
         return log
@@ -658,11 +658,11 @@ def test_rows_of_small_batches_move_into_frames_but_for_the_newest(place, monkey
             if first == 61:
                 with monkeypatch.context() as patched:
                     patched.setattr(IdIndex, "add", Mock(side_effect=KeyboardInterrupt))
-                    before, rows = contents(log), log._event_rows
-                    log._event_rows = 99
+                    before, rows = contents(log), log._framing._event_rows
+                    log._framing._event_rows = 99
                     with pytest.raises(KeyboardInterrupt):
                         log.maintain()
-                    log._event_rows = rows
+                    log._framing._event_rows = rows
                     assert contents(log) == contents(reader) == before
             log.maintain()
         assert all(20 <= rows < 52 for rows in place.run(count)[0])
@@ -683,7 +683,7 @@ def test_a_frame_that_is_being_made_is_dropped_where_its_rows_are_pruned(place, 
     with closing(place.open()) as log:
         log.append(payments(1, 40))
         log.maintain()
-        assert log._moving is not None
+        assert log._framing._moving is not None
         log.prune(10)
         for first in range(41, 61):
             log.append(payments(first, 1))

@@ -193,7 +193,7 @@ def test_a_lake_that_has_something_else_keeps_everything_in_the_store(bank):
     with project.lake.open() as lake:
         lake.write()
     with closing(project.log.open(read_only=False)) as log:
-        connection = log.store._connection
+        connection = log.store._connection.sqlite
         columns = "SELECT seq, first_seq, outcomes, receipts, data, crc FROM decision_frames ORDER BY seq LIMIT 1"
         frame = DecisionFrame(*connection.execute(columns).fetchone())
         rows = [

@@ -427,7 +427,9 @@ def test_each_record_is_looked_for_in_the_index_of_ids(tmp_path):
         records = payments(1, 9_000).records
         log.append(Batch(records=records))
         other = [replace(records[5_000], id="other") if record.seq == 5_001 else record for record in records]
-        log._connection.transact(lambda: (log._ids.clear(), log._ids.add(ids_by_type(other), places_by_type(other))))
+        log._connection.transact(
+            lambda: (log._index.clear(), log._index.add(ids_by_type(other), places_by_type(other)))
+        )
         assert log.ids_lost() == ""
         assert "does not have the record payment/p-5001 at sequence number 5001" in log.ids_lost(0)
         assert (log.ids_lost(5_000) != "", log.ids_lost(5_001)) == (True, "")

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log.records.records import FrameQuestions
+from shroff.adapters.log.records.records import SqlRecords
 from shroff.adapters.sinks.webhook import WebhookSink
 from shroff.cases import case_actions, dispositions
 from shroff.errors import TransientError
@@ -194,14 +194,14 @@ def test_a_report_reads_no_more_than_its_day_however_long_the_log_is(tmp_path, m
     labels.write_bytes(b"\n".join(msgspec.json.encode({"event": name, **told}) for name in names))
     assert bank.project.labelling.add_file(labels).labels.appended == len(names)
     read: list[int] = []
-    whole = FrameQuestions.read
+    whole = SqlRecords.read
 
-    def counted(self: FrameQuestions, *part: int) -> Iterator[list[Record]]:
+    def counted(self: SqlRecords, *part: int) -> Iterator[list[Record]]:
         for records in whole(self, *part):
             read.append(len(records))
             yield records
 
-    monkeypatch.setattr(FrameQuestions, "read", counted)
+    monkeypatch.setattr(SqlRecords, "read", counted)
     text = text_after(bank, DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS)
 
     assert "Events                           60             300.00" in text

@@ -136,16 +136,16 @@ def small_frames() -> None:
 def frames_apart() -> None:
     """Rows are gone before the frame that has them is there; some are killed between."""
     small_frames()
-    swap = SqliteLog._swap
+    swap = compaction.RowFraming._swap
 
-    def between(self: SqliteLog, table: str, first: int, last: int, put: Callable[[], None]) -> None:
+    def between(self: compaction.RowFraming, table: str, first: int, last: int, put: Callable[[], None]) -> None:
         if table == "decisions" and self._rows > 8:
             self._connection.execute(self._wording.framed_rows[table], (first, last))
             self._connection.execute("COMMIT", ())
             os.kill(os.getpid(), signal.SIGKILL)
         swap(self, table, first, last, put)
 
-    SqliteLog._swap = between
+    compaction.RowFraming._swap = between
 
 
 def offsets_first() -> None:

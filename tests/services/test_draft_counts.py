@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.records.records import SqlRecords
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
 from shroff.log.columns.stored import LINES
@@ -129,14 +129,14 @@ def test_a_first_count_reads_the_newest_events_and_their_windows_and_later_ones_
 ) -> None:
     read = list[range]()
 
-    def lines(log: SqliteLog, after: int = 0, upto: int | None = None, size: int = 0) -> Iterator[bytes]:
+    def lines(log: SqlRecords, after: int = 0, upto: int | None = None, size: int = 0) -> Iterator[bytes]:
         if size == LINES:  # as columns; looks for a time are at some places
-            read.append(range(after, log.last_seq() if upto is None else upto))
+            read.append(range(after, log._ends.last_seq() if upto is None else upto))
         return whole(log, after, upto, size)
 
-    whole = SqliteLog.lines
+    whole = SqlRecords.lines
     wanted = {when: counted(project, when) for when in WHENS}
-    monkeypatch.setattr(SqliteLog, "lines", lines)
+    monkeypatch.setattr(SqlRecords, "lines", lines)
     monkeypatch.setattr(backtest_operations, "COUNTED_FIRST", 20)
     monkeypatch.setattr(backtest_operations, "COUNT_KEPT_MS", 2**60)  # so that no turn ends meanwhile
     for when, places in WHENS.items():

@@ -101,9 +101,9 @@ def test_a_lost_index_of_ids_is_made_again(old, tmp_path, capfd):
 def wrong_id(folder: Path) -> None:
     """Put another id in the place of one of the index, with sums that fit."""
     with closing(SqliteLog(folder / ".shroff" / "log.db")) as log:
-        ((ids, places),) = log._ids_of_frames(0, log.last_seq())
+        ((ids, places),) = log._id_checks._ids_of_frames(0, log.last_seq())
         wrong = {type: ["other" if id == "p-4" else id for id in of] for type, of in ids.items()}
-        log._connection.transact(lambda: (log._ids.clear(), log._ids.add(wrong, places)))
+        log._connection.transact(lambda: (log._index.clear(), log._index.add(wrong, places)))
 
 
 @pytest.mark.parametrize("part", ["log", "people"])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from shroff.adapters.log.outbox import SqlOutbox
-from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.records.records import SqlRecords
 from shroff.adapters.log.waiting_labels import SqlWaitingLabels
 from shroff.cli.main import run
 from shroff.errors import UsageError
@@ -304,7 +304,7 @@ def test_nothing_is_read_as_a_whole_to_count_it_or_to_take_one(bank, tmp_path, m
     monkeypatch.setattr(SqlWaitingLabels, "all", fail)
     monkeypatch.setattr(SqlOutbox, "rows", fail)
     with monkeypatch.context() as patched:
-        patched.setattr(SqliteLog, "read", fail)
+        patched.setattr(SqlRecords, "read", fail)
         patched.setattr(doctor_rows, "_check", lambda *_: None)  # it reads rows for a second at most
         patched.setattr(doctor_clock, "_shifted_words", lambda *_: "")  # it reads the newest 100 events
         found = {item.subject: item for item in bank.health.doctor()}

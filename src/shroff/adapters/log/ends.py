@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from shroff.adapters.log.connection.log_connection import LogConnection
 from shroff.errors import PrunedError
 
@@ -36,10 +38,11 @@ class LogEnds:
             raise PrunedError(self._connection.place, pruned)
 
 
-class LogPart:
-    """Base of the parts of a log in SQL."""
+class LogPart(Struct, dict=True, eq=False):
+    """Base of the parts of a log in SQL. A part names what else it uses as further fields."""
 
-    def __init__(self, connection: LogConnection, ends: LogEnds) -> None:
-        self._connection = connection
-        self._wording = connection.wording
-        self._ends = ends
+    _connection: LogConnection
+    _ends: LogEnds
+
+    def __post_init__(self) -> None:
+        self._wording = self._connection.wording

@@ -52,10 +52,9 @@ class PostgresLog(SqlLog[PostgresConnection]):
         Raises: LogBusyError if another process writes it; TransientError if the server cannot be reached; StorageError
             if the server refuses, or the schema has other tables; UsageError if the address is invalid.
         """
-        connection = PostgresConnection(_read(url), read_only=read_only, lease_s=lease_s, undone=self._undone)
+        connection = PostgresConnection(_read(url), read_only=read_only, lease_s=lease_s)
         try:
             super().__init__(connection, on_step, is_writer=not read_only)
-            self._check_ends(is_writer=not read_only)
         except BaseException:
             connection.close()
             raise

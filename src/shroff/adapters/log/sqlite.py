@@ -51,10 +51,9 @@ class SqliteLog(SqlLog[SqliteConnection]):
         Raises: LogBusyError if another process writes it; StorageError if the file or its folder cannot be used.
         """
         self.path = path
-        connection = SqliteConnection(path, read_only=read_only, max_bytes=max_bytes, undone=self._undone)
+        connection = SqliteConnection(path, read_only=read_only, max_bytes=max_bytes)
         try:
             super().__init__(connection, on_step, is_writer=not read_only)
-            self._check_ends(is_writer=not read_only)
         except BaseException:
             connection.release()
             raise
@@ -70,7 +69,3 @@ class SqliteLog(SqlLog[SqliteConnection]):
         frames, and takes 1 µs for each other decision or record.
         """
         return connect_with_views(self.path, self._event_frames.records, self.decisions.unpacked)
-
-    def damage(self, within_s: float) -> str:
-        """Check the file by SQLite's own checks, then the log's; each takes at most about `within_s` seconds."""
-        return self._connection.damage(within_s) or super().damage(within_s)

@@ -29,6 +29,9 @@ class LogConnection(ABC):
     place: str  # names the log in messages
     epoch = 0  # of the lead; 0 for a reader
 
+    def __init__(self) -> None:
+        self.on_rollback = list[Callable[[], None]]()  # called before a rollback, to forget what it undoes
+
     @abstractmethod
     def select(self, sql: str, values: Sequence[object] = (), shape: str = "") -> list[Any]:
         """Return all rows of a query, so that no read stays open between calls and each sees complete batches.
@@ -84,6 +87,10 @@ class LogConnection(ABC):
     @abstractmethod
     def damaged(self, what: str) -> StorageError:
         """Return the error for rows that differ from those that were written."""
+
+    @abstractmethod
+    def check(self, within_s: float) -> None:
+        """Check the storage by the database's own means. Raises: StorageError if it is damaged."""
 
     def version(self) -> int | None:
         """Return a number that changes whenever another process changes the log; None if unknown."""

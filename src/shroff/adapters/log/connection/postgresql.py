@@ -45,14 +45,14 @@ class PostgresConnection(LogConnection):
 
     wording = WORDING
 
-    def __init__(self, address: ServerUrl, *, read_only: bool, lease_s: float, undone: Callable[[], None]) -> None:
+    def __init__(self, address: ServerUrl, *, read_only: bool, lease_s: float) -> None:
         """Connect; a writer creates missing tables and takes the lead. Raises: as `PostgresLog`."""
+        super().__init__()
         self.place = address.place
         self.connect = partial(PostgresSession, address)
         self.ended: StateError | None = None
         self.session: PostgresSession | None = self.connect()
         self._read_only = read_only
-        self._undone = undone
         self._writing: PostgresSession | None = None  # that of the open transaction
         self._lease = Lease(self.place, int(lease_s * 1_000))
         self._heart: Heart | None = None
@@ -86,6 +86,9 @@ class PostgresConnection(LogConnection):
     def damaged(self, what: str) -> StorageError:
         return StorageError(f"{self.place}: {what}. Restore a backup")
 
+    def check(self, within_s: float) -> None:
+        """Do nothing: PostgreSQL has no check of one schema."""
+
     def size_bytes(self) -> int:
         return self.use(size_bytes)
 
@@ -107,7 +110,8 @@ class PostgresConnection(LogConnection):
             session.commit()
             self._writing = None
         except BaseException as error:
-            self._undone()
+            for forget in self.on_rollback:
+                forget()
             self._undo(error, is_committing=is_committing)
             raise
         return given

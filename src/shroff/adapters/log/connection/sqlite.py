@@ -49,12 +49,12 @@ class SqliteConnection(LogConnection):
 
     wording = statements.WORDING
 
-    def __init__(self, path: Path, *, read_only: bool, max_bytes: int | None, undone: Callable[[], None]) -> None:
+    def __init__(self, path: Path, *, read_only: bool, max_bytes: int | None) -> None:
         """Open the file; a writer takes the lead. Raises: as `SqliteLog`."""
+        super().__init__()
         self.path = path
         self.place = str(path)
         self._read_only = read_only
-        self._undone = undone
         self._unusable = ""
         self._asking = Lock()
         self._checkpoints = Checkpoints(path, VERSION, self.select)
@@ -105,10 +105,10 @@ class SqliteConnection(LogConnection):
     def damaged(self, what: str) -> StorageError:
         return damaged(self.path, what)
 
-    def damage(self, within_s: float) -> str:
-        """Check the file by SQLite's own checks; return a message about damage, or "".
+    def check(self, within_s: float) -> None:
+        """Check the file by SQLite's own checks, for about `within_s` seconds at most.
 
-        Takes at most about `within_s` seconds.
+        Raises: StorageError if one finds damage.
         """
         end_s = time.monotonic() + within_s
         connection = self._usable()
@@ -117,14 +117,13 @@ class SqliteConnection(LogConnection):
             for check in ("quick_check", "integrity_check"):
                 ((words,),) = connection.execute(f"PRAGMA {check}(1)").fetchall()
                 if words != "ok":
-                    return str(words)
+                    raise StorageError(words)
         except sqlite3.Error as error:
             is_time_over = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
             if not is_time_over:
-                return str(storage_error(error, self.path))
+                raise storage_error(error, self.path) from error
         finally:
             connection.set_progress_handler(None, 0)
-        return ""
 
     def size_bytes(self) -> int:
         files = (self.path, file_beside(self.path))
@@ -239,7 +238,8 @@ class SqliteConnection(LogConnection):
         check_epoch(self.epoch, self._newest_epoch(), self.place)
 
     def _undo(self) -> None:
-        self._undone()
+        for forget in self.on_rollback:
+            forget()
         try:
             if self.sqlite.in_transaction:
                 self.sqlite.execute("ROLLBACK")

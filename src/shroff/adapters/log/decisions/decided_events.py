@@ -8,8 +8,7 @@ from contextlib import suppress
 from itertools import pairwise
 from operator import itemgetter
 
-from shroff.adapters.log.connection.log_connection import LogConnection
-from shroff.adapters.log.ends import LogEnds, LogPart
+from shroff.adapters.log.ends import LogPart
 from shroff.adapters.log.frames.decision_frames import DamagedFrameError
 from shroff.adapters.log.frames.event_frames import decided_in
 from shroff.adapters.log.frames.frame_rows import EventFrames
@@ -25,21 +24,12 @@ class DecidedEvents(LogPart):
         controls: Returns the control events of the log in (after, upto].
     """
 
+    _event_frames: EventFrames
+    _controls: Callable[[int, int], list[Record]]
     _control: Control | None = None  # state after the control events up to `_controlled`
-    _controlled = 0
+    _controlled: int = 0
     # Sequence numbers of control events, and the event types that are decided after each; ascending
     _deciding: tuple[tuple[int, Collection[str]], ...] = ()
-
-    def __init__(
-        self,
-        connection: LogConnection,
-        ends: LogEnds,
-        event_frames: EventFrames,
-        controls: Callable[[int, int], list[Record]],
-    ) -> None:
-        super().__init__(connection, ends)
-        self._event_frames = event_frames
-        self._controls = controls
 
     def check(self, after: int, upto: int, found: Collection[int]) -> None:
         """Raises: StorageError if a decided event in (after, upto] has no decision in `found`.

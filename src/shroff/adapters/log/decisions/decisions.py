@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any
 
-from shroff.adapters.log.connection.log_connection import NUMBER_MAX, LogConnection
+from shroff.adapters.log.connection.log_connection import NUMBER_MAX
 from shroff.adapters.log.decisions.decided_events import DecidedEvents
-from shroff.adapters.log.ends import LogEnds, LogPart
+from shroff.adapters.log.ends import LogPart
 from shroff.adapters.log.frames.decision_frames import (
     FRAME_ROWS,
     OUTCOMES_SHAPE,
@@ -24,7 +24,8 @@ from shroff.adapters.log.frames.decision_frames import (
     unpack,
 )
 from shroff.adapters.log.frames.frame_rows import EventFrames, frames_at
-from shroff.adapters.log.records.records import FrameQuestions
+from shroff.adapters.log.ids.record_ids import RecordIds
+from shroff.adapters.log.records.records import SqlRecords
 from shroff.adapters.log.tables.rows import FRAMES
 from shroff.adapters.log.tables.sql_text import overlapping
 from shroff.adapters.log.tables.sums import NOT_AS_WRITTEN, decision_sum
@@ -37,20 +38,20 @@ _SPAN = 65_536  # sequence numbers in which one query looks for decisions
 class SqlDecisions(LogPart):
     """`streams.log.Decisions` in SQL."""
 
-    def __init__(
-        self, connection: LogConnection, ends: LogEnds, event_frames: EventFrames, records: FrameQuestions
-    ) -> None:
-        super().__init__(connection, ends)
-        self._event_frames = event_frames
-        self._records = records
-        self._decided = DecidedEvents(connection, ends, event_frames, records.controls)
+    _event_frames: EventFrames
+    _records: SqlRecords
+    _ids: RecordIds
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._decided = DecidedEvents(self._connection, self._ends, self._event_frames, self._records.controls)
 
     def of(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """Return the decisions of events of one type with these ids.
 
         Cost in SQLite: 4 µs a decision, 0.1 ms a frame, and 20 µs for each run of ids if the record was not just read.
         """
-        names = {seq: (type, id_) for id_, seq in self._records.places(type, ids).items()}
+        names = {seq: (type, id_) for id_, seq in self._ids.places(type, ids).items()}
         if not names:
             return {}
         rows = self._connection.select_by_ids(self._wording.decisions_at, DECISION_SHAPE, list(names))
@@ -59,9 +60,7 @@ class SqlDecisions(LogPart):
         for frames in frames_at(self._connection, self._wording.frames_at, FRAMES.kinds, framed):
             for seq, outcome, receipt, document in self.unpacked(starmap(DecisionFrame, frames), framed):
                 decisions[seq] = DecisionRow(seq, *names[seq], outcome, receipt, document)
-        self._decided.check_undecided(
-            self._records.records_at([seq for seq in framed if seq not in decisions]).values()
-        )
+        self._decided.check_undecided(self._records.at([seq for seq in framed if seq not in decisions]).values())
         return {decision.id: decision for decision in decisions.values()}
 
     def after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[DecisionRow]]:

@@ -2,48 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from shroff.adapters.log.connection.log_connection import NUMBER_MAX
-from shroff.adapters.log.decisions.decisions import DECISION_SHAPE
+from shroff.adapters.log.decisions.decisions import DECISION_SHAPE, SqlDecisions
+from shroff.adapters.log.ends import LogPart
 from shroff.adapters.log.frames import event_frames
 from shroff.adapters.log.frames.decision_frames import FRAME_ROWS, ROWS_KEPT, pack
-from shroff.adapters.log.frames.event_frames import EventFrame
-from shroff.adapters.log.ids.id_checks import IdChecks
-from shroff.adapters.log.records.queries import EVENT_SHAPE
-from shroff.adapters.log.tables.rows import EVENT_FRAMES, FRAMES, ids_by_type, places_by_type
-from shroff.errors import StorageError
-from shroff.streams.log import Batch, DecisionRow, Record
+from shroff.adapters.log.frames.frame_rows import EventFrames
+from shroff.adapters.log.ids.key_parts import KeyParts
+from shroff.adapters.log.ids.record_ids import RecordIds
+from shroff.adapters.log.records.records import EVENT_SHAPE, SqlRecords
+from shroff.adapters.log.tables.rows import EVENT_FRAMES, FRAMES
+from shroff.streams.log import Batch, DecisionRow
 
 STEP_ROWS = 64  # decisions read in one step
 _COUNTED_MAX = 2 * ROWS_KEPT  # counting rows stops there
 
 
-class RowFraming(IdChecks):
-    """The upkeep of a writer: frames from rows, and a new index of ids after damage."""
+class RowFraming(LogPart):
+    """The upkeep of a writer's tables: frames from rows, and parts of the index of keys."""
 
-    _rows = _event_rows = 0  # rows of decisions and of records that may be framed
-    _has_earlier_rows = False  # whether these counts include rows from before the log was opened
+    _event_frames: EventFrames
+    _records: SqlRecords
+    _ids: RecordIds
+    _decisions: SqlDecisions
+    _keys: KeyParts
+    _rows: int = 0  # rows of decisions that may be framed
+    _event_rows: int = 0  # rows of records that may be framed
+    _has_earlier_rows: bool = False  # whether these counts include rows from before the log was opened
     _moving: Iterator[int] | None = None  # remaining steps of the frame that is being made
 
-    def index_again(self) -> int:
-        """Build the index of ids again if it is damaged, and return its number of ids; 0 if it is whole.
-
-        A damaged index of keys is removed; the next writer builds it again, in 1 µs for each different key.
-
-        Cost: 3 µs an id.
-        """
-        try:
-            self._keys.check()
-        except StorageError:
-            self._connection.transact(self._keys.clear)
-        return int(self._connection.transact(self._index_again)) if self.ids_lost(0) else 0
-
-    def _count_rows(self, batch: Batch) -> None:
+    def count_rows(self, batch: Batch) -> None:
         self._rows += len(batch.decisions) if len(batch.decisions) < FRAME_ROWS else 0
         self._event_rows += len(batch.records) if len(batch.records) < FRAME_ROWS else 0
 
-    def _frame_small_batches(self) -> None:
+    def frame_small_batches(self) -> None:
         """Do the next step of moving the oldest rows into frames, once there are many, and merge keys of batches.
 
         If rows arrive faster than steps move them, a call does several steps, until few enough rows remain.
@@ -53,7 +47,8 @@ class RowFraming(IdChecks):
         if self._keys.is_due():
             self._connection.transact(self._keys.put_together)
         if not self._has_earlier_rows:
-            self._rows, self._event_rows = self._row_count("decisions"), self._row_count("events")
+            self._rows = self._row_count("decisions")
+            self._event_rows = self._row_count("events")
             self._has_earlier_rows = True
         full = ROWS_KEPT + FRAME_ROWS
         while self._moving is not None or max(self._rows, self._event_rows) >= full:
@@ -64,7 +59,7 @@ class RowFraming(IdChecks):
             if max(self._rows, self._event_rows) < full + FRAME_ROWS:
                 return
 
-    def _forget_moving(self) -> None:
+    def forget_moving(self) -> None:
         """Drop the unfinished frame, as its rows may be deleted."""
         self._moving = None
         self._has_earlier_rows = False
@@ -86,11 +81,12 @@ class RowFraming(IdChecks):
             self._event_rows -= moved or self._event_rows
 
     def _row_count(self, table: str) -> int:
-        ((count,),) = self._connection.select(self._wording.some_rows[table], (self.pruned_to(), _COUNTED_MAX + 1), "i")
+        limits = (self._ends.pruned_to(), _COUNTED_MAX + 1)
+        ((count,),) = self._connection.select(self._wording.some_rows[table], limits, "i")
         return int(count)
 
     def _oldest_row(self, table: str) -> int | None:
-        ((oldest,),) = self._connection.select(self._wording.oldest_row[table], (self.pruned_to(),), "I")
+        ((oldest,),) = self._connection.select(self._wording.oldest_row[table], (self._ends.pruned_to(),), "I")
         return None if oldest is None else int(oldest)
 
     def _move_decisions(self) -> Iterator[int]:
@@ -105,15 +101,15 @@ class RowFraming(IdChecks):
         for start in range(0, len(rows), STEP_ROWS):
             some = rows[start : start + STEP_ROWS]
             # By sequence number, as a million records without a decision may lie between two decisions
-            events = self.records_at([row[0] for row in some])
+            events = self._records.at([row[0] for row in some])
             names = {seq: (event.type, event.id) for seq, event in events.items()}
-            found += [self.decisions.checked(row, names) for row in some]
+            found += [self._decisions.checked(row, names) for row in some]
             yield 0
         if not found:
             return
         frame = pack(found)
         yield 0
-        if self.decisions.unpacked([frame]) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
+        if self._decisions.unpacked([frame]) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
             raise self._connection.damaged(
                 f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame"
             )
@@ -129,9 +125,8 @@ class RowFraming(IdChecks):
         if oldest is None:
             return
         stop, _ = self._event_frames.stretch(oldest - 1, oldest - 1 + count)
-        found = list(
-            map(self._record, self._connection.select(self._wording.read, (oldest - 1, stop, count), EVENT_SHAPE))
-        )
+        rows = self._connection.select(self._wording.read, (oldest - 1, stop, count), EVENT_SHAPE)
+        found = list(map(self._records.checked, rows))
         yield 0
         last = found[-1].seq
         frame = event_frames.pack(found)
@@ -139,15 +134,13 @@ class RowFraming(IdChecks):
         if [row.seq for row in found] != list(range(oldest, last + 1)) or self._event_frames.records(frame) != found:
             raise self._connection.damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
         yield 0
-        self._connection.transact(
-            lambda: self._swap("events", oldest, last, lambda: self._insert_frames([frame], found))
-        )
-        yield len(found)
 
-    def _insert_frames(self, frames: Sequence[EventFrame], records: Sequence[Record]) -> None:
-        self._connection.put(EVENT_FRAMES, frames)
-        if records:
-            self._ids.add(ids_by_type(records), places_by_type(records))
+        def put() -> None:
+            self._connection.put(EVENT_FRAMES, [frame])
+            self._ids.add(found)
+
+        self._connection.transact(lambda: self._swap("events", oldest, last, put))
+        yield len(found)
 
     def _swap(self, table: str, first: int, last: int, put: Callable[[], None]) -> None:
         self._connection.execute(self._wording.framed_rows[table], (first, last))
