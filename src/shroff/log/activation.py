@@ -57,7 +57,6 @@ def _differs(now: EventType, earlier: EventType | None) -> bool:
 
 
 def _check(record: Record, type_: EventType) -> None:
-    """Check a stored body against the type that is to read it. Raises: DefinitionError."""
     body = stored(record.body, JsonObject, f"the {type_.name} at sequence number {record.seq}")
     where = f"the {type_.name} at sequence number {record.seq} of the log"
     if body.get(type_.id_field) != record.id:

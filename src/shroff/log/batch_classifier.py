@@ -258,7 +258,6 @@ class BatchClassifier:
         return ""
 
     def _repeat(self, event: Event, earlier: Record) -> Answer:
-        """Answer a duplicate with the decision of the original."""
         answer = Answer(DUPLICATE, event.type, event.id, earlier.seq)
         self._repeated.append((answer, (earlier.type, earlier.id)))
         return answer
@@ -302,7 +301,6 @@ class BatchClassifier:
     # ---- answers
 
     def _fill(self, answers: Iterable[Answer], effects: Effects) -> None:
-        """Add decisions and sequence numbers to the answers; duplicates get the original ones."""
         decided = {row.seq: row for row in effects.decisions}
         for answer in answers:
             row = decided.get(answer.seq) if answer.kind == TAKEN else None

@@ -42,7 +42,6 @@ class SequencedRows(Struct):
         return record
 
     def named_record(self, key: NameKey) -> Record | None:
-        """Return the event that has this value of a unique field."""
         return self.named[key][1] if key in self.named else self.known.unique.get(key)
 
 
@@ -204,7 +203,6 @@ class BatchLabels:
             self.met[waiting.id] = self._places.get(id_) or self._join(label, id_, event, body)
 
     def _join_early(self, id_: str, event: Event, body: bytes) -> None:
-        """Append a pending label of this batch, and update its answer."""
         early = self.early.pop(id_)
         label = early.label.dated(event.time_ms)
         answer = early.answer
@@ -224,7 +222,6 @@ class BatchLabels:
         )
 
     def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
-        """Append a label to its event; return its sequence number."""
         state = self._state
         event_name = f"{event.type}/{event.id}"
         current = state.standings.get(event_name)

@@ -74,7 +74,6 @@ class ExperimentArms:
         ]
 
     def rows(self, log: LogReader, rows: list[Outgoing]) -> list[Outgoing]:
-        """Return decisions for a sink with their arms."""
         self.read(log, [row.body for row in rows])
         return [replace(row, body=self.beside(row.body)) for row in rows] if self.names else rows
 

@@ -184,7 +184,6 @@ class Writer:
             self._snapshot_writer.give_up()
 
     def saved(self, seq: int) -> None:
-        """Note that there is a snapshot up to this sequence number."""
         self._saved_seq = max(self._saved_seq, seq)
 
     def end(self) -> LogEnd:

@@ -120,7 +120,6 @@ def _end_of_letters(data: Any, at: Word) -> Word:
 
 @compiled
 def is_same(data: Any, first: Word, last: Word, others: Any, begin: Word, end: Word) -> Word:
-    """Return whether two ranges of bytes are equal."""
     if last - first != end - begin:
         return False
     same = True

@@ -45,7 +45,6 @@ class TextCodes:
 
 
 def is_full(slots: Array, count: int) -> bool:
-    """Return whether this many hashes would overfill the table."""
     return count > len(slots) * FULLEST
 
 

@@ -31,8 +31,6 @@ _VERSION = 1  # of the format of the parts
 
 
 class Saved(FrozenStruct):
-    """A snapshot that was written."""
-
     file: Path
     seq: int
     bytes: int
