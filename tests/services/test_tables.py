@@ -74,27 +74,30 @@ def test_each_shape_is_declared_beside_what_is_there_and_the_project_stays_well(
     assert {"ip", "bins", "mail"} <= app.open(bank).definitions.events.tables.keys()
 
 
-def test_ranges_are_declared_by_both_their_ends(bank):
-    for kind in ("ip", "vpn", "bins"):
-        assert "a range with both its ends" in init(bank, kind, ranges=True).source
-    with pytest.raises(UsageError, match="no ranges"):
-        init(bank, "mail", ranges=True)
-    write_files(bank, {"tables/ip.csv": "low,high,country\n3221225984,192.0.2.31,DE\n"})
+def test_put_fills_the_declared_table_and_no_other_way_of_declaring_is_needed_for_ranges(bank):
+    assert init(bank, "ip").hints() == ["shroff tables put ip FILE"]
+    assert app.open(bank).run(PutTable(name="ip", csv="network,country\n192.0.2.0/24,DE\n")).rows == 1
+    ranges = PutTable(
+        name="gates",
+        csv="low,high,country\n3221225984,192.0.2.31,DE\n",
+        key_type="network",
+        columns="high: network, country: text",
+    )
+    assert app.open(bank).run(ranges).is_new
 
     found = app.open(bank)
     assert not found.check().errors
-    assert {name: found.run(ShowTable(name=name)).table.columns[:3] for name in ("ip", "bins")} == {
-        "ip": ["low", "high", "country"],
-        "bins": ["low", "high", "country"],
-    }
-    assert found.run(ShowTable(name="ip", value="192.0.2.31")).row.key == "3221225984-192.0.2.31"
+    assert found.run(ShowTable(name="ip", value="192.0.2.31")).row.values == {"country": "DE"}
+    shown = found.run(ShowTable(name="gates", value="192.0.2.31"))
+    assert shown.table.columns == ["low", "high", "country"]
+    assert shown.row.key == "3221225984-192.0.2.31"
 
 
 def test_a_file_that_is_there_is_not_written_over(bank):
     (bank / "tables").mkdir()
     (bank / "tables/ip.mmdb").write_bytes(b"x")
 
-    with pytest.raises(UsageError, match=r"there is a file tables/ip\.mmdb already"):
+    with pytest.raises(DefinitionError, match=r"tables/ip\.mmdb: no table of this name is declared"):
         init(bank, "ip")
     assert (bank / "events.yaml").read_text() == EVENTS
 

@@ -11,7 +11,6 @@ import numpy as np
 from shroff import config
 from shroff.errors import RefusalError, UsageError, nearest
 from shroff.events.event import time_text
-from shroff.events.loader import load_events
 from shroff.json_types import JsonMapping, TextMapping
 from shroff.language.expression import Lookup, Node, walk
 from shroff.language.loader import NAME
@@ -68,8 +67,6 @@ you, or a commercial BIN database; free lists are old. It has one range a line: 
 domain a line. Add the kind behind each: sed 's/$/,disposable/'.""",
     ),
 }
-_RANGES = """Each row is a range with both its ends, addresses as text or as integers. Where your file calls the columns
-otherwise, write its names in events.yaml."""
 
 group(
     "tables",
@@ -97,11 +94,9 @@ class InitTable(OperationRequest["DeclaredTable"]):
 
     Args:
         kind: Kind of key: addresses, those that tell no place, card numbers or mail domains.
-        ranges: Each row is a range, its ends in the columns low and high.
     """
 
     kind: Literal["ip", "vpn", "bins", "mail"]
-    ranges: bool = False
 
 
 class DeclaredTable(OperationAnswer):
@@ -109,45 +104,32 @@ class DeclaredTable(OperationAnswer):
 
     files: list[str]
     source: str
-    NEXT: ClassVar = ("shroff check", "shroff apply")
 
     def text(self) -> str:
         return f"Declared in {self.files[0]}; its rows go into {self.files[1]}.\n{self.source}"
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff tables put {table_name(self.files[1])} FILE"]
 
 
 @operation("tables init", right="edit:rules")
 def init_table(project: Project, request: InitTable) -> DeclaredTable:
     """Declare a table for addresses, VPNs, card numbers or mail domains, and say where such files are to be had.
 
-    The declaration is added to events.yaml, comments stay; the file of the table has its header only.
+    The table has no rows yet: 'shroff tables put' fills it.
 
     Examples:
         shroff tables init ip
-        shroff tables init bins --ranges
     """
     columns, header, source = _KINDS[name := request.kind]
-    if request.ranges:
-        if name == "mail":
-            raise UsageError("mail domains have no ranges. Leave --ranges out. Nothing was changed.")
-        key, type_ = ("range", "prefix") if name == "bins" else ("network", "network")
-        columns = columns.replace(f"{key}: {type_}", f"low: {type_}, high: {type_}").replace(
-            " from country.iso_code", ""
-        )
-        header, source = header.replace(key, "low,high", 1), f"{source}\n{_RANGES}"
-    paths = project.context.paths
-    with config.editing(paths):
-        files = config.read_files(paths.folder, [])
-        text, file = files.get(EVENTS, ""), table_file(name, files)
-        declared = load_events(yamltext.read(text, EVENTS, []), frozenset(), 2, []).tables
-        if name in declared or file in files:
-            what = f"{EVENTS} declares a table {name}" if name in declared else f"there is a file {file}"
-            raise UsageError(f"{what} already. Nothing was changed.")
-        changed = with_table(text, name, columns)
-        if load_events(yamltext.read(changed, EVENTS, []), frozenset(), 2, []).tables.keys() != {*declared, name}:
-            raise UsageError(f"{EVENTS} cannot be extended as it is. Add by hand under tables: {name}: {columns}")
-        (paths.folder / file).parent.mkdir(exist_ok=True)
-        config.write_text(paths.folder / file, f"{header}\n")
-        config.write_text(paths.folder / EVENTS, changed)
+    with config.editing(project.context.paths):
+        project.context.reload()
+        files = config.read_files(project.context.paths.folder, [])
+        file = table_file(name, files)
+        if name in project.definitions.events.tables:
+            raise UsageError(f"{EVENTS} declares a table {name} already. Nothing was changed.")
+        changes = {file: f"{header}\n", EVENTS: with_table(files.get(EVENTS, ""), name, columns)}
+        write_checked(project, changes, "table.change", name)
     return DeclaredTable(files=[EVENTS, file], source=source)
 
 
