@@ -76,11 +76,36 @@ def test_what_is_personal_is_in_no_event_decision_or_receipt(project):
 
 
 def test_the_same_event_with_other_personal_values_is_a_duplicate_and_changes_nothing(project):
-    taken(project)
-    project.decide([ROWS[0] | {"name": "Bob"}], as_type="payment")
+    first = taken(project)[0]
+    (again,) = project.decide([ROWS[0] | {"name": "Bob"}], as_type="payment")
 
+    assert again.receipt == first.receipt
     with project.log.reading() as log:
         assert log.personal.of("payment", ["p0"])["p0"]["name"] == "Ann 0"
+
+
+def test_another_personal_value_of_a_repeated_event_is_counted_and_told_without_the_value(project, tmp_path, capsys):
+    folder = project.context.paths.folder
+    changed = [ROWS[0] | {"name": "Bob"}, ROWS[1], {**ROWS[2], "name": "Bob", "email": "bob@example.org"}]
+    new = [{**ROWS[3], "id": "p9"}, {**ROWS[3], "id": "p9", "name": "Bob"}]  # both in one batch
+    (tmp_path / "again.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*changed, *new]))
+    taken(project)
+    for times in (1, 2):
+        assert run(["-C", str(folder), "ingest", str(tmp_path / "again.jsonl"), "--as", "payment"]) == 0
+        said = capsys.readouterr().out
+        assert "payment.name: 3 events already in the log came with another value" in said
+        assert run(["-C", str(folder), "doctor"]) in {0, 1}
+        said += capsys.readouterr().out
+        assert f"payment.email: {times} event{'s' * (times > 1)} came again with another value" in said
+        assert "Bob" not in said
+        assert "bob@" not in said
+
+    project.erasing.erase("card", "4111111111110")
+    assert not project.ingest(tmp_path / "again.jsonl", as_type="payment").personal_changes["payment.email"]
+    with project.log.reading() as log:
+        assert {remark.asker: remark.count for remark in log.remarks()} == {"payment.name": 7, "payment.email": 2}
+        assert not log.counts().refused
+    assert b"Bob" not in b"".join(path.read_bytes() for path in (folder / ".shroff").glob("log*"))
 
 
 def test_a_personal_field_that_must_be_there_is_missed_and_its_value_is_not_shown(project):
@@ -380,6 +405,20 @@ def test_a_late_event_is_known_after_a_start_and_where_it_comes_in_time():
     again, other = keeping(log).write([payment(2, 1), later(2)])
 
     assert (again.kind, other.kind, other.is_conflict) == ("duplicate", "refused", True)
+
+
+def test_another_personal_value_is_counted_beside_an_open_batch_and_of_a_late_event_too():
+    log = MemoryLog()
+    held = keeping(log)
+    ann, bob = (("name", "Ann"),), (("name", "Bob"),)
+    held.write([replace(later(1), personal=ann)])
+    held.prepare([replace(payment(2, 1), personal=ann)])
+    rows = [replace(later(1), personal=bob), replace(payment(2, 1), personal=bob), later(1)]
+    again = held.prepare(rows, known=held.look_up(rows))
+
+    assert [answer.kind for answer in again.answers] == ["duplicate"] * 3
+    assert [remark.asker for remark in again.batch.remarks] == ["payment.name"] * 2
+    assert not again.batch.personal
 
 
 def test_a_source_that_does_not_keep_them_quarantines_late_events():

@@ -105,6 +105,10 @@ def text_of(report: IngestReport) -> str:
         shares = [f"{name} {report.by_outcome[name]:,}" for name in order if name in report.by_outcome]
         lines.append(f"{many(report.decisions, 'decision')}: {', '.join(shares)}.")
     lines += report.labels_text() if report.labels.read else []
+    lines += [
+        f"{name}: {many(count, 'event')} already in the log came with another value, which was dropped."
+        for name, count in report.personal_changes.items()
+    ]
     skipped = report.untaken - sum(unmatched.lines for unmatched in report.unmatched)
     if skipped:
         lines.append(f"{many(skipped, 'line')} skipped: no event type's 'when' accepts them.")

@@ -36,11 +36,13 @@ from shroff.streams.log import (
     PersonalValue,
     Record,
     Refused,
+    Remark,
     UniqueValue,
 )
 from shroff.streams.log_columns import RecordColumns
 from shroff.streams.merge import EARLIEST
 
+PERSONAL_CHANGED = "other personal value"
 REPEATS_SHARE = 8  # a run with more than one irregular event in this many is processed event by event
 
 
@@ -102,7 +104,7 @@ class BatchClassifier:
         batch.flags = effects.flags
         batch.outbox = effects.outbox
         batch.offsets = [*offsets, *self._coming.offsets()]
-        batch.remarks = effects.remarks
+        batch.remarks += effects.remarks
         batch.waiting = [early.waiting for early in self._labels.early.values()]
         if run is None:
             batch.records = self._rows.records
@@ -271,6 +273,7 @@ class BatchClassifier:
         if earlier.body != body and self._sent(earlier) != event:
             reason = f"{event.type} {event.id!r} already exists with different content"
             return self._refuse(submission, reason, is_conflict=True)
+        self._note_personal_changes(submission, event, earlier.seq)
         return self._repeat(event, earlier)
 
     def _keep(self, submission: Submission, event: Event, body: bytes) -> Answer:
@@ -287,6 +290,7 @@ class BatchClassifier:
         if kept.body != body and self._sent(stored) != event:
             reason = f"{event.type} {event.id!r} came too late and is kept with different content"
             return self._refuse(submission, reason, is_conflict=True)
+        self._note_personal_changes(submission, event, self._rows.seq)
         return Answer(DUPLICATE, event.type, event.id)
 
     def _sent(self, stored: Record) -> LogEvent | None:
@@ -296,7 +300,20 @@ class BatchClassifier:
 
     def _store_personal(self, submission: Submission, event: Event) -> None:
         """Store the personal fields of an event apart from the event, so that no fold reads them."""
-        self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in submission.personal]
+        for name, text in submission.personal:
+            self._batch.personal.append(PersonalValue(event.type, event.id, name, text))
+            self._known.personal[event.type, name, event.id] = text
+
+    def _note_personal_changes(self, submission: Submission, event: Event, seq: int) -> None:
+        """Count the personal fields that a repeated event has with another value. The new value is stored nowhere.
+
+        A value that is missing now, or was erased, is no change.
+        """
+        for name, text in submission.personal:
+            first = self._known.personal.get((event.type, name, event.id), text)
+            if first != text:
+                at = (seq, event.time_ms)
+                self._batch.remarks.append(Remark(PERSONAL_CHANGED, f"{event.type}.{name}", 1, *at, *at))
 
     # ---- answers
 

@@ -26,8 +26,9 @@ NameKey = tuple[str, str, str]  # a type, a unique field and a value; an empty f
 class KnownRecords(Struct):
     """Existing records that submissions refer to.
 
-    `records` are those with an id that a submission has or names, `decisions` those of duplicates. The submissions are
-    appended after `seq`. `holder` describes the event that keeps the watermark beyond the clock.
+    `records` are those with an id that a submission has or names, `decisions` those of duplicates, `personal` the
+    personal values of events that come again with some. The submissions are appended after `seq`. `holder` describes
+    the event that keeps the watermark beyond the clock.
     """
 
     seq: int = 0
@@ -38,6 +39,7 @@ class KnownRecords(Struct):
     waiting: dict[NameKey, list[WaitingLabel]] = {}
     waiting_ids: frozenset[str] = frozenset()
     late: dict[Key, LateEvent] = {}
+    personal: dict[NameKey, str] = {}
 
 
 def look_up(
@@ -69,10 +71,13 @@ def look_up(
         alone = submissions.others.values()
         for type_, of_type in by_type(submissions.types, submissions.ids).items():
             events[type_] += of_type
+    with_personal: dict[str, list[str]] = defaultdict(list)
     for submission in alone:
         event = submission.event or submission.refused
         if event is not None:
             events[submission.type].append(event.id)
+            if submission.personal:
+                with_personal[submission.type].append(event.id)
         elif submission.label is not None:
             label = submission.label
             places = types.money_places
@@ -105,7 +110,18 @@ def look_up(
                 known.late[type_, id_] = late_event
     if coming is not None:
         _add(known, ids_by_type, coming)
+    for type_, ids in with_personal.items():
+        repeats = [id_ for id_ in ids if (type_, id_) in known.records or (type_, id_) in known.late]
+        if repeats:
+            _find_personal(known, type_, repeats, log, coming)
     return known
+
+
+def _find_personal(known: KnownRecords, type_: str, ids: Sequence[str], log: Log, coming: Batch | None) -> None:
+    for id_, values in log.personal.of(type_, ids).items():
+        known.personal |= {(type_, name, id_): value for name, value in values.items()}
+    if coming is not None:
+        known.personal |= {(row.type, row.field, row.id): row.value for row in coming.personal}
 
 
 def _find_events(

@@ -1,4 +1,4 @@
-"""Check of `doctor`: remarks of the engine on values that are too large, or have no rate."""
+"""Check of `doctor`: remarks on values that are too large, have no rate, or are personal and came again changed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from shroff.events.event import time_text
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, UNRATED
+from shroff.log.batch_classifier import PERSONAL_CHANGED
 from shroff.runtime.texts import many
 from shroff.streams.log import Remark
 
 _REMARKED = {
     LEFT_OUT: "{} had a value that is too large and was ignored,",
     SUM_OUTSIDE: "at {} its sum exceeded 64 bits and was missing,",
+    PERSONAL_CHANGED: "{} came again with another value, which was dropped,",
 }
 _CURES = {
     LEFT_OUT: (
@@ -22,6 +24,7 @@ _CURES = {
         "Use a shorter window, or declare the fields with fewer places, such as number(2), or bring them in larger "
         "units."
     ),
+    PERSONAL_CHANGED: "The first value of a personal field stays. Send a correction as an event of its own.",
     UNRATED: "Those are missing. Add rates to the table that money in shroff.yaml names: shroff rates import FILE",
 }
 

@@ -53,6 +53,11 @@ def check_batch(batch: Batch, last_seq: int) -> None:
     for value in batch.unique:
         if not 0 < value.seq <= last_seq + len(expected):
             raise StateError(f"the value of {value.type}.{value.field} names place {value.seq}, which there is not")
+    for remark in batch.remarks:
+        # A remark on a repeated event names the original, which may be in the log already.
+        for seq in (remark.first_seq, remark.last_seq):
+            if not 0 < seq <= last_seq + len(expected):
+                raise StateError(f"the remark on {remark.asker} names place {seq}, which there is not")
     for what, seq in _named_places(batch):
         if not last_seq < seq <= last_seq + len(expected):
             raise StateError(f"{what} names place {seq}, and the batch brings {_span(expected)}")
@@ -231,9 +236,6 @@ def _named_places(batch: Batch) -> Iterable[tuple[str, int]]:
         yield f"the flag of rule {flag.rule}", flag.seq
     for hit in batch.hits:
         yield f"the hit of rule {hit.rule}", hit.seq
-    for remark in batch.remarks:
-        yield f"the remark on {remark.asker}", remark.first_seq
-        yield f"the remark on {remark.asker}", remark.last_seq
 
 
 def _span(places: Sequence[int]) -> str:

@@ -309,4 +309,5 @@ class Batch(Struct):
             or self.personal
             or self.late
             or self.keys
+            or self.remarks
         )

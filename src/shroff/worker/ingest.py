@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
 from shroff.json_types import JsonObject, TextDict
+from shroff.log.batch_classifier import PERSONAL_CHANGED
 from shroff.log.columns.lines import in_runs
 from shroff.log.writer import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.runtime.logs import LOG, say
@@ -72,6 +73,7 @@ class IngestReport(Struct):
     unmatched: list[Unmatched] = []
     changed: list[str] = []  # names of files that changed while they were read
     by_outcome: Counter[str] = field(default_factory=Counter)
+    personal_changes: Counter[str] = field(default_factory=Counter)  # by TYPE.FIELD, of repeated events
     seconds: float = 0.0
     tally: BatchTally | None = None  # set if metrics are served
     told: Callable[[Prepared], object] | None = None  # called with each durable batch
@@ -107,6 +109,7 @@ class IngestReport(Struct):
                 },
                 **({"undeclared": {"count": len(typed), "example": typed[0]}} if typed else {}),
             },
+            **({"personal_changes": dict(self.personal_changes)} if self.personal_changes else {}),
         }
 
     def labels_text(self) -> list[str]:
@@ -133,6 +136,9 @@ class IngestReport(Struct):
             self._count(kind, outcome, count, is_label=is_label)
             if kind == WAITING:
                 self._pending |= {answer.id: answer.typed for answer in prepared.answers if answer.kind == WAITING}
+        for remark in prepared.batch.remarks:
+            if remark.what == PERSONAL_CHANGED:
+                self.personal_changes[remark.asker] += remark.count
         for id_, seq in prepared.met.items():
             if self._pending.pop(id_, None) is not None:
                 self.labels.pending -= 1

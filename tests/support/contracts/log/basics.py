@@ -95,7 +95,7 @@ class LogContract(
             Batch(decisions=[decision(record(2))]),
             Batch(records=[record(3)], flags=[flag(2)]),
             Batch(records=[record(3)], hits=[HitRow(4, "large", None, shadow=False)]),
-            Batch(records=[record(3)], remarks=[remark(2, 3)]),
+            Batch(records=[record(3)], remarks=[remark(0, 3)]),
             Batch(records=[record(3)], remarks=[remark(3, 4)]),
         ):
             with pytest.raises(StateError):
