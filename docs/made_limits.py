@@ -14,6 +14,7 @@ from shroff.events.formats import csv_records, encodings, parquet_limits
 from shroff.events.formats import lines as formats
 from shroff.jobs import job
 from shroff.language import parser
+from shroff.language.types import ORIGINAL_PLACES, UNITS_MAX
 from shroff.language.values import show_duration
 from shroff.language.yaml import reader as yamlreading
 from shroff.log import ruletests
@@ -160,6 +161,8 @@ def _events() -> list[Row]:
         ("the same of a line of a file or a source", f"{raw_values.DEPTH_MAX} levels", "quarantined"),
         ("text field", _bytes(readers.TEXT_BYTES_MAX), "422"),
         ("id", f"{readers.ID_LENGTH_MAX} characters", "422"),
+        ("money", "10^15 of its smallest units", "422"),
+        ("`money in` a currency", f"{UNITS_MAX // 10**ORIGINAL_PLACES:,} whole units of that currency", "422"),
         ("events of one request to score", f"{writer_tasks.SCORED_MAX}", "413"),
         ("events per second of one key", f"{limits.rate:,.0f}, or `serve --rate`", f"429 {RETRY}"),
         ("events waiting to be scored", f"{limits.scores_waiting_max:,}", f"429 {RETRY}"),

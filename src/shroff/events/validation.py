@@ -21,8 +21,8 @@ from shroff.events.readers import ID_LENGTH_MAX, as_of_label, expectation, is_pl
 from shroff.events.unique import Named, unique_text
 from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.field_types import Bounds
-from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, TIME, Type, money
-from shroff.language.values import DAY_MS, check_units, show, show_duration
+from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, TIME, UNITS_MAX, Type, money
+from shroff.language.values import DAY_MS, show, show_duration
 from shroff.runtime.values import FrozenStruct, replace
 
 DEFAULT_SOURCE = "import"
@@ -30,6 +30,10 @@ UNDECLARED_TOLD = 10  # undeclared names that a message shows
 UNDECLARED_SHOWN_MAX = 100  # characters shown of each
 _NOT_SHOWN = "the value is hidden because the field is hashed"
 _PERSONAL = "the value is hidden because the field is personal"
+_ORIGINAL_TOO_LARGE = (
+    f", above the largest amount with rates, {UNITS_MAX // 10**ORIGINAL_PLACES:,} whole units. "
+    "Convert it to a currency of larger units before you send it"
+)
 HIDDEN = "the value is hidden because a hashed field uses it"
 _LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){7,}")  # such as a card number that was sent in place of a name
 _MISSING = "it is missing"
@@ -271,9 +275,10 @@ class EventValidator:
         type_ = money(places)
         unit = 10 ** (ORIGINAL_PLACES - places)
         try:
-            units = _original_reader(type_, code)(value)
-            found = f"found {shown(value)}, which in the four places that originals are stored with"
-            values[at.original] = check_units(units * unit, found)
+            units = _original_reader(type_, code)(value) * unit
+            if abs(units) > UNITS_MAX:
+                raise ValueError(f"found {shown(value)}{_ORIGINAL_TOO_LARGE}")
+            values[at.original] = units
         except (ValueError, OverflowError) as error:
             yield (
                 step.name,
