@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from shroff.cli.main import run
-from shroff.explain.changes import Changes
+from shroff.explain.changes import Changes, Counterfactual
 from shroff.explain.entities import EntityLook
 from shroff.explain.model import ModelReason, Story
 from shroff.explain.past import PastDecision
-from shroff.language.expression import Call, Compare, Literal, ThisField
+from shroff.language.expression import Call, Compare, FeatureValue, Literal, ThisField
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TIME, money, number
 from shroff.language.values import HOUR_MS
 from shroff.models.model import Explainable
@@ -32,7 +32,7 @@ from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.runtime.values import replace
 from shroff.services import project as app
 from shroff.web.pages.charts.strips import strip_between
-from shroff.web.pages.charts.windows import windows_of
+from shroff.web.pages.charts.windows import FeatureTexts, windows_of
 from shroff.web.pages.decision import looked
 from shroff.web.pages.renderer import environment
 from shroff.web.pages.words import in_zone, reason_texts
@@ -413,6 +413,24 @@ def nearest(by_amount, now):
                 until = None if not len(gaps) else cent + (1 if is_above else -1) * (int(gaps[0]) - 1)
                 found[OUTCOMES[other], is_above] = (cent, until)
     return found
+
+
+@pytest.mark.parametrize(
+    ("feature", "now", "to", "shown"),
+    [
+        ("hour(this.at)", 3, (10, None), ("not before 10:00 UTC", "03:00 UTC")),
+        ("weekday(this.at)", 6, (5, 5), ("on Saturday (UTC)", "Sunday (UTC)")),
+        ("hour(this.at, 'Europe/Berlin')", 3, (10, None), ("not before 10:00 Berlin time", "03:00 Berlin time")),
+    ],
+)
+def test_a_change_and_a_chart_of_windows_say_the_zone_of_hours_and_weekdays(feature, now, to, shown):
+    known = definitions({"features.yaml": f"card:\n  paid: {feature}\n"})
+    node = FeatureValue(INTEGER, "card.paid")
+    story = Story(known, "payment", {}, PastDecision({}, {}, {}, 0), lambda _: (), tuple, "")
+    change = story._change(Counterfactual("card.paid", node, to[0], now, to[1], "approve", 0.5))
+
+    assert change.text == f"card.paid {shown[0]} instead of {shown[1]} would give approve"
+    assert FeatureTexts(known).value("card.paid", now) == shown[1]
 
 
 def test_a_change_says_what_it_takes_in_words(bank):

@@ -412,7 +412,8 @@ class Story(FrozenStruct):
         if wording.clock:
             farthest = ROUNDS[wording.clock] - 1 if is_above else 0
             ends = sorted(int(farthest if limit is None else limit) for limit in bounds[:2])
-            words = range_on_clock(wording.clock, ends[0], ends[1], None)
+            unit = wording.after  # the time zone
+            words = range_on_clock(wording.clock, ends[0], ends[1], None) + unit
         elif change.until is None:
             words = f"of {value} or {'more' if is_above else 'less'}"
         elif until == value:

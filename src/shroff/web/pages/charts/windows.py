@@ -107,7 +107,7 @@ class FeatureTexts:
         if wording.is_share:
             return f"{figure_text(100 * number)} %"
         if wording.clock:
-            return self._teller.value(node.type, int(number), wording)
+            return self._teller.value(node.type, int(number), wording) + wording.after
         if node.type.kind == "money" or wording.is_money:
             return money(f"{number:.{self._places}f}", self._currency)
         return count(int(number)) if number.is_integer() else figure_text(number)
