@@ -165,6 +165,23 @@ def test_a_refund_is_taken_back_when_the_verdict_is_overturned_and_each_change_h
     assert json.loads(file.read_bytes()) == {"id": "p-1", "amount": "189.90"}
 
 
+@pytest.mark.parametrize("is_owed", [True, False])
+def test_a_refund_is_taken_back_by_the_lists_under_which_it_was_given(tmp_path, is_owed):
+    name = "notices/refund.yaml"
+    texts = NOTICES | {name: f"{NOTICES[name]}when: not (this.card in lists.no_refund)\n"}
+    listed, other = f"value\n{payment('p-1')['card']}\n", "value\nother\n"
+    bank = begun(tmp_path, texts | {"lists/no_refund.csv": other if is_owed else listed}, payment("p-1"))
+    label(bank, "fraud", "customer")
+    follow(bank)
+    bank.write({"lists/no_refund.csv": listed if is_owed else other})  # the list changes after the refund
+    assert bank.project.call("apply").applied
+    label(bank, "genuine", "analyst")
+    follow(bank, after=2)
+    bank.tell()
+
+    assert [len(documents(bank, folder)) for folder in ("refund", "refund_back")] == [is_owed, is_owed]
+
+
 @pytest.mark.parametrize("cut", range(7))
 def test_what_is_delivered_again_after_a_kill_is_told_once(tmp_path, cut):
     bank = begun(tmp_path, NOTICES)

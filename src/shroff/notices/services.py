@@ -15,7 +15,7 @@ from shroff.engine.stored import telling_damage
 from shroff.errors import StorageError
 from shroff.json_types import TextMapping
 from shroff.log.active_files import ActiveFilesInUse
-from shroff.log.history import Control
+from shroff.log.history import Control, control_at
 from shroff.notices.definitions import Notice
 from shroff.notices.mailer import Mailer
 from shroff.notices.texts.letters import Letters, LetterSender
@@ -125,6 +125,15 @@ class NoticeServices:
                 with telling_damage():
                     self._in_force = active = self.load(self._control.files)
             return active
+
+    def in_force_at(self, log: Log, seq: int) -> Definitions:
+        """Return the definitions active at a sequence number; today's if notices name something that those lack."""
+        if seq < self._seen:
+            with suppress(StorageError), telling_damage():
+                then = self.load(control_at(log, seq).files)
+                if _has_all_of(self.definitions, then):
+                    return then
+        return self.definitions
 
     @property
     def version_seq(self) -> int:

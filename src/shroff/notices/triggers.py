@@ -150,7 +150,7 @@ class VerdictsTold(DecisionsTold):
             if told is None or label.seq < rows[0].seq or not notice.reports(label, before) or first is None:
                 continue
             is_told = any(self._tells(partner, log, first, told) for partner in partners)
-            if is_told and concerns(notice, self._facts, told):
+            if is_told and self._concerned(notice, log, label, told):
                 details = {
                     "verdict": label.verdict,
                     "source": label.source,
@@ -168,7 +168,15 @@ class VerdictsTold(DecisionsTold):
             return False
         ((_, taken_ms),) = log.ingested(label.seq - 1, label.seq)
         is_recent = taken_ms is None or taken_ms - label.known_at_ms <= notice.within_ms
-        return is_recent and concerns(notice, self._facts, told)
+        return is_recent and self._concerned(notice, log, label, told)
+
+    def _concerned(self, notice: Notice, log: Log, label: FeedLabel, told: NoticeEvent) -> bool:
+        """Whether a notice is about an event by the lists and tables that were active when the label came.
+
+        Later ones would end a verdict whose beginning was not told, or the reverse.
+        """
+        facts = self._facts.of(self._services.in_force_at(log, label.seq))
+        return concerns(notice, facts, told)
 
 
 def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, verdict: VerdictInForce) -> list[Due]:
