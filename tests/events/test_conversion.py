@@ -90,9 +90,12 @@ def test_twenty_amounts_by_hand(at, currency, sent, original, amount, rate):
         ({"currency": "USD", "amount": {"amount": "1", "currency": "EUR"}}, "found 'EUR' as its currency"),
         (
             {"currency": "JPY", "amount": "100000000001"},
-            "'100000000001', above the largest amount with rates, 100,000,000,000 whole units. Convert it to a currency",
+            "'100000000001', above the largest amount with rates, 100,000,000,000 whole units. Convert it to",
         ),
-        ({"currency": "KWD", "amount": "-100000000000.001"}, "found '-100000000000.001', above the largest amount with rates"),
+        (
+            {"currency": "KWD", "amount": "-100000000000.001"},
+            "found '-100000000000.001', above the largest amount with rates",
+        ),
         ({"currency": "USD", "amount": "-1.00"}, "amount: expected an amount, at least 0; found -1"),
         ({"currency": "USD", "amount.rate": "2"}, "amount.rate: the event type declares no such field"),
     ],

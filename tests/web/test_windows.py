@@ -188,7 +188,7 @@ def test_a_graph_has_the_key_what_it_shares_and_who_shares_that_with_two_of_one_
         ("card.new", True, "New", "yes"),
         ("card.count", None, "Payments in 1 h", "missing"),
         ("card.gone", 1_234, "Gone", "1,234"),
-        ("card.hour", 22, "Hour of last at in 7 days", "22:00"),
+        ("card.hour", 22, "Hour of last at in 7 days", "22:00 UTC"),
     ],
 )
 def test_features_are_told_in_words_with_sensible_digits(feature, value, title, shown):

@@ -275,10 +275,7 @@ class EventValidator:
         type_ = money(places)
         unit = 10 ** (ORIGINAL_PLACES - places)
         try:
-            units = _original_reader(type_, code)(value) * unit
-            if abs(units) > UNITS_MAX:
-                raise ValueError(f"found {shown(value)}{_ORIGINAL_TOO_LARGE}")
-            values[at.original] = units
+            values[at.original] = _fitting(_original_reader(type_, code)(value) * unit, value)
         except (ValueError, OverflowError) as error:
             yield (
                 step.name,
@@ -407,6 +404,12 @@ def undeclared(names: Sequence[str], known: Sequence[str], words: str, there_are
 @lru_cache(maxsize=256)  # currencies; making a reader takes as long as reading an amount
 def _original_reader(type_: Type, currency: str) -> Callable[[Any], Any]:
     return reader(type_, currency=currency, may_have_more=False)
+
+
+def _fitting(units: int, value: object) -> int:
+    if abs(units) > UNITS_MAX:
+        raise ValueError(f"found {shown(value)}{_ORIGINAL_TOO_LARGE}")
+    return units
 
 
 def _as_it_is(value: object) -> object:

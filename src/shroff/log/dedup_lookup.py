@@ -71,13 +71,10 @@ def look_up(
         alone = submissions.others.values()
         for type_, of_type in by_type(submissions.types, submissions.ids).items():
             events[type_] += of_type
-    with_personal: dict[str, list[str]] = defaultdict(list)
     for submission in alone:
         event = submission.event or submission.refused
         if event is not None:
             events[submission.type].append(event.id)
-            if submission.personal:
-                with_personal[submission.type].append(event.id)
         elif submission.label is not None:
             label = submission.label
             places = types.money_places
@@ -110,17 +107,21 @@ def look_up(
                 known.late[type_, id_] = late_event
     if coming is not None:
         _add(known, ids_by_type, coming)
-    for type_, ids in with_personal.items():
-        repeats = [id_ for id_ in ids if (type_, id_) in known.records or (type_, id_) in known.late]
-        if repeats:
-            _find_personal(known, type_, repeats, log, coming)
+    _find_personal(known, alone, log, coming)
     return known
 
 
-def _find_personal(known: KnownRecords, type_: str, ids: Sequence[str], log: Log, coming: Batch | None) -> None:
-    for id_, values in log.personal.of(type_, ids).items():
-        known.personal |= {(type_, name, id_): value for name, value in values.items()}
-    if coming is not None:
+def _find_personal(known: KnownRecords, submissions: Iterable[Submission], log: Log, coming: Batch | None) -> None:
+    repeats: dict[str, list[str]] = defaultdict(list)
+    for submission in submissions:
+        if submission.personal and submission.sent is not None:
+            key = submission.type, submission.sent.id
+            if key in known.records or key in known.late:
+                repeats[submission.type].append(submission.sent.id)
+    for type_, ids in repeats.items():
+        for id_, values in log.personal.of(type_, ids).items():
+            known.personal |= {(type_, name, id_): value for name, value in values.items()}
+    if repeats and coming is not None:
         known.personal |= {(row.type, row.field, row.id): row.value for row in coming.personal}
 
 
