@@ -300,20 +300,17 @@ class BatchClassifier:
 
     def _store_personal(self, submission: Submission, event: Event) -> None:
         """Store the personal fields of an event apart from the event, so that no fold reads them."""
-        for name, text in submission.personal:
-            self._batch.personal.append(PersonalValue(event.type, event.id, name, text))
-            self._known.personal[event.type, name, event.id] = text
+        self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in submission.personal]
+        self._known.personal[event.type, event.id] = dict(submission.personal)
 
     def _note_personal_changes(self, submission: Submission, event: Event, seq: int) -> None:
-        """Count the personal fields that a repeated event has with another value. The new value is stored nowhere.
-
-        A value that is missing now, or was erased, is no change.
-        """
+        """Count personal fields that came again with another value. A value that is missing or erased is no change."""
+        first = self._known.personal.get((event.type, event.id), {})
         for name, text in submission.personal:
-            first = self._known.personal.get((event.type, name, event.id), text)
-            if first != text:
-                at = (seq, event.time_ms)
-                self._batch.remarks.append(Remark(PERSONAL_CHANGED, f"{event.type}.{name}", 1, *at, *at))
+            if first.get(name, text) != text:
+                asker = f"{event.type}.{name}"
+                remark = Remark(PERSONAL_CHANGED, asker, 1, seq, event.time_ms, seq, event.time_ms)
+                self._batch.remarks.append(remark)
 
     # ---- answers
 

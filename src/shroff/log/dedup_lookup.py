@@ -27,8 +27,8 @@ class KnownRecords(Struct):
     """Existing records that submissions refer to.
 
     `records` are those with an id that a submission has or names, `decisions` those of duplicates, `personal` the
-    personal values of events that come again with some. The submissions are appended after `seq`. `holder` describes
-    the event that keeps the watermark beyond the clock.
+    personal values of those. The submissions are appended after `seq`. `holder` describes the event that keeps the
+    watermark beyond the clock.
     """
 
     seq: int = 0
@@ -39,7 +39,11 @@ class KnownRecords(Struct):
     waiting: dict[NameKey, list[WaitingLabel]] = {}
     waiting_ids: frozenset[str] = frozenset()
     late: dict[Key, LateEvent] = {}
-    personal: dict[NameKey, str] = {}
+    personal: dict[Key, Mapping[str, str]] = {}
+
+    def find_personal(self, log: Log, type_: str, ids: Iterable[str]) -> None:
+        for id_, values in log.personal.of(type_, list(ids)).items():
+            self.personal[type_, id_] = values
 
 
 def look_up(
@@ -103,26 +107,12 @@ def look_up(
         known.waiting_ids = frozenset(row.id for row in log.waiting.with_ids(labels))
     if has_late:
         for type_, in_order in events.items():
-            for id_, late_event in log.late.with_ids(type_, in_order).items():
-                known.late[type_, id_] = late_event
+            late = log.late.with_ids(type_, in_order)
+            known.late |= {(type_, id_): late_event for id_, late_event in late.items()}
+            known.find_personal(log, type_, late)
     if coming is not None:
         _add(known, ids_by_type, coming)
-    _find_personal(known, alone, log, coming)
     return known
-
-
-def _find_personal(known: KnownRecords, submissions: Iterable[Submission], log: Log, coming: Batch | None) -> None:
-    repeats: dict[str, list[str]] = defaultdict(list)
-    for submission in submissions:
-        if submission.personal and submission.sent is not None:
-            key = submission.type, submission.sent.id
-            if key in known.records or key in known.late:
-                repeats[submission.type].append(submission.sent.id)
-    for type_, ids in repeats.items():
-        for id_, values in log.personal.of(type_, ids).items():
-            known.personal |= {(type_, name, id_): value for name, value in values.items()}
-    if repeats and coming is not None:
-        known.personal |= {(row.type, row.field, row.id): row.value for row in coming.personal}
 
 
 def _find_events(
@@ -139,6 +129,7 @@ def _find_events(
         known.records.update({(type_, id_): record for id_, record in records.items()})
         duplicates = records.keys() & {*submitted, *repeated.get(type_, ())}
         if duplicates:
+            known.find_personal(log, type_, duplicates)
             known.decisions.update(
                 {(type_, id_): row for id_, row in log.decisions.of(type_, list(duplicates)).items()}
             )
@@ -204,6 +195,8 @@ def _unique(
 
 
 def _add(known: KnownRecords, requested: dict[str, set[str]], coming: Batch) -> None:
+    for row in coming.personal:
+        known.personal[row.type, row.id] = {**known.personal.get((row.type, row.id), {}), row.field: row.value}
     known.late.update(
         {
             (late_event.type, late_event.id): late_event

@@ -39,33 +39,11 @@ EVENTS = "events.yaml"
 ROWS_BYTES_MAX = 8 * 1024 * 1024
 WRITTEN = "The table is written; it becomes active with the next command that writes."
 _COLUMN = re.compile(r"([a-z][a-z0-9_]*)\s*:\s*([a-z ]+(?:\([\w, .-]*\))?\??)\s*(?:,|$)")
-_KINDS: Final[Mapping[str, tuple[str, str, str]]] = {  # columns, header of the file, providers of such files
-    "ip": (
-        "{ network: network, country: text from country.iso_code }",
-        "network,country",
-        """Country by address: MaxMind GeoLite2 Country (free account), DB-IP Lite or IPinfo Lite (free, attribution),
-or your provider. As CSV it has one network a line: 192.0.2.0/24,DE. A MaxMind database is tables/ip.mmdb in place of
-tables/ip.csv; it needs pip install 'shroff[geo]'.""",
-    ),
-    "vpn": (
-        "{ network: network, kind: text }",
-        "network,kind",
-        """Addresses that tell no place: VPNs and hosting (X4BNet/lists_vpn on GitHub, updated daily), Tor exits
-(check.torproject.org/torbulkexitlist), Apple's relay (mask-api.icloud.com/egress-ip-ranges.csv), mobile gateways of
-your country; paid: MaxMind Anonymous IP. Add the kind behind each network: sed 's/$/,vpn/'.""",
-    ),
-    "bins": (
-        "{ range: prefix, country: text?, bank: text?, kind: text? }",
-        "range,country,bank,kind",
-        """Issuer by card number: the account range files of Visa and Mastercard, which your acquirer or processor gives
-you, or a commercial BIN database; free lists are old. It has one range a line: 411111-411119,US,Bank,credit.""",
-    ),
-    "mail": (
-        "{ domain: suffix, kind: text }",
-        "domain,kind",
-        """Disposable and free mail domains: the public lists disposable-email-domains and freemail on GitHub have one
-domain a line. Add the kind behind each: sed 's/$/,disposable/'.""",
-    ),
+_SHAPES: Final[Mapping[str, tuple[str, Literal["network", "prefix", "suffix"], str]]] = {  # key, its type, columns
+    "ip": ("network", "network", "country: text"),
+    "vpn": ("network", "network", "kind: text"),
+    "bins": ("range", "prefix", "country: text?, bank: text?, kind: text?"),
+    "mail": ("domain", "suffix", "kind: text"),
 }
 
 group(
@@ -97,40 +75,6 @@ class InitTable(OperationRequest["DeclaredTable"]):
     """
 
     kind: Literal["ip", "vpn", "bins", "mail"]
-
-
-class DeclaredTable(OperationAnswer):
-    """The files that were written, and where the rows are to be had."""
-
-    files: list[str]
-    source: str
-
-    def text(self) -> str:
-        return f"Declared in {self.files[0]}; its rows go into {self.files[1]}.\n{self.source}"
-
-    def hints(self) -> Sequence[str]:
-        return [f"shroff tables put {table_name(self.files[1])} FILE"]
-
-
-@operation("tables init", right="edit:rules")
-def init_table(project: Project, request: InitTable) -> DeclaredTable:
-    """Declare a table for addresses, VPNs, card numbers or mail domains, and say where such files are to be had.
-
-    The table has no rows yet: 'shroff tables put' fills it.
-
-    Examples:
-        shroff tables init ip
-    """
-    columns, header, source = _KINDS[name := request.kind]
-    with config.editing(project.context.paths):
-        project.context.reload()
-        files = config.read_files(project.context.paths.folder, [])
-        file = table_file(name, files)
-        if name in project.definitions.events.tables:
-            raise UsageError(f"{EVENTS} declares a table {name} already. Nothing was changed.")
-        changes = {file: f"{header}\n", EVENTS: with_table(files.get(EVENTS, ""), name, columns)}
-        write_checked(project, changes, "table.change", name)
-    return DeclaredTable(files=[EVENTS, file], source=source)
 
 
 class PutTable(OperationRequest["TableChange"]):
@@ -204,6 +148,34 @@ def put_table(project: Project, asked_by: AskedBy, request: PutTable) -> TableCh
     context.reload()
     why_not = project.requests.put_in_force(WRITTEN, [*changes], rows_alone=False)
     return TableChange(name=name, rows=count, is_new=name not in declared, why_not=why_not or None)
+
+
+class DeclaredTable(OperationAnswer):
+    """The files that were written."""
+
+    files: list[str]
+
+    def text(self) -> str:
+        return f"Declared in {self.files[0]}; its rows go into {self.files[1]}."
+
+    def hints(self) -> Sequence[str]:
+        return [f"shroff tables put {table_name(self.files[1])} FILE"]
+
+
+@operation("tables init", right="edit:rules")
+def init_table(project: Project, asked_by: AskedBy, request: InitTable) -> DeclaredTable:
+    """Declare a table without rows for addresses, VPNs, card numbers or mail domains.
+
+    'shroff tables put' fills it.
+
+    Examples:
+        shroff tables init ip
+    """
+    key, key_type, columns = _SHAPES[request.kind]
+    header = ",".join((key, *dict(_COLUMN.findall(columns))))
+    put = PutTable(name=request.kind, csv=f"{header}\n", key_type=key_type, columns=columns)
+    put_table(project, asked_by, put)
+    return DeclaredTable(files=[EVENTS, f"{FOLDER}{request.kind}.csv"])
 
 
 def write_checked(
