@@ -88,11 +88,6 @@ class ProjectPaths(FrozenStruct):
         return self.state / TABLES  # contents of large tables, each by its hash, of every version that the log has
 
     @property
-    def drift(self) -> Path:
-        """File of the last drift results and their alerts."""
-        return self.state / "drift.json"
-
-    @property
     def mail(self) -> Path:
         """The folder of mails, one file each, if no mail server is set."""
         return self.state / "mail"

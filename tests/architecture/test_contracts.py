@@ -66,6 +66,7 @@ ELSEWHERE = {
     "shroff.adapters.people.oidc": ("OidcProvider", "tests/contracts/test_people_oidc.py"),  # the only one there is
     "shroff_plugins.analytics.bigquery": ("BigQuery", "tests/analytics/test_warehouse.py"),  # the only one there is
     "shroff.adapters.lake.iceberg": ("IcebergTables", "tests/support/lake_tables.py"),  # with Delta's tables
+    "shroff.adapters.documents": ("SqlDocuments", "tests/contracts/test_documents_stores.py"),  # the only one there is
     "shroff.adapters.jobs.sql": ("SqlJobs", "tests/contracts/test_jobs_stores.py"),  # the only one there is
     "shroff_plugins.analytics.summaries.summary_tables": (
         "SqlSummaries",

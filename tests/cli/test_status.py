@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,9 @@ import pytest
 import shroff
 from shroff.cli import status
 from shroff.cli.main import run
+from shroff.monitoring.drift_record import DriftRecord
+from shroff.services import project as app
+from shroff.services.documents import Documents
 from tests.support.projects import FILES, write_files
 
 
@@ -70,7 +75,10 @@ def test_what_needs_attention_is_marked(
 
 def test_a_store_that_cannot_be_read_is_named(small: Path, capsys: pytest.CaptureFixture[str]):
     decide(small, 2)
-    (small / ".shroff" / "drift.json").write_bytes(b"no JSON")
+    with app.open(small).part(Documents).edit("drift", DriftRecord) as stored:
+        stored["record"] = DriftRecord()
+    with closing(sqlite3.connect(small / ".shroff" / "log.db")) as log, log:
+        log.execute("UPDATE documents SET body = '{'")
     _, out, _ = shown(capsys, "-C", str(small), "status")
 
     assert "! unread" in out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
-from shroff.monitoring.drift_record import read_record
+from shroff.monitoring.drift_record import DriftRecord
 from shroff.monitoring.drift_report import LABEL_DELAY, SCORE, DriftReport
 from shroff.services import project as app
+from shroff.services.drift.records import DriftRecords
 from tests.support.learnable import make_project, write_days
 
 pytestmark = pytest.mark.slow  # its tests share trained models
@@ -47,6 +50,10 @@ def moved(report: DriftReport) -> set[str]:
     return {row.name for row in report.moved}
 
 
+def recorded(bank: Path) -> DriftRecord:
+    return app.open(bank).part(DriftRecords).read()
+
+
 def doctor_says(bank: Path) -> list[Finding]:
     return [item for item in app.open(bank).health.doctor() if item.subject == "drift"]
 
@@ -65,7 +72,7 @@ def test_days_as_before_have_not_moved(bank: Path):
     assert report.reference.rows == 8 * 150, "the window of training"
     assert report.recent.rows == 7 * 150
     assert [say.state for say in doctor_says(bank)] == [OK]
-    assert read_record(app.open(bank).context.paths).alerts == ()
+    assert recorded(bank).alerts == ()
 
 
 def test_the_recent_stretch_ends_at_the_newest_event_of_the_type(bank: Path):
@@ -148,24 +155,23 @@ def test_an_alert_is_raised_once_goes_on_and_ends(bank: Path):
     more(bank)
     more(bank, first=23, times=4).health.drift()
     more(bank, first=30, days=1, times=4, channels=("post",)).health.drift()
-    places = app.open(bank).context.paths
-    [alert] = read_record(places).alerts
+    [alert] = recorded(bank).alerts
     assert not alert.until
     assert {"payment.amount", "payment.channel"} <= set(alert.moved)
 
     almost_nothing = more(bank, first=31, days=8).health.drift(recent="1ms")
     assert almost_nothing.unclear == almost_nothing.found
-    assert read_record(places).alerts == (alert,)
+    assert recorded(bank).alerts == (alert,)
     assert "too few events to judge" in doctor_says(bank)[0].words
 
     app.open(bank).health.drift()
-    [ended] = read_record(places).alerts
+    [ended] = recorded(bank).alerts
     assert ended.id == alert.id
     assert ended.until
     assert [say.state for say in doctor_says(bank)] == [OK]
 
     more(bank, first=39, days=8, times=4).health.drift()
-    first, second = read_record(places).alerts
+    first, second = recorded(bank).alerts
     assert first == ended
     assert second.id != ended.id
 
@@ -173,17 +179,17 @@ def test_an_alert_is_raised_once_goes_on_and_ends(bank: Path):
 def test_a_look_back_changes_nothing_that_is_kept(bank: Path):
     project = more(bank, times=4)
     project.health.drift()
-    before = read_record(project.context.paths)
+    before = recorded(bank)
     assert moved(project.health.drift(as_of="2026-03-15", reference="10d", recent="2d")) == set()
 
-    assert read_record(project.context.paths) == before
+    assert recorded(bank) == before
 
 
 def test_a_look_ahead_keeps_no_later_one_out(bank: Path):
     more(bank).health.drift(as_of="2026-04-20", recent="35d", reference="10d")
     more(bank, first=23, times=4).health.drift()
 
-    assert read_record(app.open(bank).context.paths).open_alert("payment") is not None
+    assert recorded(bank).open_alert("payment") is not None
 
 
 def test_an_input_that_was_declared_anew_is_named(bank: Path, capsys: pytest.CaptureFixture[str]):
@@ -255,11 +261,13 @@ def test_a_log_without_events_has_no_drift(tmp_path: Path):
 
 def test_a_damaged_record_is_named_and_keeps_nobody_from_looking(bank: Path):
     project = more(bank)
-    project.context.paths.drift.write_text("{", encoding="utf-8")
+    project.health.drift()
+    with closing(sqlite3.connect(bank / ".shroff" / "log.db")) as log, log:
+        log.execute("UPDATE documents SET body = '{' WHERE kind = 'drift'")
 
     assert [say.state for say in doctor_says(bank)] == [WRONG]
     assert project.health.drift().event == "payment"
-    assert "Remove it" in project.warnings[0]
+    assert "delete this row of the table documents" in project.warnings[0]
 
 
 def test_the_command_answers_with_a_table_json_and_its_status(bank: Path, capsys: pytest.CaptureFixture[str]):

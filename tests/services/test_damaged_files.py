@@ -56,7 +56,6 @@ def holds(text: bytes) -> Callable[[Path], object]:
         ("hash.key", folder, "hash key", "hash.key cannot be read: Is a directory. Move that directory away"),
         ("backup.json", folder, "backup", "backup.json cannot be read: Is a directory. Move that directory away"),
         ("backup.json", holds(b"{"), "backup", "name an empty place for backups"),
-        ("drift.json", folder, "drift", "drift.json"),
         ("log.db", folder, "log", "log.db is a directory. Move it away, and restore the log from a backup"),
     ],
 )  # fmt: skip

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 
-import msgspec
 import pytest
 
-from shroff import config
 from shroff.config import TEMPLATE_FOLDER
 from shroff.jobs.job import ended
 from shroff.monitoring.drift import DriftBin
 from shroff.monitoring.drift_record import DriftAlert, DriftFigure, DriftLook, DriftRecord
+from shroff.services.documents import Documents
+from shroff.services.drift.records import KIND, NAME
 from tests.support.webs import Asker, Browser, run
 
 pytestmark = pytest.mark.slow
@@ -33,10 +35,10 @@ def test_what_moved_leads_to_its_feature_and_a_measurement_is_queued(tmp_path):
         async def page() -> str:
             return re.sub(r"\s+", " ", (await browser.get("/drift")).body.decode())
 
-        file = asks.service.project.context.paths.drift
         assert "Not measured yet" in await page()
         alert = DriftAlert("d-1", "payment", NOW, "", ("card.payments_1h",))
-        config.write_text(file, msgspec.json.encode(DriftRecord(looks={"payment": LOOK}, alerts=(alert,))).decode())
+        with asks.service.project.part(Documents).edit(KIND, DriftRecord) as stored:
+            stored[NAME] = DriftRecord(looks={"payment": LOOK}, alerts=(alert,))
         shown = await page()
         for said in (
             "1 of 4 values drifted",
@@ -65,7 +67,8 @@ def test_what_moved_leads_to_its_feature_and_a_measurement_is_queued(tmp_path):
         assert "data-again" in await page()
         asks.service.jobs.end(job.id, 1, lambda job, now_ms: ended(job, now_ms, "failed", why="no <events> yet"))
         assert "The last measurement failed: no &lt;events&gt; yet" in await page()
-        config.write_text(file, "{")
+        with closing(sqlite3.connect(bank / ".shroff" / "log.db")) as log, log:
+            log.execute("UPDATE documents SET body = '{'")
         assert "cannot be read" in (await browser.get("/drift")).body.decode()
 
     run(bank, steps)

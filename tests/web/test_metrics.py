@@ -26,6 +26,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError, UsageError
 from shroff.services import project as app
 from shroff.services.backups.creation import BackupNote, write_note
+from shroff.services.drift.records import DriftRecords
 from shroff.web import metrics_store
 from shroff.web.metric_families import SERIES_MAX, Family, counters, gauge, gauges
 from shroff.web.metrics import EarlierMetrics, Requests, WorkMetrics, page, text
@@ -110,7 +111,7 @@ def test_what_cannot_be_read_is_missing_and_named(bank, monkeypatch):
     project.ingest(bank / "payments.jsonl")
     never = look_at_store(project, is_quick=True)
     write_note(bank / ".shroff", BackupNote("b", at_ms=project.context.now_ms() - 60_000))
-    monkeypatch.setattr(metrics_store, "read_record", _away)
+    monkeypatch.setattr(DriftRecords, "read", _away)
     found = look_at_store(project)
 
     assert before.failed == dict.fromkeys(("host", "backup", "models", "drift"), False)
@@ -130,7 +131,7 @@ def test_what_cannot_be_read_is_missing_and_named(bank, monkeypatch):
 
 
 def _away(*_: object) -> object:
-    raise StorageError("drift.json is damaged")
+    raise StorageError("the document record of kind drift cannot be read")
 
 
 def test_a_slow_store_delays_no_scrape_but_the_first(monkeypatch):

@@ -1,19 +1,11 @@
-"""Last drift results and their alerts: .shroff/drift.json, beside the log.
-
-`shroff drift` reads the log while another process writes it, so it has no transaction to store results in. The file is
-written atomically, by one process at a time. Metrics, `doctor` and the code that groups alerts into cases read it.
-"""
+"""Last drift results and their alerts. Metrics, `doctor` and pages read them; services/drift/records.py stores them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec.json import decode as from_json
-from msgspec.json import encode as to_json
 
-from shroff import config
-from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
 from shroff.monitoring.doctor import NOTE, OK, Finding
@@ -70,7 +62,7 @@ class DriftAlert(FrozenStruct):
 
 
 class DriftRecord(msgspec.Struct, frozen=True):
-    """The file: the last check of each event type, and alerts, oldest first."""
+    """The last check of each event type, and alerts, oldest first."""
 
     version: int = 1
     looks: dict[str, DriftLook] = {}
@@ -112,30 +104,8 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str, newest_m
     return DriftRecord(record.version, {**record.looks, report.event: look}, alerts[-ALERTS_KEPT:])
 
 
-def read_record(places: config.ProjectPaths) -> DriftRecord:
-    """Read the file; an empty record without one. Raises: StorageError if it cannot be read."""
-    path = places.drift
-    if not path.exists():
-        return DriftRecord()
-    try:
-        return from_json(config.read_text(path), type=DriftRecord)
-    except UsageError as error:
-        raise StorageError(str(error)) from None
-    except msgspec.DecodeError as error:
-        remedy = "Remove it: the next 'shroff drift' writes a new one, without the alerts so far."
-        raise StorageError(f"{path} cannot be read: {error}. {remedy}") from None
-
-
-def keep_look(places: config.ProjectPaths, report: DriftReport, looked_at: str, newest_ms: int) -> None:
-    """Write a report to the file. Raises: StorageError if that fails; the file is unchanged then."""
-    with config.editing(places):
-        record = with_look(read_record(places), report, looked_at, newest_ms)
-        config.write_text(places.drift, msgspec.json.format(to_json(record), indent=2).decode() + "\n")
-
-
-def findings(places: config.ProjectPaths) -> list[Finding]:
+def findings(record: DriftRecord) -> list[Finding]:
     """Return the findings of `doctor` on drift; empty if it was never checked."""
-    record = read_record(places)
     return [_finding(event, look, record.open_alert(event)) for event, look in sorted(record.looks.items())]
 
 

@@ -198,8 +198,8 @@ class PeopleStore(Protocol):
     def seal(self) -> Seal:
         """Seal of the audit log's head."""
 
-    def is_made(self) -> bool:
-        """Whether its tables exist; does not create them."""
+    def is_made(self, part: SchemaPart | None = None) -> bool:
+        """Return whether its tables exist, or those of a part beside them; does not create them."""
 
     def look(self) -> AbstractContextManager[PeopleQueries]:
         """Open a reader; each query sees the state of its own moment."""

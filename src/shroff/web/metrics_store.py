@@ -20,9 +20,9 @@ from shroff.features.batch.remarks import UNRATED
 from shroff.language.values import parse_time
 from shroff.models.in_force import FILE, InForce, read_in_force
 from shroff.monitoring.doctor_systems import write_ahead_bytes
-from shroff.monitoring.drift_record import read_record
 from shroff.runtime.values import Fresh
 from shroff.services.backups.creation import read_note
+from shroff.services.drift.records import DriftRecords
 from shroff.web.metric_families import Family, gauge, gauges
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def _models(project: Project, look: StoreLook, now_ms: int) -> None:
 
 
 def _drift(project: Project, look: StoreLook, now_ms: int) -> None:
-    for event, check in read_record(project.context.paths).looks.items():
+    for event, check in project.part(DriftRecords).read().looks.items():
         largest_psi = max((figure.psi for figure in check.figures), default=0.0)
         drifted = sum(figure.has_moved for figure in check.figures)
         look.drift[event] = largest_psi, drifted, (now_ms - parse_time(check.looked_at)) / 1_000

@@ -94,9 +94,12 @@ class Database(ABC):
         with self._begun(is_change=is_change) as connection:
             yield connection
 
-    def is_made(self) -> bool:
+    def is_made(self, part: SchemaPart | None = None) -> bool:
+        needed = part or self._people
+        if needed.name in self._prepared:
+            return True
         with self._begun(is_change=False) as connection:
-            return version(connection) > 0
+            return version(connection, needed.name) > 0
 
     @contextmanager
     def failing(self) -> Iterator[None]:

@@ -38,8 +38,8 @@ class SqlPeople:
     def place(self) -> str:
         return self._database.place
 
-    def is_made(self) -> bool:
-        return self._database.is_made()
+    def is_made(self, part: SchemaPart | None = None) -> bool:
+        return self._database.is_made(part)
 
     def changing(self, connection: Connection) -> Change:
         """Return a change within an open transaction; it waits for the end of an earlier change."""

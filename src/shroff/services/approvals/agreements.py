@@ -1,20 +1,18 @@
 """Approvals by a second person, where shroff.yaml requires two: changes of lists, rollbacks of rules, silences.
 
-Another signed-in user approves a change by requesting the same one. Until then it is stored in a file beside the log,
-and nothing of it is active.
+Another signed-in user approves a change by requesting the same one. Until then it is stored as a document beside the
+log, and nothing of it is active.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict
 
-import msgspec
-from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff import config
-from shroff.errors import NotAllowedError, RefusalError, StorageError
+from shroff.errors import NotAllowedError, RefusalError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonMapping
 from shroff.language.values import DAY_MS
@@ -22,18 +20,17 @@ from shroff.people.keys import maker
 from shroff.project.lists import Entry
 from shroff.rules.texts import tag_of
 from shroff.runtime.values import FrozenStruct, replace
+from shroff.services.documents import Documents
 from shroff.services.parts import ProjectPart
 from shroff.services.people.project_people import ProjectPeople
 from shroff.services.rules.files import ChangedMeanwhileError, NotActiveError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from shroff.people.access import Right
 
-Kept = TypeVar("Kept")
-LEDGER = "asked.json"
+KIND = "approval"  # of its documents
 OWN = frozenset({"reason", "by", "password", "code"})  # fields that may differ between the two requests
 LASTS_MS = 7 * DAY_MS  # then a request expires
 KEPT = 100  # newest requests, not counting silences; each may be a whole list
@@ -45,20 +42,6 @@ UNKNOWN_MAKER = (
     "a second person approves this here, and no user of the service made this key, so nobody knows who wrote it; "
     "sign in, or make a key at Settings while you are signed in"
 )
-
-
-def read_kept(path: Path, kind: type[Kept], cure: str) -> Kept:
-    """Read a JSON file beside the log; empty if it is missing. Raises: StorageError, with the remedy."""
-    try:
-        return from_json(config.read_text(path), type=kind) if path.exists() else kind()
-    except msgspec.MsgspecError:
-        raise StorageError(f"{path} cannot be read. {cure}.") from None
-
-
-def keep(path: Path, kept: object) -> None:
-    """Write a value to such a file."""
-    config.make_folder(path.parent)
-    config.write_text(path, to_json(kept).decode())
 
 
 class WaitsError(RefusalError):
@@ -141,6 +124,7 @@ class PendingApproval(FrozenStruct):
 class Agreements(ProjectPart):
     """Changes that wait for approval by a second person."""
 
+    _documents: Documents
     _people: ProjectPeople
 
     def asked(self, subject: str) -> list[PendingApproval]:
@@ -176,10 +160,15 @@ class Agreements(ProjectPart):
 
         Call it with the project's files locked.
         """
-        others = (approval for approval in self.all() if approval != known and approval.tag != wanted.tag)
-        asked = [*others, wanted]
-        gone = [approval for approval in asked if not approval.ends_ms][:-KEPT]
-        keep(self._asked_file, [approval for approval in asked if approval not in gone])
+        with self._documents.edit(KIND, PendingApproval) as stored:
+            for expired in stored.keys() - {approval.tag for approval in self._current(stored.values())}:
+                del stored[expired]
+            if known is not None:
+                stored.pop(known.tag, None)
+            stored.pop(wanted.tag, None)
+            stored[wanted.tag] = wanted
+            for oldest in [tag for tag, approval in stored.items() if not approval.ends_ms][:-KEPT]:
+                del stored[oldest]
 
     def second(self, authors: Iterable[Author], what: str) -> Author:
         """Return the caller as the approving second person. Raises: NotAllowedError for a key, and for an author."""
@@ -249,18 +238,16 @@ class Agreements(ProjectPart):
         """Delete the requests about one subject, or only those for a completed change; return them."""
         tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
         with config.editing(self._paths):
-            known = self.all()
-            gone = [approval for approval in known if approval.subject == subject and tag in {None, approval.tag}]
-            keep(self._asked_file, [approval for approval in known if approval not in gone])
-        return gone
+            gone = [approval for approval in self.all() if approval.subject == subject and tag in {None, approval.tag}]
+            if not gone:
+                return []
+            with self._documents.edit(KIND, PendingApproval) as stored:
+                return [stored.pop(approval.tag) for approval in gone if approval.tag in stored]
 
     def all(self) -> list[PendingApproval]:
         """List all requests that wait or have ended, oldest first."""
-        cure = "Delete it: changes that wait for approval must then be requested again"
-        found = read_kept(self._asked_file, list[PendingApproval], cure)
-        now_ms = self._now_ms()
-        return [approval for approval in found if (approval.ends_ms or approval.at_ms + LASTS_MS) > now_ms]
+        return self._current(self._documents.read(KIND, PendingApproval).values())
 
-    @property
-    def _asked_file(self) -> Path:
-        return self._paths.state / LEDGER
+    def _current(self, approvals: Iterable[PendingApproval]) -> list[PendingApproval]:
+        now_ms = self._now_ms()
+        return [approval for approval in approvals if (approval.ends_ms or approval.at_ms + LASTS_MS) > now_ms]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
+from shroff.adapters.documents import PART as DOCUMENTS
 from shroff.adapters.jobs.sql import PART as JOBS
 from shroff.adapters.log.connection.sqlite import VERSION as LOG_VERSION
 from shroff.adapters.log.sqlite import SqliteLog
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
 
 LOG = "log"
-KNOWN = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES.version, "jobs": JOBS.version}
+KNOWN = {
+    LOG: LOG_VERSION,
+    "people": PEOPLE_VERSION,
+    "notices": NOTICES.version,
+    "jobs": JOBS.version,
+    "documents": DOCUMENTS.version,
+}
 
 
 class TableVersion(FrozenStruct):
@@ -109,7 +116,7 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
             log.append(Batch(offsets=[Offset(KEYED, "", "{}")]))
         getattr(log, "index_again", int)()
     with closing(AdapterFactory(context).open_people()) as people:
-        parts = {"people": None, "notices": NOTICES, "jobs": JOBS}
+        parts = {"people": None, "notices": NOTICES, "jobs": JOBS, "documents": DOCUMENTS}
         for name in sorted(parts.keys() & due):
             with people.look_beside(parts[name]):
                 pass

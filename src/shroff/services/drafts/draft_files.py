@@ -22,7 +22,8 @@ from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
 from shroff.runtime.atomic_files import own
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.services.approvals.agreements import Agreements, Author, keep, read_kept
+from shroff.services.approvals.agreements import Agreements, Author
+from shroff.services.documents import Documents
 from shroff.services.lists.files import RULES_APART
 from shroff.services.parts import ProjectPart
 from shroff.services.project_files import fallbacks_in
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from shroff.rules.definitions import Rule
 
 DRAFTS = "drafts"
-LEDGER = "drafts.json"
+KIND = "draft"  # of the documents with the notes
 _ID = re.compile(r"[a-z][a-z0-9_]{0,180}")
 _NO_RULES = ("features", "policy")  # drafts of other files, not of a rule
 DRAFT_BYTES_MAX = 128 * 1024
@@ -88,6 +89,7 @@ class RuleDraftFiles(ProjectPart):
     """Rule drafts of a project."""
 
     _agreements: Agreements
+    _documents: Documents
     _rules: Rules
 
     @property
@@ -139,13 +141,13 @@ class RuleDraftFiles(ProjectPart):
             kept = self._require(id, tag)
             if kept is not None and kept.text == text:
                 return kept
-            notes = self._notes()
-            note = Note() if kept is None else notes.get(id, Note())
+            note = Note() if kept is None else self._notes().get(id, Note())
             note.authors = [*note.authors, *(author for author in authors if author not in note.authors)]
             note.saved_at_ms = self._now_ms()
             before("", tag_of(text))
             config.make_folder(self._folder)
-            keep(self._ledger, {**notes, id: note})
+            with self._documents.edit(KIND, Note) as notes:
+                notes[id] = note
             config.write_text(self._folder / f"{id}.yaml", text)
         return StoredDraft(id, text, note)
 
@@ -172,7 +174,8 @@ class RuleDraftFiles(ProjectPart):
             self._require_ok(draft)
             note = replace(draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._now_ms())
             before("", draft.tag)
-            keep(self._ledger, {**self._notes(), id: note})
+            with self._documents.edit(KIND, Note) as notes:
+                notes[id] = note
         return StoredDraft(id, draft.text, note)
 
     # ---- what is to be said of one
@@ -253,19 +256,15 @@ class RuleDraftFiles(ProjectPart):
     def _folder(self) -> Path:
         return self._paths.folder / DRAFTS
 
-    @property
-    def _ledger(self) -> Path:
-        return self._paths.state / LEDGER
-
     def _notes(self) -> dict[str, Note]:
-        cure = "Delete it: authors and approvals of drafts are then forgotten, but stay in the audit log"
-        return read_kept(self._ledger, dict[str, Note], cure)
+        return self._documents.read(KIND, Note)
 
     def _forget(self, id: str) -> None:
-        notes = self._notes()
-        notes.pop(id, None)
-        keep(self._ledger, notes)
+        """Delete a draft, its text first: a text without its note would have no author who may not approve it."""
         (self._folder / f"{id}.yaml").unlink(missing_ok=True)
+        if id in self._notes():
+            with self._documents.edit(KIND, Note) as notes:
+                notes.pop(id, None)
 
     def _require(self, id: str, tag: str) -> StoredDraft | None:
         found = self.one(id)

@@ -16,6 +16,7 @@ from shroff.runtime.texts import many
 from shroff.runtime.values import replace
 from shroff.services.adapter_factory import AdapterFactory
 from shroff.services.backups.retention import finding
+from shroff.services.drift.records import DriftRecords
 from shroff.services.jobs.project_jobs import failing_schedules
 from shroff.services.lake.project_lake import Lakes
 from shroff.services.notices.files import NoticeFiles, SentLetters
@@ -70,6 +71,7 @@ class HealthChecks(ProjectPart):
     _notice_files: NoticeFiles
     _notices: NoticeViews
     _outside: AdapterFactory
+    _drift: DriftRecords
 
     def leaving(self, lake: Sequence[SinkState] | None = None) -> Deliveries:
         """Get the state of all outgoing deliveries that can be read: sinks, notices and the lake, worst first.
@@ -179,7 +181,9 @@ class HealthChecks(ProjectPart):
         if not away:
             found += told("watched files", lambda: look_at_watched([*self._pulled.watched_files()]))
             found += _settings_findings(warnings, self._context.loaded.files or {}, systems)
-        return Findings([*found, *look_at_variables(systems), *told("drift", lambda: findings(self._paths), NO_DRIFT)])
+        found += look_at_variables(systems)
+        found += told("drift", lambda: findings(self._drift.read()), NO_DRIFT) if is_there else []
+        return Findings(found)
 
     def failing_checks(self, seen: EarlierFindings) -> dict[str, bool]:
         """Check outside systems, variables, schedules and the clock as `doctor` does; return which are wrong.
@@ -381,7 +385,6 @@ class HealthChecks(ProjectPart):
 
         Raises: UsageError if one of the periods has no events.
         """
-        from shroff.monitoring.drift_record import keep_look
         from shroff.monitoring.drift_report import MODEL, ComparedPeriods, look_for_drift
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.sources import log_source
@@ -406,7 +409,7 @@ class HealthChecks(ProjectPart):
                 reading=reading,
             )
         try:
-            keep_look(self._paths, report, time_text(self._now_ms()), newest_ms)
+            self._drift.add(report, time_text(self._now_ms()), newest_ms)
         except StorageError as error:
             self._context.warnings.append(f"the result is not stored: {error}")
         return report

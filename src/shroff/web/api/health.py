@@ -12,9 +12,10 @@ import msgspec
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
-from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
+from shroff.monitoring.drift_record import DriftLook, DriftRecord
 from shroff.people.access import Right
 from shroff.runtime.values import Fresh, FrozenStruct
+from shroff.services.drift.records import DriftRecords
 from shroff.web.api.operator_alerts import FiringAlert
 from shroff.web.http.concurrency_limits import beside
 from shroff.web.http.messages import Json, Request
@@ -149,7 +150,7 @@ class HealthBoard:
         except UsageError:  # there is no log yet
             leaving = Deliveries()
         try:
-            drift = read_record(project.context.paths)
+            drift = project.part(DriftRecords).read()
         except StorageError:  # the findings report it
             drift = DriftRecord()
         return HealthLook(project.context.now_ms(), findings, leaving, drift)

@@ -16,9 +16,10 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.in_force import InForce
 from shroff.models.keys import metric_of, metric_words
 from shroff.models.registry import REPORT, UnknownModelError
-from shroff.monitoring.drift_record import DriftRecord, read_record
+from shroff.monitoring.drift_record import DriftRecord
 from shroff.people.access import Right
 from shroff.runtime.values import FrozenStruct
+from shroff.services.drift.records import DriftRecords
 from shroff.services.jobs.operations import NewJob
 from shroff.services.models.operations import ChangeModel
 from shroff.web.http.messages import NOTHING, Form, Request
@@ -226,7 +227,7 @@ async def drift(service: Service, request: Request, mistake: str = "") -> Respon
     record = DriftRecord()
     definitions = service.project.definitions
     try:
-        record = await service.in_thread(read_record, service.project.context.paths)
+        record = await service.in_thread(service.project.part(DriftRecords).read)
     except StorageError as error:
         mistake = mistake or str(error)
     jobs = await service.in_thread(service.jobs.jobs, JOBS_LOOKED_AT)
