@@ -158,7 +158,6 @@ def look_at_variables(systems: Systems) -> Iterator[Finding]:
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield each text of settings with its key."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, Mapping):

@@ -63,7 +63,6 @@ def _is_common(text: str, names: tuple[str, ...]) -> bool:
 
 
 def _parts_of(name: str) -> set[str]:
-    """Return a name and its words of at least three letters."""
     folded = plain(name).casefold()
     words = "".join(sign if sign.isalnum() else " " for sign in folded).split()
     return {part for part in (folded, folded.replace(" ", ""), *words) if len(part) > 2}

@@ -113,7 +113,6 @@ class AttackedType:
         return amounts, [part.over_ms for part in parts if isinstance(part, Aggregate) and part.over_ms]
 
     def _at(self, role: str) -> int | None:
-        """Return the index of the first text field of a role."""
         field = field_of(self.type.fields, role)
         return None if field is None else self.type.fields.index(field)
 

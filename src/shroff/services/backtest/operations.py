@@ -439,7 +439,6 @@ def run_backtest(backtests: LogBacktests, progress: ProgressSteps, request: RunB
 
 
 def _again(request: RunBacktest) -> str:
-    """Return the command that writes this report as a page."""
     names = {"--rules": "rules", "--policy": "policy", "--model": "model", "--from": "start", "--to": "end"}
     names |= {"--as-of": "as_of", "--as": "as_type", "--labels": "labels"}
     given = [

@@ -124,7 +124,6 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
 
 
 def _versions_of(context: ProjectContext, *, is_compared: bool) -> list[TableVersion]:
-    """List the table versions of a log in a database server."""
     tool = dump_tool(context)
     tables = {part: "version" if part == LOG else f"{part}_version" for part in KNOWN}
     found = tool.versions(list(tables.values()))

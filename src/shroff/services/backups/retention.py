@@ -166,7 +166,6 @@ def _useless(points: list[BackupPoint], damaged: Collection[int]) -> set[int]:
 
 
 def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[BackupPoint]:
-    """List the backups that no rule keeps, oldest first."""
     full = [point for point in points if point.is_full]
     if not full:
         return []

@@ -103,7 +103,6 @@ class SqlitePages(Struct, eq=False):
         return found
 
     def _opened(self, since: PagePosition | None) -> tuple[sqlite3.Connection, PageChanges | None]:
-        """Open a read transaction and read the changes in it."""
         opened = self._open()
         try:
             return opened, self._read(since)

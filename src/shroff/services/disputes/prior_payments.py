@@ -179,7 +179,6 @@ class PriorPayments:
 
 
 def _days(record: Record, past: Record) -> int:
-    """Count the UTC calendar days between two events."""
     return record.time_ms // DAY_MS - past.time_ms // DAY_MS
 
 

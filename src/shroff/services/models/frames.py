@@ -147,7 +147,6 @@ def written_model(fitted: Any, check: Any, inputs: Sequence[str] | None, folder:
 
 
 def _write(fitted: Any, some: Any, folder: Path) -> Path:
-    """Write the model to a file named after its class; return the path."""
     name, library = type(fitted).__name__, type(fitted).__module__.partition(".")[0]
     if not hasattr(fitted, "predict_proba"):
         raise UsageError(f"{name} is no fitted classifier: it has no predict_proba. {CURE}.")

@@ -165,7 +165,6 @@ def failure_of(failed: Sequence[GateResult]) -> str:
 
 
 def _overtaken(id_: str, champion: str, now: str) -> str:
-    """Message that the champion has changed since a model was judged."""
     then = champion or "rules alone"
     cure = f"Compare them with 'shroff models compare {now} {id_}'" if now else "Find out why it was rolled back"
     return (

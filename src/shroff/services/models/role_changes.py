@@ -37,7 +37,6 @@ def rolled_back(found: InForce, event: str) -> InForce:
 
 
 def _one_role(found: InForce) -> InForce:
-    """Remove the champion from the challenger and shadow roles."""
     id_ = "" if found.champion is None else found.champion.id
     challenger = found.challenger if found.challenger is None or found.challenger.id != id_ else None
     shadow = tuple(model for model in found.shadow if model.id != id_)

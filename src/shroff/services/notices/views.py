@@ -117,7 +117,6 @@ class NoticeViews(ProjectPart):
         yield from PulledFiles(self._context).troubles()
 
     def _addresses_of(self, who: str) -> list[str]:
-        """Return the addresses of enabled users with this role or id."""
         from shroff.people.addresses import is_address
 
         with closing(self._outside.open_people()) as store, store.look() as look:

@@ -196,7 +196,6 @@ def _has(record: LogRecord, wanted: Collection[_Sought]) -> bool:
 
 
 def _with_personal(log: Log, named: Sequence[Named]) -> list[Named]:
-    """Return the events that have personal values."""
     there: list[Named] = []
     for type_ in dict.fromkeys(type_ for type_, _ in named):
         there += [(type_, id_) for id_ in log.personal.of(type_, [id_ for of, id_ in named if of == type_])]

@@ -214,7 +214,6 @@ class ResultEvents:
         self.to = last
 
     def _amounts(self, frame: Frame) -> list[Ints]:
-        """Return the amounts of events, and their costs as missed frauds."""
         amount, places = frame.type.amount_field, self.definitions.settings.money_places
         named = None if amount is None else ThisField(amount.type, amount.name)
         return [

@@ -143,7 +143,6 @@ class OnlineFeatures(ProjectPart):
         return Finding("online", OK, f"{where} accepts connections")
 
     def _lost_words(self, sample: DeliveredSample) -> str:
-        """Return a message about unexpired decisions without features."""
         from shroff.monitoring.doctor_systems import DeliveredSample, lost_words
 
         assert self._systems.online is not None

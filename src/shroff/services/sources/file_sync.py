@@ -294,7 +294,6 @@ class FileTaking(Struct, eq=False):
             raise BrokenFileError("no event type accepts its lines; name it with --as")
 
     def _append(self, name: str, path: Path, progress: Progress, before: Progress | None) -> TakenFile:
-        """Append a file to the log, from the last recorded line on."""
         is_begun = before is not None and before.state == APPENDING
         skipped = before.lines if before is not None and is_begun and before.sha256 == progress.sha256 else 0
         read = _FileLines()
@@ -409,7 +408,6 @@ def _with(progress: Progress, **changes: object) -> Progress:
 
 
 def _words(error: Exception, path: Path) -> str:
-    """Return the reason for setting a file aside, without its folder."""
     text = error.strerror or str(error) if isinstance(error, OSError) else str(error)
     return text.replace(f"{path}", path.name).rstrip(".")
 

@@ -127,7 +127,6 @@ class PulledSources(PulledFiles):
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
 
     def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
-        """Read files again, in order; unchanged ones add nothing."""
         found = [file for file in given.names() if first <= file <= (last or first)]
         if not found:
             raise UsageError(f"{name} has nothing from {first} to {last or first}.")

@@ -157,7 +157,6 @@ class RuleSearch:
             yield from (float(f"{part.cut:.{digits}g}") for digits in range(1, 16))
 
     def _conditions(self, matrix: Floats, is_gain: Bools, weights: Floats) -> Iterator[Parts]:
-        """Fit the trees and yield the conditions of all nodes."""
         from sklearn.ensemble import RandomForestClassifier
 
         forest = RandomForestClassifier(TREES, max_depth=PARTS_MAX, max_features=0.5, bootstrap=False, random_state=0)

@@ -236,7 +236,6 @@ class Watch:
     # ---- learning
 
     def _learn(self, name: str, progress: Progress, appended: IngestReport | None) -> FileReport:
-        """Train on the log if the file added anything."""
         if progress.state == DONE:
             return FileReport(name, DONE, progress.why, appended)
         brought_by = {"source": self._given.source, "file": name, "sha256": progress.sha256}
@@ -295,7 +294,6 @@ class Watch:
         return self._of_model(name, stored.id, promotes=self._options.promote)
 
     def _of_model(self, name: str, id_: str, *, promotes: bool = False) -> FileReport:
-        """Report a file by the id of its model."""
         stored, models = self._context.registry.read(id_), ProjectParts(self._context).models
         deployed: Deployment | None = None
         overtaken = ""

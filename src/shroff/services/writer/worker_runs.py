@@ -233,7 +233,6 @@ class WorkerRuns(ProjectPart):
         )
 
     def _chores(self, snapshots: Snapshots, leader: Leader) -> list[BackgroundTask]:
-        """Return the background tasks of a worker."""
         from shroff.worker.serving.background_tasks import PRUNE_EVERY_S, PRUNE_FIRST_S, BesideCommand, Copying
         from shroff.worker.serving.counts import LEADING
 
@@ -321,7 +320,6 @@ class _Workplace(FrozenStruct):
 
 
 def _tell_remarks(definitions: Definitions, systems: Iterable[System | None], tell: Tell) -> None:
-    """Report remarks about sources, once each."""
     for words in dict.fromkeys(chain.from_iterable(remarks(definitions, system) for system in systems)):
         tell(words)
 

@@ -158,7 +158,6 @@ def _counted(definitions: Definitions, log: Log, name: str, key: str) -> Sequenc
 
 
 def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:
-    """Group flags by rule, in the order of each rule's first flag."""
     rows_by_rule: dict[str, list[FlagRow]] = defaultdict(list)
     for row in flags:
         rows_by_rule[row.rule].append(row)

@@ -90,7 +90,6 @@ def _rows(service: Service, text: str) -> list[Submission]:
 
 
 def _matched(service: Service, labels: Sequence[Submission]) -> set[str]:
-    """Return the lines of the file whose event is in the log."""
     lines_by_field: dict[tuple[str, str], dict[str, list[str]]] = {}  # by type and unique field (empty: id), by value
     for label in labels:
         type_, field, value = _name(label.label)

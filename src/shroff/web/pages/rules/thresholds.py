@@ -377,7 +377,6 @@ def _charts(found: Cutoffs, points: Sequence[Point], *, is_calibrated: bool) -> 
 
 
 def _marked(named: Iterable[tuple[str, str, Point | None]]) -> list[tuple[str, str, Point]]:
-    """Join the labels of points that would overlap."""
     by_position: dict[tuple[float, float], tuple[str, str, Point]] = {}
     for kind, says, point in named:
         if point is not None:
