@@ -21,39 +21,39 @@ class DocumentStores:
     def test_documents_come_back_by_kind_and_in_order(self, tmp_path):
         people = self.make_people(tmp_path)
         store = SqlDocuments(people)
-        assert store.read("a") == {}
-        with store.edit("a") as stored:
+        assert store.read("a", str) == {}
+        with store.edit("a", str) as stored:
             stored.update({"1": "one", "2": '"☃"', "3": "three"})
-        with store.edit("b") as stored:
+        with store.edit("b", str) as stored:
             stored["1"] = "other"
-        with store.edit("a") as stored:
+        with store.edit("a", str) as stored:
             del stored["1"]
             stored["1"] = "one again"
             del stored["3"]
 
-        assert list(store.read("a").items()) == [("2", '"☃"'), ("1", "one again")]
-        with store.edit("a") as stored:
+        assert list(store.read("a", str).items()) == [("2", '"☃"'), ("1", "one again")]
+        with store.edit("a", str) as stored:
             stored.clear()
-        assert store.read("a") == {}
-        assert store.read("b") == {"1": "other"}
+        assert store.read("a", str) == {}
+        assert store.read("b", str) == {"1": "other"}
         people.close()
 
     def test_an_edit_holds_every_other_one_until_its_end(self, tmp_path):
         stores = [self.make_people(tmp_path) for _ in range(2)]
-        with SqlDocuments(stores[0]).edit("count") as stored:
-            stored["n"] = "0"
+        with SqlDocuments(stores[0]).edit("count", int) as stored:
+            stored["n"] = 0
 
         def work(people: SqlPeople) -> None:
             for _ in range(15):
-                with SqlDocuments(people).edit("count") as stored:
-                    stored["n"] = str(int(stored["n"]) + 1)
+                with SqlDocuments(people).edit("count", int) as stored:
+                    stored["n"] += 1
 
         threads = [Thread(target=work, args=(item,)) for item in stores]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert SqlDocuments(stores[0]).read("count") == {"n": "30"}
+        assert SqlDocuments(stores[0]).read("count", int) == {"n": 30}
         for item in stores:
             item.close()
 

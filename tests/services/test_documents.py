@@ -91,7 +91,7 @@ def test_a_damaged_document_is_named(documents, tmp_path):
     with closing(sqlite3.connect(tmp_path / "bank" / ".shroff" / "log.db")) as connection, connection:
         connection.execute("UPDATE documents SET body = '{'")
 
-    with pytest.raises(StorageError, match="the document 1 of kind a cannot be read"):
+    with pytest.raises(StorageError, match="document 1 of kind a cannot be read"):
         documents.read("a", Wish)
 
 

@@ -8,52 +8,65 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar
 
+import msgspec
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from sqlalchemy import Connection, text
 
-from shroff.json_types import TextDict
+from shroff.errors import StorageError
 from shroff.people.sql import SchemaPart, scripted
 from shroff.people.store import PeopleStore
 
+Document = TypeVar("Document")
 PART = SchemaPart("documents", 1, partial(scripted, "migrations_documents", 1))
 _READ = text("SELECT name, body FROM documents WHERE kind = :kind ORDER BY number")
 _DELETE = text("DELETE FROM documents WHERE kind = :kind")
 _INSERT = text("INSERT INTO documents (kind, name, number, body) VALUES (:kind, :name, :number, :body)")
+_REMEDY = "Restore a backup, or delete this row of the table documents, and what it says is forgotten"
 
 
 class SqlDocuments:
-    """The table of documents, created by the first edit."""
+    """The table of documents, created by the first edit.
+
+    Raises: StorageError if a document cannot be decoded.
+    """
 
     def __init__(self, people: PeopleStore) -> None:
         self._people = people
 
-    def read(self, kind: str) -> TextDict:
+    def read(self, kind: str, type_: type[Document]) -> dict[str, Document]:
         """Return the documents of a kind by name, in their order. Creates no table."""
         if not self._people.is_made(PART):
             return {}
         with self._people.look_beside(PART) as connection:
-            return _bodies(connection, kind)
+            return _documents(connection, kind, type_)
 
     @contextmanager
-    def edit(self, kind: str) -> Iterator[TextDict]:
+    def edit(self, kind: str, type_: type[Document]) -> Iterator[dict[str, Document]]:
         """Yield the documents of a kind, and store the dictionary as the caller leaves it, in one transaction.
 
-        It locks out every other change of the database, of any process, until its end.
+        It locks out every other change of the database, of any process, until its end. So do nothing slow meanwhile,
+        and audit before.
         """
         with self._people.change(PART) as change:
-            before = _bodies(change.connection, kind)
-            edited = dict(before)
-            yield edited
-            if [*edited.items()] == [*before.items()]:
-                return
-            change.connection.execute(_DELETE, {"kind": kind})
+            documents = _documents(change.connection, kind, type_)
+            yield documents
             rows = [
-                {"kind": kind, "name": name, "number": number, "body": body}
-                for number, (name, body) in enumerate(edited.items())
+                {"kind": kind, "name": name, "number": number, "body": to_json(document).decode()}
+                for number, (name, document) in enumerate(documents.items())
             ]
+            change.connection.execute(_DELETE, {"kind": kind})
             if rows:
                 change.connection.execute(_INSERT, rows)
 
 
-def _bodies(connection: Connection, kind: str) -> TextDict:
-    return {row.name: row.body for row in connection.execute(_READ, {"kind": kind})}
+def _documents(connection: Connection, kind: str, type_: type[Document]) -> dict[str, Document]:
+    documents = {}
+    for row in connection.execute(_READ, {"kind": kind}):
+        try:
+            documents[row.name] = from_json(row.body, type=type_)
+        except msgspec.MsgspecError as error:
+            raise StorageError(f"document {row.name} of kind {kind} cannot be read: {error}. {_REMEDY}") from None
+    return documents

@@ -34,13 +34,8 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
 
 LOG = "log"
-KNOWN = {
-    LOG: LOG_VERSION,
-    "people": PEOPLE_VERSION,
-    "notices": NOTICES.version,
-    "jobs": JOBS.version,
-    "documents": DOCUMENTS.version,
-}
+PARTS = {part.name: part for part in (NOTICES, JOBS, DOCUMENTS)}
+KNOWN = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, **{name: part.version for name, part in PARTS.items()}}
 
 
 class TableVersion(FrozenStruct):
@@ -116,9 +111,8 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
             log.append(Batch(offsets=[Offset(KEYED, "", "{}")]))
         getattr(log, "index_again", int)()
     with closing(AdapterFactory(context).open_people()) as people:
-        parts = {"people": None, "notices": NOTICES, "jobs": JOBS, "documents": DOCUMENTS}
-        for name in sorted(parts.keys() & due):
-            with people.look_beside(parts[name]):
+        for name in sorted({"people", *PARTS} & due):
+            with people.look_beside(PARTS.get(name)):
                 pass
     return vault.numbers()[-1]
 

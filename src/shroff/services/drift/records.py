@@ -21,10 +21,9 @@ class DriftRecords(ProjectPart):
     _documents: Documents
 
     def read(self) -> DriftRecord:
-        """Return the record, an empty one before the first check. Raises: StorageError if it cannot be read."""
         return self._documents.read(KIND, DriftRecord).get(NAME, DriftRecord())
 
     def add(self, report: DriftReport, looked_at: str, newest_ms: int) -> None:
-        """Add a report to the record (see `with_look`). Raises: StorageError; the record is unchanged then."""
+        """Add a report to the record; see `with_look`."""
         with self._documents.edit(KIND, DriftRecord) as stored:
             stored[NAME] = with_look(stored.get(NAME, DriftRecord()), report, looked_at, newest_ms)
