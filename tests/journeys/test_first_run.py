@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-import uvicorn
 from playwright.sync_api import expect
 
 from shroff.cli.session import Session
@@ -73,7 +72,7 @@ def sent(run: FirstRun, text: str, name: str = "march.csv") -> httpx2.Response:
 @contextmanager
 def served(run: FirstRun) -> Iterator[str]:
     """The pages of a first run at an address, for a browser."""
-    server = uvicorn.Server(uvicorn.Config(run, port=0, lifespan="off", log_level="critical"))
+    server = first_run.server_of(run)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         thread = Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -97,6 +96,17 @@ def test_only_the_address_that_the_terminal_shows_is_answered(run):
             assert asked(run, method, path).status_code == 404, path
     assert run.file is None
     assert asked(run, "GET", run.path).status_code == 200
+
+
+def test_each_request_of_one_connection_is_answered(run):
+    """A browser keeps its connections: one that breaks off loses the file that is being sent, or a pressed button."""
+    with served(run) as address, httpx2.Client(base_url=address) as client:
+        for _ in range(3):
+            assert client.get(run.path).status_code == 200
+        assert client.put(f"{run.path}?name=march.csv", content=TWO_AMOUNTS.encode()).status_code == 200
+        for _ in range(3):
+            assert client.post(run.path, data={"choose": "money=fee"}).status_code == 303
+    assert run.roles == {"money": "fee"}
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "a,b\n", "\x00\x01\x02"])

@@ -85,13 +85,17 @@ def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="shroff-first-") as scratch:
         run = FirstRun(folder.resolve(), Path(scratch), say)
-        options: JsonObject = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
-        options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": 1, "http": limited(Proxies)}
-        run.server = uvicorn.Server(uvicorn.Config(run, **options))
+        run.server = server_of(run)
         listening.listen()  # before the address is printed
         say(f"{one_line(run.folder)} has no project yet. Open this link to make one from a file:\n{where}{run.path}")
         with listening.dup() as socket_of_run:
             run.server.run(sockets=[socket_of_run])
+
+
+def server_of(run: FirstRun) -> uvicorn.Server:
+    options: JsonObject = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
+    options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": 1, "http": limited(Proxies)}
+    return uvicorn.Server(uvicorn.Config(run, **options))
 
 
 @dataclass(eq=False)
@@ -140,6 +144,10 @@ class FirstRun:
             self.say(failure("a page is not shown", error))
             raise
         await response(scope, receive, send)
+
+    def take(self, *_: object) -> bool:
+        """Take no posted event, as `Application.take` would."""
+        return False
 
     async def _answer(self, request: Request, upload: Upload) -> Response:
         parts = request.path.split("/")
@@ -198,7 +206,6 @@ class FirstRun:
         self.file = path  # last, since a page that is answered meanwhile reads the rest if there is one
 
     async def _choose(self, file: Path, form: TextMapping) -> None:
-        """Try a proposal in which a column has another role, is left out, or is free again."""
         role, _, column = form["choose"].partition("=")
         column = column or form.get("column", "")
         replaced = AMOUNT_ROLES if role in AMOUNT_ROLES else {role}
@@ -250,7 +257,6 @@ class FirstRun:
             self.work.start()
 
     def _work(self, template: str) -> None:
-        """Make the project and decide its first events; at the end the server leaves the socket to the service."""
         try:
             if template:
                 project, _ = app.make_project(self.folder, template)
@@ -290,7 +296,7 @@ class FirstRun:
         guesses = [guess for guess in self.proposal.guesses if not guess.endswith(seen) and "'shroff" not in guess]
         shown |= {"meanings": MEANINGS, "remarks_on": _remarks_on, "examples": EXAMPLES, "other_guesses": guesses}
         shown["questions"] = [
-            (_without_option(asked["why"]), _answers(asked), asked["choices"][0].rpartition("=")[0])
+            (_question(asked), _answers(asked), asked["choices"][0].rpartition("=")[0])
             for asked in self.proposal.questions
         ]
         return alone("first_run.html", stage="look", **shown, **self._look(self.file))
@@ -315,7 +321,6 @@ class FirstRun:
 
 
 def _remarks_on(column: JsonObject) -> str:
-    """The type of a column's field, and the reason for it, without the alternatives, which are buttons."""
     type_words = (column["type"] or "").partition("(")[0].replace("?", "")
     return "; ".join(filter(None, [type_words, _without_option(column["reason"] or "")]))
 
@@ -324,8 +329,14 @@ def _without_option(text: str) -> str:
     return re.split("it could also be|--role|--ignore", text)[0].rstrip("; ")
 
 
+def _question(asked: JsonObject) -> str:
+    words = _without_option(asked["why"])
+    is_of_columns = len(asked["choices"]) > 1 and not any("=" in choice for choice in asked["choices"])
+    return f"{MEANINGS[asked['role']]}: {words}" if is_of_columns else words
+
+
 def _answers(question: JsonObject) -> list[tuple[str, str]]:
-    """The answers to a question, each as the value of a button and its words, without the one that is proposed."""
+    """Return value and words of a button for each answer but the proposed one."""
     _, *others = [choice if "=" in choice else f"{question['role']}={choice}" for choice in question["choices"]]
     parts = [choice.partition("=") for choice in others]
     return [(f"{role}={value}", ANSWERS.get(role, "{}").format(value)) for role, _, value in parts]
