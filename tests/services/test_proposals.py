@@ -386,3 +386,23 @@ def test_days_and_months_that_could_change_places_are_asked(tmp_path):
 
     asked = [question["choices"][1] for question in proposal.questions if question["role"] == "time"]
     assert asked == ["first=day"]
+
+
+def test_numbers_of_json_that_name_events_and_keys_are_texts_as_they_are_written(tmp_path):
+    ids = [12_345_678_901_234_567_890 + number if number % 2 else 123 + number for number in range(60)]
+    cards = [4_000_000_000_000_000_000_000 + number % 7 for number in range(60)]
+    file = tmp_path / "a.jsonl"
+    file.write_text(
+        "".join(
+            f'{{"id": {id_}, "at": "2026-03-01T10:{number:02d}:00Z", "amount": 12.5, "card": {card}}}\n'
+            for number, (id_, card) in enumerate(zip(ids, cards, strict=True))
+        )
+    )
+
+    project, _, _ = app.propose_project(tmp_path / "bank", file, None)
+    project.ingest([file])
+
+    events = project.events("payment")
+    assert events["id"].to_pylist() == list(map(str, ids))
+    assert events["card"].to_pylist() == list(map(str, cards))
+    assert project.definitions.events.entities.keys() == {"card"}

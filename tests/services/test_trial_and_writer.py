@@ -16,6 +16,7 @@ from tests.support.effort import long_after
 
 pytestmark = pytest.mark.slow
 BEGIN = datetime(2026, 1, 5, 9, tzinfo=UTC)
+LINES_IN_COLUMNS = 2_500  # of which two runs are read as columns
 HEADER = ["id", "created_at", "card", "amount", "is_fraud"]
 
 
@@ -68,3 +69,22 @@ def test_a_trial_counts_what_the_writer_does(tmp_path, seed):
 
     tried = {"appended": trial.taken, "duplicates": trial.duplicates, "quarantined": trial.refused}
     assert tried == {name: getattr(counts, name) for name in tried}
+
+
+@pytest.mark.parametrize("seed", long_after(3, range(30)))
+def test_a_trial_by_columns_says_what_one_by_lines_says(tmp_path, seed):
+    rng = Random(seed)
+    rows = [row(number, BEGIN + timedelta(minutes=number)) for number in range(LINES_IN_COLUMNS)]
+    project, _, _ = app.propose_project(tmp_path / "bank", written(tmp_path / "clean.csv", rows), None)
+    for _ in range(6):
+        rows = disturbed(rng, rows)
+    rows += [["", "2026-01-09T09:00:00Z", "c1", "5.50", "?"], ['q"1', "2026-01-09T09:00:01Z", "c,1", "5.50", 1]]
+    file = written(tmp_path / "file.csv", rows)
+    file.write_text(file.read_text().replace("p77,", "\np77,"))
+
+    by_lines = try_project(project, file, "amount", 600, is_quick=True)
+    by_columns = try_project(project, file, "amount", 600, is_later=True)
+
+    assert by_lines.is_whole
+    assert by_lines.labels_refused > 0
+    assert vars(by_columns) == vars(by_lines)

@@ -95,7 +95,6 @@ class FirstLook(Struct, eq=False):
         return found
 
     def _backwards(self, events: Sequence[Event], source: str) -> Obstacle | None:
-        """Problem of a file whose newest line stands first; none if the log has its events."""
         if not runs_backwards([event.time_ms for event in events], self.late_min) or not self._end.unknown(events):
             return None
         so = ", so features would see each event without those that happened before it"
@@ -110,7 +109,6 @@ class FirstLook(Struct, eq=False):
         return Obstacle(f"{source}: the newest line stands first", cure, so=so, taken=so)
 
     def _in_future(self, first: Sequence[Submission], until_ms: int, source: str) -> Iterator[Obstacle]:
-        """Problem of a file most of whose events claim to lie in the future."""
         ahead = [item.event.time_ms for item in first if item.event is not None and item.event.time_ms > until_ms]
         if 2 * len(ahead) > len(first):
             words = f"{source}: {len(ahead):,} of the first {len(first):,} lines lie in the future, such as"
@@ -151,7 +149,6 @@ class FirstLook(Struct, eq=False):
 
 
 def _seconds(submission: Submission, field: str) -> str:
-    """Return the time of a line as a number if it may be seconds since 1970; else an empty text."""
     if submission.event is not None:
         number = str(submission.event.time_ms)
         return number if submission.event.time_ms in SECONDS and number.encode() in submission.raw() else ""

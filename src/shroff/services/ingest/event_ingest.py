@@ -75,6 +75,13 @@ class FileLook(NamedTuple):
     has_more: bool
 
 
+def only_type(definitions: Definitions) -> str | None:
+    """Return the event type of lines without one: the only type, unless a `when` chooses lines."""
+    types = definitions.events.types
+    has_when = any(mapping.when is not None for type_ in types.values() for mapping in type_.mappings.values())
+    return None if len(types) != 1 or has_when else next(iter(types))
+
+
 class EventIngest(ProjectPart):
     """Input into a project's log, in the one process that writes it."""
 
@@ -130,7 +137,7 @@ class EventIngest(ProjectPart):
                 lines = meter.opened(opened.enter_context(read_lines(path, format, self._context.warnings.once)))
                 if type_name == "label" and path in paths(files):
                     intake.lay_out(lines, path.name, "label", beside=as_type)
-                if type_name is None and (only := self._only_type()) is not None:
+                if type_name is None and (only := only_type(self._definitions)) is not None:
                     if lines.records is None and lines.columns is None:  # JSON lines may name their type
                         found = intake.submissions(lines, path.name, only, is_default=True)
                         return in_order_of_arrival(found, intake.events, lines.format, only)
@@ -170,7 +177,9 @@ class EventIngest(ProjectPart):
             words = f"{name} changed while it was read, so its lines may be of two versions"
             self._context.warnings.once(f"{words}. Run the command again: what the log has already is not doubled.")
         for path in paths(files):
-            self._context.warnings += _rounded_keys(self._context, path, as_type or self._only_type(), format)
+            self._context.warnings += _rounded_keys(
+                self._context, path, as_type or only_type(self._definitions), format
+            )
         self._context.warnings += [] if overlaps is None else overlaps.warnings()
         return report
 
@@ -309,7 +318,7 @@ class EventIngest(ProjectPart):
                 rows = self._submissions(lines, path.name, type_name, keeps_hashes=False)
                 rows = in_order_of_arrival(rows, context.definitions.events, lines.format, type_name)
                 found = list(islice(rows, PROBED_LINES))
-                context.warnings += _rounded_keys(context, path, type_name or self._only_type(), format)
+                context.warnings += _rounded_keys(context, path, type_name or only_type(self._definitions), format)
                 return found
 
             log = stack.enter_context(self.log_or_empty())
@@ -336,14 +345,11 @@ class EventIngest(ProjectPart):
         self, lines: Lines, source: str, as_type: str | None, *, keeps_hashes: bool
     ) -> Iterator[Submission]:
         """Convert lines to submissions; those without a type get the only one, unless a `when` chooses lines."""
-        intake, only = intake_of(self._context, keeps_hashes=keeps_hashes), None if as_type else self._only_type()
+        intake, only = (
+            intake_of(self._context, keeps_hashes=keeps_hashes),
+            None if as_type else only_type(self._definitions),
+        )
         return intake.submissions(lines, source, only or as_type, is_default=only is not None)
-
-    def _only_type(self) -> str | None:
-        """Return the event type of lines without one: the only type, unless a `when` chooses lines."""
-        types = self._definitions.events.types
-        has_when = any(mapping.when is not None for type_ in types.values() for mapping in type_.mappings.values())
-        return None if len(types) != 1 or has_when else next(iter(types))
 
     def intake(self, *, keeps_hashes: bool) -> Intake:
         return intake_of(self._context, keeps_hashes=keeps_hashes)

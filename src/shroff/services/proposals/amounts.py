@@ -133,7 +133,6 @@ def _of_sides(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
 
 
 def _with_fractions(draft: Draft, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
-    """Amounts whose whole units and hundredths are in two columns, such as amount and amount_cents."""
     for one in candidates:
         column = one.columns[0]
         words = set(slug(column.path[-1:]).split("_"))

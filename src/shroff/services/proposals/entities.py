@@ -79,14 +79,12 @@ def _rank(column: FileColumn) -> int | None:
 
 
 def _is_doubtful(column: FileColumn) -> bool:
-    """Whether values are sentences, parts of a card's number, or the same two or three in all lines."""
     has_words = sum(" " in text.strip() or "/" in text for text in column.distinct) > len(column.distinct) / 2
     is_part = _rank(column) == 0 and all(re.fullmatch(r"\d{1,4}|\d{6}", text) for text in column.distinct)
     return has_words or is_part or _are_few(column)
 
 
 def _may_be_key(column: FileColumn) -> bool:
-    """Whether a column that no name calls a key may be one: its values return, and are no places or kinds."""
     if has(column, "no_key") or has(column, "digits") or _are_few(column):
         return False
     return _returns(column) or len(column.values) < _PROVING_LINES

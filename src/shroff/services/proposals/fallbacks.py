@@ -43,8 +43,6 @@ _UNCLEAR = "'unclear'"
 
 
 class Fallback(NamedTuple):
-    """A constant behind `else`, and whether the whole expression gives it."""
-
     otherwise: Binary
     is_result: bool
 
@@ -91,7 +89,6 @@ def _fallbacks_in(tree: Syntax, *, is_result: bool) -> Iterator[Fallback]:
 
 
 def _is_constant(tree: Syntax) -> bool:
-    """Whether a value is the same for every line; `missing` and the empty text are no values."""
     if isinstance(tree, WordLiteral):
         return tree.word != "missing"
     if isinstance(tree, TextLiteral):
@@ -141,7 +138,6 @@ def _last_condition(tree: Syntax) -> Syntax | None:
 
 
 def _negated(condition: Syntax, text: str) -> str:
-    """The condition for every other value of the same column; a line without that column does not meet it."""
     match condition:
         case Binary(operator="==", left=left, right=right):
             return f"{text[left.start : left.end]} != {text[right.start : right.end]}"
@@ -153,7 +149,6 @@ def _negated(condition: Syntax, text: str) -> str:
 
 
 def _opposite(condition: Syntax, text: str) -> str:
-    """Return the condition for the other value of the same column; `VALUE` stands for an unknown value."""
     match condition:
         case Binary(operator="==", left=column, right=value) if not _is_constant(column) and _is_constant(value):
             return f"{text[column.start : column.end]} == {_opposite_value(value, text)}"

@@ -40,7 +40,7 @@ _TRIED = 300  # different values of a column that tell its kind
 _SOME = 0.6  # share of a column's values that tell how decimals are written
 _SURE = 0.9  # share of a column's values that must be of a kind; the others are mistakes
 _SELDOM = 0.001  # share of the lines that may lack the id, or have a wrong code of a currency
-_WHOLE = re.compile(r"\s*-?(0|[1-9]\d{0,17})\s*", re.ASCII)
+_WHOLE = re.compile(r"\s*-?(0|[1-9]\d*)\s*", re.ASCII)
 _SIGNED = re.compile(r"[+-]?\d+(\.\d*)?", re.ASCII)  # milliseconds since 1970 for `parse_time`, but more often numbers
 _ABROAD = re.compile(r"\s*\+[1-9]\d[\d ()/-]{5,18}\s*", re.ASCII)  # a phone number with the code of its country
 _CLOCK = re.compile(r"\s*\d{1,2}:\d\d(:\d\d([.,]\d{1,6})?)?\s*", re.ASCII)
@@ -289,7 +289,6 @@ def _is_dated(value: object) -> bool:
 
 
 def _events(row: JsonMapping, each: ColumnPath) -> Iterator[dict[ColumnPath, Any]]:
-    """The columns of a line, or of each item of its array with those of the line."""
     own = dict(_leaves(row))
     items = own.pop(each, None) if each else [{}]
     for item in items if isinstance(items, list) else []:
@@ -305,7 +304,6 @@ def _leaves(row: Any, before: ColumnPath = ()) -> Iterator[tuple[ColumnPath, Any
 
 
 def _beginning(path: Path, lines: Sequence[str]) -> tuple[CsvLayout, str]:
-    """How a CSV begins: separator, lines before the header, names of columns where it has no header."""
     told = [line.strip().strip('"')[4:] for line in lines if line.lower().startswith(("sep=", '"sep='))]
     most = csv.field_size_limit()  # a longer line says little of how the others are written
     lines = ["" if line.lower().startswith(("sep=", '"sep=')) or len(line) > most else line for line in lines]

@@ -58,13 +58,6 @@ TEMPLATES = {  # of the files, in the order in which they are written
 
 
 class ColumnPlan(NamedTuple):
-    """What becomes of a column.
-
-    Args:
-        also: Other columns that could have the role, best first.
-        reason: Why the column is left out, or what was guessed of its field.
-    """
-
     column: str
     field: str
     role: str
@@ -74,13 +67,6 @@ class ColumnPlan(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A proposed project.
-
-    Args:
-        guesses: Comments of the files.
-        questions: Choices that the user should check.
-    """
-
     files: TextDict
     guesses: list[str]
     columns: list[ColumnPlan]
@@ -92,14 +78,10 @@ class Wishes(FrozenStruct):
 
     Args:
         roles: By role the column's name; for `zone`, `first` and `since` a value; for `currency` a column or a code.
-        ignored: Columns that are no fields.
         as_text: Columns whose values no other type takes.
         no_ids: Columns that do not name each event.
-        may_lack_money: Whether some lines have no amount.
         has_label_time: Whether a column may be the time at which verdicts were known.
         lateness: How far behind its newest event a line may be, if the file is not in the order of time.
-        ahead_off: Whether its events lie in the future.
-        is_descending: Whether the newest line of the file stands first.
     """
 
     roles: Mapping[str, str] = {}
@@ -184,7 +166,6 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
 
 
 def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileColumn]:
-    """The columns that the user gave roles. Raises: UsageError if there is no such column or time zone."""
     zone = roles.get("zone", "")
     if zone and not is_zone(zone):
         raise UsageError(f"--role zone={zone}: no time zone has this name. Write one such as Europe/Berlin.")
@@ -382,7 +363,6 @@ def _is_one_of(column: FileColumn, values: Collection[str]) -> str:
 
 
 def _label_fields(draft: Draft, amount: ProposedField | None) -> TextDict:
-    """Expressions for fields of a label that would otherwise take a column of the payment with the same name."""
     columns = {column.path for column in draft.profile.columns}
     expressions = {}
     if ("source",) in columns:
@@ -396,7 +376,6 @@ def _label_fields(draft: Draft, amount: ProposedField | None) -> TextDict:
 
 
 def _yaml(text: str) -> str:
-    """A text as it may stand in a mapping: in quotation marks where it could be read otherwise."""
     is_plain = re.fullmatch(r"[A-Za-z][^\n\"\\#]*", text) and ": " not in text and not text.endswith(":")
     return text if is_plain else json.dumps(text, ensure_ascii=not text.isprintable())
 
@@ -456,7 +435,6 @@ def _field(draft: Draft, column: FileColumn, names: set[str], as_text: Collectio
 
 
 def _is_personal(column: FileColumn, name: str, *, is_key: bool) -> bool:
-    """Whether a column has a person's name, address or birthday, by its name and the look of its values."""
     if column.is_number:
         return False
     if re.search("birth|dob", name) or (has(column, "personal") and not (is_key or column.is_time or column.forms)):

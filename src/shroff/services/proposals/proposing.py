@@ -13,6 +13,7 @@ from shroff.events.definitions import Settings
 from shroff.events.event import time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, show_decimal
+from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.texts import many
 from shroff.runtime.values import replace
 from shroff.services.proposals.numbered_fields import name_fields, read_numeric_currencies
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 WriteProject = Callable[[Path, Mapping[str, bytes]], "tuple[Project, list[str]]"]
-_LIMITS_S = (2.0, 10.5, 4.0)  # of processor for each trial; a small file is whole in the first
+_LIMITS_S = (1.0, 10.5, 4.0)  # of processor for each trial; a small file is whole in the first
 _FEW = 0.001  # share of the lines that may be refused without a correction
 _FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
 _LATE_MAX = 0.01  # share of late lines with which `ingest` stops
@@ -52,16 +53,14 @@ class ProposedProject(NamedTuple):
         return sorted(self.columns, key=_rank)
 
 
+@calm_collector()
 def propose_for(
     file: Path, name: str, write: WriteProject, roles: Mapping[str, str], ignored: Sequence[str]
 ) -> ProposedProject:
     """Propose a project for a file and try it, up to three times. A million lines take up to 20 s of processor.
 
     Args:
-        name: Text of the project's name, as it stands in shroff.yaml.
-        write: Writes files into an empty folder and opens the project.
         roles: Columns by role, as the user settled them.
-        ignored: Columns that become no fields.
 
     Raises: UsageError if the file cannot be read, or a role or a column cannot be what the user says.
     """
@@ -107,12 +106,12 @@ def _attempt(
     amount = next((plan.field for plan in proposal.columns if plan.role == "money"), "")
     with TemporaryDirectory(prefix="shroff-") as scratch:
         project, _ = write(Path(scratch), {path: text.encode() for path, text in proposal.files.items()})
-        trial = try_project(project, file, amount, limit_s, is_quick=limit_s == _LIMITS_S[0])
+        is_later = not any(plan.role == "label_time" for plan in proposal.columns)
+        trial = try_project(project, file, amount, limit_s, is_quick=limit_s == _LIMITS_S[0], is_later=is_later)
         return _Attempt(proposal, trial, project.definitions.settings)
 
 
 def _corrected(wishes: Wishes, proposal: Proposal, trial: Trial) -> Wishes:
-    """What a better proposal takes into account, by the refusals of a trial."""
     few = _FEW * trial.items
     by_role = {plan.role: plan for plan in proposal.columns if plan.role}
     rest = [plan for plan in proposal.columns if plan.field and plan.role not in {"id", "time", "money", "currency"}]

@@ -57,8 +57,6 @@ _KINDS = {
 
 @dataclass(eq=False)
 class ProposedField:
-    """One field of the event type: its name, type, the expression that reads it, and a guess about it."""
-
     name: str
     type: str
     expression: str = ""
@@ -139,7 +137,6 @@ class Draft:
 
     @property
     def start(self) -> str:
-        """The expression of the first day."""
         return f"time('{self.first_day or FIRST_DAY}', '%Y-%m-%d')"
 
     def leave_out(self, column: FileColumn, reason: str) -> None:
@@ -191,7 +188,6 @@ def has(column: FileColumn, word: str) -> bool:
 
 
 def label_of(draft: Draft) -> FileColumn | None:
-    """The column that says which lines are fraud."""
     candidates: list[Candidate] = []
     for column in draft.free_for("label"):
         values = {text.strip().lower() for text in column.distinct}
@@ -304,7 +300,6 @@ def _of_parts(columns: Sequence[FileColumn]) -> list[Candidate]:
 
 
 def _counted(draft: Draft) -> list[Candidate]:
-    """Times of numbers that count steps, hours or seconds from a day that the file does not name."""
     candidates: list[Candidate] = []
     for column in draft.free_for("time"):
         is_possible = has(column, "counted") or column is draft.settled.get("time")

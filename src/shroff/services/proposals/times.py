@@ -53,7 +53,6 @@ class TimeReading:
 
     @property
     def is_zoneless(self) -> bool:
-        """Whether some values, or the form, lack a time zone."""
         is_by_form = "%" in self.expression and not re.search("%z|%Z|UTC", self.expression)
         return self.column.has_naive or is_by_form
 
@@ -153,7 +152,6 @@ def settle_dates(columns: Iterable[FileColumn], first: str) -> None:
 
 
 def is_day_or_month(column: FileColumn) -> bool:
-    """Whether dates could begin with the day or the month."""
     return {"%d", "%m"} <= {form[:2] for form in column.forms}
 
 

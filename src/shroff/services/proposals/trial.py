@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import tee
 from pathlib import Path
 from time import process_time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
-from shroff.events.formats.sorting import in_order_of_arrival
-from shroff.events.mapping import LABEL
+from shroff.events.formats.sorting import in_order_of_arrival, is_descending
+from shroff.events.intake import undated
+from shroff.events.mapping import LABEL, Mapper
 from shroff.events.validation import latest_ms
 from shroff.language.types import ORIGINAL_PLACES, places_of
 from shroff.language.values import rescale_half_even, show, show_decimal
+from shroff.log.columns.csv_columns import cell_form
+from shroff.log.columns.file_runs import submissions_in_runs
 from shroff.log.implausible_times import refuse_implausible
+from shroff.services.ingest.event_ingest import only_type
 from shroff.worker.file_disorder import PROBED_LINES, lookup_remarks, order_remarks
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from shroff.events.validation import LabelInput
     from shroff.services.project import Project
 
+One = TypeVar("One")
 EXAMPLES = 3
 _ALL_LINES_S = 3.0  # of processor, for which all lines are taken; then every second, every fourth and so on
 _EXAMPLE_LINES = 2_000
@@ -38,7 +43,6 @@ _STEP = 512  # lines between two looks at the clock
 _READ_AT_MOST = 4  # times the seconds of a trial; a file that unpacks to more is left there
 _NAMED = re.compile(r"(?:^|; )([a-z_][a-z0-9_]*): ")  # fields in the words of a refusal
 _VALUES = re.compile(r"""'[^']*'|"[^"]*"|\S*\d\S*""")  # in the words of a refusal
-_MONTHS = "January February March April May June July August September October November December".split()
 
 
 @dataclass(eq=False)
@@ -92,25 +96,29 @@ class Trial:
         return self.tried == self.lines and not self.is_cut
 
 
-def try_project(project: Project, file: Path, amount: str, limit_s: float, *, is_quick: bool = False) -> Trial:
+def try_project(
+    project: Project, file: Path, amount: str, limit_s: float, *, is_quick: bool = False, is_later: bool = False
+) -> Trial:
     """Take the lines of a file, with their labels, within some seconds of processor.
 
-    If these are not enough for all lines, fewer and fewer are taken, to the file's end.
+    CSV is read as columns, whole, if each value of an event is a cell. Of another file that takes longer, fewer and
+    fewer lines are taken, to its end.
 
     Args:
         amount: The field of the event's amount; empty if it has none.
-        is_quick: Whether a file that takes longer is left after these seconds.
+        is_quick: Whether lines are read one by one, and a file that takes longer is left after these seconds.
+        is_later: Whether each label is known after its event, so that only its verdict can be wrong.
     """
     trial = Trial()
     try:
-        _take(trial, project, file, amount, _Clock(limit_s, 1 if is_quick else _READ_AT_MOST))
+        _take(trial, project, file, amount, _Clock(limit_s, is_quick), is_later=is_later)
     except UsageError as error:
         trial.stop = str(error)
     trial.refused = sum(trial.reasons.values())
     return trial
 
 
-def _take(trial: Trial, project: Project, file: Path, amount: str, clock: _Clock) -> None:
+def _take(trial: Trial, project: Project, file: Path, amount: str, clock: _Clock, *, is_later: bool) -> None:
     definitions = project.definitions
     settings = definitions.settings
     now_ms = project.context.now_ms()
@@ -119,7 +127,9 @@ def _take(trial: Trial, project: Project, file: Path, amount: str, clock: _Clock
     newest_ms: int | None = None
     first_lines: list[Submission] = []
     labels: dict[str, LabelInput] = {}
-    for submission in refuse_implausible(_submissions(trial, project, file, clock, labels), definitions, now_ms):
+    amount_of = {name: _amount_reader(project, name, amount) for name in definitions.events.types}
+    submissions = _submissions(trial, project, file, clock, labels, is_later=is_later)
+    for submission in refuse_implausible(submissions, definitions, now_ms):
         event = submission.event
         label = labels.pop(submission.place, None)
         trial.items += 1
@@ -158,49 +168,81 @@ def _take(trial: Trial, project: Project, file: Path, amount: str, clock: _Clock
         contents[key] = content
         trial.from_ms = min(trial.from_ms or event.time_ms, event.time_ms)
         _note_label(trial, label, event.time_ms)
-        _note_amount(trial, project, event, amount)
+        value = amount_of[event.type](event)
+        if value is not None:
+            trial.amounts.append(value)
         if trial.taken <= _EXAMPLE_LINES:
             _note_examples(trial, project, submission, event)
     trial.order_remarks = order_remarks(first_lines, file.name, definitions)
     trial.lookup_remarks = lookup_remarks(first_lines, file.name, definitions)
 
 
-def _only_type(project: Project) -> str | None:
-    types = project.definitions.events.types
-    (name, first), *others = types.items()
-    has_when = any(mapping.when is not None for mapping in first.mappings.values())
-    return None if others or has_when else name
-
-
 def _submissions(
-    trial: Trial, project: Project, file: Path, clock: _Clock, labels: dict[str, LabelInput]
+    trial: Trial, project: Project, file: Path, clock: _Clock, labels: dict[str, LabelInput], *, is_later: bool
 ) -> Iterator[Submission]:
     """Read the events of a file, and add the label of each line to `labels`, by its place."""
     intake = project.taking.intake(keeps_hashes=False)
     events = project.definitions.events
-    type_name = _only_type(project)
+    type_name = only_type(project.definitions)
+    label = events.label
+    name = file.name
 
     def read(chosen: Iterator[Line], as_type: str | None) -> Iterator[Submission]:
         same = Lines(lines.format, lines.columns, chosen, separator=lines.separator)
         same.records = lines.records
         same.again = lines.again
-        return intake.submissions(same, file.name, as_type, is_default=as_type not in {None, LABEL})
+        return intake.submissions(same, name, as_type, is_default=as_type not in {None, LABEL})
 
-    with read_lines(file) as lines:
-        intake.lay_out(lines, file.name, type_name)
-        chosen, again = tee(clock.choose(lines, trial))
+    with read_lines(file) as lines, read_lines(file) as again:
+        for opened in (lines, again):
+            intake.lay_out(opened, name, type_name)
+        is_plain = lines.records is not None and lines.records.is_plain and not clock.is_quick
+        is_plain = is_plain and not is_descending(events, lines.format, type_name)
+        type_ = intake.plain_type(lines, name, type_name) if is_plain else None
+        if type_ is not None and cell_form(lines, type_) is not None:
+            submissions = clock.choose(submissions_in_runs(intake, lines, name, type_name), trial, takes_all=True)
+            if label.mappings:
+                paths = Mapper(label, lines.format).paths("verdict") if is_later else ()
+                columns = [str(path[0]) for path in paths]
+                submissions = _noting(trial, labels, _with_verdicts(submissions, again, columns, read))
+            yield from submissions
+            return
+        chosen, twice = tee(clock.choose(lines, trial))
         submissions = read(chosen, type_name)
-        if events.label.mappings:
-            submissions = _noting(trial, labels, submissions, read(again, LABEL))
+        if label.mappings:
+            submissions = _noting(trial, labels, zip(submissions, read(twice, LABEL), strict=True))
         else:
-            del again  # which would keep all lines
+            del twice  # which would keep all lines
         yield from in_order_of_arrival(submissions, events, lines.format, type_name)
 
 
+def _with_verdicts(
+    events: Iterator[Submission],
+    lines: Iterator[Line],
+    columns: Sequence[str],
+    read: Callable[[Iterator[Line], str], Iterator[Submission]],
+) -> Iterator[tuple[Submission, Submission]]:
+    """Return each event with its label; labels with the same text in the `columns` of the verdict are read once."""
+    known: dict[tuple[object, ...], Submission] = {}
+    unread = deque[Line]()
+    one_by_one = read(iter(unread.popleft, None), LABEL)
+    for submission, line in zip(events, lines, strict=False):
+        texts: tuple[object, ...] = ()
+        if line.columns is not None and submission.event is not None:
+            texts = tuple(map(line.columns.get, columns))
+        verdict = known.get(texts)
+        if verdict is None:
+            unread.append(line)
+            verdict = next(one_by_one)
+            if texts:
+                verdict = known[texts] = undated(verdict)
+        yield submission, verdict
+
+
 def _noting(
-    trial: Trial, labels: dict[str, LabelInput], events: Iterator[Submission], verdicts: Iterator[Submission]
+    trial: Trial, labels: dict[str, LabelInput], labeled: Iterable[tuple[Submission, Submission]]
 ) -> Iterator[Submission]:
-    for submission, verdict in zip(events, verdicts, strict=True):
+    for submission, verdict in labeled:
         if verdict.label is not None:
             labels[submission.place] = verdict.label
         else:
@@ -211,17 +253,17 @@ def _noting(
 
 @dataclass
 class _Clock:
-    """Seconds of processor for a trial, and how many times as long a file is read whose lines are no longer tried."""
+    """Seconds of processor for a trial; a file that takes longer is left at once if it is quick."""
 
     limit_s: float
-    read_at_most: int
+    is_quick: bool
 
-    def choose(self, lines: Lines, trial: Trial) -> Iterator[Line]:
+    def choose(self, lines: Iterable[One], trial: Trial, *, takes_all: bool = False) -> Iterator[One]:
         """Lines by the time: all, then every second, every fourth and so on. If a file is left, the trial says so."""
         now = process_time()
         due = now + min(_ALL_LINES_S, self.limit_s / 2)
         end = now + self.limit_s
-        last = now + self.read_at_most * self.limit_s
+        last = now + (1 if self.is_quick else _READ_AT_MOST) * self.limit_s
         distance = 1
         for number, line in enumerate(lines):
             trial.lines += 1
@@ -234,6 +276,8 @@ class _Clock:
             if now > last:
                 trial.is_cut = True
                 return
+            if takes_all:
+                continue
             if now > due and now < end and distance < _STEP:
                 distance *= 2
                 due = now + (end - now) / 3
@@ -244,7 +288,7 @@ class _Clock:
 def _note_label(trial: Trial, label: LabelInput | None, event_ms: int) -> None:
     if label is None:
         return
-    if label.dated(event_ms).known_at_ms < event_ms:
+    if label.known_at_ms < event_ms and label.dated(event_ms).known_at_ms < event_ms:
         trial.labels_refused += 1
         trial.known_before += 1
     else:
@@ -252,20 +296,25 @@ def _note_label(trial: Trial, label: LabelInput | None, event_ms: int) -> None:
         trial.frauds += label.verdict == "fraud"
 
 
-def _note_amount(trial: Trial, project: Project, event: Event, amount: str) -> None:
-    type_ = project.definitions.events.types[event.type]
+def _amount_reader(project: Project, type_name: str, amount: str) -> Callable[[Event], float | None]:
+    type_ = project.definitions.events.types[type_name]
     if amount not in type_.field_names:
-        return
+        return lambda event: None
     index = type_.field_names.index(amount)
-    value = event.values[index]
-    places = type_.fields[index].type.places
-    for converted in project.definitions.conversion.fields(event.type):
-        if converted.amount == index:
-            is_own = event.values[converted.currency] == project.definitions.settings.currency
-            value = event.values[converted.original] if is_own else None
-            places = ORIGINAL_PLACES
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        trial.amounts.append(value / 10**places)
+    unit = 10 ** type_.fields[index].type.places
+    sent = next((each for each in project.definitions.conversion.fields(type_name) if each.amount == index), None)
+    currency = project.definitions.settings.currency
+
+    def read(event: Event) -> float | None:
+        value = event.values[index]
+        if sent is not None:
+            is_own = event.values[sent.currency] == currency
+            value = event.values[sent.original] if is_own else None
+        return value / unit if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    if sent is not None:
+        unit = 10**ORIGINAL_PLACES
+    return read
 
 
 def _note_examples(trial: Trial, project: Project, submission: Submission, event: Event) -> None:
@@ -310,4 +359,4 @@ def time_in_words(time_ms: int) -> str:
     moment = datetime.fromtimestamp(time_ms // 1_000, UTC)
     rest_ms = time_ms % 1_000
     part = f".{rest_ms:03d}" if rest_ms else ""
-    return f"{moment.day} {_MONTHS[moment.month - 1]} {moment.year}, {moment:%H:%M:%S}{part} UTC"
+    return f"{moment.day} {moment:%B %Y, %H:%M:%S}{part} UTC"
