@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import math
 import random
 import re
@@ -19,6 +20,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import SignInError
@@ -315,6 +317,39 @@ def test_an_event_after_a_head_request_has_a_body(bank, monkeypatch):
         with monkeypatch.context() as slow:
             slow.setattr(Connection, "_send_whole", lambda *_: False)  # as where the client does not read
             assert (await spoken.ask(raw))[2].startswith(b"{")
+
+    run(bank, steps)
+
+
+def test_uvicorn_has_what_a_connection_uses_of_it():
+    words = "uvicorn changed: look at `Connection._begin_taken` and `_send_whole` in web/http/connections.py"
+    given = inspect.signature(RequestResponseCycle).parameters
+    asked = "scope transport flow logger access_logger access_log default_headers message_event expect_100_continue"
+    assert set(given) == {*asked.split(), "keep_alive", "on_response"}, words
+    cycle = RequestResponseCycle(**dict.fromkeys(given))
+    begun = {"body": bytearray(), "more_body": True, "response_started": False, "response_complete": False}
+    asked_later = {"chunked_encoding": None, "expected_content_length": 0, "disconnected": False}
+    own = {"keep_alive": None, "on_response": None, "waiting_for_100_continue": None}
+    same = {name: None for name in asked.split() if name != "expect_100_continue"}
+    assert vars(cycle) == {**begun, **asked_later, **own, **same}, words
+    for name in (
+        "_start_asgi_task",
+        "_unset_keepalive_if_required",
+        "on_response_complete",
+        "timeout_keep_alive_handler",
+    ):
+        assert callable(getattr(HttpToolsProtocol, name)), words
+
+
+def test_an_event_after_an_upgrade_is_answered_as_by_a_task(bank, monkeypatch):
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        raw = request(payment(1))
+        sent = [raw, request(payment(1), connection="upgrade", upgrade="h2c"), raw]
+        await spoken.ask(raw)
+        known = await received(asks, sent, None)
+        with monkeypatch.context() as patch:
+            patch.setattr(asks._application, "take", lambda *_: False)
+            assert await received(asks, sent, None) == known
 
     run(bank, steps)
 

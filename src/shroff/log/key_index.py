@@ -78,7 +78,7 @@ class KeyHasher:
             for hashed in self._of_event(event.event):
                 hashes.append(hashed)
                 seqs.append(event.seq)
-        return KeyPlaces(np.array(hashes, np.uint64), np.array(seqs, np.int64)) if hashes else None
+        return KeyPlaces(hashes, seqs) if hashes else None
 
     def of_frames(self, frames: Mapping[str, Frame], first: int) -> KeyPlaces | None:
         """Return the keys of frames; `first` is the sequence number of their first row."""

@@ -19,10 +19,13 @@ Item = TypeVar("Item")
 
 
 class KeyPlaces(NamedTuple):
-    """Hashes of keys, each with the sequence number of an event of the key, or of a label of such an event."""
+    """Hashes of keys, each with the sequence number of an event of the key, or of a label of such an event.
 
-    hashes: Hashes
-    seqs: Ints
+    Lists if they are few, since an array takes longer to make.
+    """
+
+    hashes: Hashes | list[int]
+    seqs: Ints | list[int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -338,7 +338,6 @@ class Service:
         return await self._long.run(function, *arguments)
 
     async def written(self, function: Callable[..., One], *arguments: object) -> One:
-        """Run a function that writes a long response."""
         return await self._long.run(function, *arguments)
 
     def _done(self, function: Callable[..., One], *arguments: object) -> One:

@@ -206,7 +206,7 @@ class RequestQueue(Struct, eq=False):
                 first = received.get(timeout=wait_s)
                 if first is not None:
                     line.append(first)
-            while True:
+            while not received.empty():  # an exception would cost a request 1 µs
                 more = received.get_nowait()
                 if more is not None:
                     line.append(more)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from shroff.errors import ShroffError, TransientError
@@ -47,11 +47,8 @@ class WriterTasks:
 
     def attend(self, writer: Writer, log: Log) -> None:
         """Run all queued tasks, on the log's thread, with no batch open."""
-        while True:
-            try:
-                task, future = self._asked.get_nowait()
-            except Empty:
-                return
+        while not self._asked.empty():
+            task, future = self._asked.get_nowait()
             if not future.set_running_or_notify_cancel():
                 continue
             try:
@@ -109,7 +106,7 @@ class ScoreQueue:
 
     def attend(self, writer: Writer, _log: Log) -> None:
         """Answer some pending requests, on the log's thread, with no batch open."""
-        parts = self.line.take(AT_ONCE, 0.0)
+        parts = self.line.take(AT_ONCE, 0.0) if self.line.waiting else []
         if not parts:
             return
         try:

@@ -31,6 +31,7 @@ from shroff.worker.answers import CONFLICT, UNPROCESSABLE, foreseen_json, proble
 from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
 from shroff.worker.ingest import batches
 from shroff.worker.request_bodies import Mistakes, RequestReader, TooMuchError
+from shroff.worker.request_queue import PendingRequest
 from shroff.worker.writer_tasks import SCORED_MAX
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Labelled(TypedDict):
 
 async def post_events(service: Service, request: Request) -> Response:
     reader = service.writer.reader_now()
-    type_name = _type_name(reader, request)
+    type_name = request.path_params["event"]
+    _check_type(reader, type_name)
     answered = request.headers.get(ANSWERED, "")
     if answered and answered not in OUTCOMES:
         raise ProblemError(
@@ -97,40 +99,33 @@ async def post_events(service: Service, request: Request) -> Response:
     return response
 
 
-def _type_name(reader: RequestReader, request: Request) -> str:
-    """Return the event type that the path names. Raises: ProblemError with 404 if there is none."""
-    name = request.path_params["event"]
-    _check_type(reader, name)
-    return name
-
-
 def _check_type(reader: RequestReader, name: str) -> None:
     if name not in reader.definitions.events.types:
         names = ", ".join(reader.types)
         raise ProblemError(404, "no-event-type", "There is no such event type", f"event types are {names}")
 
 
-class PostedEvent:
-    """One event to be decided, for a caller that does not wait in a task.
-
-    Args:
-        told: Called later, once, in the event loop: then `response` returns.
+def post_one(
+    service: Service, type_name: str, raw: bytes, sender: str, told: Callable[[], object]
+) -> Callable[[], Response]:
+    """Queue one event to be decided. The returned function makes the response, once `told` was called.
 
     Raises: as `post_events`.
     """
+    writer = service.writer
+    reader = writer.reader_now()
+    _check_type(reader, type_name)
+    mistakes: list[tuple[str, str]] = []
+    submission = reader.one(type_name, raw, sender, mistakes)
+    check_rate_of(service, sender, 1)
+    request = PendingRequest([submission], reader, told)
+    writer.put(request, writer.queue)
 
-    def __init__(self, service: Service, type_name: str, raw: bytes, sender: str, told: Callable[[], object]) -> None:
-        self._writer = service.writer
-        reader = self._writer.reader_now()
-        _check_type(reader, type_name)
-        self._mistakes: list[tuple[str, str]] = []
-        submissions = [reader.one(type_name, raw, sender, self._mistakes)]
-        check_rate_of(service, sender, 1)
-        self._request = self._writer.put(submissions, reader, told, self._writer.queue)
+    def response() -> Response:
+        (answer,) = writer.answers_of(request)
+        return one_response(*shown(answer, mistakes))
 
-    def response(self) -> Response:
-        (answer,) = self._writer.answers_of(self._request)
-        return one_response(*shown(answer, self._mistakes))
+    return response
 
 
 async def post_labels(service: Service, request: Request) -> Response:
@@ -175,7 +170,8 @@ def _labelled(label: LabelInput) -> str:
 
 async def score(service: Service, request: Request) -> Response:
     reader = service.writer.reader_now()
-    type_name = _type_name(reader, request)
+    type_name = request.path_params["event"]
+    _check_type(reader, type_name)
     if is_explanation_asked(request):
         detail = "omit explain=1: only decisions in the log can be explained"
         raise ProblemError(400, "bad-query", "A score cannot be explained", detail)
@@ -282,7 +278,6 @@ def check_rate(service: Service, request: Request, events: int) -> None:
 
 
 def check_rate_of(service: Service, sender: str, events: int) -> None:
-    """Like `check_rate`, but for the sender of this name."""
     wait_s = service.pace.wait_s_of(sender, events)
     if wait_s > 0:
         headers = {"retry-after": str(max(1, round(wait_s + 0.5)))}
@@ -329,7 +324,6 @@ def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
 
 
 def one_response(status: int, body: bytes) -> Response:
-    """Return the response to one event, as `shown` renders it."""
     return WrittenJson(body, status, media_type=JSON if status == 200 else PROBLEM)
 
 

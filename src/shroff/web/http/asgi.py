@@ -21,7 +21,7 @@ from shroff.people.store import TOKEN_LENGTH
 from shroff.runtime import traces
 from shroff.runtime.logs import IDS, failure, ids_of
 from shroff.web.api import scim
-from shroff.web.api.events import READ_AT_ONCE, PostedEvent
+from shroff.web.api.events import READ_AT_ONCE, post_one
 from shroff.web.http.authentication import COOKIE
 from shroff.web.http.concurrency_limits import SENDER, too_many
 from shroff.web.http.connections import HEAD, WHOLE, Sending, SendWhole
@@ -172,13 +172,9 @@ class Application:
             self._heads[head] = route, request.path_params["event"], key.strip(), length
 
     def take(self, head: bytes, body: bytes, begin: Callable[[], Sending]) -> bool:
-        """Answer a posted event whose head came before, now or when it is decided; False if `__call__` must do it.
+        """Answer a posted event whose head is known, now or later. If not, return False and count nothing.
 
-        Parser, scope and task take half of the event loop's time of a posted event. Nothing has an effect before this
-        returns False, so that no request is counted twice.
-
-        Args:
-            begin: Begins the request; returns how to answer it at once, or by a task.
+        Parser, scope and task take half of the event loop's time of a posted event.
         """
         began_s = time.perf_counter()
         service = self.service
@@ -197,7 +193,7 @@ class Application:
         sender = who.id
         send_whole, start = begin()
         is_admitted = False
-        posted: PostedEvent | None = None
+        posted: Callable[[], Response] | None = None
 
         def answer(response: Response) -> None:
             if is_admitted:
@@ -211,16 +207,16 @@ class Application:
             nonlocal posted
             assert posted is not None
             try:
-                response = posted.response()
+                response = posted()
             except Exception as error:  # noqa: BLE001 - a failed request must not end the service
                 response = refused(problem_of(error, EVENTS, self.tell))
-            posted = None  # it refers to this function: a cycle would stay until the collector comes
+            posted = None  # breaks a cycle
             answer(response)
 
         try:
             self._admit(route, sender, who)
             is_admitted = True
-            posted = PostedEvent(service, event, body, sender, told)
+            posted = post_one(service, event, body, sender, told)
         except Exception as error:  # noqa: BLE001 - a failed request must not end the service
             answer(refused(problem_of(error, EVENTS, self.tell)))
         return True
@@ -228,13 +224,12 @@ class Application:
     def _admit(self, route: Route, sender: str, who: Who | None, request: Request | None = None) -> None:
         """Check whether a known caller may use a route, and count its request as open until `_leave`.
 
-        Each request comes here, with a task and without.
+        Each request comes here, with and without a task.
 
         Args:
-            who: None on a route for everybody.
-            request: None for a head that came before: it has a key and no query.
+            request: None for a known head, which has a key and no query.
 
-        Raises: ProblemError with 403 or 400; with 429 if its sender has too many open, with 503 if all have.
+        Raises: ProblemError with 403 or 400, with 429 if the sender has too many open, with 503 if all have.
         """
         if route.right is not None:
             assert who is not None
@@ -355,7 +350,6 @@ class Resource:
 
 
 async def _csrf(request: Request) -> str:
-    """Return the token of a page's request, from a header or a form field."""
     sent = request.headers.get(CSRF, "")
     if sent or request.media_type != FORM:
         return sent

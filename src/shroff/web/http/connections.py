@@ -59,7 +59,6 @@ class Connection(HttpToolsProtocol):
         self._proxies = proxies
         self._open_connections = open_connections
         self._head = b""  # of a request that begins now
-        self._may_take = False  # whether the application may take the next request
         self._network = ""
         self._is_head_open = False
         self._head_bytes = 0
@@ -94,7 +93,9 @@ class Connection(HttpToolsProtocol):
         is_idle = is_first or (cycle.response_complete and not cycle.more_body)
         if is_idle and not self._is_head_open:
             self._head, _, body = data.partition(b"\r\n\r\n")
-            if self._may_take and cast("Application", self.app).take(self._head, body, self._begin_taken):
+            # A taken request has the scope of the one before, and uvicorn sends no body after a HEAD request
+            may_take = not is_first and cycle.scope["method"] != "HEAD"
+            if may_take and cast("Application", self.app).take(self._head, body, self._begin_taken):
                 return
         was_head_open = self._is_head_open
         if was_head_open:
@@ -111,7 +112,7 @@ class Connection(HttpToolsProtocol):
             self._refuse_framing()
 
     def _begin_taken(self) -> Sending:
-        """Begin a request that the application takes. Its scope is that of an earlier one: no response reads it."""
+        """Begin a request that the application takes; return how to answer it."""
         self._unset_keepalive_if_required()
         cycle = RequestResponseCycle(
             scope=self.scope,
@@ -121,7 +122,7 @@ class Connection(HttpToolsProtocol):
             access_logger=self.access_logger,
             access_log=self.access_log,
             default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
+            message_event=self.cycle.message_event,
             expect_100_continue=False,
             keep_alive=True,
             on_response=self.on_response_complete,
@@ -140,9 +141,6 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._is_head_open = False
         super().on_headers_complete()
-        # After an upgrade the parser reads no more, and to a HEAD request uvicorn sends no body
-        is_usual = self.cycle.keep_alive and not self.parser.should_upgrade()
-        self._may_take = is_usual and self.scope["method"] != "HEAD"
         self.headers = []  # of trailers, which uvicorn would add to the headers of the request
         self.scope["state"] |= {WHOLE: partial(self._send_whole, self.cycle), HEAD: self._head}
         self._head = b""

@@ -54,8 +54,8 @@ class WriterClient:
         self._label_reader: RequestReader | None = None
         self._definitions: object = None  # whose experiments are known
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._pending: dict[PendingRequest, float] = {}  # and until when their callers wait, in this order
-        self._timer: asyncio.TimerHandle | None = None  # of the first that waits
+        self._pending: dict[PendingRequest, float] = {}  # and when their callers stop waiting, in order
+        self._timer: asyncio.TimerHandle | None = None
 
     def begun(self, reader: RequestReader) -> None:
         """Accept events to score, parsed by this reader. Called on the log's thread when it begins to lead."""
@@ -108,28 +108,18 @@ class WriterClient:
             if not waiter.done():
                 waiter.set_result(None)
 
-        request = self.put(submissions, reader, wake, queue)
+        request = PendingRequest(submissions, reader, wake)
+        self.put(request, queue)
         await waiter
         return self.answers_of(request, late)
 
-    def put(
-        self,
-        submissions: Sequence[Submission],
-        reader: RequestReader,
-        told: Callable[[], object],
-        queue: RequestQueue | ScoreQueue,
-    ) -> PendingRequest:
-        """Put a request into a queue. `told` is called once: when it is answered, or after `PATIENCE_S`.
-
-        One timer serves all requests.
-        """
-        request = PendingRequest(submissions, reader, told)
+    def put(self, request: PendingRequest, queue: RequestQueue | ScoreQueue) -> None:
+        """Put a request into a queue. Its caller is told once: when it is answered, or after `PATIENCE_S`."""
         queue.put(request)
         loop = asyncio.get_running_loop()
         self._pending[request] = loop.time() + PATIENCE_S
         if self._timer is None:
             self._timer = loop.call_later(PATIENCE_S, self._end_late)
-        return request
 
     def _end_late(self) -> None:
         loop = asyncio.get_running_loop()
@@ -141,7 +131,6 @@ class WriterClient:
             self._tell(request)
 
     def _tell(self, request: PendingRequest) -> None:
-        """Tell the caller of a request, unless it was told before that it takes too long."""
         if self._pending.pop(request, None) is None:
             return
         try:

@@ -8,6 +8,7 @@ index, in few rows.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from struct import Struct
 
 import numpy as np
 
@@ -22,6 +23,7 @@ BUCKET_BITS = 48  # low bits of a row's number: the part, from 1. Bucket 0 has t
 ROWS_MAX = 2_048  # rows of batches before a merge; a look-up reads each of them, 1.5 µs a row
 BYTES_MAX = 1 << 20  # bytes in rows of batches before a merge: 65,536 entries, which take 10 ms to merge
 _ENTRY = np.dtype([("hash", "<u8"), ("seq", "<i8")])  # in the row of a batch
+_PACKED = Struct("<Qq")  # the same
 # In a part: the high half of the hash, and the sequence number less the lowest one of the part.
 _SHORT = np.dtype([("hash", "<u4"), ("seq", "<u4")])
 
@@ -36,16 +38,19 @@ class KeyParts:
 
     def add(self, keys: KeyPlaces, last_seq: int) -> None:
         """Add the keys of a batch that ends at `last_seq`; with 0, keys of earlier records, directly as parts."""
-        entries = np.empty(len(keys.seqs), _ENTRY)
-        entries["hash"] = keys.hashes
-        entries["seq"] = keys.seqs
-        if last_seq:
+        if isinstance(keys.hashes, list):
+            data = b"".join(map(_PACKED.pack, *keys))
+        else:
+            entries = np.empty(len(keys.seqs), _ENTRY)
+            entries["hash"] = keys.hashes
+            entries["seq"] = keys.seqs
             data = entries.tobytes()
+        if last_seq:
             self._connection.put(KEY_PARTS, [(last_seq, data, part_sum(last_seq, data))])
             self._rows = self._rows + 1
             self._bytes = self._bytes + len(data)
         else:
-            self._cut(entries)
+            self._cut(np.frombuffer(data, _ENTRY))
 
     def is_due(self) -> bool:
         """Whether `put_together` is due, by the rows and bytes of batches."""
