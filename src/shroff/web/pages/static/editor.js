@@ -2,6 +2,7 @@
 
 import { send } from "./page.js";
 import { ruleForm } from "./rule_form.js";
+import { element, option } from "./rule_table.js";
 
 const CHECK_AFTER_MS = 350;
 const BUSY_MS = 2_000; // after which a busy service is asked again
@@ -39,13 +40,6 @@ const fields = ruleForm(formView, known, typed);
 new ResizeObserver(() => (area.style.minHeight = `${shown.offsetHeight + 44}px`)).observe(shown);
 
 // ---- what stands behind the text
-
-function element(tag, className, ...inside) {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.append(...inside);
-  return made;
-}
 
 /** The pieces of one line, with the colours of what they are. */
 function coloured(line) {
@@ -411,16 +405,7 @@ async function propose(isAsked = false) {
   }
   chosen = 0;
   list.replaceChildren(
-    ...proposals.map((one, number) => {
-      const row = element("li", "", element("span", "mono", one.name), element("span", "of-type", one.type), element("span", "", one.says));
-      row.id = `fits-${number}`;
-      row.setAttribute("role", "option");
-      row.addEventListener("mousedown", (event) => {
-        event.preventDefault();
-        take(number);
-      });
-      return row;
-    }),
+    ...proposals.map((one, number) => option(one, one.says, `fits-${number}`, () => take(number))),
   );
   list.hidden = false;
   stand(text.length);

@@ -66,17 +66,22 @@ function onSubmit(event) {
   }
 }
 
+/** The name of an element's key, as on a keyboard. */
+function keyOf(element) {
+  const key = document.createElement("kbd");
+  key.textContent = element.dataset.key.length === 1 ? element.dataset.key.toUpperCase() : element.dataset.key;
+  return key;
+}
+
 /** The list of all keys, from what stands on the page, so that it can never be wrong. */
 function showKeys() {
   const dialog = document.getElementById("all-keys");
   const rows = [...document.querySelectorAll("[data-key][data-says]")].map((element) => {
     const row = document.createElement("div");
-    const key = document.createElement("kbd");
     const term = document.createElement("dt");
     const says = document.createElement("dd");
-    key.textContent = element.dataset.key.length === 1 ? element.dataset.key.toUpperCase() : element.dataset.key;
     says.textContent = element.dataset.says;
-    term.append(key);
+    term.append(keyOf(element));
     row.append(term, says);
     return row;
   });
@@ -128,9 +133,7 @@ function showHints() {
   hints.replaceChildren(
     ...told.map((element) => {
       const hint = document.createElement("span");
-      const key = document.createElement("kbd");
-      key.textContent = element.dataset.key.length === 1 ? element.dataset.key.toUpperCase() : element.dataset.key;
-      hint.append(key, element.dataset.says);
+      hint.append(keyOf(element), element.dataset.says);
       return hint;
     }),
   );

@@ -1,5 +1,7 @@
 // A count or sum of earlier events in the form of a rule: its parts, read from its text and written back.
 
+import { element } from "./rule_table.js";
+
 const FUNCTIONS = {
   count: "number of",
   sum: "sum of",
@@ -105,12 +107,6 @@ export function typeOfCount(count, typeOf) {
  *   onChange: Takes the new text; with a second value the parts are to be drawn anew.
  */
 export function countParts(count, { events, fields, typeOf, restrict, onChange, by }) {
-  const element = (tag, className, ...inside) => {
-    const made = document.createElement(tag);
-    made.className = className;
-    made.append(...inside);
-    return made;
-  };
   const labelled = (words, input) => element("label", "field", element("span", "small second", words), input);
   const told = (isOther = false) => onChange(textOf(count), isOther);
   const choice = (options, value, take) => {

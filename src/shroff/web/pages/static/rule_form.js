@@ -2,7 +2,7 @@
 // turns one into the other.
 
 import { countOf, countParts, typeOfCount } from "./rule_counts.js";
-import { element, grid, tableOf, warn } from "./rule_table.js";
+import { element, grid, keepForm, option, tableOf, warn } from "./rule_table.js";
 import { newTest, testGrid } from "./rule_tests.js";
 
 const SHOWN_MAX = 40;
@@ -136,14 +136,7 @@ function picker(input, proposals, onTaken) {
     list.replaceChildren(
       ...fitting.map((one, number) => {
         const example = one.example ? `, such as ${one.example}` : "";
-        const row = element("li", "", element("span", "mono", one.name), element("span", "of-type", one.type), element("span", "", one.says + example));
-        row.id = `${list.id}-${number}`;
-        row.setAttribute("role", "option");
-        row.addEventListener("mousedown", (event) => {
-          event.preventDefault();
-          take(number);
-        });
-        return row;
+        return option(one, one.says + example, `${list.id}-${number}`, () => take(number));
       }),
     );
     list.hidden = false;
@@ -282,7 +275,7 @@ export function ruleForm(root, known, onChange) {
       drawn(false);
     } else if (row.operand && !row.comparison && !row.isNew) {
       operand.addEventListener("input", () => set({ operand: operand.value }));
-      operand.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+      keepForm(operand);
       hint.append("This condition is shown as text.");
       found.classList.add("as-text");
       found.append(operand, acts, hint);
@@ -469,7 +462,7 @@ export function ruleForm(root, known, onChange) {
       form.keys[key.dataset.ruleKey] = key.value;
       changed();
     });
-    key.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+    keepForm(key);
   }
   joined.addEventListener("change", () => {
     form.joined = joined.value;

@@ -27,6 +27,23 @@ export function element(tag, className, ...inside) {
   return found;
 }
 
+/** Enter in an input sends no form. */
+export function keepForm(input) {
+  input.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+}
+
+/** A name that completes what is typed, for a list of such names; a press takes it. */
+export function option(one, says, id, onTaken) {
+  const row = element("li", "", element("span", "mono", one.name), element("span", "of-type", one.type), element("span", "", says));
+  row.id = id;
+  row.setAttribute("role", "option");
+  row.addEventListener("mousedown", (event) => {
+    event.preventDefault();
+    onTaken();
+  });
+  return row;
+}
+
 export function button(words, label, onClick) {
   const found = element("button", "linklike small", words);
   found.type = "button";
@@ -61,7 +78,7 @@ export function grid(name, block, isReadOnly, onChange) {
       row[at] = found.value.replaceAll("\n", " ");
       onChange(blockOf(lines));
     });
-    found.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+    keepForm(found);
     return found;
   };
   const again = () => onChange(blockOf(lines), true);

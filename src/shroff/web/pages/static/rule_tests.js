@@ -1,6 +1,6 @@
 // Tests in the form of a rule: a grid of events for each, with whether the rule hits them.
 
-import { button, element } from "./rule_table.js";
+import { button, element, keepForm } from "./rule_table.js";
 
 const AT = "2026-01-05T10:00:00Z";
 
@@ -10,7 +10,7 @@ function field(value, label, onInput) {
   found.spellcheck = false;
   found.setAttribute("aria-label", label);
   found.addEventListener("input", () => onInput(found.value));
-  found.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+  keepForm(found);
   return found;
 }
 
