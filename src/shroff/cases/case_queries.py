@@ -58,10 +58,13 @@ class QueuePage(FrozenStruct):
 
 
 class Detail(FrozenStruct):
+    """A case with what belongs to it. During a second look `case` hides the first answer, which `unhidden` has."""
+
     case: Case
     alerts: Sequence[Alert]
     history: Sequence[Happened]
     files: Sequence[Attached]
+    unhidden: Case
 
 
 class Counted(FrozenStruct):
@@ -197,7 +200,7 @@ def detail(desk: CaseService, who: Who, number: int) -> Detail:
         case = look.case(number)
         if case is None:
             raise NoCaseError(f"there is no case {number}.")
-        case_detail = Detail(case, look.alerts(number), look.history(number), look.attached(number))
+        case_detail = Detail(case, look.alerts(number), look.history(number), look.attached(number), case)
     return _blind(case_detail) if case.look == SECOND else case_detail
 
 
@@ -246,7 +249,8 @@ def _blind(detail: Detail) -> Detail:
         for at, row in enumerate(detail.history)
         if row.what not in _HIDDEN and at not in unseen
     ]
-    return Detail(shown(detail.case), [blind(alert) for alert in detail.alerts], history, detail.files)
+    alerts = [blind(alert) for alert in detail.alerts]
+    return Detail(shown(detail.case), alerts, history, detail.files, detail.unhidden)
 
 
 def _untagged(row: Happened) -> Happened:

@@ -255,14 +255,9 @@ def opened(service: Service, who: Who, number: int) -> CaseWithEvents:
     top = next((event for event in events if event.alert is first), None)
     decision = _decision(service, top.alert) if top is not None and top.alert.outcome else None
     asked = asked_about(service.notices, detail.alerts, desk.now_ms())
-    line = line_of(desk, who, _unhidden(desk, detail.case), foremost(asked) if asked else None, top, detail.history)
+    line = line_of(desk, who, detail.unhidden, foremost(asked) if asked else None, top, detail.history)
     whole = whole_of(desk, detail, [question.document for question in asked])
     return CaseWithEvents(line, whole, events, top, decision, asked, detail.history)
-
-
-def _unhidden(desk: CaseService, case: StoredCase) -> StoredCase:
-    with desk.store.look() as reader:
-        return reader.case(case.number) or case
 
 
 def tops_of(service: Service, alerts: Mapping[int, Sequence[Alert]]) -> dict[int, CaseEventRow]:
