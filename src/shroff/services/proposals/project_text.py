@@ -42,12 +42,13 @@ from shroff.services.proposals.roles import (
     slug,
     time_of,
 )
-from shroff.services.proposals.times import TimeReading, is_day_or_month, time_reading
+from shroff.services.proposals.times import TimeReading, time_reading
 
 CHOICES_MAX = 8
 _NAMES_SHOWN = 20
 KINDS_MAX = 50  # different values of a column that says what a line is
 _NO_PAYMENT = re.compile(r"refund|revers|charge.?back|dispute|conversion|\bfee\b|void|payout|adjustment", re.IGNORECASE)
+_SECOND = {"%d": "day", "%m": "month"}  # what a date's other form begins with
 _MOSTLY = 0.9  # of the different values
 TEMPLATES = {  # of the files, in the order in which they are written
     "shroff.yaml": "shroff",
@@ -162,7 +163,7 @@ def propose(profile: FileProfile, name: str, wishes: Wishes) -> Proposal:
         files["tables/fx.csv"] = "currency,valid_from,rate\n"
     code_column = draft.settled.get("currency") or currency
     plans = _plans(draft, fields, code_column, entities)
-    return Proposal(files, draft.guesses, plans, _questions(draft, plans, amount, wishes.roles.get("zone")))
+    return Proposal(files, draft.guesses, plans, _questions(draft, plans, amount, label_time, wishes.roles.get("zone")))
 
 
 def _settled(profile: FileProfile, roles: Mapping[str, str]) -> dict[str, FileColumn]:
@@ -239,7 +240,11 @@ def _known_guess(label_time: TimeReading | None) -> str:
 
 
 def _questions(
-    draft: Draft, plans: Sequence[ColumnPlan], amount: ProposedField | None, zone: str | None
+    draft: Draft,
+    plans: Sequence[ColumnPlan],
+    amount: ProposedField | None,
+    label_time: TimeReading | None,
+    zone: str | None,
 ) -> list[JsonObject]:
     questions: list[JsonObject] = []
     for plan in plans:
@@ -257,12 +262,13 @@ def _questions(
             f"{draft.words.name} has no numbers, such as {draft.words.example}; no mapping reads words: write digits"
         )
         questions.append({"role": "money", "choices": [draft.words.name], "why": reason})
-    dates = [column for column in draft.profile.columns if is_day_or_month(column)]
-    other = next((found[1] for guess in draft.guesses if (found := re.search("could also be %([dm])", guess))), "")
-    if dates and other:
-        first, second = ("month", "day") if other == "d" else ("day", "month")
+    readings = [reading for reading in (draft.time, label_time, *draft.dates) if reading is not None]
+    date = next((reading for reading in readings if reading.other_form[:2] in _SECOND), None)
+    if date is not None:
+        second = _SECOND[date.other_form[:2]]
+        first = "month" if second == "day" else "day"
         reason = (
-            f"day or month first? {dates[0].name} such as {dates[0].example} is read with the {first} first; "
+            f"day or month first? {date.column.name} such as {date.column.example} is read with the {first} first; "
             f"--role first={second} reads the {second} first"
         )
         questions.append({"role": "time", "choices": [f"first={first}", f"first={second}"], "why": reason})
@@ -410,7 +416,9 @@ def _field(draft: Draft, column: FileColumn, names: set[str], as_text: Collectio
             found.expression = f"lower({column.row})"
     elif reading := time_reading(column, slug(column.path[-1:])):
         found.type, found.expression = "time?", reading.expression or found.expression
-        found.guess = reading.guess if "could also" in reading.guess else ""
+        if reading.other_form:
+            found.guess = reading.guess
+            draft.dates.append(reading)
     elif column.is_percent and column.is_number:
         found.type, found.expression = "number?", f"number(replace({column.row}, '%', ''))"
     elif column.is_number and not (is_key or is_code or (has(column, "digits") and not has(column, "no_money"))):

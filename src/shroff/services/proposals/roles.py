@@ -103,6 +103,7 @@ class Draft:
     first_day: str = ""  # as the user named it
     is_counted: bool = False  # times count from the first day
     time: TimeReading | None = None
+    dates: list[TimeReading] = field(default_factory=list)  # of other columns, which another form reads, too
     label: FileColumn | None = None
 
     def choose(self, role: str, candidates: Iterable[Candidate]) -> Candidate | None:

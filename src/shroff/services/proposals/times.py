@@ -52,6 +52,11 @@ class TimeReading:
     moments: Sequence[float | None] = ()
 
     @property
+    def other_form(self) -> str:
+        """A form that reads the dates, too, and begins with another part; empty if there is none."""
+        return _forms(self.column)[1] if self.column.forms else ""
+
+    @property
     def is_zoneless(self) -> bool:
         is_by_form = "%" in self.expression and not re.search("%z|%Z|UTC", self.expression)
         return self.column.has_naive or is_by_form
@@ -97,7 +102,8 @@ def _is_clear(reading: TimeReading) -> bool:
 
 
 def _by_form(column: FileColumn, name: str, others: Sequence[FileColumn]) -> TimeReading | None:
-    form, guess = _best_form(column)
+    form, other_form = _forms(column)
+    guess = f"it could also be {other_form}" if other_form else ""
     moments = _moments(column, form)
     if "%H" in form or "%I" in form:
         return TimeReading(column, 3, f"time({column.row}, '{form}')", guess, moments=moments)
@@ -155,8 +161,8 @@ def is_day_or_month(column: FileColumn) -> bool:
     return {"%d", "%m"} <= {form[:2] for form in column.forms}
 
 
-def _best_form(column: FileColumn) -> tuple[str, str]:
-    """Return the form that reads the values in the best order, and a guess: the form with day and month exchanged."""
+def _forms(column: FileColumn) -> tuple[str, str]:
+    """Return the form that reads the values in the best order, and one that begins otherwise; empty without one."""
     disorder: dict[str, tuple[bool, int, bool]] = {}
     for form in column.forms:
         times: list[int] = []
@@ -167,8 +173,7 @@ def _best_form(column: FileColumn) -> tuple[str, str]:
         turns = min(steps_back, steps_ahead)  # the file may begin with the newest line
         disorder[form] = (not times, turns, "%p" in form and form.startswith("%d"))
     best = min(disorder, key=lambda form: disorder[form])
-    others = [form for form in column.forms if form[:2] != best[:2]]
-    return best, f"it could also be {others[0]}" if others else ""
+    return best, next((form for form in column.forms if form[:2] != best[:2]), "")
 
 
 def _moments(column: FileColumn, form: str, divisor: int = 0) -> list[float | None]:
