@@ -27,9 +27,10 @@ from shroff.adapters.log.connection.sqlite import VERSION
 from shroff.adapters.log.decisions import decisions
 from shroff.adapters.log.frames import frame_rows
 from shroff.adapters.log.frames.decision_frames import FRAME_ROWS, ROWS_KEPT
-from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from shroff.adapters.log.tables.sums import line_of
-from shroff.adapters.log.writing import compaction
+from shroff.adapters.log.writing import row_framing
 from shroff.config import private
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError, TransientError, UsageError
 from shroff.runtime.values import replace
@@ -43,7 +44,8 @@ BEFORE_THE_COMMIT = STEPS[:-1]
 
 APPEND_AND_DIE = """
 import pathlib, sys
-from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from tests.support.log_rows import everything
 from tests.support.kill import kill_at
 log = SqliteLog(pathlib.Path(sys.argv[1]), on_step=kill_at(sys.argv[2], STEPS))
@@ -588,8 +590,8 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
 
 
 def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypatch):
-    monkeypatch.setattr(compaction, "FRAME_ROWS", 16)
-    monkeypatch.setattr(compaction, "ROWS_KEPT", 20)
+    monkeypatch.setattr(row_framing, "FRAME_ROWS", 16)
+    monkeypatch.setattr(row_framing, "ROWS_KEPT", 20)
     for steps in range(1, 8):  # of the eight that a frame of decisions and one of events take
         path.unlink(missing_ok=True)
         with closing(SqliteLog(path)) as log, closing(SqliteLog(path, read_only=True)) as reader:
@@ -613,8 +615,8 @@ def test_a_frame_that_is_being_made_is_dropped_where_its_rows_go(path, monkeypat
 
 def test_no_call_between_batches_does_more_than_a_step_of_a_frame(path, monkeypatch):
     done = list[str]()
-    monkeypatch.setattr(compaction.RowFraming, "_swap", noted(done, "_swap", compaction.RowFraming._swap))
-    monkeypatch.setattr(compaction, "pack", noted(done, "pack", compaction.pack))
+    monkeypatch.setattr(row_framing.RowFraming, "_swap", noted(done, "_swap", row_framing.RowFraming._swap))
+    monkeypatch.setattr(row_framing, "pack", noted(done, "pack", row_framing.pack))
     with closing(SqliteLog(path)) as log:
         log.append(Batch(records=payments(1, 100).records))
         for first in range(101, 5_001, 10):
@@ -634,8 +636,8 @@ def noted(done: list[str], name: str, function: Callable[..., Any]) -> Callable[
 
 
 def test_rows_of_programs_that_each_wrote_few_come_into_frames(path, monkeypatch):
-    monkeypatch.setattr(compaction, "FRAME_ROWS", 16)
-    monkeypatch.setattr(compaction, "ROWS_KEPT", 20)
+    monkeypatch.setattr(row_framing, "FRAME_ROWS", 16)
+    monkeypatch.setattr(row_framing, "ROWS_KEPT", 20)
     for first in range(1, 100, 10):
         with closing(SqliteLog(path)) as log:
             log.append(payments(first, 10))
@@ -678,7 +680,7 @@ def test_decisions_far_apart_come_into_a_frame_without_the_events_between(path, 
 
 @pytest.mark.parametrize("way", ["decisions", "events"])
 def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, way):
-    monkeypatch.setattr(compaction, "ROWS_KEPT", 0)
+    monkeypatch.setattr(row_framing, "ROWS_KEPT", 0)
     log = SqliteLog(path)
     log.append(payments(1, 255))
     part, name = (log.decisions, "unpacked") if way == "decisions" else (log._event_frames, "records")

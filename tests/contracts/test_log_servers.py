@@ -30,10 +30,11 @@ from shroff.adapters.log.frames import event_frames
 from shroff.adapters.log.frames.event_frames import EventFrame
 from shroff.adapters.log.ids import record_ids
 from shroff.adapters.log.ids.id_index import IdIndex, IdRun
-from shroff.adapters.log.postgresql import STEPS, PostgresLog
+from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from shroff.adapters.log.tables.rows import EVENT_FRAMES
-from shroff.adapters.log.writing import compaction
+from shroff.adapters.log.writing import row_framing
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StateError, StorageError, TransientError
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch, HitRow
@@ -64,7 +65,8 @@ LEASE_S = 0.6
 SECRET = "not-for-anybody"
 APPEND_AND_DIE = """
 import sys
-from shroff.adapters.log.postgresql import STEPS, PostgresLog
+from shroff.adapters.log.postgresql import PostgresLog
+from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from tests.support.log_rows import everything
 from tests.support.kill import kill_at
 from tests.support.log_memory_parts import quarantined
@@ -644,8 +646,8 @@ def test_a_kill_at_any_statement_about_runs_leaves_each_id_once_and_sealing_goes
 
 
 def test_rows_of_small_batches_move_into_frames_but_for_the_newest(place, monkeypatch, tmp_path):
-    monkeypatch.setattr(compaction, "FRAME_ROWS", 16)
-    monkeypatch.setattr(compaction, "ROWS_KEPT", 20)
+    monkeypatch.setattr(row_framing, "FRAME_ROWS", 16)
+    monkeypatch.setattr(row_framing, "ROWS_KEPT", 20)
     count = "SELECT (SELECT count(*) FROM T:events), (SELECT count(*) FROM T:decisions)"
     with (
         closing(place.open()) as log,
@@ -678,8 +680,8 @@ def test_rows_of_small_batches_move_into_frames_but_for_the_newest(place, monkey
 
 
 def test_a_frame_that_is_being_made_is_dropped_where_its_rows_are_pruned(place, monkeypatch):
-    monkeypatch.setattr(compaction, "FRAME_ROWS", 16)
-    monkeypatch.setattr(compaction, "ROWS_KEPT", 20)
+    monkeypatch.setattr(row_framing, "FRAME_ROWS", 16)
+    monkeypatch.setattr(row_framing, "ROWS_KEPT", 20)
     with closing(place.open()) as log:
         log.append(payments(1, 40))
         log.maintain()

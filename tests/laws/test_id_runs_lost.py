@@ -16,7 +16,7 @@ from shroff.adapters.databases import write_ahead
 from shroff.adapters.log.frames import event_frames
 from shroff.adapters.log.ids import record_ids
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.log.writing import compaction
+from shroff.adapters.log.writing import row_framing
 from shroff.errors import StateError
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch
@@ -37,7 +37,7 @@ def _small() -> Iterator[None]:
     """Few ids make a frame, a run and a sealed one, and the write-ahead log goes into the file after some batches."""
     with ExitStack() as stack:
         stack.enter_context(small_runs(**SMALL))
-        for module in (event_frames, record_ids, compaction):
+        for module in (event_frames, record_ids, row_framing):
             stack.enter_context(patch.object(module, "FRAME_ROWS", BATCH))
         for name, pages in (("_CHECKPOINT_PAGES", 100), ("_BESIDE_PAGES", 50)):
             stack.enter_context(patch.object(write_ahead, name, pages))

@@ -113,7 +113,7 @@ def test_the_law_sees_state_that_was_let_go_of(monkeypatch):
     writer.set_watermark(at_ms, "a mistyped year")
     goes_on(writer, at_ms, rng)
     assert mismatches(log) == 0
-    monkeypatch.setattr(folding, "with_set_backs", forgetful)
+    monkeypatch.setattr(folding, "lateness_after_resets", forgetful)
     assert mismatches(log) > 0
 
 

@@ -6,7 +6,7 @@ import random
 from itertools import count
 
 from shroff.language.values import DAY_MS, HOUR_MS
-from shroff.log.lateness import look_beyond, watermark_reset_of
+from shroff.log.lateness import watermark_holder, watermark_reset_of
 from shroff.log.later_labels import places_between
 from shroff.log.writer import Writer
 from tests.support.log_memory import MemoryLog
@@ -68,8 +68,8 @@ def test_an_event_at_a_time_does_not_lie_beyond_it():
     writer = at_work(log, 1)
     paid(writer, 0, NOW_MS)
     paid(writer, 1, NOW_MS + DAY_MS)
-    held = look_beyond(log, writer.definitions, NOW_MS)
+    held = watermark_holder(log, writer.definitions, NOW_MS)
 
-    assert look_beyond(log, writer.definitions, NOW_MS + DAY_MS) is None
+    assert watermark_holder(log, writer.definitions, NOW_MS + DAY_MS) is None
     assert held is not None
     assert (held.event, held.before_ms, held.beyond) == ("payment/p1", NOW_MS, [(NOW_MS + DAY_MS, NOW_MS + DAY_MS)])

@@ -23,7 +23,7 @@ from shroff.adapters.log.decisions import decisions
 from shroff.adapters.log.frames import decision_frames as frames
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.adapters.log.sqlite import SqliteLog
-from shroff.adapters.log.writing import batch_rows, compaction
+from shroff.adapters.log.writing import batch_rows, row_framing
 from shroff.log import writer
 from shroff.log.state import snapshots
 from shroff.log.state.fold import empty, lateness_of
@@ -126,26 +126,26 @@ def state_forgotten() -> None:
 
 def small_frames() -> None:
     """Four decisions make a frame and the newest eight stay rows, so that faults strike while rows move."""
-    for module in (frames, compaction, decisions):
+    for module in (frames, row_framing, decisions):
         assert hasattr(module, "FRAME_ROWS")
         module.FRAME_ROWS = 4
-    assert hasattr(compaction, "ROWS_KEPT")
-    compaction.ROWS_KEPT = 8
+    assert hasattr(row_framing, "ROWS_KEPT")
+    row_framing.ROWS_KEPT = 8
 
 
 def frames_apart() -> None:
     """Rows are gone before the frame that has them is there; some are killed between."""
     small_frames()
-    swap = compaction.RowFraming._swap
+    swap = row_framing.RowFraming._swap
 
-    def between(self: compaction.RowFraming, table: str, first: int, last: int, put: Callable[[], None]) -> None:
+    def between(self: row_framing.RowFraming, table: str, first: int, last: int, put: Callable[[], None]) -> None:
         if table == "decisions" and self._rows > 8:
             self._connection.execute(self._wording.framed_rows[table], (first, last))
             self._connection.execute("COMMIT", ())
             os.kill(os.getpid(), signal.SIGKILL)
         swap(self, table, first, last, put)
 
-    compaction.RowFraming._swap = between
+    row_framing.RowFraming._swap = between
 
 
 def offsets_first() -> None:

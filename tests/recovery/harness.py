@@ -23,7 +23,8 @@ from typing import NoReturn
 import msgspec
 from msgspec.structs import astuple
 
-from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank, with_labels
 from shroff.notices.sql import NoticeStore

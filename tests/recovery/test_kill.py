@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log.sqlite import STEPS
+from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from tests.support.effort import long_after, times
 from tests.support.kill import KillSwitch
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.adapters.log.sqlite import STEPS
+from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from tests.support.effort import times
 from tests.support.kill import KillSwitch
 

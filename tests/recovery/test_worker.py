@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from shroff.runtime.values import replace
 from shroff.services import adapter_factory
 from shroff.services import project as app

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from shroff.adapters.log.sqlite import STEPS
+from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from shroff.web.http.routes import GROUPS
 from tests.conftest import LONG_FOLDERS
 from tests.support.servers import KINDS

@@ -37,7 +37,7 @@ from shroff.features.plan import make_plan
 from shroff.json_types import TextMapping
 from shroff.lake.reader import LakeReader
 from shroff.log.history import Records
-from shroff.log.lateness import with_set_backs
+from shroff.log.lateness import lateness_after_resets
 from shroff.log.version_switch import means_the_same
 from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
@@ -114,7 +114,7 @@ def replay_plan(
     for definitions, segment in zip(versions, segments, strict=True):
         _check(definitions, segment)
     usual_ms = max((definitions.settings.lateness_ms for definitions in versions), default=0)
-    lateness_ms = int(with_set_backs(usual_ms, reader.controls(upto=upto)))
+    lateness_ms = int(lateness_after_resets(usual_ms, reader.controls(upto=upto)))
     folds = _folds(versions, lateness_ms)
     stages = [
         Stage(fold, entity)

@@ -58,7 +58,6 @@ class ComingBy:
             self._changes.append((seq, name))
 
     def offsets(self) -> list[Offset]:
-        """Offsets to commit with the batch."""
         if not self._changes:
             return []
         changes = to_json(self._changes).decode()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import LogReader
     from shroff.streams.sink import Outgoing
 
-_POLICY = b'"policy":"'  # in a text, quotation marks are escaped
+_POLICY = b'"policy":"'  # no text has these bytes, as its quotation marks are escaped
 
 
 def arms_of(document: bytes, names: Collection[str]) -> list[ExperimentLine]:
@@ -58,7 +58,6 @@ class ExperimentArms:
                 self._policies.update(map(_policy, documents or ()))
 
     def beside(self, document: bytes) -> bytes:
-        """Return a decision with the arm of its key in each experiment that decided about it."""
         arms = arms_of(document, self.names) if self.names else []
         return document[:-1] + b',"experiments":' + to_json(arms) + b"}" if arms else document
 

@@ -92,7 +92,6 @@ def _take(verdicts: dict[str, VerdictInForce], labels: Iterable[FeedLabel], as_o
 
 
 def judged(row: FlagRow, standing: VerdictInForce | None, record: Record | None = None) -> JudgedFlag:
-    """Return a flag with its accuracy by the active verdict of its event, and the event's fields."""
     fields = None if record is None else record.body
     if standing is None:
         return JudgedFlag(row, PENDING, row.time_ms, fields)

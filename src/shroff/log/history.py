@@ -453,7 +453,6 @@ def events_of(log: LogReader, money_places: int = 0) -> Iterator[Events]:
 
 @lru_cache(maxsize=64)
 def decided_types(text: str) -> frozenset[str]:
-    """Return the event types that a text of `events.yaml` decides."""
     return frozenset(load_events(yamltext.read(text, "events.yaml", []), frozenset(), 0, []).decided)
 
 

@@ -67,7 +67,6 @@ def implausible_rows(
 
 
 def implausible_reason(time_field: str, time_ms: int) -> str:
-    """Return the reason for which a row with an implausible time is refused."""
     return (
         f"{time_field}: too early: {time_text(time_ms)} {STRAY}. Correct the time; where it is right, ingest the file "
         "with --order file"

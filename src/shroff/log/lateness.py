@@ -49,14 +49,14 @@ class WatermarkReset(FrozenStruct):
         return parse_time(self.at)
 
 
-class _SetBackBody(msgspec.Struct):
+class _ResetBody(msgspec.Struct):
     watermark: WatermarkReset
 
 
 class Holder(FrozenStruct):
-    """The newest event beyond a time, such as `payment/p-1`, and the newest time that is not beyond, `before_ms`.
+    """The event that holds the watermark beyond a time: the newest of all, such as `payment/p-1`.
 
-    `beyond` are the times of all events beyond it, as ranges.
+    `before_ms` is the newest time of an event that is not beyond, `beyond` are the times of those that are, as ranges.
     """
 
     event: str
@@ -74,16 +74,16 @@ def watermark_reset_of(record: Record) -> WatermarkReset | None:
     """Return the watermark that a control event sets; None if it activates a version."""
     if _MARK not in record.body:
         return None
-    return stored(record.body, _SetBackBody, f"the control event at sequence number {record.seq}").watermark
+    return stored(record.body, _ResetBody, f"the control event at sequence number {record.seq}").watermark
 
 
-def set_back_record(set_back: WatermarkReset, versions: TextDict, seq: int, now_ms: int) -> Record:
+def reset_record(reset: WatermarkReset, versions: TextDict, seq: int, now_ms: int) -> Record:
     """Return the control event that sets the watermark; it changes no file."""
-    body = {"files": {}, "removed": [], "versions": versions, "watermark": set_back}
+    body = {"files": {}, "removed": [], "versions": versions, "watermark": reset}
     return Record(seq, "control", "control", str(seq), now_ms, to_json(body, order="sorted"), decided=False)
 
 
-def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
+def lateness_after_resets(usual_ms: int, controls: Iterable[Record]) -> Lateness:
     """Return how late events of a log with these control events may be, given the usual lateness."""
     resets = [reset for reset in map(watermark_reset_of, controls) if reset is not None]
     ranges = tuple(sorted({(low, high) for reset in resets for low, high in reset.beyond}))
@@ -137,8 +137,8 @@ def stretches_of(log: LogReader) -> list[LatenessStretch]:
     return stretches
 
 
-def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) -> Holder | None:
-    """Return the event that holds the watermark of a log beyond a time, if any.
+def watermark_holder(log: Log | LogReader, definitions: Definitions, time_ms: int) -> Holder | None:
+    """Return the event that holds the watermark of a log beyond a time; None if all events are earlier.
 
     Cost: a pass over the log by columns.
     """
@@ -180,7 +180,7 @@ def too_late(event: Event, watermark_ms: int, definitions: Definitions, holder: 
     ) + (f". That event, {holder}, lies beyond the clock: 'shroff watermark' sets it back" if holder else "")
 
 
-def beyond_words(watermark_ms: int, found: Holder | None) -> tuple[str, str]:
+def watermark_problem(watermark_ms: int, found: Holder | None) -> tuple[str, str]:
     """Return the problem of a watermark beyond the clock, and the remedy."""
     holder = "" if found is None else f", held by {found.words} (sequence number {found.seq:,})"
     problem = (

@@ -68,5 +68,4 @@ def forget(log: Log, source: str, part: str, now_ms: int) -> str:
 
 
 def _beside(source: str) -> str:
-    """Return the source name under which the log stores reset positions of a source."""
     return f"forgotten:{source}"

@@ -23,7 +23,7 @@ def check_unique(log: Log, definitions: Definitions) -> None:
     Raises: DefinitionError that names the first of them.
     Cost: none if the log has indexed all unique fields; else a pass over it, and eight bytes a value.
     """
-    missing = _lacking(log, definitions)
+    missing = _unindexed_fields(log, definitions)
     if not missing or log.last_seq() == 0:
         return
     suspects = _suspects(log, definitions, missing)
@@ -38,7 +38,7 @@ def check_unique(log: Log, definitions: Definitions) -> None:
                 if original is not row:
                     pairs.setdefault((row.type, row.field), []).append((original, row))
     if pairs:
-        raise DefinitionError([_doubles(log, of, pair) for of, pair in sorted(pairs.items())])
+        raise DefinitionError([_shared_values(log, of, pair) for of, pair in sorted(pairs.items())])
 
 
 def index(log: Log, definitions: Definitions) -> None:
@@ -49,7 +49,7 @@ def index(log: Log, definitions: Definitions) -> None:
     Raises: StateError if two events have the same value, which `check_unique` reports before.
     """
     declared = definitions.events
-    missing = _lacking(log, definitions)
+    missing = _unindexed_fields(log, definitions)
     forms = Records(declared, definitions.settings.money_places).unique.forms
     gone = sorted({(indexed.type, indexed.field) for indexed in log.indexed()} - forms.keys())
     if gone or missing:
@@ -60,7 +60,7 @@ def index(log: Log, definitions: Definitions) -> None:
         log.append(Batch(indexed=[Indexed(*of, forms[of]) for of in sorted(missing)]))
 
 
-def _lacking(log: Log, definitions: Definitions) -> frozenset[FieldOf]:
+def _unindexed_fields(log: Log, definitions: Definitions) -> frozenset[FieldOf]:
     forms = Records(definitions.events, definitions.settings.money_places).unique.forms
     indexed_forms = {(indexed.type, indexed.field): indexed.form for indexed in log.indexed()} if forms else {}
     return frozenset(of for of, form in forms.items() if indexed_forms.get(of) != form)
@@ -94,13 +94,13 @@ def _values(log: LogReader, definitions: Definitions, fields: frozenset[FieldOf]
             yield rows
 
 
-def _doubles(log: LogReader, of: FieldOf, doubles: list[tuple[UniqueValue, UniqueValue]]) -> Problem:
+def _shared_values(log: LogReader, of: FieldOf, pairs: list[tuple[UniqueValue, UniqueValue]]) -> Problem:
     type_, name = of
 
     def id_at(seq: int) -> str:
         return repr(next(log.read(seq - 1, seq))[0].id)
 
-    examples = ", ".join(f"{id_at(value.seq)} and {id_at(other.seq)}" for value, other in doubles[:SHOWN])
-    more = f", and {len(doubles) - SHOWN:,} more" if len(doubles) > SHOWN else ""
+    examples = ", ".join(f"{id_at(value.seq)} and {id_at(other.seq)}" for value, other in pairs[:SHOWN])
+    more = f", and {len(pairs) - SHOWN:,} more" if len(pairs) > SHOWN else ""
     message = f"it is unique now, and the log has {type_} events that share a value of it: {examples}{more}."
     return Problem("events.yaml", 0, 0, f"{type_}.fields.{name}", message, "Leave 'unique' out, or mark another field.")

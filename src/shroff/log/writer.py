@@ -28,7 +28,7 @@ from shroff.log.dedup_lookup import KnownRecords, look_up
 from shroff.log.event_notes import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy, DayCounts
 from shroff.log.history import Control, Records, control_of
 from shroff.log.key_index import KeyHasher, index_keys
-from shroff.log.lateness import WatermarkReset, look_beyond, set_back_record, with_set_backs
+from shroff.log.lateness import WatermarkReset, lateness_after_resets, reset_record, watermark_holder
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, take
 from shroff.log.state.snapshot_writer import SnapshotWriter
@@ -213,11 +213,11 @@ class Writer:
             raise UsageError(f"the watermark is set back only, and {reason}: name an earlier time.")
         if at_ms > latest_ms(self.definitions.settings, now_ms):
             raise UsageError(f"{time_text(at_ms)} is beyond the clock itself: name a time of which events have come.")
-        holder = look_beyond(self._log, self.definitions, at_ms)
+        holder = watermark_holder(self._log, self.definitions, at_ms)
         beyond = [] if holder is None else holder.beyond
         set_back = WatermarkReset(time_text(at_ms), time_text(was_ms), beyond, because)
-        record = set_back_record(set_back, state.control.versions, self._seq + 1, now_ms)
-        late = with_set_backs(lateness_of(self._log, self.definitions).usual_ms, [*self._log.controls(), record])
+        record = reset_record(set_back, state.control.versions, self._seq + 1, now_ms)
+        late = lateness_after_resets(lateness_of(self._log, self.definitions).usual_ms, [*self._log.controls(), record])
         folded = fold(self._log, self.definitions, start=empty(self.definitions, late))
         take(record, folded, {})
         folded.engine.let_through = state.engine.let_through
@@ -235,7 +235,7 @@ class Writer:
         if watermark_ms is None or watermark_ms <= latest_ms(self.definitions.settings, self._now_ms()):
             return ""
         if self._cached_holder[0] != watermark_ms:
-            holder = look_beyond(self._log, self.definitions, watermark_ms - 1)
+            holder = watermark_holder(self._log, self.definitions, watermark_ms - 1)
             self._cached_holder = watermark_ms, "" if holder is None else holder.words
         return self._cached_holder[1]
 

@@ -24,7 +24,7 @@ from shroff.events.validation import latest_ms
 from shroff.language.values import DAY_MS, HOUR_MS, show_duration
 from shroff.log.active_files import NOW, RESTART, FileDifference, names_of
 from shroff.log.history import waiting_row
-from shroff.log.lateness import Holder, beyond_words, look_beyond
+from shroff.log.lateness import Holder, watermark_holder, watermark_problem
 from shroff.log.later_labels import CORRECT, LaterLabels, now_of
 from shroff.log.state.snapshots import EVERY
 from shroff.log.unmatched_files import unmatched_of
@@ -424,8 +424,8 @@ def _watermark(log: Log, definitions: Definitions, now_ms: int, seen: EarlierFin
     watermark_ms, until_ms = log.watermark_ms(), latest_ms(definitions.settings, now_ms)
     if watermark_ms is not None and watermark_ms > until_ms:
         if seen.holder[0] != watermark_ms:
-            seen.holder = watermark_ms, look_beyond(log, definitions, until_ms)
-        yield Finding("watermark", WRONG, *beyond_words(watermark_ms, seen.holder[1]))
+            seen.holder = watermark_ms, watermark_holder(log, definitions, until_ms)
+        yield Finding("watermark", WRONG, *watermark_problem(watermark_ms, seen.holder[1]))
 
 
 def look_at_clock(log: Log, now_ms: int, seen: EarlierFindings) -> Finding:

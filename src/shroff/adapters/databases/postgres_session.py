@@ -51,29 +51,29 @@ _ENDING = ("FATAL", "PANIC")
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
-class About(NamedTuple):
+class IdQuery(NamedTuple):
     """A query about a list of ids; `kind` is the letter of their type, as in `LogConnection.select`."""
 
     sql: str
     kind: str
 
 
-def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t") -> About:
-    return About(
+def _by_ids(columns: str, table: str, column: str, more: str = "", kind: str = "t") -> IdQuery:
+    return IdQuery(
         f"SELECT {columns} FROM unnest(?) AS wanted (wanted) CROSS JOIN LATERAL "
         f"(SELECT * FROM {table} WHERE {column} = wanted.wanted{more} OFFSET 0) AS found",
         kind,
     )
 
 
-def _frames_at(columns: str, table: str) -> About:
+def _frames_at(columns: str, table: str) -> IdQuery:
     end = f"SELECT min(seq) FROM {table} WHERE seq >= place"
     ends = f"SELECT DISTINCT ({end}) AS wanted FROM unnest(?) AS places (place)"
     found = f"SELECT * FROM {table} WHERE seq = wanted.wanted OFFSET 0"
-    return About(f"SELECT {columns} FROM ({ends}) AS wanted CROSS JOIN LATERAL ({found}) AS found", "i")
+    return IdQuery(f"SELECT {columns} FROM ({ends}) AS wanted CROSS JOIN LATERAL ({found}) AS found", "i")
 
 
-WORDING = SqlWording("convert_to({}, 'UTF8')", _about, _frames_at, by_digest=True)
+WORDING = SqlWording("convert_to({}, 'UTF8')", _by_ids, _frames_at, by_digest=True)
 
 
 class PostgresSession:

@@ -27,7 +27,7 @@ class LogEnds:
         (seq,) = self._connection.one(self._wording.pruned)
         return int(seq)
 
-    def at(self, upto: int | None) -> int:
+    def end_of_read(self, upto: int | None) -> int:
         """Return the last sequence number of a read up to `upto`."""
         return self.last_seq() if upto is None else min(upto, self.last_seq())
 

@@ -18,6 +18,5 @@ class SqlLateEvents(LogPart):
         return {row[1]: LateEvent(*row) for row in rows}
 
     def after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
-        """Return the stored late events after this type and id, sorted by type and id."""
         rows = self._connection.select(self._wording.late_after, (type, id, limit), _SHAPE)
         return [LateEvent(*row) for row in rows]

@@ -13,7 +13,6 @@ from shroff.adapters.databases.server_url import ServerUrl, server_url
 from shroff.adapters.log.connection.lease import LEASE_S
 from shroff.adapters.log.connection.postgresql import PostgresConnection
 from shroff.adapters.log.sql_log import SqlLog
-from shroff.adapters.log.tables.rows import APPEND_STEPS
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 PORT = 5432
 OPTIONS = ("schema", "sslmode", "sslrootcert", "sslcert", "sslkey")
-STEPS = APPEND_STEPS
 
 
 class PostgresLog(SqlLog[PostgresConnection]):
@@ -45,8 +43,8 @@ class PostgresLog(SqlLog[PostgresConnection]):
                 `shroff` by default. Unless `sslmode` says otherwise, a server on another machine needs a certificate
                 that this machine or `sslrootcert` trusts.
             read_only: Read while another process writes; only `ask` changes anything.
-            on_step: Called with each of `STEPS` once `append` has done it. An error that it raises before the commit
-                undoes the batch.
+            on_step: Called with each of `adapters.log.tables.rows.APPEND_STEPS` once `append` has done it. An error
+                that it raises before the commit undoes the batch.
             lease_s: Seconds without a renewal after which another process may take over.
 
         Raises: LogBusyError if another process writes it; TransientError if the server cannot be reached; StorageError

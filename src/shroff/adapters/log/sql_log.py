@@ -26,8 +26,8 @@ from shroff.adapters.log.quarantine import SqlQuarantine
 from shroff.adapters.log.records.records import SqlRecords
 from shroff.adapters.log.waiting_labels import SqlWaitingLabels
 from shroff.adapters.log.writing.batch_rows import BatchRows
-from shroff.adapters.log.writing.compaction import RowFraming
 from shroff.adapters.log.writing.pruning import Pruning
+from shroff.adapters.log.writing.row_framing import RowFraming
 from shroff.errors import StateError
 from shroff.streams.batch_check import taken_id, taken_key, taken_value, taken_waiting
 from shroff.streams.log import PRUNED_AT_ONCE, Batch, Counts, Indexed, Record, Remark
@@ -87,7 +87,7 @@ class SqlLog(Generic[Connection]):
         self.close = connection.close
 
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
-        return self._records.by_name(self.unique_places(type, field, values))
+        return self._records.resolve(self.unique_places(type, field, values))
 
     def unique_places(self, type: str, field: str, values: Sequence[str]) -> dict[str, int]:
         return dict(self._connection.select_by_ids(self._wording.unique_places, "ti", values, type, field))

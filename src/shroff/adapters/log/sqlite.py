@@ -8,12 +8,8 @@ from pathlib import Path
 
 from shroff.adapters.log.connection.sqlite import SqliteConnection
 from shroff.adapters.log.sql_log import SqlLog
-from shroff.adapters.log.tables.rows import APPEND_STEPS
 from shroff.adapters.log.tables.sqlite_views import connect_with_views
 from shroff.runtime.progress import unheard
-
-STEPS = APPEND_STEPS
-PRUNE_STEPS = ("pruning", "ids", "rows", "after commit")
 
 
 class SqliteLog(SqlLog[SqliteConnection]):
@@ -44,8 +40,8 @@ class SqliteLog(SqlLog[SqliteConnection]):
         Args:
             path: The file, in an existing folder.
             read_only: Read beside a writer without a lock; only `ask` changes anything.
-            on_step: Called with each of `STEPS` once `append` has done it; for crash tests and progress. An error that
-                it raises before the commit undoes the batch.
+            on_step: Called with each of `adapters.log.tables.rows.APPEND_STEPS` once `append` has done it; for crash
+                tests and progress. An error that it raises before the commit undoes the batch.
             max_bytes: Let writing fail beyond this size, as on a full disk.
 
         Raises: LogBusyError if another process writes it; StorageError if the file or its folder cannot be used.

@@ -431,7 +431,6 @@ def _row_number(before: int, at: int) -> str:
 
 
 def _part(submissions: Sequence[Submission], definitions: Definitions, source: str, arrivals: Arrivals) -> FilePart:
-    """Convert submissions of a file to columns of each type."""
     by_type: dict[str, dict[int, Event]] = {}
     left: list[tuple[str, Left]] = []
     for at, submission in enumerate(submissions):

@@ -206,7 +206,7 @@ class EventRun(Sequence[Submission], metaclass=PlainMeta):
 
     @property
     def sources(self) -> Iterator[tuple[int, str]]:
-        """The first event row of each source, and the source, in order."""
+        """Yield the first event row of each source, and the source, in order."""
         row = 0
         for origin, _, own_lines in _by_origin(self.origins, self.at):
             yield row, origin.source

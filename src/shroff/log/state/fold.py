@@ -22,7 +22,7 @@ from shroff.features.plan import make_plan
 from shroff.language.expression import Aggregate, FeatureValue, Node, walk
 from shroff.language.values import DAY_MS
 from shroff.log.history import Control, Records, hits_by_place, texts_of
-from shroff.log.lateness import watermark_reset_of, with_set_backs, written_lateness_ms
+from shroff.log.lateness import lateness_after_resets, watermark_reset_of, written_lateness_ms
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import LogReader, Record
@@ -78,7 +78,7 @@ def lateness_of(log: LogReader, definitions: Definitions) -> Lateness:
     must an event that is in time because the watermark was set back.
     """
     usual_ms = max([definitions.settings.lateness_ms, *map(written_lateness_ms, texts_of(log, "shroff.yaml"))])
-    return with_set_backs(usual_ms, log.controls())
+    return lateness_after_resets(usual_ms, log.controls())
 
 
 def fold(

@@ -90,7 +90,6 @@ class SnapshotWriter:
         return Saved(Path(message.file), self.seq, message.bytes, time.monotonic() - self._began_s)
 
     def give_up(self) -> None:
-        """Kill the process if it still runs."""
         if self._process:
             self._end()
 

@@ -87,7 +87,7 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
         shroff watermark --set 2026-03-01T10:00:00Z --because 'payment m2 has a mistyped year'
     """
     from shroff.events.validation import latest_ms
-    from shroff.log.lateness import look_beyond
+    from shroff.log.lateness import watermark_holder
 
     requests.needs_log("so it has no watermark")
     if request.to:
@@ -99,7 +99,7 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
         at_ms = log.watermark_ms()
         if at_ms is None or at_ms <= until_ms:
             return Watermark(watermark=time_text_or_none(at_ms), clock=clock)
-        found = look_beyond(log, project.definitions, until_ms)
+        found = watermark_holder(log, project.definitions, until_ms)
     if found is None:
         return Watermark(watermark=time_text(at_ms), clock=clock)
     proposed = time_text_or_none(found.before_ms)

@@ -141,7 +141,8 @@ class SqliteConnection(LogConnection):
         with self._turn:
             try:
                 begin_between(sql)
-                self._check_lead()
+                # Another process may lead if the lock file was removed
+                check_epoch(self.epoch, self._newest_epoch(), self.place)
                 given = write()
                 if before_commit is not None:
                     before_commit()
@@ -232,10 +233,6 @@ class SqliteConnection(LogConnection):
     def _newest_epoch(self) -> int:
         (epoch,) = self.one(self.wording.epoch)
         return int(epoch)
-
-    def _check_lead(self) -> None:
-        """Raises: OvertakenError if another process leads, as it can after the lock file was removed."""
-        check_epoch(self.epoch, self._newest_epoch(), self.place)
 
     def _undo(self) -> None:
         for forget in self.on_rollback:

@@ -45,7 +45,7 @@ class EventFrames(LogPart):
         return [EventFrame(*row) for row in rows]
 
     def stretch(self, after: int, end: int) -> tuple[int, bool]:
-        """Return the end, at most `end`, of the records after `after` in one frame (True) or all in rows."""
+        """Return how far the records after `after` lie together, at most up to `end`, and whether in a frame."""
         frames = self._connection.select(self._wording.next_event_frame, (after,), "ii")
         for first, seq in frames:
             return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)

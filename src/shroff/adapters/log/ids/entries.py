@@ -80,7 +80,6 @@ def entries_in(part: bytes, digests: Iterable[bytes]) -> Iterator[tuple[bytes, i
 
 
 def unpacked(parts: Sequence[bytes]) -> Numbers:
-    """Return the entries of parts."""
     packed = np.frombuffer(b"".join(parts), _PACKED)
     return np.column_stack((packed["head"], packed["tail"], packed["end"] >> np.uint64(16)))
 

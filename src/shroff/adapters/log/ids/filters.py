@@ -43,7 +43,6 @@ class Filters(Struct):
         self.runs[self.runs.index(0)] = run
 
     def drop(self, run: int) -> None:
-        """Remove the filter of a run, if it has one."""
         if run in self.runs:
             self._of(run)[:] = 0
             self.runs[self.runs.index(run)] = 0

@@ -151,7 +151,7 @@ class IdIndex:
         return seq_by_digest
 
     def forget(self) -> None:
-        """Clear all caches; called after a rollback, which may undo what was written since the last commit."""
+        """Clear all caches; called at a rollback, which may undo what was written since the last commit."""
         self._runs: dict[int, IdRun] | None = None
         self._runs_version: int | None = None
         self.note(())

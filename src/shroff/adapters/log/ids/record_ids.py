@@ -25,7 +25,6 @@ class RecordIds(LogPart):
     is_checked: bool
 
     def places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
-        """Return the sequence numbers of the records of one type with these ids."""
         return self._row_places(type, ids) | self.framed_places(type, ids)
 
     def framed_places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
@@ -45,7 +44,6 @@ class RecordIds(LogPart):
         return {id_by_digest[bytes(digest)]: seq for digest, seq in rows}
 
     def note(self, records: Collection[Record]) -> None:
-        """Cache the ids of these framed records, which were just read."""
         self._index.note(records)
 
     def add(self, records: Collection[Record]) -> None:

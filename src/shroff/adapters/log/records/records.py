@@ -43,7 +43,7 @@ class SqlRecords(LogPart):
 
         Raises: PrunedError if a requested record was pruned; StorageError if one is missing or has changed.
         """
-        end = self._ends.at(upto)
+        end = self._ends.end_of_read(upto)
         while after < end:
             stretch = self._event_frames.stretch(after, end)
             stop, is_framed = stretch
@@ -60,7 +60,7 @@ class SqlRecords(LogPart):
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """Yield the records in (after, upto] as lines. Cost: 3 µs a record; 0.2 µs in a frame. Raises: as `read`."""
-        end = self._ends.at(upto)
+        end = self._ends.end_of_read(upto)
         while after < end:
             parts = list[bytes]()
             stop = min(after + size, end)
@@ -77,7 +77,7 @@ class SqlRecords(LogPart):
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Yield the labels in order, in lists. Cost: 3 µs a label, and 0.1 µs for each other row."""
-        end = self._ends.at(upto)
+        end = self._ends.end_of_read(upto)
         while after < end:
             rows = self._connection.select(self._wording.labels, (after, end, size), EVENT_SHAPE)
             stop = rows[-1][0] if len(rows) == size else end
@@ -108,10 +108,10 @@ class SqlRecords(LogPart):
 
         Cost in SQLite: 0.3 to 2 µs for an id that does not exist, with a million events.
         """
-        return self.by_name(self._ids.places(type, ids))
+        return self.resolve(self._ids.places(type, ids))
 
-    def by_name(self, places: Mapping[str, int]) -> dict[str, Record]:
-        """Return the records at these sequence numbers, by name, without pruned ones.
+    def resolve(self, places: Mapping[str, int]) -> dict[str, Record]:
+        """Return the record of each id or unique value, by its sequence number; pruned ones are left out.
 
         Raises: StorageError for a missing record.
         """
@@ -119,7 +119,7 @@ class SqlRecords(LogPart):
         lost_seq = max((seq for seq in places.values() if seq not in records), default=0)
         if lost_seq > 0 and lost_seq > self._ends.pruned_to():
             raise self._connection.damaged(_MISSING.format(lost_seq))
-        return {name: records[seq] for name, seq in places.items() if seq in records}
+        return {value: records[seq] for value, seq in places.items() if seq in records}
 
     # For upkeep
 

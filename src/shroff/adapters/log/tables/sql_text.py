@@ -32,7 +32,7 @@ class SqlWording:
 
     Args:
         as_bytes: SQL expression that reads a text as bytes; `{}` stands for the column.
-        about: Makes a query for a list of ids, from the result columns, the table, the column with the ids, a further
+        by_ids: Makes a query for a list of ids, from the result columns, the table, the column with the ids, a further
             condition, and the kind of the ids as in `LogConnection.select`.
         frames_at: Makes a query for a list of sequence numbers: for each, the first frame of a table that ends there or
             later.
@@ -40,7 +40,7 @@ class SqlWording:
     """
 
     def __init__(
-        self, as_bytes: str, about: Callable[..., Any], frames_at: Callable[..., Any], *, by_digest: bool = False
+        self, as_bytes: str, by_ids: Callable[..., Any], frames_at: Callable[..., Any], *, by_digest: bool = False
     ) -> None:
         body = as_bytes.format("body")
         event = f"seq, kind, type, id, time_ms, {body}, decided, crc"
@@ -134,7 +134,7 @@ class SqlWording:
         self.some_rows = {
             name: f"SELECT count(*) FROM (SELECT 1 FROM {name} WHERE seq > ? LIMIT ?) AS some_rows" for name in tables
         }
-        self.oldest_row = {name: f"SELECT min(seq) FROM {name} WHERE seq > ?" for name in tables}
+        self.oldest_record = "SELECT min(seq) FROM events WHERE seq > ?"
         self.framed_rows = {name: f"DELETE FROM {name} WHERE seq >= ? AND seq <= ?" for name in tables}
         self.ids_between = "SELECT seq, type, id FROM events WHERE seq > ? AND seq <= ? AND kind <> 'control'"
         self.prune = (
@@ -164,19 +164,19 @@ class SqlWording:
         self.drop_runs = "DELETE FROM id_runs WHERE run >= ? AND run < ?"
         self.clear_ids = "DELETE FROM id_runs", "DELETE FROM id_parts"
         self.drop_parts = "DELETE FROM id_parts WHERE part >= ? AND part < ?"
-        self.id_parts = about("part, data, crc", "id_parts", "part", kind="i")
+        self.id_parts = by_ids("part, data, crc", "id_parts", "part", kind="i")
         self.keys_between = "SELECT part, data, crc FROM key_parts WHERE part >= ? AND part < ? ORDER BY part"
         self.last_key_part = "SELECT max(part) FROM key_parts WHERE part >= ?"
         self.key_rows = "SELECT count(*), CAST(sum(length(data)) AS bigint) FROM key_parts WHERE part < ?"
         self.drop_keys = "DELETE FROM key_parts WHERE part >= ? AND part < ?"
-        self.records_at = about(event, "events", "seq", kind="i")
-        self.decisions_at = about(decision, "decisions", "seq", kind="i")
-        self.find_places = about("id, seq", "events", "id", " AND type = ?")
-        self.personal = about("id, field, value", "personal", "id", " AND type = ?")
-        self.late = about(late, "late_events", "id", " AND type = ?")
-        self.pruned_places = about("digest, seq", "pruned_ids", "digest", kind="b")
+        self.records_at = by_ids(event, "events", "seq", kind="i")
+        self.decisions_at = by_ids(decision, "decisions", "seq", kind="i")
+        self.find_places = by_ids("id, seq", "events", "id", " AND type = ?")
+        self.personal = by_ids("id, field, value", "personal", "id", " AND type = ?")
+        self.late = by_ids(late, "late_events", "id", " AND type = ?")
+        self.pruned_places = by_ids("digest, seq", "pruned_ids", "digest", kind="b")
         value, event_id, kind = ("digest", "digest", "b") if by_digest else ("value", "event_id", "t")
-        self.unique_places = about("value, seq", "unique_values", value, " AND type = ? AND field = ?", kind)
-        self.waiting_for = about(waiting, "waiting_labels", event_id, " AND event_type = ? AND field = ?", kind)
-        self.waiting_with = about(waiting, "waiting_labels", "id")
-        self.refused_with = about(_REFUSED, "quarantine", "number", kind="i")
+        self.unique_places = by_ids("value, seq", "unique_values", value, " AND type = ? AND field = ?", kind)
+        self.waiting_for = by_ids(waiting, "waiting_labels", event_id, " AND event_type = ? AND field = ?", kind)
+        self.waiting_with = by_ids(waiting, "waiting_labels", "id")
+        self.refused_with = by_ids(_REFUSED, "quarantine", "number", kind="i")

@@ -58,7 +58,7 @@ class BatchRows(LogPart):
     _end: int | None = None  # last sequence number, which only the writer changes; None if it must be read
 
     def forget_end(self) -> None:
-        """Read the last sequence number anew for the next batch; called after a rollback."""
+        """Read the last sequence number anew for the next batch; called at a rollback."""
         self._end = None
 
     def insert(self, batch: Batch) -> None:
@@ -90,9 +90,9 @@ class BatchRows(LogPart):
         put(UNIQUE, batch.unique)
         put(INDEXED, batch.indexed)
         self._on_step("unique")
-        frames, few = framed(batch.decisions)
+        frames, rows = framed(batch.decisions)
         put(FRAMES, frames)
-        put(DECISIONS, few)
+        put(DECISIONS, rows)
         self._on_step("decisions")
         put(FLAGS, numbered(batch.flags))
         put(HITS, numbered(batch.hits))
@@ -125,7 +125,7 @@ class BatchRows(LogPart):
 
         Raises: StateError if an id is taken. The unique index of the table covers rows only, not frames.
         """
-        frames, few = event_frames.framed(records)
+        frames, rows = event_frames.framed(records)
         look_up = self._ids.places if frames else self._ids.framed_places
         for type_, ids in ids_by_type(records).items():
             is_repeated = bool(frames) and len(set(ids)) < len(ids)
@@ -133,7 +133,7 @@ class BatchRows(LogPart):
                 raise taken_id(records, self._records.find) or self._connection.damaged(
                     "an index has an id of no record"
                 )
-        self._connection.put(EVENTS, few)
+        self._connection.put(EVENTS, rows)
         self._connection.put(EVENT_FRAMES, frames)
         if frames:
             self._ids.add(records)

@@ -85,10 +85,6 @@ class RowFraming(LogPart):
         ((count,),) = self._connection.select(self._wording.some_rows[table], limits, "i")
         return int(count)
 
-    def _oldest_row(self, table: str) -> int | None:
-        ((oldest,),) = self._connection.select(self._wording.oldest_row[table], (self._ends.pruned_to(),), "I")
-        return None if oldest is None else int(oldest)
-
     def _move_decisions(self) -> Iterator[int]:
         """Move the oldest rows of decisions into a frame; yield 0 after each step, and at last their number.
 
@@ -121,7 +117,7 @@ class RowFraming(LogPart):
 
     def _move_events(self, count: int) -> Iterator[int]:
         """Move at most `count` of the oldest rows of records into a frame, as `_move_decisions` does."""
-        oldest = self._oldest_row("events")
+        ((oldest,),) = self._connection.select(self._wording.oldest_record, (self._ends.pruned_to(),), "I")
         if oldest is None:
             return
         stop, _ = self._event_frames.stretch(oldest - 1, oldest - 1 + count)
