@@ -18,6 +18,7 @@ import shroff
 from shroff.errors import TransientError, UsageError
 from shroff.language.expression import Literal
 from shroff.language.types import INTEGER, TEXT
+from shroff.operations.declaration import OperationRequest
 from shroff.people.audit_operations import ListAudit
 from shroff.services.cases.operations import NoteCase
 from shroff.services.drafts.operations import ShowDrafts
@@ -160,6 +161,27 @@ def test_a_sentence_becomes_a_draft_after_its_mistakes_are_told(bank: Path) -> N
     assert "test 'the third'" in told[2]
     assert {(asked["path"], asked["model"]) for asked in model.asked} == {("/v1/chat/completions", "stub")}
     assert set(model.tokens) == {"Bearer t-1"}
+
+
+def test_drafts_of_a_model_are_checked_and_counted_where_a_service_checks_all_drafts(with_case: Path) -> None:
+    asked = list[str]()
+
+    def check(request: OperationRequest[Any]) -> Any:
+        asked.append(type(request).__name__)
+        return shroff.open(with_case).run(request)
+
+    project = shroff.open(with_case)
+    project.context.of_draft = check
+    with saying(with_case, RULE.replace("often", "oftener")):
+        assert project.run(DraftRule("three payments")).rule == "oftener"
+    assert asked == ["CheckDraft", "CountDraft", "CheckDraft"]
+
+
+def test_each_service_has_a_checker_of_drafts_in_its_project(bank: Path) -> None:
+    async def steps(asks: Asker, _: Browser) -> None:
+        assert asks.service.project.context.of_draft == asks.service.of_draft
+
+    run(bank, steps)
 
 
 @pytest.mark.parametrize("says", [MISSPELLED, WRONG_TEST, WITHOUT_TEST, "I cannot do that.", RULE + RULE])

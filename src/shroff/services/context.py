@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from shroff.log.active_files import ActiveFilesInUse
 from shroff.models.registry import Registry
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from shroff.cases.case_service import CaseService
     from shroff.config import ProjectPaths
+    from shroff.operations.declaration import OperationRequest
     from shroff.people.access import Who
     from shroff.people.store import Desk
     from shroff.project.definitions import Definitions, Loaded
@@ -58,6 +59,7 @@ class ProjectContext:
     desk: Desk | None = None  # people and the audit log, if a service has them open
     case_service: CaseService | None = None  # cases, if a service has them open; also runs due actions
     adopt: Callable[[list[str] | None], str] | None = None  # as `WriterClient.adopted`, in a service
+    of_draft: Callable[[OperationRequest[Any]], Any] | None = None  # checks a draft in a helper process, in a service
     read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
     taken: ActiveFilesInUse = field(default_factory=ActiveFilesInUse)  # shared as well
     files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)

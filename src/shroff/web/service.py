@@ -134,6 +134,7 @@ class Service:
     ) -> None:
         self.options = options = options or ServiceOptions()
         self.of_draft = options.check or project.run
+        project.context.of_draft = self.of_draft
         self.project = project
         self.gate = gate
         self.desk = desk

@@ -22,7 +22,7 @@ from shroff_plugins.assistant.endpoint import NoAnswerError, ask
 
 TRIES = 3
 SENTENCE_MAX = 2_000  # characters
-SOURCE_MAX = 8_000  # of a draft, which is checked inside the service
+SOURCE_MAX = 8_000  # characters of a draft
 COUNTS_MAX = 60  # parts of 30 days, each of which takes a moment
 MISTAKES_MAX = 10  # errors of a rule that the model is told
 FENCE = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
@@ -118,6 +118,7 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
     """
     if len(request.sentence) > SENTENCE_MAX:
         raise NoAnswerError(f"the sentence has at most {SENTENCE_MAX:,} characters")
+    of_draft = project.context.of_draft or project.run
     said = [request.sentence]
     wrong = ""
     for tries in range(1, TRIES + 1):
@@ -127,11 +128,11 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
         rule, wrong = checked(project, source)
         if not wrong:
             parts = 0
-            while not (count := project.run(CountDraft(rule, source))).complete and not count.why_not:
+            while not (count := of_draft(CountDraft(rule, source))).complete and not count.why_not:
                 if (parts := parts + 1) >= COUNTS_MAX:
                     break
             project.run(WriteDraft(rule, source, ""))
-            says = project.run(CheckDraft(rule, source)).says or ""
+            says = of_draft(CheckDraft(rule, source)).says or ""
             why_not = count.why_not or ("" if count.complete else "counting takes too long")
             return AssistantDraft(rule, source, says, count.events, count.hits, count.money, why_not, tries)
         said += [answer, f"That is not valid:\n{wrong}\nSend the whole rule again."]
@@ -149,7 +150,7 @@ def checked(project: Project, source: str) -> tuple[str, str]:
         draft.rule for draft in project.run(ShowDrafts()).drafts
     }:
         return rule, f"there is a rule or draft {rule} already: take another id"
-    found = project.run(CheckDraft(rule, source))
+    found = (project.context.of_draft or project.run)(CheckDraft(rule, source))
     wrong = [f"line {each.line}: {each.message} {each.hint}" for each in found.mistakes]
     wrong += found.elsewhere + [f"test {test.name!r}: {test.problem}" for test in found.tests if not test.passed]
     if not wrong and not found.tests:
