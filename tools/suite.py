@@ -39,7 +39,7 @@ ENTRY_POINTS: Final = tuple(
     f"from tools.kernels import keep_entry_points; keep_entry_points(of_scoring={is_theirs})"
     for is_theirs in (True, False)
 )
-MACHINE_CODE: Final = "**/*.kernel"
+MACHINE_CODE: Final = ("**/*.kernel", "**/*.nb[ci]")
 LOCKS_KEPT: Final = 2  # whose machine code is kept: this clone's and the one that was used before
 MINUTE_S: Final = 60
 NONE_LEFT: Final = 5  # pytest's status where each test was left out
@@ -155,8 +155,7 @@ def pytest_pycollect_makeitem() -> list[object]:
 def compile_kernels(env: Mapping[str, str]) -> None:
     """Fill the kernel cache, if it is empty; what cannot be compiled here fails in the tests, which say why.
 
-    Other clones of this machine with the same lock have compiled most of it: that takes 76 s of a processor. What numba
-    keeps for entry points is of one clone, and takes 50 s.
+    Other clones of this machine with the same lock have compiled most of it: that takes 126 s of a processor.
     """
     source, lock = ROOT / "src", (ROOT / "requirements" / "dev.txt").read_bytes()
     kept = cache() / f"kernels-{sys.implementation.cache_tag}-{sha256(lock).hexdigest()[:16]}"
@@ -170,18 +169,23 @@ def compile_kernels(env: Mapping[str, str]) -> None:
         for compiler in compilers:
             compiler.wait()
     copy_kernels(source, kept)
-    for stale in kept.glob(MACHINE_CODE):
+    for stale in machine_code(kept):
         if not (source / stale.relative_to(kept)).exists():
             stale.unlink(missing_ok=True)
+
+
+def machine_code(folder: Path) -> list[Path]:
+    """Return the files of machine code below a folder."""
+    return [file for pattern in MACHINE_CODE for file in folder.glob(pattern)]
 
 
 def copy_kernels(source: Path, target: Path) -> None:
     """Copy machine code that the target lacks.
 
-    A file is named by what it was made from and for, and begins with the digest of its code: what is of other sources
-    is compiled all the same.
+    A file is named by what it was made from and for, and has the digest of its code: what is of other sources is
+    compiled all the same.
     """
-    for file in source.glob(MACHINE_CODE):
+    for file in machine_code(source):
         place = target / file.relative_to(source)
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)

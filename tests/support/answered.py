@@ -44,7 +44,7 @@ class Schemas:
 
     def __init__(self, routes: Sequence[Route], definitions: Definitions) -> None:
         self._routes, self._definitions = routes, definitions
-        self._paths = Paths(routes)
+        self._paths = _paths_once(routes)
         self._document: dict[str, Any] = {}
         self._judges: dict[bytes, Any] = {}
 
@@ -85,6 +85,19 @@ class Schemas:
         if key not in self._judges:
             self._judges[key] = jsonschema_rs.validator_for({**schema, "components": self._document["components"]})
         return self._judges[key]
+
+
+_PATHS: dict[tuple[int, ...], tuple[Sequence[Route], Paths]] = {}
+
+
+def _paths_once(routes: Sequence[Route]) -> Paths:
+    """The paths of these routes, which are kept, so that no other has their ids: services of tests share them."""
+    key = (*map(id, routes),)
+    if key not in _PATHS:
+        _PATHS[key] = routes, Paths(routes)
+        if len(_PATHS) > SERVICES_KEPT:
+            del _PATHS[next(iter(_PATHS))]
+    return _PATHS[key][1]
 
 
 _MADE: dict[tuple[object, ...], tuple[list[Route], tuple[dict[str, Any], dict[bytes, Any]]]] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -163,12 +162,12 @@ class Browser:
         return await self.send("POST", path, urlencode(form).encode(), sent)
 
     async def csrf(self) -> str:
-        """What a form of this session carries: from a page that is quick, as a browser has it, read once a session."""
+        """What a form of this session carries: as a page asks for it, since no page is rendered; once a session."""
         session = str(self.cookies)
         if self._csrf[0] != session:
-            found = re.search(r'name="csrf" content="([0-9a-f]+)"', (await self.get("/none")).body.decode())
-            assert found is not None
-            self._csrf = str(self.cookies), found[1]
+            found = (await self.get("/login/session")).json()["csrf"]
+            assert found
+            self._csrf = str(self.cookies), found
         return self._csrf[1]
 
     async def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answered:

@@ -71,12 +71,12 @@ def test_all_tests_are_in_one_batch():
 def test_a_run_that_was_stopped_keeps_what_its_whole_modules_said(tmp_path: Path):
     draw = Draw(mutants("m.py", SOURCE)[:4], tmp_path)
     rows = [
-        {"modules": ["tests/a.py", "tests/b.py"]},
-        {"mutant": "0", "within": "tests/a.py", "passed": 3, "red": [], "cpu_s": 1.5},
-        {"mutant": "1", "within": "tests/a.py", "left_out": 2},
-        {"module": "tests/a.py", "passed": 9, "of": 9, "cpu_s": 1.0, "living": 4},
-        {"mutant": "2", "within": "tests/b.py", "failed": "tests/b.py::test_c", "said": "", "passed": 0, "cpu_s": 1.0},
-        {"mutant": "3", "within": "tests/b.py", "passed": 5, "red": [], "cpu_s": 9.0},
+        {"modules": ["a.py", "b.py"]},
+        {"mutant": "0", "within": "a.py", "passed": 3, "red": [], "cpu_s": 1.5},
+        {"mutant": "1", "within": "a.py", "left_out": 2},
+        {"module": "a.py", "passed": 9, "of": 9, "cpu_s": 1.0, "living": 4},
+        {"mutant": "2", "within": "b.py", "failed": "b.py::test_c", "said": "", "passed": 0, "cpu_s": 1.0},
+        {"mutant": "3", "within": "b.py", "passed": 5, "red": [], "cpu_s": 9.0},
     ]
     assert {outcome.test for outcome in draw.outcomes()} == {"no test has run"}
 
@@ -92,13 +92,13 @@ def test_a_run_that_was_stopped_keeps_what_its_whole_modules_said(tmp_path: Path
     assert stopped[3].test.startswith("no test comes there; 1 modules of tests have not run")
 
     with (tmp_path / SWITCHED).open("a") as file:
-        print(json.dumps({"module": "tests/b.py"}), file=file)
+        print(json.dumps({"module": "b.py"}), file=file)
     whole = draw.outcomes()
 
     assert [(outcome.is_judged, outcome.test) for outcome in whole] == [
         (True, "3 tests that come there pass"),
         (False, "no test comes there; 0 modules of tests have not run, 2 tests that come there were left out"),
-        (True, "tests/b.py::test_c"),
+        (True, "b.py::test_c"),
         (True, "5 tests that come there pass"),
     ]
 

@@ -193,8 +193,9 @@ def test_the_program_of_this_checkout_is_tested_whatever_the_path_is_called(tmp_
 def test_kernels_that_another_clone_has_compiled_are_not_compiled_again(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     compiler = (
-        "from pathlib import Path; made = Path('src/{0}.kernel'); made.exists() or made.write_text('{1}'); "
-        "[file.unlink() for file in made.parent.iterdir() if file != made]"
+        "from pathlib import Path; made = [Path('src/{0}' + end) for end in ('.kernel', '.nbi', '.nbc')]; "
+        "[file.exists() or file.write_text('{1}') for file in made]; "
+        "[file.unlink() for file in made[0].parent.iterdir() if file not in made]"
     )
 
     def compiled(clone: str, name: str, number: int, lock: str = "numba==1") -> dict[str, str]:
@@ -206,7 +207,9 @@ def test_kernels_that_another_clone_has_compiled_are_not_compiled_again(monkeypa
         monkeypatch.setattr(suite, "KERNELS", (compiler.format(name, number),))
         monkeypatch.setattr(suite, "ENTRY_POINTS", ())
         suite.compile_kernels(os.environ)
-        return {file.stem: file.read_text() for file in (root / "src").iterdir()}
+        found = {file.name: file.read_text() for file in (root / "src").iterdir()}
+        assert {*found} == {f"{name}.{end}" for end in ("kernel", "nbi", "nbc")}
+        return {Path(file).stem: text for file, text in found.items()}
 
     assert compiled("first", "of_1", 1) == {"of_1": "1"}
     assert compiled("second", "of_1", 2) == {"of_1": "1"}
@@ -214,7 +217,7 @@ def test_kernels_that_another_clone_has_compiled_are_not_compiled_again(monkeypa
     assert compiled("fourth", "of_2", 4) == {"of_2": "4"}, "of other sources"
     assert compiled("fifth", "of_2", 5) == {"of_2": "4"}
     assert compiled("sixth", "of_1", 6, lock="numba==3") == {"of_1": "6"}
-    kept = sorted(file.read_text() for file in tmp_path.glob("cache/shroff-servers/kernels-*/*"))
+    kept = sorted(file.read_text() for file in tmp_path.glob("cache/shroff-servers/kernels-*/*.kernel"))
     assert kept == ["4", "6"], "what nobody asks for any more is removed, and all of the lock before the last two"
 
 

@@ -133,10 +133,11 @@ def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Fore
     learner = _learner_of(data)
     objective = learner["objective"]["name"]
     booster = learner["gradient_booster"]
-    if booster["name"] != "gbtree":
+    # XGBoost 3.4 writes DART as a gbtree whose trees have weights
+    kind = "dart" if booster.get("model", {}).get("weight_drop") else booster["name"]
+    if kind != "gbtree":
         raise UsageError(
-            f"it is an XGBoost booster of kind {booster['name']!r}, and only 'gbtree' can be scored: train it with"
-            " booster=gbtree"
+            f"it is an XGBoost booster of kind {kind!r}, and only 'gbtree' can be scored: train it with booster=gbtree"
         )
     _refuse_objective(str(objective), learner["learner_model_param"])
     shape = learner["learner_model_param"]
@@ -164,7 +165,6 @@ def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Fore
 
 
 def _own_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of features; none if the library has generated them (f0, Column_0)."""
     is_made_up = all(name in {f"f{place}", f"Column_{place}"} for place, name in enumerate(names))
     return () if is_made_up else tuple(names)
 

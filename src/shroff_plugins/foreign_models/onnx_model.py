@@ -168,7 +168,6 @@ def _scores_of_trees(node: NodeProto, told: JsonMapping, outside: Around, given:
 
 
 def _post_transform(told: JsonMapping, outside: Around) -> str:
-    """Return NONE, SOFTMAX or LOGISTIC. Raises: UsageError."""
     names = {0: "NONE", 1: "SOFTMAX", 2: "LOGISTIC", 3: "SOFTMAX_ZERO", 4: "PROBIT"}
     found = told.get("post_transform", "NONE")
     post = names.get(found, str(found)) if isinstance(found, int) else str(found)

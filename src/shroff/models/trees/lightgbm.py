@@ -56,7 +56,6 @@ def forest_of_lightgbm(data: bytes, inputs: Sequence[InputColumn], *, best_itera
 
 
 def _blocks(data: bytes) -> Iterator[TextDict]:
-    """Iterate over the head and the trees, each as keys and values."""
     text = data.decode("utf-8", "replace").replace("\r\n", "\n")
     body, found, _ = text.partition("\nend of trees")
     if not (text.startswith("tree\n") and found):
@@ -121,7 +120,6 @@ def _ways(decisions: Ints) -> Ints:
 
 
 def _members(block: TextMapping, place: int) -> Ints:
-    """Return the codes of a set, which is stored as words of 32 bits."""
     bounds = _words(block["cat_boundaries"])
     words = _words(block["cat_threshold"])[bounds[place] : bounds[place + 1]].astype("<u4")
     return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).astype(np.int64)

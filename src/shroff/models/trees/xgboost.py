@@ -42,14 +42,15 @@ def forest_of_xgboost(
         best_iteration: Last round to use, from 0, as in early stopping; None for all.
         start: Margin before the first tree, from the manifest; None to compute it.
 
-    Raises: RegistryError if the data is no such model, is a DART or linear booster, has several classes or targets, or
-    reads other inputs.
+    Raises: RegistryError for another model, a DART or linear booster, several classes or targets, or other inputs.
     """
     learner = _learner(data)
     booster = learner["gradient_booster"]
-    if booster.get("name") != "gbtree":
+    # XGBoost 3.4 writes DART as a gbtree whose trees have weights
+    kind = "dart" if booster.get("model", {}).get("weight_drop") else booster.get("name")
+    if kind != "gbtree":
         raise RegistryError(
-            f"the model is an XGBoost booster of kind {booster.get('name')!r}; only 'gbtree' can be scored:"
+            f"the model is an XGBoost booster of kind {kind!r}; only 'gbtree' can be scored:"
             " train it with booster=gbtree"
         )
     shape = learner["learner_model_param"]
@@ -80,7 +81,6 @@ def _learner(data: bytes) -> JsonMapping:
 
 
 def _tree_count(model: JsonMapping, best_iteration: int | None) -> int:
-    """Return the number of trees to use."""
     if best_iteration is None:
         return len(model["trees"])
     parallel = int(model["gbtree_model_param"].get("num_parallel_tree", 1))
