@@ -90,8 +90,8 @@ def headed(text: str, rows: Sequence[Sequence[object]], heads: Sequence[str]) ->
 class TextTable(FrozenStruct):
     """Columns of a terminal table, and the rows of an answer that they show.
 
-    A column is a heading with what it shows: a field of the row, such as `record.hits`; a pair of a field and the word
-    for an empty value; or a function of the row. Lists are joined by commas, and None is empty.
+    A column is a heading with what it shows: a field of the row, with dots for a field of its value; a pair of a field
+    and the word for an empty value; or a function of the row. Lists are joined by commas, and None is empty.
 
     Args:
         columns: The columns, by their headings.
