@@ -88,21 +88,30 @@ def tried(folder: Path, file: Path) -> Outcome:
     init = json.loads(called("init", str(folder), "--from", str(file), "--json"))
     if "guesses" not in init:
         return Outcome(init)
-    files = {
-        name: yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8"), yaml.BaseLoader)
-        for name in ("events", "features", "shroff")
-    }
-    labels = ["--labels", str(file)] if "label" in files["events"] else []
+    labels = ["--labels", str(file)] if "label" in _files_of(folder)["events"] else []
     ingest = json.loads(called("-C", str(folder), "ingest", str(file), *labels, "--json"))
+    return kept(folder, init, ingest)
+
+
+def kept(folder: Path, init: Mapping[str, Any], ingest: Mapping[str, Any]) -> Outcome:
+    """What a project keeps after these answers of `init` and `ingest`."""
+    files = _files_of(folder)
     types = [spec["fields"] for spec in files["events"].values() if "fields" in spec]
     personal = sorted({name for fields in types for name, type_ in fields.items() if "personal" in type_})
     shown = ["--personal", ",".join(personal)] if personal else []
     lines = called("-C", str(folder), "export", "events", *shown).splitlines()
     events = [(name, dict(event)) for line in lines for name, event in json.loads(line).items()]
-    verdicts = (
-        [json.loads(line) for line in called("-C", str(folder), "export", "labels").splitlines()] if labels else []
-    )
+    verdicts: list[Any] = []
+    if "label" in files["events"]:
+        verdicts = [json.loads(line) for line in called("-C", str(folder), "export", "labels").splitlines()]
     return Outcome(init, ingest, files, events, verdicts)
+
+
+def _files_of(folder: Path) -> dict[str, Any]:
+    return {
+        name: yaml.load((folder / f"{name}.yaml").read_text(encoding="utf-8"), yaml.BaseLoader)
+        for name in ("events", "features", "shroff")
+    }
 
 
 def references(expression: str) -> list[tuple[str, str]]:
