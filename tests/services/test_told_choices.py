@@ -176,3 +176,23 @@ def test_items_of_an_array_are_counted_one_by_one_and_what_is_no_array_has_none(
     assert proposal.tried["lines"] == 10
     assert proposal.tried["taken"] == 40
     assert proposal.summary.startswith("40 of 4"), proposal.summary
+
+
+def test_what_neither_values_nor_names_tell_is_asked_and_a_click_or_an_option_takes_it(tmp_path):
+    file = tmp_path / "a.csv"
+    rows = (f"p-{at},2026-03-01T10:{at:02d}:00Z,{at + 10}5,k{at % 7},t{at % 9}\n" for at in range(60))
+    file.write_text("id,at,v1,v2,v3\n" + "".join(rows))
+    _, _, proposal = app.propose_project(tmp_path / "bank", file, None)
+
+    asked = {question["role"]: question for question in proposal.questions}
+    assert asked["money"]["choices"] == ["no amount", "money=v1"]
+    assert asked["money"]["why"].startswith("is v1 an amount?")
+    assert asked["entity"]["choices"] == ["v3", "v2"]
+
+    roles = {"money": "v1", "entity": "v2"}
+    project, _, settled = app.propose_project(tmp_path / "settled", file, None, roles=roles)
+    columns = by_column(settled)
+    assert columns["v1"]["example"] == "105.00 EUR · 115.00 EUR · 125.00 EUR"
+    assert columns["v2"]["role"] == "entity"
+    assert "money" not in {question["role"] for question in settled.questions}
+    assert project.check().is_ok

@@ -53,7 +53,10 @@ def entities_of(
         return found
     candidates = [(field, column) for field, column in columns if _can_be_key(field) and _may_be_key(column)]
     if candidates:
-        field, _ = max(candidates, key=lambda item: (_returns(item[1]), len(item[1].distinct)))
+        candidates.sort(key=lambda item: (_returns(item[1]), len(item[1].distinct)), reverse=True)
+        field, draft.leading = candidates[0]
+        draft.also["entity"] = [column.name for _, column in candidates[1:ENTITIES_MAX]]
+        draft.close.add("entity")
         draft.entity_guess = "no column is called card, account or customer; this field may do"
         return {field.name if field.name not in TAKEN else f"{field.name}_key": (field.name, field)}
     draft.entity_guess = "no column names a card, an account or a customer"

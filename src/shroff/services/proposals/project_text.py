@@ -45,6 +45,7 @@ from shroff.services.proposals.roles import (
 from shroff.services.proposals.times import TimeReading, time_reading
 
 CHOICES_MAX = 8
+_ASKED_MAX = 3  # columns of one question
 _NAMES_SHOWN = 20
 KINDS_MAX = 50  # different values of a column that says what a line is
 _NO_PAYMENT = re.compile(r"refund|revers|charge.?back|dispute|conversion|\bfee\b|void|payout|adjustment", re.IGNORECASE)
@@ -257,6 +258,11 @@ def _questions(
         reason += f"--ignore {column.name}"
         choices = [column.name, f"ignored={column.name}"]
         questions.append({"role": "feature", "choices": choices, "why": f"{reason} leaves it out"})
+    whole = [plan.column for plan in plans if plan.type == "integer?" and not plan.role]
+    if amount is None and whole:
+        reason = f"is {whole[0]} an amount? Nothing in the file says so; --role money={whole[0]} takes it as one"
+        choices = ["no amount", *(f"money={name}" for name in whole[:_ASKED_MAX])]
+        questions.append({"role": "money", "choices": choices, "why": reason})
     if draft.words is not None:
         reason = (
             f"{draft.words.name} has no numbers, such as {draft.words.example}; no mapping reads words: write digits"
