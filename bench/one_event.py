@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -249,7 +250,9 @@ def measure(trees: Sequence[Tree], events: Sequence[bytes], *, warm: int, turns:
                 service.post(body)
         for turn in range(turns):
             bodies = events[warm + turn * in_a_turn :][:in_a_turn]
-            for tree, service in zip(trees, services, strict=True):
+            served_trees = list(zip(trees, services, strict=True))
+            random.Random(turn).shuffle(served_trees)  # a fixed order would let one tree always follow another
+            for tree, service in served_trees:
                 service.connect()
                 service.post(events[0])
                 before = service.figures()

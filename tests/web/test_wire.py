@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 import random
 import re
 import shutil
@@ -12,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from queue import SimpleQueue
@@ -364,7 +364,7 @@ def test_an_answer_that_cannot_be_given_keeps_no_other_waiting(bank):
         writer = asks.service.writer
         requests = [PendingRequest([], None, told) for told in (broken, answered.set)]
         for request in requests:
-            writer._pending[request] = math.inf
+            writer._pending[request] = None
         writer._answered(requests)
         await asyncio.wait_for(answered.wait(), 10)
 
@@ -442,6 +442,34 @@ def test_who_waits_for_too_long_is_told_and_the_decision_is_made(bank, monkeypat
         await asyncio.sleep(0.6)  # it is committed, or soon
         monkeypatch.setattr(writer_client, "PATIENCE_S", 120.0)
         assert (await spoken.ask(request(PAYMENT)))[0] == 200
+
+    run(bank, steps)
+
+
+def test_each_request_that_waits_for_too_long_is_told_once(bank, monkeypatch):
+    async def steps(asks: Asker, _: Spoken) -> None:
+        writer = asks.service.writer
+        late(asks, monkeypatch)
+        monkeypatch.setattr(writer_client, "PATIENCE_S", 1.0)
+        waited: list[tuple[int, bool]] = []
+        requests: list[PendingRequest] = []
+        all_told = asyncio.Event()
+
+        def told(number: int) -> None:
+            passed_s = time.monotonic() - requests[number].arrived_s
+            waited.append((number, passed_s >= writer_client.PATIENCE_S))
+            if len(waited) == 3:
+                all_told.set()
+
+        for number in range(3):
+            requests.append(PendingRequest([], None, partial(told, number)))
+            writer.put(requests[number], writer.queue)
+            await asyncio.sleep(0.02)
+        await asyncio.wait_for(all_told.wait(), 120)
+        writer._answered(requests)
+        await asyncio.sleep(0.1)
+        assert waited == [(0, True), (1, True), (2, True)]
+        assert writer._timer is None
 
     run(bank, steps)
 

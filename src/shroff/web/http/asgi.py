@@ -120,7 +120,6 @@ class Application:
     async def answer(self, by_method: Mapping[str, Route], request: Request, send: Send) -> None:
         began_s = time.perf_counter()
         name = "none"
-        route: Route | None = None
         base = self.service.options.base
         try:
             request.check_head()
@@ -153,8 +152,8 @@ class Application:
         is_short = request.method != "HEAD" and not request.leaves_body
         state = request.scope.get("state", {})
         if is_short and _is_sent_whole(response, state.get(WHOLE), seconds):
-            if route is not None and name == EVENTS and response.status_code == 200:
-                self._remember(state[HEAD], route, request)
+            if name == EVENTS and response.status_code == 200:
+                self._remember(state[HEAD], by_method["POST"], request)
         else:
             await _sent(with_standing(response, seconds), request, send)
 

@@ -54,7 +54,7 @@ class WriterClient:
         self._label_reader: RequestReader | None = None
         self._definitions: object = None  # whose experiments are known
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._pending: dict[PendingRequest, float] = {}  # and when their callers stop waiting, in order
+        self._pending: dict[PendingRequest, None] = {}  # whose callers wait, oldest first
         self._timer: asyncio.TimerHandle | None = None
 
     def begun(self, reader: RequestReader) -> None:
@@ -116,23 +116,23 @@ class WriterClient:
     def put(self, request: PendingRequest, queue: RequestQueue | ScoreQueue) -> None:
         """Put a request into a queue. Its caller is told once: when it is answered, or after `PATIENCE_S`."""
         queue.put(request)
-        loop = asyncio.get_running_loop()
-        self._pending[request] = loop.time() + PATIENCE_S
+        self._pending[request] = None
         if self._timer is None:
-            self._timer = loop.call_later(PATIENCE_S, self._end_late)
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._end_late)
 
     def _end_late(self) -> None:
-        loop = asyncio.get_running_loop()
         self._timer = None
-        for request, end_s in list(self._pending.items()):
-            if end_s > loop.time():
-                self._timer = loop.call_at(end_s, self._end_late)
+        for request in list(self._pending):
+            wait_s = request.arrived_s + PATIENCE_S - time.monotonic()
+            if wait_s > 0:
+                self._timer = asyncio.get_running_loop().call_later(wait_s, self._end_late)
                 return
             self._tell(request)
 
     def _tell(self, request: PendingRequest) -> None:
-        if self._pending.pop(request, None) is None:
+        if request not in self._pending:  # its caller was told that it takes too long
             return
+        del self._pending[request]
         try:
             request.told()
         except Exception as error:  # noqa: BLE001 - one answer must not keep the others waiting
