@@ -250,8 +250,8 @@ export function ruleForm(root, known, onChange) {
         const old = found.querySelector(".rule-count");
         const at = old && focus ? inputs(old).indexOf(document.activeElement) : -1;
         const made = countParts(count, {
-          events: [...new Set(names.filter((one) => one.says.startsWith("of each ")).map((one) => one.name.split(".")[0]))],
-          fields: names.filter((one) => one.says.startsWith("of each ")),
+          events: [...new Set(countedFields().map((one) => one.name.split(".")[0]))],
+          fields: countedFields(),
           typeOf,
           by: (form.keys.by ?? "").replaceAll("_", " "),
           restrict: (one, take, remove, number) => restrictionOf(one, take, remove, number, count),
@@ -286,6 +286,11 @@ export function ruleForm(root, known, onChange) {
       input.disabled = isReadOnly;
     }
     return found;
+  }
+
+  /** The fields of the events that a rule can count. */
+  function countedFields() {
+    return names.filter((one) => one.says.startsWith("of each "));
   }
 
   /** A restriction of what is counted: a row of its own, over the fields of the counted event. */
@@ -412,7 +417,7 @@ export function ruleForm(root, known, onChange) {
   function drawTests(focus) {
     root.querySelector("[data-form-tests]").hidden = !form.tests;
     const isTable = grids.some((place) => form.keys[place.dataset.grid]);
-    const fields = names.filter((one) => one.says.startsWith("of each ")).map((one) => one.name.split("."));
+    const fields = countedFields().map((one) => one.name.split("."));
     const types = [...new Set(fields.map(([type]) => type))];
     const known = { types, on: form.keys.on, isTable, fields: Object.fromEntries(types.map((type) => [type, fields.filter(([of]) => of === type).map(([, name]) => name)])) };
     const inputs = () => [...tests.querySelectorAll("input, select, button")];
