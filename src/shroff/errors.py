@@ -191,13 +191,15 @@ def os_words(error: Exception, path: Path | str = "", failed: str = "") -> str:
 
 
 def rights(path: Path) -> str:
-    """Rights to a file that this user may not write: its owner, and the command that gives the rights to the user."""
+    """Return the owner, and the command that gives this user the right to write."""
     user = os.getuid()
     for there in (path, *path.parents):
         if os.path.lexists(there) and not os.access(there, os.W_OK):
             if (owner := there.lstat().st_uid) == user:
                 return f"Run: chmod u+rwX {there}"
             return f"{there} belongs to user {owner}. Run as root: chown {user} {there}"
+        if os.path.isdir(there):  # noqa: PTH112 (raises nothing)
+            break
     return f"Make sure that {path.parent} is a folder that this user (uid {user}) may write to"
 
 

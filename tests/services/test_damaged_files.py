@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shroff.cli.main import run
-from shroff.errors import os_words
+from shroff.errors import os_words, rights
 from shroff.monitoring.doctor import WRONG, look_at_folder
 from shroff.services import project as app
 from shroff.services.rules.files import NoRuleError
@@ -121,3 +121,17 @@ def test_a_rule_is_restored_while_a_rule_file_has_errors(tmp_path):
         project.rule_looks.one("unknown")
     project.call("rules back", rule="card_testing", seq=version.seq, reason="it was broken")
     assert "payments_10m >= 5" in cards.read_text()
+
+
+def test_a_cure_for_rights_names_the_file_or_its_folder_and_none_further_up(tmp_path, monkeypatch):
+    file = tmp_path / "bank" / "log.db"
+    file.parent.mkdir()
+    file.touch()
+    refused = set[Path]()
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) not in refused)
+
+    refused.add(tmp_path)  # such as /home of somebody
+    assert rights(file).startswith(f"Make sure that {file.parent} is a folder that this user")
+
+    refused.add(file.parent)
+    assert rights(file) == rights(file.parent / "new" / "log.lock") == f"Run: chmod u+rwX {file.parent}"
