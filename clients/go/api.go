@@ -175,7 +175,7 @@ type BacktestRun struct {
 	Report    *BacktestReport `json:"report,omitempty"`
 }
 
-// BacktestRuns: All back-tests started without waiting, newest first, without their reports.
+// BacktestRuns: All back-tests of drafts, newest first, without their reports.
 type BacktestRuns struct {
 	Backtests []BacktestRun `json:"backtests"`
 }
@@ -2883,7 +2883,7 @@ func (c *Client) PostAutoCloseRuleStop(ctx context.Context, rule string) (answer
 	return
 }
 
-// GetBacktests: List the back-tests that were started without waiting.
+// GetBacktests: List the back-tests of drafts.
 func (c *Client) GetBacktests(ctx context.Context) (answer BacktestRuns, err error) {
 	err = c.call(ctx, "GET", "/api/v1/backtests", nil, nil, nil, &answer)
 	return

@@ -18,6 +18,7 @@ from shroff.people import links, users
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.store import ApiKey, Desk
 from shroff.services import project as app
+from shroff.services.jobs.worker import JobWorker, command_of
 from shroff.web.http.address import origin_of
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate as GateContract
@@ -79,6 +80,20 @@ async def owned(asks: Asker, key: str, by: str) -> Who:
         return Who("user", user.id, by, Role.ADMIN, RIGHTS[Role.ADMIN])
 
     return await asyncio.to_thread(step)
+
+
+@asynccontextmanager
+async def working(asks: Asker, *keys: str) -> AsyncIterator[None]:
+    """Run the jobs of a service; those who start some by a key must be in its store."""
+    for key in keys:
+        await owned(asks, key, f"maker-of-{key}")
+    folder = asks.service.project.context.paths.folder
+    worker = JobWorker(asks.service.jobs, command_of(str(folder)), asks.told.append)
+    worker.begin()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(worker.end)
 
 
 forks.make_patient(setattr)

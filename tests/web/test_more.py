@@ -28,7 +28,7 @@ from shroff.web.pages.account import START
 from shroff.web.pages.renderer import Seen, environment, tabs
 from shroff.web.table import PAGES, ROUTES, gathered, table
 from tests.support.projects import FILES, definitions
-from tests.support.webs import Asker, asker
+from tests.support.webs import Asker, asker, working
 
 pytestmark = pytest.mark.slow
 
@@ -390,6 +390,10 @@ def test_models_and_rules_are_listed(bank):
 
 def test_a_draft_is_held_against_the_log(bank):
     async def steps(asks: Asker) -> None:
+        async with working(asks, "admin", "author"):
+            await held(asks)
+
+    async def held(asks: Asker) -> None:
         posted = await asks.ask("POST", "/api/v1/events/payment", [payment(number) for number in range(20)])
         assert posted.status == 200, (posted.body, asks.told)
         report = await asks.ask("POST", "/api/v1/backtests", {"rules": {"any.yaml": RULE}}, key="author")
@@ -411,9 +415,9 @@ def test_a_draft_is_held_against_the_log(bank):
         ):
             refused = await asks.ask("POST", "/api/v1/backtests", draft)
             assert (refused.status, words in refused.json()["detail"]) == (422, True), refused.body
-        first, second = (row for row in rows_of(asks.service.desk.store) if row.action == "backtest.begin")
-        assert (first.name, first.subject) == ("author", "any.yaml")
-        assert msgspec.json.decode(first.after)["rules"] == ["any.yaml"]
+        first, second = (row for row in rows_of(asks.service.desk.store) if row.action == "job.begin")
+        assert (first.name, first.subject) == ("author", "draft-backtest")
+        assert msgspec.json.decode(first.after)["params"]["name"] == "any.yaml"
         assert second.name == "admin"
         assert (await asks.ask("GET", "/api/v1/audit?to=zz")).json()["detail"].startswith("to: 'zz' is not a time")
 

@@ -54,7 +54,7 @@ from tests.support.named_numbers import (
 from tests.support.projects import write_files
 from tests.support.telling import text_of
 from tests.support.trained import train
-from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in, run
+from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in, run, working
 
 pytestmark = pytest.mark.slow
 
@@ -639,7 +639,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> WhatIsShown:
     now_ms = round(NOW.timestamp() * 1_000)
 
     async def whole() -> WhatIsShown:
-        async with asker(folder, gate=gate_of, now_ms=lambda: now_ms) as asks:
+        async with asker(folder, gate=gate_of, now_ms=lambda: now_ms) as asks, working(asks):
             browser = Browser(asks)
             await let_in(asks, browser)
             bank = Bank(asks, browser, folder)

@@ -19,7 +19,7 @@ from shroff.backtest.document import BacktestReport
 from shroff.backtest.report import sentence
 from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
-from shroff.errors import LogBusyError, StorageError
+from shroff.errors import LogBusyError
 from shroff.explain import hit_records
 from shroff.explain.hit_records import RuleRecord
 from shroff.language.expression import Literal
@@ -37,7 +37,7 @@ from shroff.web.pages.rules import backtests, table
 from shroff.web.pages.rules.backtests import examples, worth
 from shroff.web.pages.rules.table import least_precise
 from tests.support.served import ME
-from tests.support.webs import Answered, Asker, Browser, asker, owned
+from tests.support.webs import Answered, Asker, Browser, asker, owned, working
 from tests.support.webs import run as run_signed_in
 
 pytestmark = pytest.mark.slow
@@ -375,16 +375,19 @@ def test_labels_make_the_precision_of_a_rule_the_same_everywhere(bank, capsys):
         same = ("hits", "fraud", "older_fraud", "older_genuine", "older_none", *PRECISION)
         assert {name: listed[name] for name in same} == {name: found[name] for name in same}
 
-        report = (await asks.ask("POST", "/api/v1/backtests", {"rules": {"dear.yaml": RULE}})).json()
-        (tested,) = [rule for rule in report["rules"] if rule["id"] == "dear_one"]
-        for name in ("older_fraud", "older_genuine", "older_unclear", "older_none", "immature", *PRECISION):
-            assert tested[name] == tested["old"][name] == found[name], name
         capsys.readouterr()
         assert command(["-C", str(bank), "backtest", "--rows", "0"]) == 0
         assert "33 (6 to 79)" in capsys.readouterr().out
 
     async def pages() -> None:
-        async with signed_in(bank) as browser:
+        async with signed_in(bank) as browser, working(browser.asks):
+            key = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+            found = (await browser.send("GET", "/api/v1/rules/dear_one/record", b"", key)).json()["record"]
+            draft = encoded({"rules": {"dear.yaml": RULE}})
+            report = (await browser.send("POST", "/api/v1/backtests", draft, key)).json()
+            (tested,) = [rule for rule in report["rules"] if rule["id"] == "dear_one"]
+            for name in ("older_fraud", "older_genuine", "older_unclear", "older_none", "immature", *PRECISION):
+                assert tested[name] == tested["old"][name] == found[name], name
             for path in ("/rules", "/rules/dear_one", "/rules/dear_one/hits"):
                 page = (await browser.get(path)).body.decode().replace("\u00a0", " ")
                 assert "33 %" in page, path
@@ -429,7 +432,7 @@ async def watched(browser: Browser, path: str) -> Any:
     """The page of a backtest, once it is done."""
     page = await browser.get(path)
     for _ in range(12_000):
-        if b"data-progress" not in page.body:
+        if b"data-again" not in page.body:
             break
         await asyncio.sleep(0.05)
         page = await browser.get(path)
@@ -438,6 +441,10 @@ async def watched(browser: Browser, path: str) -> Any:
 
 def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
     async def steps(asks: Asker) -> None:
+        async with working(asks, "admin"):
+            await judged(asks)
+
+    async def judged(asks: Asker) -> None:
         for number in range(1, 4):
             await outcome(asks, number)
         which = await written(asks)
@@ -445,8 +452,8 @@ def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
         found = await done(asks, begun.json()["id"])
 
         assert begun.status == 202
-        kept = [row.after for row in rows_of(asks.service.desk.store) if row.action == "backtest.begin"]
-        assert [msgspec.json.decode(after)["backtest"] for after in kept] == [found["id"]]
+        kept = [row.after for row in rows_of(asks.service.desk.store) if row.action == "job.begin"]
+        assert [msgspec.json.decode(after)["job"] for after in kept] == [found["id"]]
         assert begun.headers["location"] == f"/api/v1/backtests/{found['id']}"
         assert (found["state"], found["etag"]) == ("done", which["etag"])
         assert found["report"]["changed"] == 3
@@ -465,32 +472,20 @@ def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
     run(bank, steps)
 
 
-def test_a_backtest_that_fails_or_cannot_be_kept_holds_no_place_and_says_why(bank, monkeypatch):
+def test_a_backtest_that_is_cancelled_fails_and_says_why_and_nine_do_not_wait(bank):
     async def steps(asks: Asker) -> None:
-        async def ended() -> list[dict[str, Any]]:
-            for _ in range(2_400):
-                if not asks.service.backtests.going:
-                    return (await asks.ask("GET", "/api/v1/backtests")).json()["backtests"]
-                await asyncio.sleep(0.05)
-            raise AssertionError("it holds its place")
+        begun = [await asks.ask("POST", "/api/v1/backtests", {"wait": False}, key="analyst") for _ in range(9)]
+        first = begun[0].json()["id"]
+        cancelled = await asks.ask("POST", f"/api/v1/jobs/{first}/cancel")
+        shown = (await asks.ask("GET", f"/api/v1/backtests/{first}")).json()
 
-        async def fails(*_: object) -> None:
-            fails_at_once()
-
-        monkeypatch.setattr("shroff.web.api.rules.backtests.computed", fails)
-        await asks.ask("POST", "/api/v1/backtests", {"wait": False})
-        assert [(shown["state"], shown["why_not"]) for shown in await ended()] == [
-            ("failed", "no space left on the disk")
-        ]
-        monkeypatch.setattr("shroff.config.write_text", fails_at_once)
-        await asks.ask("POST", "/api/v1/backtests", {"wait": False})
-        assert len(await ended()) == 1
+        assert [answer.status for answer in begun] == [202] * 8 + [503]
+        assert begun[0].json()["state"] == "waiting"
+        assert cancelled.status == 200
+        assert (shown["state"], shown["why_not"]) == ("failed", "it was cancelled")
+        assert len((await asks.ask("GET", "/api/v1/backtests")).json()["backtests"]) == 8
 
     run(bank, steps)
-
-
-def fails_at_once(*_: object) -> None:
-    raise StorageError("no space left on the disk")
 
 
 # ---- pages
@@ -638,7 +633,8 @@ def test_an_earlier_version_is_compared_with_the_project_of_today(bank, monkeypa
             of = re.search(r"/backtests\?of=(version%20dear_one@\d+)", page.body.decode())
             assert of is not None
             begun = await sent(browser, "/backtests", of=of[1].replace("%20", " "))
-            page = await watched(browser, begun.headers["location"])
+            async with working(browser.asks):
+                page = await watched(browser, begun.headers["location"])
             assert b"/decisions/payment/p-2" in page.body
             assert b"/decisions/payment/p-1" in page.body, "the project without that version approves it"
             assert b"1 recorded decision differs for other reasons: rules changed since." in page.body
@@ -719,7 +715,8 @@ def test_a_backtest_is_begun_watched_and_shown(bank):
             await sent(browser, "/rules/dear_one/draft", text=RULE, tag="")
             begun = await sent(browser, "/backtests", of="draft dear_one", **{"from": "2026-01-05"})
             path = begun.headers["location"]
-            page = await watched(browser, path)
+            async with working(browser.asks):
+                page = await watched(browser, path)
 
             assert b"Outcomes: without and with the draft" in page.body
             sentence = re.search(r'<p class="lead">(.*?)</p>', page.body.decode())
@@ -745,7 +742,8 @@ def test_a_backtest_is_begun_watched_and_shown(bank):
             form = dict(re.findall(r'<input type="hidden" name="(of|again)" value="([^"]*)"', page.body.decode()))
             again = await sent(browser, "/backtests", **form, **{"from": "2026-01-05"})
             assert again.status == 303, "the draft went live, and is still what was tested"
-            page = await watched(browser, again.headers["location"])
+            async with working(browser.asks):
+                page = await watched(browser, again.headers["location"])
             assert b"The draft changes nothing." in page.body
             assert b"<h1>Draft of dear_one</h1>" in page.body
             assert b"changes nothing" in (await browser.get("/backtests")).body

@@ -179,7 +179,7 @@ export interface BacktestRun {
   report?: BacktestReport | null;
 }
 
-/** All back-tests started without waiting, newest first, without their reports. */
+/** All back-tests of drafts, newest first, without their reports. */
 export interface BacktestRuns {
   backtests: BacktestRun[];
 }
@@ -2990,7 +2990,7 @@ export class Api extends Transport {
     return this.call("POST", `/api/v1/auto-close/${part(rule)}/stop`);
   }
 
-  /** List the back-tests that were started without waiting. */
+  /** List the back-tests of drafts. */
   getBacktests(): Promise<BacktestRuns> {
     return this.call("GET", `/api/v1/backtests`);
   }

@@ -41,7 +41,7 @@ BACK_OFF_MS_MAX = 3_600_000
 LINES_MAX = 200  # of a log; the oldest are dropped
 LINE_MAX = 500  # characters
 RESULT_BYTES_MAX = 64 * 1024
-KEPT = 500  # finished jobs; the oldest are deleted
+KEPT = 200  # finished jobs of each kind; the oldest are deleted
 
 
 class Job(FrozenStruct):

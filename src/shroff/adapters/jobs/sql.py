@@ -57,7 +57,7 @@ class SqlJobs:
 
 
 class JobLook:
-    """Queries on one connection. Lists of jobs lack their logs and results."""
+    """Queries on one connection. Lists of jobs lack their logs and results, but for `jobs_of`."""
 
     def __init__(self, connection: Connection) -> None:
         found = _tables()
@@ -73,6 +73,10 @@ class JobLook:
         """Return at most `most` jobs, newest first, older than the job with the id `before`."""
         asked = select(*self._light()).order_by(self._jobs.c.id.desc()).limit(most)
         return self._found(asked.where(self._jobs.c.id < before) if before else asked)
+
+    def jobs_of(self, kind: str) -> list[Job]:
+        """Return all jobs of a kind, newest first, with their logs and results."""
+        return self._found(select(self._jobs).filter_by(kind=kind).order_by(self._jobs.c.id.desc()))
 
     def open_jobs(self) -> list[Job]:
         """Return the waiting and running jobs, oldest first."""
@@ -107,9 +111,13 @@ class JobChange(JobLook):
         self.people = people
 
     def add(self, job: Job) -> None:
-        """Add a job, and delete the oldest ended ones beyond `KEPT`."""
+        """Add a job, and delete the oldest ended ones of its kind beyond `KEPT`."""
         self._connection.execute(insert(self._jobs).values(_values(job)))
-        asked = select(self._jobs.c.id).where(self._jobs.c.state.not_in(OPEN)).order_by(self._jobs.c.id.desc())
+        asked = (
+            select(self._jobs.c.id)
+            .where(self._jobs.c.kind == job.kind, self._jobs.c.state.not_in(OPEN))
+            .order_by(self._jobs.c.id.desc())
+        )
         old = [row[0] for row in self._connection.execute(asked.offset(KEPT).limit(KEPT))]
         if old:
             self._connection.execute(delete(self._jobs).where(self._jobs.c.id.in_(old)))

@@ -116,7 +116,7 @@ class AttackDrill(OperationAnswer):
         return int(not all(gate.passed for gate in self.gates))
 
 
-@operation("attack", right="run:backtests")
+@operation("attack", right="run:backtests", is_long=True)
 def drill_attacks(project: Project, progress: ProgressSteps, request: DrillAttacks) -> AttackDrill:
     """Let seeded attackers loose on a copy of the log: when they are seen, by what, and what they take until then.
 

@@ -76,8 +76,8 @@ class JobDesk(Struct, eq=False):
         Raises: UsageError for an unknown kind; ParamsError; JobBusyError if one of its kind waits or runs;
         NotAllowedError.
         """
-        who.require(Right.RUN_JOBS)
-        for right in kind_named(kind).read(params).rights:
+        kind_of_job = kind_named(kind)
+        for right in (kind_of_job.right, *kind_of_job.read(params).rights):
             who.require(right)
         text = to_json(params).decode()
         if not (TIMEOUT_MS_MIN <= timeout_ms <= TIMEOUT_MS_MAX and 0 <= retries <= RETRIES_MAX):
@@ -96,9 +96,9 @@ class JobDesk(Struct, eq=False):
         now_ms = self._now_ms()
         with self._store.change() as change:
             there = change.open_jobs()
-            same = next((queued for queued in there if queued.kind == job.kind), None)
-            if same is not None:
-                raise JobBusyError(same)
+            same = [queued for queued in there if queued.kind == job.kind]
+            if len(same) >= kind_named(job.kind).open_max:
+                raise JobBusyError(same[0])
             id_ = new_id(now_ms, len(there))
             job = replace(job, id=id_, made_ms=now_ms, begins_ms=now_ms, due_ms=now_ms)
             change.add(job)
@@ -108,9 +108,9 @@ class JobDesk(Struct, eq=False):
 
     def cancel(self, who: Who, id: str) -> Job:
         """Cancel a job; a waiting one ends at once. Raises: NoJobError; UsageError if it has ended."""
-        who.require(Right.RUN_JOBS)
         with self._store.change() as change:
             job = _job(change, id)
+            who.require(kind_named(job.kind).right)
             if not job.is_open:
                 raise JobError(f"the job {id} has ended: it is {job.state}.")
             job = stopped(job, self._now_ms())
@@ -136,6 +136,11 @@ class JobDesk(Struct, eq=False):
         """List the newest jobs, newest first, without their logs and results."""
         with self._store.look() as look:
             return look.jobs(most, before)
+
+    def jobs_of(self, kind: str) -> list[Job]:
+        """Return all jobs of a kind, newest first."""
+        with self._store.look() as look:
+            return look.jobs_of(kind)
 
     def states(self) -> list[ScheduleState]:
         """List the state of all schedules. Raises: DefinitionError for errors in schedules.yaml."""

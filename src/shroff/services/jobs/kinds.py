@@ -48,7 +48,7 @@ class JobParams(FrozenStruct, forbid_unknown_fields=True):
 
     @property
     def rights(self) -> tuple[Right, ...]:
-        """Rights required beside `run:jobs` for these parameters."""
+        """Rights required beside that of the kind for these parameters."""
         return ()
 
 
@@ -70,6 +70,22 @@ class ReportParams(JobParams, frozen=True):
         return (Right.SEND_NOTICES,)
 
 
+class DraftBacktestParams(JobParams, frozen=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
+    """Back-test a draft that somebody started on the page Backtest or by `POST /backtests`.
+
+    `draft` names the stored texts of the draft, `etag` is the version of the draft of `rule`.
+    """
+
+    name: str
+    draft: str = ""
+    rule: str | None = None
+    etag: str | None = None
+    model: str | None = None
+    start: str | None = None
+    end: str | None = None
+    as_of: str | None = None
+
+
 Run = Callable[["Project", Any, "JobRun"], JsonMapping]
 
 
@@ -80,12 +96,16 @@ class JobKind(FrozenStruct):
         params: The type of its parameters; its docstring describes the job.
         function: Module and name of the function.
         title: Name on the page of jobs.
+        right: Right to start and cancel it, beside those for its parameters.
+        open_max: How many may wait or run at once; only one runs.
     """
 
     name: str
     params: type[JobParams]
     function: str
     title: str = ""
+    right: Right = Right.RUN_JOBS
+    open_max: int = 1
 
     @property
     def meaning(self) -> str:
@@ -127,11 +147,19 @@ class JobKind(FrozenStruct):
 
 
 _WORK = "shroff.services.jobs.work"
+DRAFT_BACKTEST = "draft-backtest"
 KINDS: Final[Mapping[str, JobKind]] = {
     job_kind.name: job_kind
     for job_kind in (
         JobKind("features", FeaturesParams, f"{_WORK}:features"),
         JobKind("report", ReportParams, f"{_WORK}:report"),
+        JobKind(
+            DRAFT_BACKTEST,
+            DraftBacktestParams,
+            "shroff.services.backtest.draft_backtests:run_draft",
+            right=Right.RUN_BACKTESTS,
+            open_max=8,
+        ),
     )
 }
 

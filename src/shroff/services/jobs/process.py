@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
 from shroff.jobs.job import CANCELLED, DONE, LEASE_MS, RENEW_MS, Job, ended, failed, lost
 from shroff.language.values import show_duration
-from shroff.people.access import Right, Who
+from shroff.people.access import Who
 from shroff.people.users import current
 from shroff.runtime.logs import failure
 from shroff.runtime.process_wide import give_way
@@ -99,8 +99,8 @@ class JobProcess:
             return None
         with self._project.people.open() as people:
             caller = current(people, caller)
-        params = kind_named(self._job.kind).read(self._job.arguments)
-        for right in (Right.RUN_JOBS, *params.rights):
+        kind = kind_named(self._job.kind)
+        for right in (kind.right, *kind.read(self._job.arguments).rights):
             caller.require(right)
         return caller
 
@@ -115,7 +115,6 @@ class JobProcess:
         return ""
 
     def _keep(self, end: End) -> None:
-        """Store the end, retrying while the lease lasts."""
         until_s = time.monotonic() + LEASE_MS / 1_000
         while True:
             try:

@@ -14,7 +14,6 @@ _ACTIONS = dict(
     line.split(" ", 1)
     for line in """\
 appeal.decide Decide an appeal
-backtest.begin Start backtest
 change.ask Request approval
 change.withdraw Withdraw request
 confirmation.answer Customer answered

@@ -11,7 +11,7 @@ from shroff.errors import DefinitionError, UsageError
 from shroff.jobs.due_times import in_words
 from shroff.json_types import JsonObject
 from shroff.people.access import Right
-from shroff.services.jobs.kinds import all_kinds
+from shroff.services.jobs.kinds import DRAFT_BACKTEST, all_kinds
 from shroff.services.jobs.operations import CancelJob, NewJob, PauseSchedule, ResumeSchedule, RunSchedule
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SHOWN = 100
 PARAMS_MAX = 20_000  # characters
 KIND_WORDS = {
+    "attack": "Drill attacks",
     "backtest": "Backtest of the rules",
     "drift": "Measure drift",
     "features": "Features to a file",
@@ -50,7 +51,11 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
         jobs=jobs,
         schedules=states,
         when=in_words,
-        kinds={name: KIND_WORDS.get(name, kind.title or name) for name, kind in all_kinds().items()},
+        kinds={
+            name: KIND_WORDS.get(name, kind.title or name)
+            for name, kind in all_kinds().items()
+            if name != DRAFT_BACKTEST
+        },
         is_going=any(job.is_open for job in jobs),
         mistake=mistake,
     )

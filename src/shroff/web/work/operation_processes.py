@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
@@ -15,7 +13,6 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
-from shroff.runtime.progress import unheard
 from shroff.services.drafts.operations import CountDraft
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.work.operation_work import BROKEN, SaidLine
@@ -26,16 +23,14 @@ if TYPE_CHECKING:
 CHECK_S_MAX = 15.0
 COUNT_S_MAX = 120.0  # to count hits, which may need the whole log
 MEMORY_MAX = 2 * 1024 * 1024 * 1024  # bytes of a process that checks drafts, including the loaded project
-Told = Callable[[int, int], None]  # (done, total)
 
 
 class ProcessEndedError(Exception):
-    """The process ended without an answer; `status` is its exit status, `is_late` whether it was killed."""
+    """The process ended without an answer; `status` is its exit status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"exit status {status}")
         self.status = status
-        self.is_late = status == -signal.SIGKILL
 
 
 class OperationProcess:
@@ -58,15 +53,11 @@ class OperationProcess:
     def runs(self) -> bool:
         return self._process.poll() is None
 
-    def run(
-        self, request: OperationRequest[Outcome], seconds_max: float, told: Told = unheard, private: str = ""
-    ) -> Outcome:
+    def run(self, request: OperationRequest[Outcome], seconds_max: float) -> Outcome:
         """Run an operation and return its answer.
 
         Args:
             seconds_max: Time limit, after which the process is killed.
-            told: Called with progress.
-            private: Path prefix to remove from answers and messages.
 
         Raises: ProblemError for an error of the operation; ProcessEndedError.
         """
@@ -80,13 +71,11 @@ class OperationProcess:
             process.stdin.write(to_json([declared.name, request]) + b"\n")
             process.stdin.flush()
             for line in process.stdout:
-                output = from_json(line.replace(private.encode(), b""), type=SaidLine)
+                output = from_json(line, type=SaidLine)
                 error = output.problem
                 if error is not None:
                     raise ProblemError(error.status, error.code, error.title, error.detail, error.headers, **error.more)
-                if bytes(output.answer):
-                    return cast("Outcome", from_json(output.answer, type=declared.answer))
-                told(output.done, output.total)
+                return cast("Outcome", from_json(output.answer, type=declared.answer))
         except BrokenPipeError:
             pass
         finally:

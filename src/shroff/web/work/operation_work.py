@@ -1,4 +1,4 @@
-"""The helper process that runs operations for a service: it reads one operation a line, and writes lines of answers.
+"""The helper process that runs operations for a service: it reads one operation a line, and writes its answer.
 
 A process of its own, so that a long operation does not share Python's lock with deciding and answering.
 """
@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,14 +17,13 @@ from msgspec.json import encode as to_json
 from shroff.errors import ShroffError
 from shroff.json_types import JsonObject, TextMapping
 from shroff.operations import manifest
-from shroff.operations.declaration import OPERATIONS, ProgressSteps
+from shroff.operations.declaration import OPERATIONS
 from shroff.runtime import logs
 from shroff.runtime.process_wide import give_way
 from shroff.services import project as app
 from shroff.web.http.problems import ProblemMore, of_error
 
 NICENESS = 5  # lower priority than decisions, but a user waits for the answer
-TELL_S = 0.2  # between lines of progress
 TOO_MUCH = 2  # exit status if memory runs out
 BROKEN = 1  # exit status after any other failure
 
@@ -43,37 +40,10 @@ class SaidProblem(msgspec.Struct):
 
 
 class SaidLine(msgspec.Struct, omit_defaults=True):
-    """A line of output: the answer of an operation, its problem, or its progress, `done` of `total`."""
+    """A line of output: the answer of an operation, or its problem."""
 
     answer: msgspec.Raw = msgspec.Raw()
     problem: SaidProblem | None = None
-    done: int = 0
-    total: int = 0
-
-
-class Teller(ProgressSteps):
-    """Write the joint progress of all steps, at most every `TELL_S`. A step may read the whole log, `size` records."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._steps = 0
-        self._done = 0
-        self._said_s = 0.0
-
-    def counting(self, name: str, total: int = 0) -> Callable[[int], None]:
-        self._steps += 1
-        return self._count
-
-    def _count(self, number: int) -> None:
-        self._done += number
-        now_s = time.monotonic()
-        if now_s - self._said_s >= TELL_S:
-            self._said_s = now_s
-            say(SaidLine(done=min(self._done, self._steps * self._size), total=self._steps * self._size))
-
-    def end(self) -> None:
-        if self._steps:
-            say(SaidLine(done=self._steps * self._size, total=self._steps * self._size))
 
 
 def main() -> int:
@@ -101,9 +71,7 @@ def _answer(project: app.Project, name: str, values: JsonObject) -> SaidLine:
     manifest.load(name.split(maxsplit=1)[0])
     declared = OPERATIONS[name]
     try:
-        teller = Teller(_size(project) if declared.is_long else 0)
-        answer = project.run(msgspec.convert(values, declared.request), teller)
-        teller.end()
+        answer = project.run(msgspec.convert(values, declared.request))
     except ShroffError as error:
         problem = of_error(error)
         return SaidLine(
@@ -112,11 +80,6 @@ def _answer(project: app.Project, name: str, values: JsonObject) -> SaidLine:
             )
         )
     return SaidLine(answer=msgspec.Raw(to_json(answer)))
-
-
-def _size(project: app.Project) -> int:
-    with project.log.reading() as log:
-        return log.last_seq()
 
 
 def _write(line: str) -> None:

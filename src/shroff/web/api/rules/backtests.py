@@ -1,55 +1,51 @@
-"""Backtests that a service runs, one at a time, each in its own process so that deciding is not delayed.
-
-Results are files in the state folder, and survive a restart of the service.
-"""
+"""Backtests of drafts over HTTP. Each is a job, in its own process, so that deciding is not delayed."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import tempfile
 import time
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import suppress
 from secrets import token_hex
-from typing import TYPE_CHECKING, Annotated, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import to_builtins
 from msgspec.json import decode as from_json
-from msgspec.json import encode as to_json
 
-from shroff import config
 from shroff.backtest.document import BacktestReport
-from shroff.errors import ShroffError, UsageError
-from shroff.json_types import TextDict
+from shroff.errors import DefinitionError, UsageError
+from shroff.jobs import job as jobs
+from shroff.jobs.job import CANCELLED, Job, JobBusyError, NoJobError
+from shroff.json_types import TextDict, TextMapping
 from shroff.people.access import Right
-from shroff.people.audit import Act
-from shroff.runtime.logs import failure
-from shroff.services.backtest.operations import RunBacktest
+from shroff.runtime.values import replace
+from shroff.services.backtest.draft_backtests import BacktestFiles
+from shroff.services.jobs.desk import JobDesk, who_of
+from shroff.services.jobs.kinds import DRAFT_BACKTEST, DraftBacktestParams
 from shroff.services.rules.files import TEXT_BYTES_MAX
 from shroff.web.http.messages import Json, Request, decoded
-from shroff.web.http.problems import ProblemError
+from shroff.web.http.problems import ProblemError, ProblemMore, of_error
 from shroff.web.http.routes import API, api
-from shroff.web.work.operation_processes import OperationProcess, ProcessEndedError, Told
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Mapping
 
     from shroff.people.access import Who
     from shroff.web.service import Service
 
-FOLDER = "backtests"
-SECONDS_MAX = 600.0
+SECONDS_MAX = 600
 BODY_BYTES_MAX = 2 * 1024 * 1024
-KEPT = 200  # results; older ones are deleted
-ROWS = 200  # changed events stored with a result
-WAITING_MAX = 8  # backtests that run or wait
-WAITS_S = 5.0  # for which a request waits for the running backtest
+POLL_S = 0.2
 FAILED = "failed"
 DONE = "done"
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # names of a draft's files
 BUSY = {"retry-after": "30"}
+BacktestState = Literal["waiting", "running", "done", "failed"]
+_STATES: Final[Mapping[str, BacktestState]] = MappingProxyType(
+    {jobs.QUEUED: "waiting", jobs.RUNNING: "running", jobs.DONE: "done"}
+)
 
 
 class BacktestRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
@@ -78,7 +74,7 @@ class BacktestRun(msgspec.Struct, rename={"start": "from", "end": "to"}):
     name: str
     by: str
     began_at_ms: int
-    state: Literal["waiting", "running", "done", "failed"] = "waiting"
+    state: BacktestState = "waiting"
     rule: str | None = None
     etag: str | None = None
     start: str | None = None
@@ -98,189 +94,104 @@ class BacktestRun(msgspec.Struct, rename={"start": "from", "end": "to"}):
 
 
 class BacktestRuns(msgspec.Struct):
-    """All back-tests started without waiting, newest first, without their reports."""
+    """All back-tests of drafts, newest first, without their reports."""
 
     backtests: list[BacktestRun]
 
 
-class KeptBacktest(msgspec.Struct):
-    """A stored back-test, with the draft's files to run it again."""
+def run_of(job: Job) -> BacktestRun:
+    """Return the back-test of a job, without its report."""
+    params = msgspec.convert(job.arguments, DraftBacktestParams)
+    who = who_of(job)
+    return BacktestRun(
+        id=job.id,
+        name=params.name,
+        by=who.name if who else job.schedule,
+        began_at_ms=job.made_ms,
+        state=_STATES.get(job.state, "failed"),
+        rule=params.rule,
+        etag=params.etag,
+        start=params.start,
+        end=params.end,
+        as_of=params.as_of,
+        done=job.done,
+        total=job.total,
+        why_not=job.why or ("it was cancelled" if job.state == CANCELLED else None),
+        outcome=from_json(job.result)["outcome"] if job.result else "",
+    )
 
-    run: BacktestRun
-    rules: TextDict
 
+class Backtests(msgspec.Struct):
+    """Back-tests of a service: each is a job, and its draft and report are files."""
 
-class Backtests(Struct):
-    """A service's back-tests: running and waiting ones in memory, finished ones as files."""
-
-    state_folder: Path
-    going: dict[str, KeptBacktest] = {}
-    turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
-    _tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def folder(self) -> Path:
-        return self.state_folder / FOLDER
+    jobs: JobDesk
+    files: BacktestFiles
 
     def listed(self) -> list[BacktestRun]:
-        """Return all back-tests, newest first, without their reports. Reads their files."""
-        paths = sorted(self.folder.glob("*.json"), reverse=True) if self.folder.is_dir() else []
-        going = dict(self.going)  # one that ends meanwhile is listed once
-        runs = [kept.run for kept in going.values()]
-        for path in paths:
-            kept = _read(path)
-            if kept is not None and kept.run.id not in going:
-                kept.run.report = None
-                runs.append(kept.run)
-        return sorted(runs, key=lambda run: run.id, reverse=True)
+        """Return all back-tests, newest first, without their reports."""
+        return [run_of(job) for job in self.jobs.jobs_of(DRAFT_BACKTEST)]
 
-    def kept(self, id_: str) -> KeptBacktest:
+    def get(self, id_: str) -> BacktestRun:
         """Return a back-test with its report. Raises: ProblemError with 404 if there is none."""
-        backtest = self.going.get(id_)
-        if backtest is None and id_.replace("-", "").isalnum() and id_.isascii():
-            backtest = _read(self.folder / f"{id_}.json")
-        if backtest is None:
-            raise ProblemError(404, "no-backtest", "There is no such backtest", f"there is no backtest {id_!r}")
-        return backtest
+        job = self._job(id_)
+        run = run_of(job)
+        if run.state == DONE:
+            result = self.files.result(job.arguments["draft"])
+            if isinstance(result, list):
+                run.state = "failed"
+                run.why_not = "its report is deleted"
+            else:
+                run.report = result
+        return run
+
+    def rules(self, id_: str) -> TextDict:
+        """Return the rule files of a back-test's draft; empty if they are deleted. Raises: as `get`."""
+        return self.files.rules(self._job(id_).arguments["draft"])
 
     def last_of(self, rule: str, tag: str) -> BacktestRun | None:
-        """Return the newest back-test of this version of a rule that has not failed. Reads files."""
+        """Return the newest back-test of this version of a rule that has not failed."""
         runs = (run for run in self.listed() if (run.rule, run.etag) == (rule, tag))
         return next((run for run in runs if run.state != FAILED), None)
 
-    async def begin(self, service: Service, who: Who, draft: BacktestRequest, run: BacktestRun) -> None:
-        """Record a back-test in the audit log and start it in the background.
-
-        Raises: ProblemError with 503 if too many wait.
-        """
-        if len(self.going) >= WAITING_MAX:
-            raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", BUSY)
-        run.start = draft.start
-        run.end = draft.end
-        run.as_of = draft.as_of
-        self.going[run.id] = KeptBacktest(run, draft.rules)
+    def begin(self, who: Who, params: DraftBacktestParams, rules: TextMapping, policy: str | None = None) -> Job:
+        """Store a draft, and queue its job. Raises: ProblemError with 503 if too many wait."""
+        draft = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{token_hex(3)}"
+        self.files.put(draft, rules, policy)
+        given = to_builtins(replace(params, draft=draft))
         try:
-            await service.changes.record(act_of(who, run, draft))
-        except BaseException:
-            del self.going[run.id]
-            raise
-        task = asyncio.get_running_loop().create_task(self._run(service, draft, run))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            return self.jobs.begin(who, DRAFT_BACKTEST, given, timeout_ms=SECONDS_MAX * 1_000)
+        except JobBusyError:
+            raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", BUSY) from None
 
-    async def _run(self, service: Service, draft: BacktestRequest, run: BacktestRun) -> None:
-        from shroff.backtest.report import outcome
-
-        try:
-            async with self.turn:
-                run.state = "running"
-                run.report = await computed(service, draft, run)
-                run.outcome = outcome(run.report)
-            run.state = "done"
-        except ProblemError as error:
-            run.state = "failed"
-            run.why_not = error.detail
-        except (ShroffError, OSError) as error:
-            run.state = "failed"
-            run.why_not = str(error)
-        finally:
-            if run.state in {"waiting", "running"}:
-                run.state = "failed"
-                run.why_not = "the service stopped meanwhile"
-            try:
-                await asyncio.to_thread(self._keep, self.going[run.id])
-            except (ShroffError, OSError) as error:
-                service.tell(failure("a backtest is not kept", error))
-            finally:
-                self.going.pop(run.id, None)
-
-    def _keep(self, kept: KeptBacktest) -> None:
-        config.make_folder(self.folder)
-        config.write_text(self.folder / f"{kept.run.id}.json", to_json(kept).decode())
-        for path in sorted(self.folder.glob("*.json"), reverse=True)[KEPT:]:
-            path.unlink(missing_ok=True)
-
-    @asynccontextmanager
-    async def at_once(self) -> AsyncIterator[None]:
-        """Hold the turn of a back-test whose caller waits. Raises: ProblemError if it is not free within `WAITS_S`."""
-        try:
-            async with asyncio.timeout(WAITS_S):
-                await self.turn.acquire()
-        except TimeoutError:
-            raise ProblemError(503, "busy", "Another backtest runs", "try again when it is done", BUSY) from None
-        try:
-            yield
-        finally:
-            self.turn.release()
+    def _job(self, id_: str) -> Job:
+        with suppress(NoJobError):
+            job = self.jobs.job(id_)
+            if job.kind == DRAFT_BACKTEST:
+                return job
+        raise ProblemError(404, "no-backtest", "There is no such backtest", f"there is no backtest {id_!r}")
 
 
-def new_run(service: Service, who: Who) -> BacktestRun:
-    """Return a new back-test, whose id sorts by time."""
-    now_ms = service.project.context.now_ms()
-    id_ = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now_ms / 1_000))}-{token_hex(3)}"
-    return BacktestRun(id_, "", who.name, now_ms)
-
-
-def act_of(who: Who, run: BacktestRun, draft: BacktestRequest) -> Act:
-    """Audit entry of a back-test: the draft, and its period."""
-    parts = {"rules": sorted(draft.rules), "policy": draft.policy is not None, "model": draft.model}
-    period = {"from": draft.start, "to": draft.end, "as_of": draft.as_of}
-    details = {name: value for name, value in (parts | period).items() if value}
-    return Act(who, "backtest.begin", run.name, None, {"backtest": run.id, **details})
-
-
-async def computed(service: Service, draft: BacktestRequest, run: BacktestRun) -> BacktestReport:
-    """Run a back-test in a new process and return its report. Raises: ProblemError if it fails or takes too long."""
-
-    def report_progress(done: int, total: int) -> None:
-        run.done = done
-        run.total = total
-
-    process = await asyncio.to_thread(OperationProcess, service.project.context.paths.folder)
-    try:
-        report = await asyncio.to_thread(_report, process, draft, report_progress)
-    except ProcessEndedError as error:
-        if error.is_late:
-            detail = f"it took longer than {SECONDS_MAX:g} s; choose a shorter period with 'from'"
-            raise ProblemError(503, "too-long", "The backtest takes too long", detail) from None
-        detail = "its process ended without a message"
-        raise ProblemError(422, "no-backtest", "The draft cannot be tested", detail) from None
-    except ProblemError as error:
-        raise ProblemError(422, "no-backtest", "The draft cannot be tested", error.detail, **error.more) from None
-    finally:
-        process.kill()
-    report.draft = []  # paths of the deleted temporary files
-    return report
-
-
-def _report(process: OperationProcess, draft: BacktestRequest, progress: Told) -> BacktestReport:
-    with tempfile.TemporaryDirectory(prefix="shroff-backtest-") as folder:
-        rules = Path(folder) / "rules"
-        policy = Path(folder) / "policy.yaml"
-        rules.mkdir()
-        for name, text in draft.rules.items():
-            (rules / name).write_text(text, encoding="utf-8")
-        policy.write_text(draft.policy or "", encoding="utf-8")
-        request = RunBacktest(
-            rules=str(rules) if draft.rules else None,
-            policy=None if draft.policy is None else str(policy),
-            model=draft.model,
-            start=draft.start,
-            end=draft.end,
-            as_of=draft.as_of,
-            rows=ROWS,
-        )
-        try:
-            return process.run(request, SECONDS_MAX, progress, f"{folder}/")
-        finally:
-            process.end()
-
-
-def _read(path: Path) -> KeptBacktest | None:
-    try:
-        return from_json(path.read_bytes(), type=KeptBacktest)
-    except (OSError, msgspec.MsgspecError):  # not a result, or just deleted
-        return None
+async def _report(service: Service, who: Who, job: Job) -> BacktestReport:
+    """Wait for the report of a back-test. Raises: ProblemError if it fails or takes too long."""
+    backtests = service.backtests
+    until_s = time.monotonic() + SECONDS_MAX
+    while job.is_open:
+        if time.monotonic() > until_s:
+            await service.in_thread(backtests.jobs.cancel, who, job.id)
+            detail = f"it took longer than {SECONDS_MAX:,} s; choose a shorter period with 'from'"
+            raise ProblemError(503, "too-long", "The backtest takes too long", detail, BUSY)
+        await asyncio.sleep(POLL_S)
+        job = await service.in_thread(backtests.jobs.job, job.id)
+    result = await service.in_thread(backtests.files.result, job.arguments["draft"])
+    if not isinstance(result, list):
+        return result
+    detail = job.why or "it was cancelled"
+    more: ProblemMore = {}
+    if result:
+        problem = of_error(DefinitionError(result))
+        detail = problem.detail
+        more = problem.more
+    raise ProblemError(422, "no-backtest", "The draft cannot be tested", detail, **more)
 
 
 # ---- the API
@@ -288,22 +199,27 @@ def _read(path: Path) -> KeptBacktest | None:
 
 async def backtest(service: Service, request: Request) -> Json[BacktestReport] | Json[BacktestRun]:
     draft = await service.in_thread(decoded, await request.body(BODY_BYTES_MAX), BacktestRequest)
-    run = new_run(service, request.who)
+    etag = None
     if draft.rule is not None:
         saved = await service.in_thread(service.project.drafts.one, draft.rule)
         if saved is None:
             raise ProblemError(404, "no-draft", "There is no such draft", f"nobody has a draft of {draft.rule!r}")
         draft.rules = {**draft.rules, f"{draft.rule}.yaml": saved.text}
-        run.rule = draft.rule
-        run.etag = saved.tag
+        etag = saved.tag
     _check(draft)
-    run.name = " ".join(draft.rules) or draft.model or "the project as it is"
-    if not draft.wait:
-        await service.backtests.begin(service, request.who, draft, run)
-        return Json(run, 202, {"location": f"{API}/backtests/{run.id}"})
-    async with service.backtests.at_once():
-        await service.changes.record(act_of(request.who, run, draft))
-        return Json(await computed(service, draft, run))
+    params = DraftBacktestParams(
+        name=" ".join(draft.rules) or draft.model or "the project as it is",
+        rule=draft.rule,
+        etag=etag,
+        model=draft.model,
+        start=draft.start,
+        end=draft.end,
+        as_of=draft.as_of,
+    )
+    job = await service.in_thread(service.backtests.begin, request.who, params, draft.rules, draft.policy)
+    if draft.wait:
+        return Json(await _report(service, request.who, job))
+    return Json(run_of(job), 202, {"location": f"{API}/backtests/{job.id}"})
 
 
 def _check(draft: BacktestRequest) -> None:
@@ -330,7 +246,7 @@ async def backtests(service: Service, request: Request) -> Json[BacktestRuns]:
 
 
 async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
-    return Json((await service.in_thread(service.backtests.kept, request.path_params["id"])).run)
+    return Json(await service.in_thread(service.backtests.get, request.path_params["id"]))
 
 
 ROUTES = (
@@ -341,7 +257,7 @@ ROUTES = (
         {
             404: "That rule has no draft.",
             422: "The draft cannot be evaluated.",
-            503: "Another back-test is running, or this one takes too long.",
+            503: "Too many back-tests wait, or this one takes too long.",
         },
         answer=BacktestReport,
         others={
@@ -352,7 +268,7 @@ ROUTES = (
         },
     ),
     api("GET", "/backtests", Right.READ_DEFINITIONS, backtests)(
-        "List the back-tests that were started without waiting.", "Newest first, without their reports."
+        "List the back-tests of drafts.", "Newest first, without their reports."
     ),
     api("GET", "/backtests/{id}", Right.READ_DEFINITIONS, one_backtest)(
         "Get the progress of a back-test, and its final report.", "The back-test.", problems={404: ""}

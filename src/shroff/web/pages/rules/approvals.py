@@ -101,7 +101,7 @@ def _review(service: Service, request: Request, draft: StoredDraft) -> DraftRevi
     look = service.project.rule_looks.look_up(draft.id)
     active = "" if look.standing is None else look.standing.text
     run = service.backtests.last_of(draft.id, draft.tag)
-    report = None if run is None else service.backtests.kept(run.id).run.report
+    report = None if run is None else service.backtests.get(run.id).report
     return DraftReview(
         draft,
         diff(active, draft.text),

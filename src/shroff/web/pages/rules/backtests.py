@@ -17,8 +17,9 @@ from shroff.json_types import TextDict
 from shroff.operations.numbers import name_of
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.values import replace
+from shroff.services.jobs.kinds import DraftBacktestParams
 from shroff.web.api.decisions import summaries_of
-from shroff.web.api.rules.backtests import DONE, BacktestRequest, BacktestRun, new_run
 from shroff.web.http.messages import Form, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen
@@ -71,23 +72,20 @@ async def listed(service: Service, request: Request) -> Response:
         backtests=runs,
         drafts=drafts,
         chosen=request.query_params.get("of", f"draft {drafts[0].id}" if drafts else AS_IT_IS),
-        is_going=any(kept.run.state != DONE for kept in service.backtests.going.values()),
+        is_going=any(run.state in {"waiting", "running"} for run in runs),
     )
 
 
 async def begin(service: Service, request: Request) -> Response:
     form = await request.form()
-    run = new_run(service, request.who)
-    rules = await _rules(service, form.get("of", AS_IT_IS), run, form["again"])
-    start, end, as_of = (_day(form, name) for name in ("from", "to", "as_of"))
-    draft = BacktestRequest(rules=rules, start=start, end=end, as_of=as_of)
-    await service.backtests.begin(service, request.who, draft, run)
-    return see_other(f"/backtests/{run.id}")
+    rules, params = await _rules(service, form.get("of", AS_IT_IS), form["again"])
+    params = replace(params, start=_day(form, "from"), end=_day(form, "to"), as_of=_day(form, "as_of"))
+    job = await service.in_thread(service.backtests.begin, request.who, params, rules)
+    return see_other(f"/backtests/{job.id}")
 
 
 async def show(service: Service, request: Request) -> Response:
-    kept = await service.in_thread(service.backtests.kept, request.path_params["id"])
-    run = kept.run
+    run = await service.in_thread(service.backtests.get, request.path_params["id"])
     report = run.report
     if report is None:
         share = run.done / run.total if run.total else 0.0
@@ -105,7 +103,7 @@ async def show(service: Service, request: Request) -> Response:
         report=report,
         worth=worth(report),
         is_draft=draft is not None and draft.tag == run.etag,
-        has_rules=bool(kept.rules),
+        has_rules=bool(await service.in_thread(service.backtests.rules, run.id)),
         learnt=learnt_sentence(report),
         other_reasons=other_reasons(report),
         parts_of_sum=_sum(report),
@@ -133,8 +131,8 @@ async def show(service: Service, request: Request) -> Response:
     )
 
 
-async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> TextDict:
-    """Return the rule files of the chosen draft or version, and set the name of `run`.
+async def _rules(service: Service, of: str, again: str) -> tuple[TextDict, DraftBacktestParams]:
+    """Return the rule files of the chosen draft or version, and its name.
 
     Args:
         of: `now`, `drafts`, `draft NAME` or `version RULE@SEQ`.
@@ -145,31 +143,26 @@ async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> Tex
     kind, _, name = of.partition(" ")
     project = service.project
     if of == AS_IT_IS:
-        run.name = "the project as it is"
-        return {}
+        return {}, DraftBacktestParams("the project as it is")
     if of == ALL_DRAFTS:
-        run.name = "all drafts"
-        return {f"{draft.id}.yaml": draft.text for draft in await service.in_thread(project.drafts.all)}
+        drafts = await service.in_thread(project.drafts.all)
+        return {f"{draft.id}.yaml": draft.text for draft in drafts}, DraftBacktestParams("all drafts")
     if kind == "draft":
         draft = await service.in_thread(project.drafts.one, name)
         if draft is not None:
-            run.name = f"draft of {name}"
-            run.rule = name
-            run.etag = draft.tag
-            return {f"{name}.yaml": draft.text}
+            params = DraftBacktestParams(f"draft of {name}", rule=name, etag=draft.tag)
+            return {f"{name}.yaml": draft.text}, params
     if kind == "version":
         id_, _, seq_text = name.partition("@")
         look = await service.in_thread(project.rule_looks.one, id_)
         for version in look.versions:
             if str(version.seq) == seq_text and version.text:
-                run.name = f"{id_} as of sequence number {version.seq:,}"
-                run.rule = id_
-                return {f"{id_}.yaml": version.text}
+                params = DraftBacktestParams(f"{id_} as of sequence number {version.seq:,}", rule=id_)
+                return {f"{id_}.yaml": version.text}, params
     if again:
-        earlier = await service.in_thread(service.backtests.kept, again)
-        run.name = earlier.run.name
-        run.rule = earlier.run.rule
-        return earlier.rules
+        earlier = await service.in_thread(service.backtests.get, again)
+        rules = await service.in_thread(service.backtests.rules, again)
+        return rules, DraftBacktestParams(earlier.name, rule=earlier.rule)
     raise ProblemError(422, "bad-form", "This draft does not exist", f"nobody has {of!r} any more")
 
 

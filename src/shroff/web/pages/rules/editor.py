@@ -183,9 +183,7 @@ async def _editor(
         has_against=bool(against),
         mistake=mistake,
         judged=judged,
-        worth=None
-        if judged is None
-        else worth((await service.in_thread(service.backtests.kept, judged.id)).run.report),
+        worth=None if judged is None else worth((await service.in_thread(service.backtests.get, judged.id)).report),
         palette=(project.definitions, teller_of(project.definitions), AGGREGATES.values(), FUNCTIONS.values()),
         cookbook=cookbook(),
         files=[file.name for file in await service.in_thread(project.rules.files)],

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 KIND = "suggest"
-LOOKED_THROUGH = 1_000  # newest jobs that are searched
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
@@ -66,9 +65,8 @@ async def shadow(service: Service, request: Request) -> Response:
 
 
 def _newest(service: Service) -> tuple[Job | None, Job | None, RuleSuggestions | None]:
-    """Return the newest search, the newest finished one, and its result."""
-    jobs = [job for job in service.jobs.jobs(LOOKED_THROUGH) if job.kind == KIND]
-    done = next((service.jobs.job(job.id) for job in jobs if job.state == "done"), None)
+    jobs = service.jobs.jobs_of(KIND)
+    done = next((job for job in jobs if job.state == "done"), None)
     suggestions = from_json(done.result, type=RuleSuggestions) if done and done.result else None
     return jobs[0] if jobs else None, done, suggestions
 

@@ -96,7 +96,7 @@ public class Api extends Transport {
         return call("POST", "/api/v1/auto-close/" + part(rule) + "/stop", Map.of(), null, new TypeReference<Types.CloseRules>() {});
     }
 
-    /** List the back-tests that were started without waiting. */
+    /** List the back-tests of drafts. */
     public Types.BacktestRuns getBacktests() {
         return call("GET", "/api/v1/backtests", Map.of(), null, new TypeReference<Types.BacktestRuns>() {});
     }

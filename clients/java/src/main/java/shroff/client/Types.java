@@ -183,7 +183,7 @@ public interface Types {
             @JsonProperty("outcome") String outcome,
             @JsonProperty("report") BacktestReport report) {}
 
-    /** All back-tests started without waiting, newest first, without their reports. */
+    /** All back-tests of drafts, newest first, without their reports. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record BacktestRuns(
             @JsonProperty("backtests") List<BacktestRun> backtests) {}
