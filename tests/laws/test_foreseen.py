@@ -114,7 +114,7 @@ def clears_in_a_trial(self: GroupState, key: int) -> None:
     "owner, name, replacement",
     [
         (undo_kernel, "undo", forgets_all),
-        (Codes, "forget_from", keeps_all),
+        (Codes, "end_trial", keeps_all),
         (ScanState, "take_back", keeps_all),
         (LinkState, "take_back", keeps_all),
         (GroupState, "clear", clears_in_a_trial),

@@ -162,15 +162,17 @@ def test_the_law_catches_state_that_is_not_whole(spoil: Spoil):
 
 def test_the_law_catches_pairs_that_are_not_linked_again(monkeypatch):
     def only_new(self: Links) -> None:
-        if self._values is not None and self._values is not self.pairs.values:
-            self._values, self._linked = self.pairs.values, len(self.pairs.values)
+        if self._known is not self.pairs.known:
+            self._known = self.pairs.known
+            self.pairs.known.given = self.pairs.known.given or []
         extend(self)
 
     extend = Links.extend
 
     def noted(*arguments: Codes) -> Links:
         links = Links(*arguments)
-        links._values = links.pairs.values
+        links._known = links.pairs.known
+        links.pairs.known.given = []
         return links
 
     monkeypatch.setattr(Links, "extend", only_new)

@@ -90,6 +90,11 @@ class Translation:
             self._made[coded.dictionary] = made, count
         return made.take(coded.codes)
 
+    def correct(self, coded: Coded, numbers: Array) -> None:
+        """Replace the cached numbers of these values, all of which `of` has returned before."""
+        made, _ = self._made[coded.dictionary]
+        made[coded.codes] = numbers
+
 
 class LazyColumns(Mapping[str, Column | Coded], ABC):
     """Columns with these names, each made when it is first read."""
@@ -117,31 +122,76 @@ class LazyColumns(Mapping[str, Column | Coded], ABC):
 
 
 class _ValueCodes(dict[Any, int]):
-    """Code of each value, its index in `values`; a new value is appended. None is -1."""
+    """Code of each value, its index in `values`, where None is a free code. None as a value has the code -1.
+
+    A new value gets a free code, else the next one. `given` records the codes of new values; None: they are not needed.
+    """
 
     def __init__(self, values: list[Any]) -> None:
         super().__init__(zip(values, range(len(values)), strict=True))
         self[None] = -1
         self._values = values
+        is_full = len(self) == len(values) + 1
+        self.free = [] if is_full else [code for code, value in enumerate(values) if value is None]
+        self.given: list[int] | None = None
 
     def __missing__(self, value: Any) -> int:
-        code = self[value] = len(self._values)
-        self._values.append(value)
+        if self.free:
+            code = self.free.pop()
+            self._values[code] = value
+        else:
+            code = len(self._values)
+            self._values.append(value)
+        self[value] = code
+        if self.given is not None:
+            self.given.append(code)
         return code
 
 
-class Codes:
-    """A dictionary from values to dense codes, in order of first appearance; -1 for missing."""
+_GENERATION_BITS = 40  # lowest bit of the generation in a cached code
+_NO_GENERATIONS = np.full(1, -1, np.int64)  # no code was ever released
 
-    __slots__ = ("_translated", "known", "values")
+
+class Codes:
+    """A dictionary from values to small codes, dense as long as none is released; -1 for missing.
+
+    A code has a generation, the number of its releases, by which `of_coded` notices a cached code that was released.
+    """
+
+    __slots__ = ("_before_trial", "_generations", "_translated", "known", "values")
 
     def __init__(self) -> None:
+        self._generations = _NO_GENERATIONS
         self.restore([])
 
     def restore(self, values: list[Any]) -> None:
         """Continue with the `values` of another dictionary; all holders of this one see them."""
         self.values, self.known = values, _ValueCodes(values)
-        self._translated = Translation(np.int64(-1))
+        self.forget_columns()
+
+    def release(self, codes: Iterable[int]) -> None:
+        """Forget these values; new values get their codes. The caller must have removed all that it stored by them."""
+        released = list[int]()
+        for code in codes:
+            value = self.values[code]
+            if value is not None:
+                del self.known[value]
+                self.values[code] = None
+                released.append(code)
+        if not released:
+            return
+        self.known.free += released
+        self._fit_generations()
+        self._generations[released] += 1
+
+    def _fit_generations(self) -> None:
+        """Make room for the generations of all codes, with that of -1 at the end."""
+        count = len(self.values)
+        if count >= len(self._generations):
+            before = self._generations[:-1]
+            self._generations = np.zeros(max(count, 2 * len(before)) + 1, np.int64)
+            self._generations[: len(before)] = before
+            self._generations[-1] = -1
 
     def of(self, values: Sequence[Any]) -> Ints:
         """Return the codes of values; new ones get the next codes."""
@@ -152,26 +202,53 @@ class Codes:
 
     def of_coded(self, coded: Coded) -> Ints:
         """Return the codes of a column coded by another dictionary. Cost: a step of Python for each value new to it."""
-        return self._translated.of(coded, self._of_different)
+        cached = self._translated.of(coded, lambda values: self._with_generations(self._of_different(values)))
+        if len(self._generations) == 1:
+            return cached  # no code was ever released
+        self._fit_generations()
+        codes = np.where(cached < 0, -1, cached & ((1 << _GENERATION_BITS) - 1))
+        outdated = np.flatnonzero(self._generations[codes] != cached >> _GENERATION_BITS)
+        if len(outdated):
+            again = coded.take(outdated)
+            codes[outdated] = self.of(again.column().values.tolist())
+            self._translated.correct(again, self._with_generations(codes[outdated]))
+        return codes
+
+    def _with_generations(self, codes: Ints) -> Ints:
+        if len(self._generations) == 1:
+            return codes
+        self._fit_generations()
+        return codes + (self._generations[codes] << _GENERATION_BITS)
 
     def _of_different(self, values: list[Any]) -> Ints:
-        """Return the codes of distinct values, in one step if all are new, as keys usually are."""
-        if not self.known.keys().isdisjoint(values):
+        """Return the codes of distinct values, in one step if all are new and no code is free."""
+        if self.known.free or self.known.given is not None or not self.known.keys().isdisjoint(values):
             return self.of(values)
         codes = range(len(self.values), len(self.values) + len(values))
         self.known.update(zip(values, codes, strict=True))
         self.values.extend(values)
         return np.arange(codes.start, codes.stop)
 
-    def forget_from(self, count: int) -> None:
-        """Forget the codes from this one on, which must not be in use yet."""
-        for value in self.values[count:]:
-            del self.known[value]
-        del self.values[count:]
+    def begin_trial(self) -> None:
+        """Record new values until `end_trial`, which forgets them; no code may be released meanwhile."""
+        self._before_trial = len(self.values), self.known.given
+        self.known.given = []
+
+    def end_trial(self) -> None:
+        count, given = self._before_trial
+        for code in reversed(self.known.given or ()):
+            del self.known[self.values[code]]
+            if code >= count:
+                self.values.pop()
+            else:
+                self.values[code] = None
+                self.known.free.append(code)
+        self.known.given = given
 
     def forget_columns(self) -> None:
         """Release the mappings cached by `of_coded`, once no more columns come."""
         self._translated = Translation(np.int64(-1))
+        self._generations = _NO_GENERATIONS
 
 
 class Frame:

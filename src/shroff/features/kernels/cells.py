@@ -10,6 +10,7 @@ from shroff.features.kernels.layout import (
     COUNT_BITS,
     COUNT_MASK,
     FREE,
+    FREE_CLASSES,
     IS_REAL,
     LO,
     OF_COUNTS,
@@ -42,10 +43,19 @@ def class_of(words: Word) -> Word:
 
 @compiled
 def take(heap: Ints, size_class: Word) -> Word:
-    """Allocate a block, with arbitrary content; return its address, 0 if the heap is full."""
-    at = heap[FREE + size_class]
-    if at != 0:
-        heap[FREE + size_class] = heap[at]
+    """Allocate a block, with arbitrary content; return its address, 0 if the heap is full.
+
+    Without a free block of the class, a free block of 2, 4, 8 ... times the size is split, such as an old directory.
+    """
+    larger = size_class
+    while larger < FREE_CLASSES and heap[FREE + larger] == 0:
+        larger += 2
+    if larger < FREE_CLASSES:
+        at = heap[FREE + larger]
+        heap[FREE + larger] = heap[at]
+        while larger > size_class:
+            larger -= 2
+            give(heap, at + size_of(larger), larger)
         return at
     size = size_of(size_class)
     at = heap[TAIL]

@@ -39,6 +39,7 @@ from shroff.features.kernels.layout import (
     F_LAST_AT,
     F_MAX,
     F_MIN,
+    FAR_MS,
     H_AT,
     H_ROOM,
     HEAD_WORDS,
@@ -52,6 +53,7 @@ from shroff.features.kernels.layout import (
     LOOKS,
     OF_COUNTS,
     OF_FOLD,
+    OLDEST_MS,
     ORIGIN,
     R_AT,
     REACH_CELLS,
@@ -83,6 +85,7 @@ def blank_head(heap: Ints, head: Word) -> None:
     heap[head + ORIGIN] = heap[ZERO_CELL]
     heap[head + LO] = 1
     heap[head + HI] = 1
+    heap[head + OLDEST_MS] = FAR_MS
     for i in range(heap[TRACKS + 1]):
         heap[head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD] + D_FED] = 1
     for i in range(heap[SETS + 1]):
@@ -93,12 +96,12 @@ def blank_head(heap: Ints, head: Word) -> None:
 
 @compiled
 def room_for_key(heap: Ints, key: Word) -> bool:
-    """Make room for this key in the directory. Cost: growth, by half or more, copies all heads."""
+    """Make room for this key in the directory. Cost: growth, by a third or a half, copies all heads."""
     room = heap[HEADS_ROOM]
     if key < room:
         return True
     words = heap[HEAD_WORDS]
-    size_class = class_of(max(key + 1, room + room // 2, 16) * words)
+    size_class = class_of(max(key + 1, 16) * words)
     at = take(heap, size_class)
     if at == 0:
         return False
@@ -180,6 +183,7 @@ def trim_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
     for i in range(heap[TRACKS + 1]):
         drop_before(heap, head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD], keep)
     heap[head + LO] = keep
+    heap[head + OLDEST_MS] = heap[heap[head + ORIGIN] + keep * words] if keep < hi else FAR_MS
     heap[CELLS] -= keep - lo
 
 
@@ -233,8 +237,11 @@ def forget_key(heap: Ints, head: Word) -> None:
 def sweep_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
     """Trim a key, and move its cells to a smaller block if its chunk is at most a quarter full.
 
-    Forgets a key without live cells if all queries have windows.
+    Forgets a key without live cells if all queries have windows. Cost: if no cell has expired, only the head is read.
     """
+    reach_ms = heap[REACH_MS]
+    if reach_ms >= 0 and heap[head + OLDEST_MS] > watermark_ms - heap[LATENESS_MS] - reach_ms:
+        return
     trim_key(heap, head, watermark_ms)
     if heap[head + CHUNK] == 0:
         return

@@ -23,7 +23,7 @@ totals of all trimmed cells.
 
 from __future__ import annotations
 
-VERSION = 4
+VERSION = 5
 
 # Fixed words; word 0 is the version.
 TAIL = 1  # first word that was never used
@@ -31,7 +31,6 @@ WANTED = 2  # words of the last block that did not fit
 HEADS = 3  # address of the directory
 HEADS_ROOM = 4  # number of keys for which the directory has room
 CELLS = 5  # live cells
-SWEPT = 6  # key at which the next sweep begins
 PHASE = 7  # 1: the row at which a call resumes was inserted already
 CELL_WORDS = 8
 HEAD_WORDS = 9
@@ -188,7 +187,8 @@ LO = 1  # first live position
 HI = 2  # position after the last cell
 CHUNK = 3  # address of the block of cells; 0: none
 CHUNK_CLASS = 4
-HINTS = 5  # last position of each edge
+OLDEST_MS = 5  # time of the first live cell; FAR_MS: none
+HINTS = 6  # last position of each edge
 
 # A fold: totals over trimmed cells for queries without a window.
 FOLD_WORDS = 6
@@ -202,4 +202,5 @@ F_MAX = 5
 COUNT_BITS = 40
 COUNT_MASK = (1 << 40) - 1
 NEVER_MS = -(1 << 61)  # before all times
+FAR_MS = 1 << 61  # after all times
 UNREAD = -2  # key of a row whose answers are not needed

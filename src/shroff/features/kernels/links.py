@@ -41,6 +41,7 @@ from shroff.features.kernels.layout import (
     A_UNTIL,
     ARRIVALS,
     CELL_WORDS,
+    FAR_MS,
     HEAD_WORDS,
     HEADS,
     HI,
@@ -62,7 +63,6 @@ from shroff.features.kernels.layout import (
 from shroff.features.kernels.numbers import Word, compiled
 
 FIRST_ROOM = 16  # addresses in the first block of `gather`
-FAR_MS = 1 << 61  # later than the end of any window
 
 
 @compiled

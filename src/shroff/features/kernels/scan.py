@@ -22,6 +22,7 @@ from shroff.features.kernels.layout import (
     DISTINCT,
     EDGES,
     END,
+    FAR_MS,
     FIRST,
     FUNCTION,
     IS_REAL,
@@ -69,7 +70,7 @@ from shroff.features.kernels.layout import (
     WINDOWS,
     WINDOWS_BEFORE,
 )
-from shroff.features.kernels.links import FAR_MS, candidates, gather, is_current, link_series, new_account, span
+from shroff.features.kernels.links import candidates, gather, is_current, link_series, new_account, span
 from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, middle, product, scaled, spread
 from shroff.features.kernels.order import select
 from shroff.features.kernels.programs import evaluate

@@ -17,6 +17,7 @@ from shroff.features.kernels.layout import (
     ARRIVALS,
     CELL_WORDS,
     CELLS,
+    CHUNK,
     D_AT,
     D_BEGIN,
     D_FED,
@@ -33,6 +34,7 @@ from shroff.features.kernels.layout import (
     OF_ARRIVAL,
     OF_KEY,
     OF_LINK,
+    OLDEST_MS,
     ORIGIN,
     PHASE,
     R_AT,
@@ -44,7 +46,6 @@ from shroff.features.kernels.layout import (
     SERIES,
     SET_WORDS,
     SETS,
-    SWEPT,
     T_HEAD,
     T_RIGHT,
     TRACK_WORDS,
@@ -79,6 +80,8 @@ def insert(heap: Ints, head: Word, time_ms: Word, values: Ints, kept: Bytes, row
         write_cell(heap, at, time_ms, values, kept, row)
         heap[head + HI] = hi + 1
         take_in_late(heap, head, position)
+    if position == lo:
+        heap[head + OLDEST_MS] = time_ms
     heap[CELLS] += 1
     return True
 
@@ -217,21 +220,18 @@ def run(
     return times.size
 
 
-@compiled
-def fetch_oldest(heap: Ints, key: Word) -> None:
-    """Prefetch the oldest cell of a key."""
-    if key < heap[HEADS_ROOM]:
-        head = heap[HEADS] + key * heap[HEAD_WORDS]
-        fetch(heap, heap[head + ORIGIN] + heap[head + LO] * heap[CELL_WORDS])
+@entry_point("void(int64[::1], int64, int64, int64, int64, uint8[::1])")
+def tend(heap: Ints, forgotten: Word, first: Word, step: Word, watermark_ms: Word, held: Bytes) -> None:
+    """Remove a key (-1: none), then trim the keys `first`, `first + step`, ..., one for each element of `held`.
 
-
-@entry_point("void(int64[::1], int64, int64, int64)")
-def tend(heap: Ints, forgotten: Word, limit: Word, watermark_ms: Word) -> None:
-    """Remove a key (-1: none), then trim up to `limit` keys, in turn."""
+    Sets the elements of keys that still have cells or totals to 1.
+    """
     if 0 <= forgotten < heap[HEADS_ROOM]:
         forget_key(heap, heap[HEADS] + forgotten * heap[HEAD_WORDS])
-    for _ in range(min(limit, heap[HEADS_ROOM])):
-        key = heap[SWEPT] if heap[SWEPT] < heap[HEADS_ROOM] else 0
-        fetch_oldest(heap, key + AHEAD)
-        sweep_key(heap, heap[HEADS] + key * heap[HEAD_WORDS], watermark_ms)
-        heap[SWEPT] = key + 1
+    for i in range(held.size):
+        key = first + i * step
+        if key < heap[HEADS_ROOM]:
+            head = heap[HEADS] + key * heap[HEAD_WORDS]
+            sweep_key(heap, head, watermark_ms)
+            if heap[head + CHUNK] != 0:
+                held[i] = 1

@@ -22,6 +22,7 @@ from shroff.features.kernels.layout import VERSION
 from shroff.features.key_texts import Hits
 from shroff.features.online.group_keys import SharedCodes
 from shroff.features.online.group_state import GroupState
+from shroff.features.online.key_space import KeySpaces
 from shroff.features.online.row_engine import RowEngine
 from shroff.features.online.row_reads import Row, RowReads
 from shroff.features.online.since_flag import SinceFlag
@@ -30,7 +31,7 @@ from shroff.features.online.value_codec import pack, unpack
 from shroff.features.plan import Plan, kept_of, make_plan, with_rules
 from shroff.language.row import Reference
 
-# Idle keys examined between batches: more than a batch can add, so that the walk reaches new ones too.
+# Keys examined between batches by states that release no keys: more than a batch can add.
 SWEEP_A_ROW = 2
 SWEEP_A_BATCH = 4
 FEW = 24  # up to so many events are faster one by one than by columns: see bench/few.py
@@ -92,6 +93,8 @@ class Online:
             GroupState(group, late.usual_ms, codes, events, reference, remarks=self.remarks)
             for group in self._plan.groups
         ]
+        self._looks = [group.look for group in self.groups if group.look is not None]
+        self._spaces = KeySpaces(codes, self.groups)
         self._after: dict[str, list[Computed]] = {}
         for _, feature in self._plan.computed:
             if feature.is_reason and feature.looks_since_flag and feature.rule is not None:
@@ -230,9 +233,11 @@ class Online:
         self._trim(sum(len(frame) for frame in frames.values()))
 
     def _trim(self, rows: int) -> None:
+        """Remove events beyond reach after a batch, and release the codes of keys without events."""
         if self.watermark_ms is not None:
-            for group in self.groups:
-                group.trim(self.watermark_ms, SWEEP_A_ROW * rows + SWEEP_A_BATCH)
+            for look in self._looks:
+                look.trim(self.watermark_ms, SWEEP_A_ROW * rows + SWEEP_A_BATCH)
+            self._spaces.visit(rows, self.watermark_ms)
 
     # ---- snapshots
 

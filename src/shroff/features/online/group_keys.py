@@ -6,7 +6,7 @@ and the compared values. `Links` finds all pair keys of an entity's key, to remo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -27,10 +27,14 @@ from shroff.runtime.values import FrozenStruct
 
 
 class SharedCodes(FrozenStruct):
-    """Shared by the groups of an engine: the codes of keys, by entity and compared fields, and of texts; the trial."""
+    """Shared by the groups of an engine: the codes of keys, by entity and compared fields, and of texts; the trial.
+
+    `links` has the chains of those pair keys whose events hits of rules remove.
+    """
 
     keys: dict[Any, Codes] = field(default_factory=dict[Any, Codes])
     texts: Codes = field(default_factory=Codes)
+    links: dict[Any, Links] = field(default_factory=dict[Any, Any])
     trial: EventTrial = field(default_factory=EventTrial)
 
 
@@ -53,7 +57,8 @@ class GroupKeys:
         self.links: Links | None = None
         if group.key.rule is not None:
             self.entity_codes = shared.keys.setdefault((entity, ()), Codes())
-            self.links = Links(self.codes, self.entity_codes) if group.key.pairs else None
+            if group.key.pairs:
+                self.links = shared.links.setdefault(space, Links(self.codes, self.entity_codes))
 
     def inserts(self, frames: Frames, size: int) -> Ints:
         """Return the key codes of the events that enter the history; -1 for all others."""
@@ -113,9 +118,9 @@ _FIRST_ROOM = 64
 
 
 class Links(Struct):
-    """The pair keys of each entity key, as chains of codes: `last` has the newest pair key of an entity key, `before`
-    the previous one of each pair key; -1 for none.
+    """The pair keys of each entity key, as doubly linked chains of codes; -1 for none.
 
+    `last` has the newest pair key of an entity key, `before` the previous one of each pair key, and `after` the next.
     They follow from the dictionary of pair keys, so snapshots do not contain them.
     """
 
@@ -123,22 +128,39 @@ class Links(Struct):
     keys: Codes
     last: Ints = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
     before: Ints = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
-    _linked: int = 0
-    _values: list[Any] | None = None  # the dictionary's linked values: another list after a restore
+    after: Ints = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
+    _known: object = None  # the dictionary that is linked: another one after a restore
 
     def extend(self) -> None:
-        values = self.pairs.values
-        if values is not self._values:
-            self._values = values
-            self._linked = 0
+        """Link the pair keys that are new since the last call."""
+        known = self.pairs.known
+        given: Iterable[int] = known.given or ()
+        if known is not self._known:
+            self._known = known
             self.last.fill(-1)
-        for pair in range(self._linked, len(values)):
-            key = self.keys.add(values[pair][0])
+            given = [pair for pair, value in enumerate(self.pairs.values) if value is not None]
+        known.given = []
+        for pair in given:
+            key = self.keys.add(self.pairs.values[pair][0])
             self.last = _with_room(self.last, key)
             self.before = _with_room(self.before, pair)
-            self.before[pair] = self.last[key]
+            self.after = _with_room(self.after, pair)
+            newest = self.last[key]
+            self.before[pair] = newest
+            self.after[pair] = -1
+            if newest >= 0:
+                self.after[newest] = pair
             self.last[key] = pair
-        self._linked = len(values)
+
+    def remove(self, pair: int) -> None:
+        """Unlink a pair key, before its code is released."""
+        before, after = self.before[pair], self.after[pair]
+        if after >= 0:
+            self.before[after] = before
+        else:
+            self.last[self.keys.known[self.pairs.values[pair][0]]] = before
+        if before >= 0:
+            self.after[before] = after
 
     def of(self, key: int) -> Iterator[int]:
         pair = int(self.last[key]) if key < len(self.last) else -1

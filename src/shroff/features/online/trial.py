@@ -86,12 +86,14 @@ class EventTrial:
         self._journal = Journal()
         self._moved: list[tuple[WindowState, int]] = []  # with their first entries in the journal
         self._looked: list[tuple[ScanState, int, Keyed, int]] = []  # with the number of events that each had inserted
-        self._coded: list[tuple[Codes, int]] = []
+        self._coded: list[Codes] = []
 
     def begin(self, codes: Iterable[Codes]) -> None:
         """Begin a trial; codes added from now on are removed at its end."""
         self._journal.clear()
-        self._coded = [(each, len(each.values)) for each in codes]
+        self._coded = list(codes)
+        for each in self._coded:
+            each.begin_trial()
         self.is_on = True
 
     def run(self, history: WindowState, row: Row, into: Answers) -> Answers:
@@ -121,8 +123,8 @@ class EventTrial:
             look, before, inserted, time_ms = self._looked.pop()
             if look.taken > before:  # unless it failed before inserting
                 look.take_back(inserted, time_ms)
-        for codes, count in self._coded:
-            codes.forget_from(count)
+        for codes in self._coded:
+            codes.end_trial()
 
 
 def is_ready() -> bool:

@@ -44,6 +44,7 @@ FIRST_WORDS = 1 << 12  # size of a new heap
 MANY_LINKS = 1_000
 GROWTH_PART = 4  # a heap grows by at least a quarter
 MAPPED_WORDS = 1 << 19  # a heap of this size or larger is in mapped memory
+_NO_KEYS = np.zeros(0, np.uint8)
 
 Answers: TypeAlias = tuple[Ints, Bytes]
 """Results, and 1 for each that is present; each array has a row per query or look, and a column per event."""
@@ -145,6 +146,7 @@ class WindowState:
         self._heap = blank_heap(plan, lateness_ms).copy()
         self._mapped: mmap.mmap | None = None  # the memory of the heap, if it is mapped
         self._answers = len(plan.all_queries)
+        self._swept = 0  # key at which the next sweep begins
         # Compiling or loading the kernel takes up to seconds, which a mere import must not.
         from shroff.features.kernels import windows as kernel
         from shroff.features.kernels.compact import compact
@@ -206,11 +208,21 @@ class WindowState:
         return np.empty((self._answers, rows), np.int64), np.empty((self._answers, rows), np.uint8)
 
     def clear(self, key: int) -> None:
-        self._tend(self._heap, key, 0, layout.NEVER_MS)
+        self._tend(self._heap, key, 0, 1, layout.NEVER_MS, _NO_KEYS)
+
+    def trim(self, first: int, step: int, watermark_ms: int, held: Bytes) -> None:
+        """Remove expired events of the keys `first`, `first + step`, ..., one for each element of `held`.
+
+        Sets the elements to 1 whose keys still have state. A key without state is as if it had never come.
+        """
+        self._tend(self._heap, -1, first, step, watermark_ms, held)
 
     def sweep(self, limit: int, watermark_ms: int) -> None:
         """Remove expired events of up to `limit` keys, in turn, between batches: idle keys then release memory, too."""
-        self._tend(self._heap, -1, limit, watermark_ms)
+        keys = int(self._heap[layout.HEADS_ROOM])
+        first = self._swept if self._swept < keys else 0
+        self._swept = min(first + limit, keys)
+        self.trim(first, 1, watermark_ms, np.zeros(self._swept - first, np.uint8))
 
     @property
     def cells(self) -> int:
