@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import getsizeof
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -148,6 +149,7 @@ class _ValueCodes(dict[Any, int]):
         return code
 
 
+_CODE_BYTES = 32  # of an integer in CPython
 _GENERATION_BITS = 40  # lowest bit of the generation in a cached code
 _NO_GENERATIONS = np.full(1, -1, np.int64)  # no code was ever released
 
@@ -168,6 +170,13 @@ class Codes:
         """Continue with the `values` of another dictionary; all holders of this one see them."""
         self.values, self.known = values, _ValueCodes(values)
         self.forget_columns()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of the dictionary. Cost: a step for each value."""
+        return (
+            getsizeof(self.known) + getsizeof(self.values) + sum(_CODE_BYTES + getsizeof(text) for text in self.values)
+        )
 
     def release(self, codes: Iterable[int]) -> None:
         """Forget these values; new values get their codes. The caller must have removed all that it stored by them."""

@@ -276,7 +276,9 @@ class Online:
 
     @property
     def memory_bytes(self) -> int:
-        return sum(group.memory_bytes for group in self.groups)
+        """Memory of all histories and dictionaries. Cost: a step for each key."""
+        dictionaries = sum(codes.memory_bytes for codes in (self._texts, *self._keys.values()))
+        return dictionaries + sum(group.memory_bytes for group in self.groups)
 
 
 def compute(wanted: Computed, frames: Frames) -> None:

@@ -6,7 +6,7 @@ no window is without end. The next new key gets its code. A key that comes back 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -54,12 +54,13 @@ class KeySpace:
         if b"\0" in held.tobytes():  # a tenth of the time of `held.all()` for the few keys of a single event
             self._release((np.flatnonzero(held == 0) + first).tolist())
 
-    def _release(self, codes: Iterable[int]) -> None:
-        idle = [code for code in codes if self.codes.values[code] is not None and not self._is_held(code)]
-        if self.pairs is not None:
-            for pair in idle:
+    def _release(self, codes: list[int]) -> None:
+        if self.looks or self.owners or self.chains:
+            codes = [code for code in codes if not self._is_held(code)]
+        for pair in codes if self.pairs is not None else ():
+            if self.codes.values[pair] is not None:
                 self.pairs.remove(pair)
-        self.codes.release(idle)
+        self.codes.release(codes)
 
     def _is_held(self, code: int) -> bool:
         return (

@@ -38,7 +38,7 @@ class MeasuredEvents(FrozenStruct):
     Attributes:
         rate: Events decided per second by one process, durable.
         log_bytes: Bytes on disk for each event, its decision and its flags.
-        state_bytes: Bytes of window state for each event.
+        state_bytes: Bytes of window state, with the dictionaries of keys, for each event.
         reach_days: The longest window, in days; None where one has no end.
     """
 
