@@ -123,7 +123,6 @@ def _feature(line: FeatureLine, is_duration: bool) -> tuple[object, ...]:
 
 
 def _length(value: object) -> str:
-    """Format a duration in seconds."""
     if value is None:
         return shown(value)
     seconds = float(str(value))

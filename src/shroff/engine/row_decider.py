@@ -117,7 +117,6 @@ class RowDecider:
         return Hit(rule, key, takes_effect(rule, key), asked.words(row))
 
     def _words(self, rule: Rule, reads: RowReads) -> Callable[[Row], str]:
-        """Return a function that formats a rule's reason with the values of its expressions."""
         if not rule.reason:
             plain = rule.id.replace("_", " ")
             return lambda row: plain

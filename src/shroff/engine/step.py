@@ -340,7 +340,6 @@ class Engine:
         return hits_by_row
 
     def _reason_texts(self, rule: Rule, frame: Frame, rows: list[int]) -> list[str]:
-        """Format a rule's reason at some events with the values of its expressions."""
         if not rule.reason:
             return [rule.id.replace("_", " ")] * len(rows)
         aggregated = {feature.name for feature in rule.reason_computed()}
@@ -373,7 +372,6 @@ def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:
 
 
 def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Remark]:
-    """Return remarks on events with an amount that no rate converts, by field and currency."""
     events_by_asker: dict[str, list[SequencedEvent]] = {}
     if isinstance(batch, SequencedBatch):
         unrated = [batch[row] for row in batch.rows[_unrated_rows(conversion, batch)].tolist()]

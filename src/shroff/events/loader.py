@@ -98,7 +98,6 @@ def _fields(node: Node | None, places: int, problems: list[Problem], event: str)
 
 
 def _with_originals(fields: list[Field], of: Mapping, places: int, problems: list[Problem]) -> tuple[Field, ...]:
-    """Return the fields, then original amount and rate of each amount in another currency."""
     own = list[Field]()
     more = list[Field]()
     kinds = {field.name: field.shape for field in fields}
@@ -272,7 +271,6 @@ def _skip(node: Node | None, problems: list[Problem]) -> int | None:
 def _label_mappings(
     node: Node | None, naming: Iterable[str], scope: Scope, problems: list[Problem]
 ) -> tuple[dict[str, FileMapping], dict[str, FileMapping]]:
-    """Return the mappings of labels and of disputes, by format."""
     found = loader.mapping(node, problems, "label")
     if found is None:
         return {}, {}

@@ -128,7 +128,6 @@ def _life(events: int, seed: int) -> Life:
 
 
 def _arrived(events: int, seed: int, start_ms: int, now_ms: int) -> int:
-    """How many payments have arrived by a moment."""
     count = 0
     for day, rows in enumerate(_days(_life(events, seed), start_ms)):
         if start_ms + day * DAY_MS > now_ms:

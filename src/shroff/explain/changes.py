@@ -110,7 +110,6 @@ class Changes:
     # ---- what can change
 
     def _variables(self) -> list[Variable]:
-        """Return the numeric features and fields that the model or a rule reads, by name."""
         read = frozenset[Variable]().union(*map(_read_in, self.inputs), *(asked.reads for asked in self._asked))
         numeric = {variable for variable in read if variable.type.kind in NUMERIC}
         return sorted(numeric, key=lambda variable: name_of(variable, self.event))
@@ -174,13 +173,11 @@ class Changes:
         return max(minimum, own_minimum), min(maximum, own_maximum)
 
     def _declared(self, event: str, name: str) -> tuple[float, float]:
-        """Return the bounds of a field in events.yaml."""
         fields = (field for field in self.definitions.events.types[event].fields if field.name == name)
         bounds = next((field.shape.bounds for field in fields), None)
         return (-math.inf, math.inf) if bounds is None else (bounds.least, bounds.most)
 
     def _has_no_negatives(self, node: Aggregate) -> bool:
-        """Whether events.yaml excludes negative values of the summed field."""
         return isinstance(node.argument, ItemField) and self._declared(node.event, node.argument.name)[0] >= 0
 
     def _own_value(self, node: Aggregate) -> Value:
@@ -264,12 +261,10 @@ def score_outcome(policy: Policy, score: float | None) -> str:
 
 
 def _plain(variable: Variable) -> Variable:
-    """Drop the name of the event from a field, for comparison."""
     return ThisField(variable.type, variable.name) if isinstance(variable, ThisField) else variable
 
 
 def _read_in(node: Node) -> frozenset[Variable]:
-    """Return the features and fields that an expression reads."""
     return frozenset(_plain(part) for part in walk(node) if isinstance(part, FeatureValue | ThisField))
 
 

@@ -278,7 +278,6 @@ class EntityLook:
         wanted: Mapping[str, Sequence[Key]],
         shared: dict[tuple[str, Key], dict[Key, list[Record]]],
     ) -> None:
-        """Add an event to each shared key, under its own key."""
         event = self._records.decode(record)
         if not isinstance(event, Event):
             return

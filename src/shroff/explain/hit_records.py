@@ -331,7 +331,6 @@ class HitRecords(Struct):
             self.by_rule[rule][at:at] = seqs
 
     def _labels(self, log: Log, after: int, upto: int) -> dict[str, LabelOfHit]:
-        """Return the active label of each event among the labels of a range, by the events' names."""
         decoder = msgspec.json.Decoder(Said)
         labels = (
             (record, decoder.decode(record.body)) for records in log.labels_after(after, upto) for record in records
@@ -389,7 +388,6 @@ def _hit_event(record: Record, rows: Sequence[HitRow], amount_of: Callable[[Reco
 
 
 def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
-    """Set an event's label and verdict."""
     friendly = definitions.friendly_reasons(event.event)
     event.said, event.verdict = said, counted_verdict(said.verdict, said.reason, friendly)
 

@@ -486,7 +486,6 @@ def _linked(definitions: Definitions, entity: str) -> Iterator[LinkedEvents]:
 
 
 def _frauds(labels: Sequence[tuple[int, LabelEvent]]) -> list[Event]:
-    """Return the events whose active verdict is fraud, by labels with their sequence numbers."""
     current: dict[tuple[str, str], VerdictInForce] = {}
     events: dict[tuple[str, str], Event] = {}
     for _, label in sorted(labels, key=lambda label: label[0]):

@@ -20,6 +20,7 @@ from shroff.arrays import NO_INTS, Array, Bools, Ints
 from shroff.events.definitions import Events, EventType
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.computed import score_name
+from shroff.features.value_codes import ValueCodes
 from shroff.language.columns import Column, ColumnSource, column_of, evaluate_columns, values_of
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Lookup, Node, Score, ThisField
 from shroff.language.lookups.table import NO_ROWS, LookUpTable
@@ -122,33 +123,6 @@ class LazyColumns(Mapping[str, Column | Coded], ABC):
         return len(self._names)
 
 
-class _ValueCodes(dict[Any, int]):
-    """Code of each value, its index in `values`, where None is a free code. None as a value has the code -1.
-
-    A new value gets a free code, else the next one. `given` records the codes of new values; None: they are not needed.
-    """
-
-    def __init__(self, values: list[Any]) -> None:
-        super().__init__(zip(values, range(len(values)), strict=True))
-        self[None] = -1
-        self._values = values
-        is_full = len(self) == len(values) + 1
-        self.free = [] if is_full else [code for code, value in enumerate(values) if value is None]
-        self.given: list[int] | None = None
-
-    def __missing__(self, value: Any) -> int:
-        if self.free:
-            code = self.free.pop()
-            self._values[code] = value
-        else:
-            code = len(self._values)
-            self._values.append(value)
-        self[value] = code
-        if self.given is not None:
-            self.given.append(code)
-        return code
-
-
 _CODE_BYTES = 32  # of an integer in CPython
 _GENERATION_BITS = 40  # lowest bit of the generation in a cached code
 _NO_GENERATIONS = np.full(1, -1, np.int64)  # no code was ever released
@@ -168,7 +142,7 @@ class Codes:
 
     def restore(self, values: list[Any]) -> None:
         """Continue with the `values` of another dictionary; all holders of this one see them."""
-        self.values, self.known = values, _ValueCodes(values)
+        self.values, self.known = values, ValueCodes(values)
         self.forget_columns()
 
     @property
@@ -194,16 +168,14 @@ class Codes:
         self._generations[released] += 1
 
     def _fit_generations(self) -> None:
-        """Make room for the generations of all codes, with that of -1 at the end."""
         count = len(self.values)
         if count >= len(self._generations):
             before = self._generations[:-1]
             self._generations = np.zeros(max(count, 2 * len(before)) + 1, np.int64)
             self._generations[: len(before)] = before
-            self._generations[-1] = -1
+            self._generations[-1] = -1  # of a missing value
 
     def of(self, values: Sequence[Any]) -> Ints:
-        """Return the codes of values; new ones get the next codes."""
         return np.fromiter(map(self.known.__getitem__, values), np.int64, len(values))
 
     def add(self, value: Any) -> int:

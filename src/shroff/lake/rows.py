@@ -250,7 +250,6 @@ def _hits(span: SeqRange) -> tuple[Ints, pa.Table]:
 
 
 def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
-    """Return the index of each row among those with its sequence number."""
     numbers: list[int] = []
     last_seq = 0
     for row in rows:

@@ -67,7 +67,6 @@ def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTr
 
 
 def _event_type(call: syntax.FunctionCall, row: AggregateRow, scope: Scope) -> str:
-    """Return the one event type that the brackets read."""
     if row.takes is None:
         name, hint = next(iter(call.arguments), call), f"Write {call.name}(payment where …)."
         if len(call.arguments) != 1 or not isinstance(name, syntax.DottedName) or len(name.parts) != 1:

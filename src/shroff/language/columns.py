@@ -155,12 +155,10 @@ def _alike(a: Array, b: Array) -> tuple[Array, Array]:
 
 
 def _is_wide(values: Array) -> bool:
-    """Return whether exact numbers are Python integers."""
     return bool(values.dtype == object)
 
 
 def _largest(values: Array) -> int:
-    """Return a bound of the absolute values of an int64 array."""
     return max(int(values.max()), -int(values.min())) if len(values) else 0
 
 

@@ -400,12 +400,10 @@ class ValueWording(FrozenStruct):
 
 
 def _names_source(condition: Node | None) -> bool:
-    """Return whether a condition on labels tests their source."""
     return condition is not None and any(isinstance(day, ItemField) and day.name == "source" for day in walk(condition))
 
 
 def _many(noun: str) -> str:
-    """Return the plural of a name of events or fields."""
     noun = words_of(noun)
     if noun.endswith(("s", "x", "ch", "sh")):
         return f"{noun}es"

@@ -230,7 +230,6 @@ def _plain(evaluate: Callable[..., Any]) -> Make:
 def _fixed(
     form: str, kinds: tuple[Kinds, ...], result: Type, evaluate: Callable[..., Any], meaning: str, example: str
 ) -> Function:
-    """Return a function whose arguments have these kinds and whose result always has one type."""
     return Function(form, partial(_sign_fixed, kinds=kinds, result=result), _plain(evaluate), meaning, example)
 
 

@@ -263,7 +263,6 @@ def _grouped(text: str) -> str:
 
 
 def _field(event: str, name: str) -> str:
-    """Write a field, or the original of an amount."""
     amount = name.removesuffix(f".{ORIGINAL_AMOUNT}")
     return f"{event}.{name}" if amount == name else f"{ORIGINAL_AMOUNT}({event}.{amount})"
 

@@ -121,7 +121,6 @@ class KeyHasher:
         return None if not key or None in key else key
 
     def _reader(self, entity: str, type_: str) -> list[Evaluate]:
-        """Return a reader for each part of an entity's key at an event of this type."""
         if (entity, type_) not in self._readers:
             parts = self._events.entities[entity].keys.get(type_, ())
             names = self._events.types[type_].field_names if parts else ()

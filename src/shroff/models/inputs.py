@@ -242,7 +242,6 @@ class InputLoader(FrozenStruct):
                     yield from self._sources(part) if part.type.is_text else ()
 
     def _item_sources(self, argument: Node, event: str) -> Iterator[Field]:
-        """Iterate over the fields that an aggregate reads from the events it aggregates."""
         types = [self.events.types[event]] if event in self.events.types else [*self.events.types.values()]
         for part in walk(argument):
             if isinstance(part, ItemField):

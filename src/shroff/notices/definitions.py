@@ -201,7 +201,6 @@ _UNNAMED = {  # recipients that a rule may notify without a notice of its own
 def _hold_against_rules(
     found: Mapping[str, Notice], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
 ) -> None:
-    """Report rules that notify nobody, or whose notice reads another event type."""
     texts = [notice.reasons.keys() for notice in found.values() if notice.reasons]
     for rule in definitions.rules:
         if texts and rule.effect in {"challenge", "review", "decline"} and rule.place is not None:

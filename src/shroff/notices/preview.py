@@ -87,7 +87,6 @@ def preview_id(notice: str) -> str:
 
 
 def _event(letters: Letters, notice: Notice, log: Log, event: str) -> NoticeEvent:
-    """Return the requested event, or the newest one of the notice's type."""
     if event:
         event_facts = letters.facts.told(log, event)
         if event_facts is None:

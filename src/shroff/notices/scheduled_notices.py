@@ -164,7 +164,6 @@ class ScheduledNotices:
                     yield due_of(notice, "spike", f"spike-{rule}-{now_ms // HOUR_MS}", now_ms, rule=rule, told=details)
 
     def _traffic(self) -> Iterator[Due]:
-        """Find field values with far more events than in their week, regardless of rules."""
         notices = self._services.of_kind("traffic")
         if not notices:
             return
@@ -229,7 +228,6 @@ class ScheduledNotices:
                     self._counts.add((frame.type.name, name), value, bucket * BUCKET_MS, count)
 
     def _decisions(self, unusual: UnusualCount, window: int) -> str:
-        """Return the address of the page with the decisions of a count."""
         amount = self._services.definitions.events.types[unusual.type].amount_field
         is_amount = amount is not None and amount.name == unusual.field
         filters = {"text": self._newest.get(unusual.value, unusual.value)}

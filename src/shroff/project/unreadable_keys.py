@@ -59,7 +59,6 @@ def key_reader(definitions: Definitions) -> KeyReader | None:
 
 
 def _looked_up_fields(definitions: Definitions) -> dict[str, set[tuple[str, str]]]:
-    """Return the fields of each event type that are looked up, with the kind of key."""
     fields_by_type: dict[str, set[tuple[str, str]]] = {}
     nodes = (*(feature.node for feature in definitions.features.values()), *(rule.when for rule in definitions.rules))
     types = definitions.events.types

@@ -62,7 +62,6 @@ class _VersionStretch:
 
 
 def _together(segments: Iterable[Segment], result: Verification) -> Iterator[list[_VersionStretch]]:
-    """Yield groups of consecutive versions that one pass can compute."""
     group: list[_VersionStretch] = []
     for segment in segments:
         if segment.is_empty:
@@ -180,7 +179,6 @@ class _Proof:
 
 
 def _by_place(places: Places, scored: Scored | None) -> dict[int, tuple[str, str]]:
-    """Return the scores as JSON, each with its model, by sequence number."""
     if scored is None:
         return {}
     score_texts = (score.decode() for score in scored.shown())

@@ -123,7 +123,6 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
 
 
 def _read_back(type_: Type, text: str, teller: ValueWording, wording: Wording) -> str:
-    """Format a value that was parsed from a recorded reason."""
     if text == MISSING:
         return text
     places = teller.money_places

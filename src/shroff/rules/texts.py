@@ -424,7 +424,6 @@ def _cut(when: str, part: list[Token]) -> str:
 
 
 def _outer(part: list[Token]) -> list[tuple[int, Token]]:
-    """Return the tokens outside of all brackets, with their indexes."""
     depth = 0
     outer = []
     for at, token in enumerate(part):

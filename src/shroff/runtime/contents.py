@@ -189,7 +189,6 @@ def _seen(store: Path) -> dict[str, tuple[str, int, int, int, int]]:
 
 
 def _note(store: Path, name: str, seen: tuple[str | int, ...]) -> None:
-    """Remember the content hash for this size and these times of a file."""
     with whole_file(store / _STAMPS, is_durable=False) as file:
         os.fchmod(file.fileno(), _MODE)
         file.write(to_json({**_seen(store), name: seen}))

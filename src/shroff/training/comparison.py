@@ -210,7 +210,6 @@ def _scores(
     seqs: Ints,
     reading: Progress | None,
 ) -> tuple[Floats, Floats]:
-    """Return the scores of both models at ascending sequence numbers."""
     columns = tuple(np.full(len(seqs), np.nan) for _ in models)
     for part in scores_of(log, definitions, event, models, after=after, progress=reading):
         at = np.flatnonzero((seqs >= part.seqs[0]) & (seqs <= part.seqs[-1]))
@@ -294,7 +293,6 @@ def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSetti
 
 
 def _text(found: Comparison) -> str:
-    """Return the text that `shroff models compare` prints."""
     where = "both scored" if found.on == "scored" else "folds of both were tested on"
     behind = f" after sequence number {found.since_seq:,}" if found.since_seq else ""
     known = f"{found.rows:,} of them with a verdict, {many(found.frauds, 'fraud')}"

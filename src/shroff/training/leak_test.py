@@ -136,7 +136,6 @@ def _first_alone(rows: TrainingSet, other: TrainingSet) -> str:
 
 
 def _columns(given: TrainingSet) -> Iterator[tuple[str, Any]]:
-    """Yield the columns of a set by name, each read when it is reached."""
     labels = given.labels
     recorded = given.recorded
     yield from (("place", given.seqs), ("time", given.times_ms), ("key", given.keys), ("amount", given.amounts_minor))
@@ -250,7 +249,6 @@ def _read_at(
 def _read_in_fold(
     definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Ints, fold: int
 ) -> Iterator[tuple[int, list[Any]]]:
-    """Yield the same for the rows in one fold of the source."""
     wanted = wanted_of(definitions, settings)
     reference = source.folds[fold].reference if source.folds else definitions.reference
     online = Online(definitions.events, wanted.all(), reference, source.lateness_ms)

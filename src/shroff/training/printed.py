@@ -77,7 +77,6 @@ def _metrics_text(report: TrainReport) -> str:
 
 
 def _best_rule_text(report: TrainReport) -> list[str]:
-    """Return the lines that name the best rule, with the precision and recall of its hits."""
     rule = report.evaluation.compared.get("best_rule")
     if rule is None:
         return []

@@ -270,7 +270,6 @@ def _ran_on(growing: Growing | None) -> list[str]:
 
 
 def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> JsonObject:
-    """Return the manifest entry on a model's training rows."""
     return {
         "from": time_text(window.train_start_ms),
         "to": time_text(window.train_end_ms),
@@ -388,7 +387,6 @@ def _tests_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
 
 
 def _searched(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> TextMapping:
-    """Search for the learner's parameters on rows that no fold tests."""
     at_stage(run.steps, "searching for parameters, trials")
     trials = settings.search.get("trials")
     limit = settings.search.get("time")

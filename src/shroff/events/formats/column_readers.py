@@ -202,7 +202,6 @@ def _decimal_reader(scale: int, type_: Type) -> ColumnReader | None:
 
 
 def _unscaled(column: Any) -> tuple[Ints, Bools]:
-    """Return the digits of decimals as 64-bit integers, and whether they fit into them."""
     if not len(column):
         return np.zeros(0, np.int64), np.ones(0, np.bool_)
     pairs = np.frombuffer(column.buffers()[1], np.int64)[2 * column.offset :][: 2 * len(column)].reshape(-1, 2)

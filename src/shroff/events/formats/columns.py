@@ -164,7 +164,6 @@ def _nothing(field: Field, count: int) -> Read:
 
 
 def _mark(unsure: Bools, read: Read, field: Field) -> None:
-    """Mark the rows that need row validation, including those that it will refuse."""
     if read.sure is not None:
         unsure |= ~read.sure if read.there is None else ~read.sure & read.there
     if read.there is not None and not field.shape.is_optional:

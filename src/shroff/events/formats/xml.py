@@ -264,7 +264,6 @@ def _with(value: Any, path: Names, elements: list[Any]) -> Any:
 
 
 def _with_list(value: Any, path: Names) -> Any:
-    """The value with a list at a path, in each element of lists on the way."""
     if isinstance(value, list):
         return [_with_list(item, path) for item in value] if path else value
     if not path:

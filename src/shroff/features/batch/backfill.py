@@ -172,7 +172,6 @@ class Backfill:
         return found, AskedRows(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
 
     def _take_records(self, keys: Span, asked: AskedRows, records: Ints) -> None:
-        """Fill the records of the rows that ask about a range of keys."""
         from shroff.features.batch.backfill_places import STACK_WORDS
         from shroff.features.batch.backfill_words import TOGETHER, take_records
 

@@ -135,7 +135,6 @@ class Rounds(ABC, Generic[Fed]):
         """End of input: prepare the groups of a stage to answer."""
 
     def _close_stage(self, stage: int) -> None:
-        """Release the answers of a stage, to free memory for the next one."""
         for feed in self._of_stage(stage):
             feed.close()
 

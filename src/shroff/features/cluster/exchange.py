@@ -237,7 +237,6 @@ def _numbers(array: Any) -> Array:
 
 
 def _matrices(columns: Sequence[Any], rows: int) -> tuple[Ints, Bytes]:
-    """Return values and whether they are present, one row for each column."""
     width = len(columns) // 2
     out = np.empty((width, rows), np.int64)
     valid = np.empty((width, rows), np.uint8)

@@ -214,7 +214,6 @@ def _asked(plan: Plan, event: str) -> list[Aggregate]:
 
 
 def _read_within(nodes: Sequence[Node], features: Mapping[str, Computed]) -> set[str]:
-    """Return the names of the features that expressions read, directly or through other features."""
     read: set[str] = set()
     pending = list(nodes)
     while pending:

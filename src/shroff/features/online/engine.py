@@ -217,7 +217,6 @@ class Online:
         return self._rows.reads(event)
 
     def _scored(self, frames: Frames, hits: Sequence[Hits | None] | None) -> Frames:
-        """Return the frames with an event that is decided now."""
         if hits is None or not self._has_scores:
             return frames
         return {name: frame for name, frame in frames.items() if any(hits[row] is None for row in frame.rows.tolist())}

@@ -149,7 +149,6 @@ class RowGroup:
         return step
 
     def _series_fill(self, index: int, key: SeriesKey, reads: RowReads) -> Fill:
-        """Build the function that writes an event's value of a series into the input of the history."""
         if key.is_operand and key.argument is not None:
             return self._words_fill(index, key.argument, reads)
         where = None if key.where is None else reads.evaluate(key.where)
@@ -164,7 +163,6 @@ class RowGroup:
         return self._filled(index, fitting, where, is_real=False)
 
     def _words_fill(self, index: int, node: Node, reads: RowReads) -> Fill:
-        """Build the function that writes an operand of a program into the input of the history."""
         value = reads.evaluate(node)
         if node.type.is_text:
             return self._filled(index, self._coded(value), None, is_real=False)

@@ -37,7 +37,6 @@ def rule_program(wanted: Computed, groups: Sequence[GroupState]) -> tuple[Progra
 
 
 def _is_operand(node: Node) -> bool:
-    """Return whether a part is an aggregate, or neither a number nor dependent on earlier hits."""
     if isinstance(node, Aggregate):
         return True
     depends_on_hits = any(aggregate.since_flag for aggregate in aggregates(node))

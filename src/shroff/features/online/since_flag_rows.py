@@ -149,8 +149,6 @@ def values_at(group: GroupState, out: Ints, valid: Bytes, row: int) -> Values:
 
 
 def _row_leaf(frame: Frame, current: Values) -> Callable[[Node], Evaluate]:
-    """Return readers of a condition's leaves: aggregates with `since flag` from `current`, others from columns."""
-
     def leaf(node: Node) -> Evaluate:
         if isinstance(node, Aggregate) and node.since_flag:
             needed = [frame.field(this_field.name, this_field.type).valid for this_field in this_fields(node)]

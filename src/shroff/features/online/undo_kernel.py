@@ -34,7 +34,6 @@ _JOURNAL = "journal"
 
 
 def _put_and_note(heap: Ints, journal: Ints, at: Word, word: Word) -> None:
-    """Write a word of the heap, and note what it was."""
     if journal[FIRST] <= at < journal[UNUSED]:
         entry = journal[NEXT]
         journal[entry] = at
@@ -111,7 +110,6 @@ def _put(target: ast.AST, word: ast.expr) -> ast.stmt:
 
 
 def _source_of(value: object) -> FunctionType | None:
-    """Return the Python function of a part of a kernel, compiled or not."""
     function = value._function if isinstance(value, Later) else getattr(value, "py_func", None)  # noqa: SLF001 - of a kernel
     return function if isinstance(function, FunctionType) else None
 

@@ -1,7 +1,6 @@
 """Window state: the events of one type by key, and exact aggregates over windows of them.
 
-`group_state` makes one history (`WindowState`) for each group of aggregates. `blank_heap` writes the plan into the
-array of its state as numbers, so that one set of compiled kernels serves all plans.
+`blank_heap` writes the plan of a history into its array as numbers, so that one set of kernels serves all plans.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from shroff.arrays import Array, Bytes, Ints
+from shroff.arrays import Bytes, Ints
 from shroff.errors import StateError
 from shroff.features.kernels import layout
 from shroff.features.online.trial import EventTrial
@@ -44,7 +43,6 @@ FIRST_WORDS = 1 << 12  # size of a new heap
 MANY_LINKS = 1_000
 GROWTH_PART = 4  # a heap grows by at least a quarter
 MAPPED_WORDS = 1 << 19  # a heap of this size or larger is in mapped memory
-_NO_KEYS = np.zeros(0, np.uint8)
 
 Answers: TypeAlias = tuple[Ints, Bytes]
 """Results, and 1 for each that is present; each array has a row per query or look, and a column per event."""
@@ -146,7 +144,7 @@ class WindowState:
         self._heap = blank_heap(plan, lateness_ms).copy()
         self._mapped: mmap.mmap | None = None  # the memory of the heap, if it is mapped
         self._answers = len(plan.all_queries)
-        self._swept = 0  # key at which the next sweep begins
+        self._swept = 0
         # Compiling or loading the kernel takes up to seconds, which a mere import must not.
         from shroff.features.kernels import windows as kernel
         from shroff.features.kernels.compact import compact
@@ -195,8 +193,9 @@ class WindowState:
             row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
         except TypeError:
             # The kernel has one signature, so arrays of another layout and read-only ones (from Arrow) are copied.
-            times, insert_keys, query_keys, values = map(own, (times, insert_keys, query_keys, values))
-            kept = own(kept, np.uint8)
+            given = times, insert_keys, query_keys, values
+            times, insert_keys, query_keys, values = (np.require(each, np.int64, ["C", "W"]) for each in given)
+            kept = np.require(kept, np.uint8, ["C", "W"])
             row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
         while row < len(times):
             self.grow()
@@ -208,13 +207,10 @@ class WindowState:
         return np.empty((self._answers, rows), np.int64), np.empty((self._answers, rows), np.uint8)
 
     def clear(self, key: int) -> None:
-        self._tend(self._heap, key, 0, 1, layout.NEVER_MS, _NO_KEYS)
+        self._tend(self._heap, key, 0, 1, layout.NEVER_MS, np.zeros(0, np.uint8))
 
     def trim(self, first: int, step: int, watermark_ms: int, held: Bytes) -> None:
-        """Remove expired events of the keys `first`, `first + step`, ..., one for each element of `held`.
-
-        Sets the elements to 1 whose keys still have state. A key without state is as if it had never come.
-        """
+        """Trim the keys `first`, `first + step`, ..., one for each element of `held`: 1 where a key still has state."""
         self._tend(self._heap, -1, first, step, watermark_ms, held)
 
     def sweep(self, limit: int, watermark_ms: int) -> None:
@@ -502,8 +498,3 @@ class _PlanWriter:
     def _in_head(self, words: int) -> int:
         self.head_words += words
         return self.head_words - words
-
-
-def own(array: Array, kind: type[np.generic] = np.int64) -> Array:
-    """Return the array, or a copy, as kernels need it: contiguous, writable and of this type."""
-    return np.require(array, kind, ["C", "W"])

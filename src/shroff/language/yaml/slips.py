@@ -309,7 +309,6 @@ def _length_of_more(lines: list[str], line: int, indent: int) -> int:
 
 
 def _open_brackets(text: str) -> int:
-    """Return the number of unclosed brackets."""
     open_count = 0
     for letter in text:
         if letter in "([{":

@@ -162,7 +162,6 @@ class _Frames:
         return FeatureEvents(frames, len(indices), ids, numbers)
 
     def _fates(self, part: FilePart) -> tuple[Ints, Ints, Bytes]:
-        """Return the indices of a part's events, their times, and the result for each."""
         types = self._definitions.events.types
         nonempty = [(name, admitted_rows) for name, admitted_rows in part.admitted.items() if len(admitted_rows.rows)]
         rows_of_types = [admitted_rows.rows for _, admitted_rows in nonempty]

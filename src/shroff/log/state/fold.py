@@ -235,7 +235,6 @@ def _pieces(log: LogReader, after: int, upto: int) -> Iterator[Lines]:
 
 
 def _note(piece: LogPiece, folded: Folded) -> None:
-    """Update verdicts, watermark and sequence number, the state outside the engine."""
     for _, label in piece.labels:
         _take_label(label, folded)
     newest = [int(frame.times.max()) for name, frame in piece.frames.items() if name != "label"]

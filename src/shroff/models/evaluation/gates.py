@@ -203,7 +203,6 @@ def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
 
 
 def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
-    """Check the largest fall of average precision behind the champion in any slice."""
     compared = [slice_ for slice_ in measured.slices or () if slice_.fall is not None]
     limit = "no slice falls by more than noise" if at_most is None else f"at most {at_most:g}"
     if not compared:

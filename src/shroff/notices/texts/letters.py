@@ -215,7 +215,6 @@ class Letters:
 
 
 def _receipt_of(due: Due, outcome: str, answer: str) -> str:
-    """Return the name of the text for a customer."""
     if answer:
         return f"answer_{answer}"
     return outcome if due.kind == "decision" else due.kind

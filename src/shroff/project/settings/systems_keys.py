@@ -330,7 +330,6 @@ DEFAULT_MAILER = "folder"  # used if `mail` names no other
 
 
 def _with(shape: Shape, first: tuple[Key, ...] = (), last: tuple[Key, ...] = ()) -> Shape:
-    """Add keys to a shape, except those that it declares itself."""
     if not isinstance(shape, MappingShape):
         return shape
     declared = set(shape.names)

@@ -297,7 +297,6 @@ class HealthChecks(ProjectPart):
             return Finding("registry", OK, f"{registry.address} answers")
 
     def _look_at_lake(self, *, has_log: bool) -> Finding:
-        """Check that the lake can be read and receives the log's records in time."""
         from shroff.monitoring.doctor import NOTE, WRONG, Finding
 
         found = self._lake.look(self._lake.pruned() if has_log else 0)

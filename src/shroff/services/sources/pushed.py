@@ -157,7 +157,6 @@ class PushedSources(ProjectPart):
         return [(text, self.files.counts(name), self._subscriptions(text)) for name, text in named.items()]
 
     def _subscriptions(self, source: NamedSource) -> list[Subscription]:
-        """List a source's subscriptions to topics in its settings, by topic."""
         found = self.files.subscriptions(source.name)
         with suppress(UsageError):  # an unset variable: the topics are not known
             topics = filled(source.system).options.get("topics", ())

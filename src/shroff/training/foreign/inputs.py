@@ -75,7 +75,6 @@ def declared(theirs: str, text: str, column: int = 1) -> Declared:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Split a list at the commas outside brackets and quoted texts."""
     depth = 0
     quote = ""
     start = 0
@@ -213,7 +212,6 @@ def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> 
 
 
 def _placed(foreign: Foreign, file: str, ours: Sequence[str], theirs: Sequence[str], has: str) -> list[int]:
-    """Return for each feature of the file the position of its input."""
     names = foreign.names if len(set(foreign.names)) == foreign.count else ()
     if names and set(names) <= set(ours) and not any(theirs):
         return [list(ours).index(name) for name in names]

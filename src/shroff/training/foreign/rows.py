@@ -105,7 +105,6 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
 def _keys(
     path: Path, line: Mapping[str, object], columns: Sequence[InputColumn], names: Sequence[str]
 ) -> tuple[str, list[str]]:
-    """Return the name of the column of answers, and that of each input."""
     answers = [score for score in (SCORE, MARGIN) if score in line]
     if not answers:
         raise UsageError(
@@ -140,7 +139,6 @@ def _value(value: object, column: InputColumn, place: str, unknown: dict[str, Co
 
 
 def _unknown_words(column: InputColumn, found: Counter[str]) -> str:
-    """Describe the most frequent unknown text of an input, with the nearest category."""
     text = found.most_common(1)[0][0]
     rows = found.total()
     more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""

@@ -142,7 +142,6 @@ def _manifest(
 
 
 def _made_of(source: HistorySource) -> SetSource:
-    """Return what identifies a source, with digests of its files."""
     if source.log is not None:
         return SetSource(source.log.last_seq() if source.upto is None else source.upto)
     files = tuple(SetFile(path.name, _sha256(path)) for path in source.files)

@@ -182,7 +182,6 @@ class _Maker:
                 yield self._columns(chunk.frames[event], way)
 
     def _as_of(self, source: HistorySource, fold: int) -> Definitions:
-        """Return the project with the lists and tables of a fold."""
         if not source.folds:
             return self._definitions
         return replace(self._definitions, reference=source.folds[fold].reference)
@@ -202,7 +201,6 @@ class _Maker:
         return (known_at(whole, self._as_of_ms, self._definitions, event) for whole in of_fold(source, fold))
 
     def _fold(self, source: HistorySource, fold: int, way: Way) -> Iterator[dict[str, pa.Array]]:
-        """Yield the answers of a later fold by the batch engine."""
         with closing(self._rounds(source, fold, way)) as engine:
             before = feed(engine, self._again(source, fold), self._settings.event, fold)
             yield from self._answers(engine, before, way)
@@ -253,7 +251,6 @@ class _Maker:
         return _in_order_of_appearance(np.concatenate([NO_INTS, *codes]))
 
     def _columns(self, frame: Frame, way: Way) -> dict[str, pa.Array]:
-        """Return the features computed for some events, under the names of the set's columns."""
         places = self._definitions.settings.money_places
         amount = self._wanted.amount
         costs = None if amount is None else frame.computed[amount.name]
@@ -410,7 +407,6 @@ def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | No
 
 
 def _may_draw(control: Control) -> bool:
-    """Return whether the active policy may draw something."""
     return re.search(r"\b(explore|sample)\b", control.files.get("policy.yaml", "")) is not None
 
 

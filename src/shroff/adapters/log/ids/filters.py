@@ -91,6 +91,5 @@ def filter_of(digests: Numbers) -> Numbers:
 
 
 def _in_filter(halves: Numbers) -> tuple[Numbers, Numbers]:
-    """Return the index of the filter word of each half, and the bits to set in that word."""
     bits = np.uint64(1) << (halves >> _SHIFTS & np.uint64(63))
     return halves % np.uint64(FILTER_WORDS), np.bitwise_or.reduce(bits, axis=0)

@@ -295,7 +295,6 @@ class IdIndex:
         return {}
 
     def _parts(self, digests: Sequence[bytes], runs: Mapping[int, IdRun]) -> dict[int, list[bytes]]:
-        """Return the numbers of the parts to read, with the digests to look for in each."""
         pairs: Iterable[tuple[bytes, int]] = product(digests, runs)
         if self._is_writer:
             pairs = [(digests[row], run) for row, run in self._filters.candidates(halves_of(digests))]
