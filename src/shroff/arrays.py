@@ -22,3 +22,8 @@ NO_INTS: Final[Ints] = np.zeros(0, np.int64)
 def count_true(flags: Bools) -> int:
     """How many are true."""
     return int(np.count_nonzero(flags))
+
+
+def own(array: Array, kind: type[np.generic] = np.int64) -> Array:
+    """Return the array, or a copy, as kernels need it: contiguous, writable and of this type."""
+    return np.require(array, kind, ["C", "W"])

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from shroff.arrays import Bytes, Ints
+from shroff.arrays import Bytes, Ints, own
 from shroff.features.batch.backfill_cells import AskedRows, Order, Run, Span, keep_series, put_by_slot, sort_by_key
 from shroff.features.batch.backfill_late import LateKeys
 from shroff.features.batch.backfill_plan import tables_of
-from shroff.features.online.window_state import HistoryPlan, check_plan, own
+from shroff.features.online.window_state import HistoryPlan, check_plan
 
 Answers = tuple[Ints, Bytes]
 

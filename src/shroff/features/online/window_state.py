@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from shroff.arrays import Bytes, Ints
+from shroff.arrays import Bytes, Ints, own
 from shroff.errors import StateError
 from shroff.features.kernels import layout
 from shroff.features.online.trial import EventTrial
@@ -193,9 +193,8 @@ class WindowState:
             row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
         except TypeError:
             # The kernel has one signature, so arrays of another layout and read-only ones (from Arrow) are copied.
-            given = times, insert_keys, query_keys, values
-            times, insert_keys, query_keys, values = (np.require(each, np.int64, ["C", "W"]) for each in given)
-            kept = np.require(kept, np.uint8, ["C", "W"])
+            times, insert_keys, query_keys, values = map(own, (times, insert_keys, query_keys, values))
+            kept = own(kept, np.uint8)
             row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
         while row < len(times):
             self.grow()
