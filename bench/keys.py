@@ -77,7 +77,7 @@ def frames(definitions: Definitions, first: int, keys: int) -> dict[str, Frame]:
     count = len(numbers)
     times = numbers * (DAYS * DAY_MS // keys)
     present = np.ones(count, np.bool_)
-    columns = {
+    columns: dict[str, Column | Coded] = {
         "card": Coded(np.arange(count), Dictionary([card(number) for number in numbers.tolist()])),
         "country": Coded(numbers % 3, Dictionary(["DE", "FR", "NL"])),
         "amount": Column(numbers % 10_000, present),

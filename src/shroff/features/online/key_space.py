@@ -57,9 +57,10 @@ class KeySpace:
     def _release(self, codes: list[int]) -> None:
         if self.looks or self.owners or self.chains:
             codes = [code for code in codes if not self._is_held(code)]
-        for pair in codes if self.pairs is not None else ():
-            if self.codes.values[pair] is not None:
-                self.pairs.remove(pair)
+        if self.pairs is not None:
+            for pair in codes:
+                if self.codes.values[pair] is not None:
+                    self.pairs.remove(pair)
         self.codes.release(codes)
 
     def _is_held(self, code: int) -> bool:
