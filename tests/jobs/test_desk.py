@@ -189,6 +189,18 @@ def test_one_of_a_kind_waits_or_runs_at_a_time_and_two_of_all_run(desks):
     assert desk.claim().kind == "backtest"
 
 
+def test_a_back_test_that_a_person_waits_for_runs_beside_two_others(desks):
+    desk = desks.open()
+    for kind in ("marts", "train", "backtest"):
+        desk.begin(ADMIN, kind, {})
+    drafts = [desk.begin(ADMIN, "draft-backtest", {"name": name}).id for name in ("a", "b")]
+    assert [desk.claim().kind for _ in range(3)] == ["marts", "train", "draft-backtest"]
+    assert desk.claim() is None
+    finish(desk, desk.job(drafts[0]))
+    assert desk.claim().id == drafts[1]
+    assert desk.claim() is None
+
+
 @pytest.mark.parametrize(
     ("kind", "params", "path"),
     [

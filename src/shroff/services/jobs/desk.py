@@ -33,12 +33,12 @@ from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.schedules import ALL, QUEUE, RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN, Schedule
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.services.jobs.kinds import kind_named
+from shroff.services.jobs.kinds import WAITED_FOR, kind_named
 
 if TYPE_CHECKING:
     from shroff.services.jobs.work import Seen
 
-AT_ONCE = 2  # running jobs, of all processes together
+AT_ONCE = 2  # running jobs, of all processes together, beside those that a person waits for
 SET_BACK_MS = 3_600_000  # a clock set back by more than this does not stop schedules
 OVERDUE_MS = 600_000  # age at which an unqueued due time is reported
 QUEUED_MAX = 100  # per schedule
@@ -225,6 +225,8 @@ class JobDesk(Struct, eq=False):
     def claim(self, only: str = "") -> Job | None:
         """Claim the oldest job that may start, and begin its lease: one per kind at a time, two in total.
 
+        A job that a person waits for starts beside these two.
+
         Args:
             only: Id of the only job to claim.
         """
@@ -279,10 +281,10 @@ def _is_due(schedule: Schedule, mark: ScheduleMark | None, now_ms: int) -> bool:
 def _next_of(look: JobLook, now_ms: int, only: str) -> Job | None:
     jobs = look.open_jobs()
     running = [job.kind for job in jobs if job.state == RUNNING]
-    if len(running) >= AT_ONCE:
-        return None
+    is_full = sum(kind not in WAITED_FOR for kind in running) >= AT_ONCE
     waiting = (job for job in jobs if job.state != RUNNING and job.begins_ms <= now_ms and job.kind not in running)
-    return next((job for job in waiting if only in {"", job.id}), None)
+    may_start = (job for job in waiting if not is_full or job.kind in WAITED_FOR)
+    return next((job for job in may_start if only in {"", job.id}), None)
 
 
 def _job(look: JobLook, id: str) -> Job:

@@ -148,6 +148,7 @@ class JobKind(FrozenStruct):
 
 _WORK = "shroff.services.jobs.work"
 DRAFT_BACKTEST = "draft-backtest"
+WAITED_FOR: Final = frozenset({DRAFT_BACKTEST})  # kinds whose result a person waits for: others do not delay them
 KINDS: Final[Mapping[str, JobKind]] = {
     job_kind.name: job_kind
     for job_kind in (
