@@ -170,12 +170,17 @@ class Agreements(ProjectPart):
             for oldest in [tag for tag, approval in stored.items() if not approval.ends_ms][:-KEPT]:
                 del stored[oldest]
 
-    def second(self, authors: Iterable[Author], what: str) -> Author:
-        """Return the caller as the approving second person. Raises: NotAllowedError for a key, and for an author."""
+    def second(self, authors: Sequence[Author], what: str) -> Author:
+        """Return the caller as the approving second person.
+
+        Raises: NotAllowedError for a key, for an author, and if no author is known.
+        """
         who = self._context.who
         caller = Author(who.id, who.name)
         if who.kind != "user":
             raise NotAllowedError(f"approving {what} needs a signed-in user, not an API key")
+        if not authors:
+            raise NotAllowedError(f"nobody knows who wrote {what}; save it again first")
         if caller.is_among(authors):
             raise NotAllowedError(f"{who.name} is among the authors of {what}; another person must approve it")
         return caller

@@ -44,8 +44,12 @@ TOO_LONG = f"a draft has at most {DRAFT_BYTES_MAX:,} bytes"
 
 
 class Note(msgspec.Struct):
-    """Metadata of a draft beside its text. `authors` are all who edited it since its creation."""
+    """Metadata of the draft text with this tag. `authors` are all who edited it since its creation.
 
+    Machines share the notes, but not the files of drafts.
+    """
+
+    tag: str = ""
     authors: list[Author] = []
     saved_at_ms: int = 0
     approved_tag: str = ""
@@ -112,7 +116,8 @@ class RuleDraftFiles(ProjectPart):
         notes = self._notes()
         found = sorted(path for path in self._folder.glob("*.yaml") if _can_be_id(path.stem))
         texts = {path.stem: config.read_text(own(self._paths.folder, f"{DRAFTS}/{path.name}")) for path in found}
-        return [StoredDraft(id_, text, notes.get(id_, Note())) for id_, text in texts.items()]
+        drafts = [StoredDraft(id_, text, notes.get(id_, Note())) for id_, text in texts.items()]
+        return [draft if draft.note.tag == draft.tag else replace(draft, note=Note()) for draft in drafts]
 
     def one(self, id: str) -> StoredDraft | None:
         """Get the draft of a rule, or None."""
@@ -123,7 +128,8 @@ class RuleDraftFiles(ProjectPart):
     ) -> StoredDraft:
         """Save a draft, even with errors, if its version is still `tag`; an empty tag is for a new draft.
 
-        Saving the same text again changes nothing: time and authors stay, and `before` is not called.
+        Saving the same text again changes nothing: time and authors stay, and `before` is not called. If its author is
+        unknown, the caller becomes its author.
 
         Authors are recorded before the draft, so that nobody approves a draft of their own. `before` is called with no
         file and the new tag; if it raises, nothing is stored.
@@ -139,15 +145,16 @@ class RuleDraftFiles(ProjectPart):
         _require_short(text)
         with config.editing(self._paths):
             kept = self._require(id, tag)
-            if kept is not None and kept.text == text:
+            new_tag = tag_of(text)
+            if kept is not None and kept.note.tag == new_tag:
                 return kept
-            note = Note() if kept is None else self._notes().get(id, Note())
-            note.authors = [*note.authors, *(author for author in authors if author not in note.authors)]
-            note.saved_at_ms = self._now_ms()
-            before("", tag_of(text))
+            before("", new_tag)
             config.make_folder(self._folder)
             with self._documents.edit(KIND, Note) as notes:
-                notes[id] = note
+                note = notes.setdefault(id, Note())
+                note.authors = [*note.authors, *(author for author in authors if author not in note.authors)]
+                note.saved_at_ms = self._now_ms()
+                note.tag = new_tag
             config.write_text(self._folder / f"{id}.yaml", text)
         return StoredDraft(id, text, note)
 
