@@ -26,6 +26,7 @@ SMALLEST = {
     "funnels": "--events 500 --runs 1",
     "growth": "--events 500 --times 2 --rounds 1",
     "ingest": "--events 500 --runs 1",
+    "keys": "--keys 500 --rounds 1",
     "marts": "--rows 500",
     "online": "--events 500 --peer-events 200 --rounds 1",
     "online_features": "--events 500 --runs 1",

@@ -58,13 +58,17 @@ class QueuePage(FrozenStruct):
 
 
 class Detail(FrozenStruct):
-    """A case with what belongs to it. During a second look `case` hides the first answer, which `unhidden` has."""
+    """A case with what belongs to it; during a second look without the first answer.
+
+    Args:
+        is_barred: Whether it needs the answer of somebody other than the one who asks.
+    """
 
     case: Case
     alerts: Sequence[Alert]
     history: Sequence[Happened]
     files: Sequence[Attached]
-    unhidden: Case
+    is_barred: bool
 
 
 class Counted(FrozenStruct):
@@ -200,7 +204,7 @@ def detail(desk: CaseService, who: Who, number: int) -> Detail:
         case = look.case(number)
         if case is None:
             raise NoCaseError(f"there is no case {number}.")
-        case_detail = Detail(case, look.alerts(number), look.history(number), look.attached(number), case)
+        case_detail = Detail(case, look.alerts(number), look.history(number), look.attached(number), case.is_barred(who.id))
     return _blind(case_detail) if case.look == SECOND else case_detail
 
 
@@ -250,7 +254,7 @@ def _blind(detail: Detail) -> Detail:
         if row.what not in _HIDDEN and at not in unseen
     ]
     alerts = [blind(alert) for alert in detail.alerts]
-    return Detail(shown(detail.case), alerts, history, detail.files, detail.unhidden)
+    return Detail(shown(detail.case), alerts, history, detail.files, detail.is_barred)
 
 
 def _untagged(row: Happened) -> Happened:

@@ -18,7 +18,7 @@ from shroff.events.summary import NOTHING, EventSummary
 from shroff.json_types import TextDict, TextMapping
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.services.cases.customer_questions import Asked, asked_about, foremost
 from shroff.services.cases.documents import Case, CaseWhole, case_of, whole_of
 from shroff.web.api.decisions import summaries_of
@@ -255,7 +255,8 @@ def opened(service: Service, who: Who, number: int) -> CaseWithEvents:
     top = next((event for event in events if event.alert is first), None)
     decision = _decision(service, top.alert) if top is not None and top.alert.outcome else None
     asked = asked_about(service.notices, detail.alerts, desk.now_ms())
-    line = line_of(desk, who, detail.unhidden, foremost(asked) if asked else None, top, detail.history)
+    line = line_of(desk, who, detail.case, foremost(asked) if asked else None, top, detail.history)
+    line = replace(line, is_own_look=detail.is_barred)  # the case itself hides who answered first
     whole = whole_of(desk, detail, [question.document for question in asked])
     return CaseWithEvents(line, whole, events, top, decision, asked, detail.history)
 
