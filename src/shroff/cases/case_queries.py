@@ -204,7 +204,8 @@ def detail(desk: CaseService, who: Who, number: int) -> Detail:
         case = look.case(number)
         if case is None:
             raise NoCaseError(f"there is no case {number}.")
-        case_detail = Detail(case, look.alerts(number), look.history(number), look.attached(number), case.is_barred(who.id))
+        is_barred = case.is_barred(who.id)
+        case_detail = Detail(case, look.alerts(number), look.history(number), look.attached(number), is_barred)
     return _blind(case_detail) if case.look == SECOND else case_detail
 
 
