@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
+from typing import Any
 
 import pytest
 
-from shroff.errors import NotAllowedError
+from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.services import project as app
-from shroff.services.approvals.agreements import Author
+from shroff.services.approvals.agreements import Agreements, Author, PendingApproval
 from shroff.services.documents import Documents
 from shroff.services.drafts import draft_files
+from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project import Project
 
 TEXT = "- { id: dear, on: payment, by: card, when: this.amount > 500, effect: review }\n"
+NOW_MS = int(time.time() * 1_000)
 ANN, BEN = Author("u-1", "ann"), Author("u-2", "ben")
 
 
@@ -77,3 +84,46 @@ def test_a_draft_that_was_changed_by_hand_has_no_known_author(bank, tmp_path):
     assert not changed.note.authors
     with pytest.raises(NotAllowedError, match="nobody knows who wrote a draft"):
         acting(bank, BEN).drafts.approve("dear", changed.tag)
+
+
+def test_of_two_first_requests_at_once_one_approves_the_other(bank, monkeypatch):
+    both_have_read = Barrier(2)
+    asked = Agreements.asked
+
+    def asked_by_both(self: Agreements, subject: str) -> list[PendingApproval]:
+        found = asked(self, subject)
+        with suppress(BrokenBarrierError):  # one at a time, as it should be: the other does not come
+            both_have_read.wait(0.5)
+        return found
+
+    def agrees(person: Author) -> bool:
+        return acting(bank, person).agreements.agrees("lists x", {"put": []}, "nothing")
+
+    monkeypatch.setattr(Agreements, "asked", asked_by_both)
+    with ThreadPoolExecutor() as threads:
+        assert sorted(threads.map(agrees, [ANN, BEN])) == [False, True]
+
+
+def test_a_request_that_another_machine_stores_meanwhile_keeps_its_author(bank, monkeypatch):
+    ben = bank.agreements
+    record = ProjectPeople.record
+
+    def recorded_while_ben_asks(self: ProjectPeople, *entry: Any) -> None:
+        ben.put(PendingApproval("lists x", {"put": []}, "nothing", [BEN], NOW_MS))
+        record(self, *entry)
+
+    monkeypatch.setattr(ProjectPeople, "record", recorded_while_ben_asks)
+    assert not acting(bank, ANN).agreements.agrees("lists x", {"put": []}, "nothing")
+
+    (waiting,) = bank.agreements.all()
+    assert waiting.authors == [BEN, ANN]
+
+
+def test_an_approved_change_that_fails_says_why_even_if_the_request_cannot_be_restored(bank, monkeypatch):
+    def busy(*_: object) -> None:
+        raise LogBusyError("the database is busy")
+
+    acting(bank, ANN).agreements.agrees("lists x", {"put": []}, "nothing")
+    monkeypatch.setattr(Agreements, "put", busy)
+    with pytest.raises(UsageError, match="no such list"), bank.agreements.approved("lists x", {"put": []}):
+        raise UsageError("no such list")

@@ -6,13 +6,13 @@ log, and nothing of it is active.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from msgspec.json import encode as to_json
 
 from shroff import config
-from shroff.errors import NotAllowedError, RefusalError
+from shroff.errors import NotAllowedError, RefusalError, StorageError, TransientError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonMapping
 from shroff.language.values import DAY_MS
@@ -143,29 +143,32 @@ class Agreements(ProjectPart):
         authors = self.authors(of_two=True)
         shown = tuple(out[:SHOWN_MAX])
         wanted = PendingApproval(subject, change, says, authors, self._now_ms(), 0, shown, len(out))
-        others = next((waiting.authors for waiting in self.asked(subject) if waiting.tag == wanted.tag), [])
-        earlier = [author for author in others if not author.is_among(authors)]
         who = self._context.who
         may_approve = who.kind == "user" and (right is None or who.may(right))
-        if others and earlier == others and may_approve:
-            return True
         with config.editing(self._paths):
+            others = next((waiting.authors for waiting in self.asked(subject) if waiting.tag == wanted.tag), [])
+            if others and may_approve and not any(author.is_among(authors) for author in others):
+                return True
             told = {name: value for name, value in wanted.document.items() if value and name in _TOLD}
             self._people.record("change.ask", subject, None, told)
-            self.put(replace(wanted, authors=[*earlier, *authors]))
+            self.put(wanted)
         return False
 
     def put(self, wanted: PendingApproval, known: PendingApproval | None = None) -> None:
         """Store a request, replacing the same one, waiting or ended, and `known`.
 
-        Call it with the project's files locked.
+        The authors of the same waiting request, which may come from another machine, stay authors. Call it with the
+        project's files locked.
         """
         with self._documents.edit(KIND, PendingApproval) as stored:
             for expired in stored.keys() - {approval.tag for approval in self._current(stored.values())}:
                 del stored[expired]
             if known is not None:
                 stored.pop(known.tag, None)
-            stored.pop(wanted.tag, None)
+            same = stored.pop(wanted.tag, None)
+            if same is not None and not same.ended:
+                earlier = [author for author in same.authors if not author.is_among(wanted.authors)]
+                wanted = replace(wanted, authors=[*earlier, *wanted.authors])
             stored[wanted.tag] = wanted
             for oldest in [tag for tag, approval in stored.items() if not approval.ends_ms][:-KEPT]:
                 del stored[oldest]
@@ -217,7 +220,7 @@ class Agreements(ProjectPart):
             yield asked[0]
         except BaseException as error:
             ends = isinstance(error, ChangedMeanwhileError) and not isinstance(error, NotActiveError)
-            with config.editing(self._paths):
+            with suppress(StorageError, TransientError), config.editing(self._paths):  # `error` says more than these
                 self.put(replace(asked[0], ended=str(error) if ends else ""))
             raise
 
