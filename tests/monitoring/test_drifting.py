@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shroff.cli.main import run
-from shroff.errors import UsageError
+from shroff.errors import LogBusyError, UsageError
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.monitoring.drift_record import DriftRecord
 from shroff.monitoring.drift_report import LABEL_DELAY, SCORE, DriftReport
@@ -268,6 +268,17 @@ def test_a_damaged_record_is_named_and_keeps_nobody_from_looking(bank: Path):
     assert [say.state for say in doctor_says(bank)] == [WRONG]
     assert project.health.drift().event == "payment"
     assert "delete this row of the table documents" in project.warnings[0]
+
+
+def test_a_busy_database_loses_no_report(bank: Path, monkeypatch: pytest.MonkeyPatch):
+    def busy(*_: object) -> None:
+        raise LogBusyError("the database is busy")
+
+    project = more(bank)
+    monkeypatch.setattr(DriftRecords, "add", busy)
+
+    assert project.health.drift().event == "payment"
+    assert project.warnings == ["the result is not stored: the database is busy"]
 
 
 def test_the_command_answers_with_a_table_json_and_its_status(bank: Path, capsys: pytest.CaptureFixture[str]):

@@ -6,7 +6,7 @@ from contextlib import closing, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shroff.errors import Problem, ShroffError, StorageError, UsageError, os_words
+from shroff.errors import Problem, ShroffError, StorageError, TransientError, UsageError, os_words
 from shroff.events.event import time_text
 from shroff.json_types import TextMapping
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
@@ -409,7 +409,7 @@ class HealthChecks(ProjectPart):
             )
         try:
             self._drift.add(report, time_text(self._now_ms()), newest_ms)
-        except StorageError as error:
+        except (StorageError, TransientError) as error:
             self._context.warnings.append(f"the result is not stored: {error}")
         return report
 
