@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shroff import config
-from shroff.errors import DefinitionError, UsageError
+from shroff.errors import DefinitionError, NotAllowedError, UsageError
 from shroff.people.store import rows_of
 from shroff.services import project as app
 from shroff.services.lookup_tables.operations import (
@@ -62,7 +62,7 @@ def test_each_shape_is_declared_beside_what_is_there_and_the_project_stays_well(
     for kind in ("ip", "vpn", "bins", "mail"):
         told = init(bank, kind)
         assert told.files == ["events.yaml", f"tables/{kind}.csv"]
-        with pytest.raises(UsageError, match="Nothing was changed"):
+        with pytest.raises(UsageError, match=f"declares a table {kind} already. Nothing was changed"):
             init(bank, kind)
 
     empty = ", ".join(["bins", "ip", *(["m"] if " m:" in declared else []), "mail", "vpn"])
@@ -90,6 +90,14 @@ def test_put_fills_the_declared_table_and_no_other_way_of_declaring_is_needed_fo
     shown = found.run(ShowTable(name="gates", value="192.0.2.31"))
     assert shown.table.columns == ["low", "high", "country"]
     assert shown.row.key == "3221225984-192.0.2.31"
+
+
+def test_no_command_declares_a_table_where_a_second_person_approves_lists(bank):
+    write_files(bank, {"shroff.yaml": (bank / "shroff.yaml").read_text() + "second_person: [lists]\n"})
+
+    with pytest.raises(NotAllowedError, match="a second person approves changes of lists here"):
+        init(bank, "ip")
+    assert (bank / "events.yaml").read_text() == EVENTS
 
 
 def test_a_file_that_is_there_is_not_written_over(bank):

@@ -162,7 +162,7 @@ class DeclaredTable(OperationAnswer):
         return [f"shroff tables put {table_name(self.files[1])} FILE"]
 
 
-@operation("tables init", right="edit:rules")
+@operation("tables init", right="edit:rules", of_two="lists")
 def init_table(project: Project, asked_by: AskedBy, request: InitTable) -> DeclaredTable:
     """Declare a table without rows for addresses, VPNs, card numbers or mail domains.
 
@@ -171,6 +171,8 @@ def init_table(project: Project, asked_by: AskedBy, request: InitTable) -> Decla
     Examples:
         shroff tables init ip
     """
+    if request.kind in project.definitions.events.tables:
+        raise UsageError(f"events.yaml declares a table {request.kind} already. Nothing was changed.")
     key, key_type, columns = _SHAPES[request.kind]
     header = ",".join((key, *dict(_COLUMN.findall(columns))))
     put = PutTable(name=request.kind, csv=f"{header}\n", key_type=key_type, columns=columns)
