@@ -68,6 +68,15 @@ def test_a_table_joins_lists_names_what_is_missing_and_counts_its_rows():
     assert LIST.of(Answer()) == "1 row.\n  who  lists  used   size\n  ann  a, b   never     1"
 
 
+def test_a_function_of_the_row_that_returns_none_shows_nothing():
+    assert TextTable({"who": "by.name", "at stake": lambda row: row.used}).text([Row]).split() == [
+        "who",
+        "at",
+        "stake",
+        "ann",
+    ]
+
+
 @pytest.mark.parametrize(
     ("table", "text"), [(LIST, "0 rows."), (TextTable({"a": "a"}, "rows", empty="None."), "None.")]
 )

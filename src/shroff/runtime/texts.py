@@ -127,12 +127,14 @@ class TextTable(FrozenStruct):
 
 
 def _shown(row: object, column: Column) -> object:
-    if callable(column):
-        return column(row)
-    path, empty = (column, "") if isinstance(column, str) else column
+    empty = ""
     value: Any = row
-    for name in path.split("."):
-        value = value[name] if isinstance(value, Mapping) else getattr(value, name)
+    if callable(column):
+        value = column(row)
+    else:
+        path, empty = (column, "") if isinstance(column, str) else column
+        for name in path.split("."):
+            value = value[name] if isinstance(value, Mapping) else getattr(value, name)
     if isinstance(value, list | tuple):
         value = ", ".join(map(str, value))
     return empty if value is None or value == "" else value
