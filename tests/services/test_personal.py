@@ -84,6 +84,18 @@ def test_the_same_event_with_other_personal_values_is_a_duplicate_and_changes_no
         assert log.personal.of("payment", ["p0"])["p0"]["name"] == "Ann 0"
 
 
+def test_other_personal_values_are_told_from_the_first_repeat_to_the_last_whichever_event_came_again(project):
+    taken(project)
+    for row in (3, 0):
+        project.decide([ROWS[row] | {"name": "Bob"}], as_type="payment")
+        project.decide([ROWS[1] | {"id": f"after-{row}"}], as_type="payment")
+
+    with project.log.reading() as log:
+        (remark,) = log.remarks()
+    assert (remark.first_seq, remark.last_seq) == (len(ROWS) + 1, len(ROWS) + 2)
+    assert remark.first_ms <= remark.last_ms
+
+
 def test_another_personal_value_of_a_repeated_event_is_counted_and_told_without_the_value(project, tmp_path, capsys):
     folder = project.context.paths.folder
     changed = [ROWS[0] | {"name": "Bob"}, ROWS[1], {**ROWS[2], "name": "Bob", "email": "bob@example.org"}]

@@ -273,7 +273,7 @@ class BatchClassifier:
         if earlier.body != body and self._sent(earlier) != event:
             reason = f"{event.type} {event.id!r} already exists with different content"
             return self._refuse(submission, reason, is_conflict=True)
-        self._note_personal_changes(submission, event, earlier.seq)
+        self._note_personal_changes(submission, event)
         return self._repeat(event, earlier)
 
     def _keep(self, submission: Submission, event: Event, body: bytes) -> Answer:
@@ -290,7 +290,7 @@ class BatchClassifier:
         if kept.body != body and self._sent(stored) != event:
             reason = f"{event.type} {event.id!r} came too late and is kept with different content"
             return self._refuse(submission, reason, is_conflict=True)
-        self._note_personal_changes(submission, event, self._rows.seq)
+        self._note_personal_changes(submission, event)
         return Answer(DUPLICATE, event.type, event.id)
 
     def _sent(self, stored: Record) -> LogEvent | None:
@@ -303,13 +303,18 @@ class BatchClassifier:
         self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in submission.personal]
         self._known.personal[event.type, event.id] = dict(submission.personal)
 
-    def _note_personal_changes(self, submission: Submission, event: Event, seq: int) -> None:
-        """Count personal fields that came again with another value. A value that is missing or erased is no change."""
+    def _note_personal_changes(self, submission: Submission, event: Event) -> None:
+        """Count personal fields that came again with another value, at the sequence number of the event before.
+
+        A value that is missing or erased is no change.
+        """
+        seq = self._rows.seq
+        time_ms = _or_earliest(self._state.watermark_ms)
         first = self._known.personal.get((event.type, event.id), {})
         for name, text in submission.personal:
             if first.get(name, text) != text:
                 asker = f"{event.type}.{name}"
-                remark = Remark(PERSONAL_CHANGED, asker, 1, seq, event.time_ms, seq, event.time_ms)
+                remark = Remark(PERSONAL_CHANGED, asker, 1, seq, time_ms, seq, time_ms)
                 self._batch.remarks.append(remark)
 
     # ---- answers

@@ -54,7 +54,7 @@ def check_batch(batch: Batch, last_seq: int) -> None:
         if not 0 < value.seq <= last_seq + len(expected):
             raise StateError(f"the value of {value.type}.{value.field} names place {value.seq}, which there is not")
     for remark in batch.remarks:
-        # A remark on a repeated event names the original, which may be in the log already.
+        # A remark on a repeated event names the record before it, which may be in the log already.
         for seq in (remark.first_seq, remark.last_seq):
             if not 0 < seq <= last_seq + len(expected):
                 raise StateError(f"the remark on {remark.asker} names place {seq}, which there is not")
