@@ -17,9 +17,12 @@ from shroff.errors import DefinitionError
 from shroff.events.definitions import SOURCES, VERDICTS
 from shroff.events.labels import VerdictInForce
 from shroff.language.values import DAY_MS
+from shroff.log.history import Control, control_at
+from shroff.notices import services
 from shroff.notices.definitions import Notice
 from shroff.services.notices.views import FOLLOWED
 from shroff.streams import delivering_rows, sink_threads
+from shroff.streams.log import Log
 from tests.support.telling import Bank, notice, payment, text_of
 
 LAKE = "channel: lake\nfolder: {name}\ndocument: {{ id: this.id, amount: this.amount }}\n"
@@ -180,6 +183,29 @@ def test_a_refund_is_taken_back_by_the_lists_under_which_it_was_given(tmp_path, 
     bank.tell()
 
     assert [len(documents(bank, folder)) for folder in ("refund", "refund_back")] == [is_owed, is_owed]
+
+
+def test_files_of_an_earlier_version_are_read_once_for_all_labels_of_that_time(tmp_path, monkeypatch):
+    read: list[int] = []
+
+    def counted(log: Log, seq: int) -> Control:
+        read.append(seq)
+        return control_at(log, seq)
+
+    name = "notices/refund.yaml"
+    texts = NOTICES | {name: f"{NOTICES[name]}when: not (this.card in lists.no_refund)\n"}
+    ids = ["p-1", "p-2", "p-3"]
+    bank = begun(tmp_path, texts | {"lists/no_refund.csv": "value\nother\n"}, *map(payment, ids))
+    for id_ in ids:
+        label(bank, "fraud", "customer", id_)
+    bank.write({"lists/no_refund.csv": f"value\n{payment('p-1')['card']}\n"})
+    assert bank.project.call("apply").applied
+    monkeypatch.setattr(services, "control_at", counted)
+    follow(bank)
+    bank.tell()
+
+    assert len(documents(bank, "refund")) == 3
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("cut", range(7))

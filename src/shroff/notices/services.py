@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -85,7 +86,9 @@ class NoticeServices:
     _taken: int = field(default=0, init=False)
     _control: Control = field(default_factory=Control, init=False, repr=False)
     _seen: int = field(default=0, init=False)
+    _version_seqs: list[int] = field(default_factory=list, init=False, repr=False)
     _in_force: Definitions | None = field(default=None, init=False, repr=False)
+    _past: tuple[int, Definitions] | None = field(default=None, init=False, repr=False)  # of the last `in_force_at`
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -116,6 +119,7 @@ class NoticeServices:
             for record in log.controls(self._seen):
                 self._control.take(record)
                 self._seen = record.seq
+                self._version_seqs.append(record.seq)
             active = self._in_force or self.definitions
             control_versions = self._control.versions
             if (
@@ -129,8 +133,13 @@ class NoticeServices:
     def in_force_at(self, log: Log, seq: int) -> Definitions:
         """Return the definitions active at a sequence number; today's if notices name something that those lack."""
         if seq < self._seen:
+            number = bisect_right(self._version_seqs, seq)
             with suppress(StorageError), telling_damage():
-                then = self.load(control_at(log, seq).files)
+                past = self._past
+                if past is None or past[0] != number:
+                    past = number, self.load(control_at(log, seq).files)
+                    self._past = past
+                then = past[1]
                 if _has_all_of(self.definitions, then):
                     return then
         return self.definitions
