@@ -128,6 +128,7 @@ def test_a_day_and_a_week_that_are_not_over_are_marked_in_the_chart_and_the_tabl
                 later = [SENT[0] | {"payment_id": "later", "paid_at": "2026-01-04T08:30:00Z"}]
                 assert (await call(browser, "POST", "/api/v1/events/payment", later)).status == 200
             page = (await browser.get(f"/analytics{query}")).body.decode().partition("<h2>Decisions and labels")[0]
+            assert f"<h2>Events by {'week' if 'week' in query else 'day'}</h2>" in page
             assert re.findall(r">([^<>]+) <span[^>]*>not over<", page) == marked, query
             assert page.count('class="bar open"') == bool(says)
             assert f", not over: {says}" in page if says else "not over" not in page

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from shroff.web.pages.renderer import environment
 from tests.services.test_experiment import COSTS, trial
 from tests.support.webs import Asker, Browser, run
 
@@ -21,7 +22,12 @@ def test_an_experiment_is_read_and_ended_on_its_screen(tmp_path):
 
         assert "Arm B is better" in shown or "Neither arm is proven better yet" in shown
         words = re.sub(r"\s+", " ", re.sub("<[^>]+>", "", shown))
-        assert re.search(r"Arm B (costs [\d,.]+ EUR more than arm A|saves [\d,.]+ EUR) per 1,000 \w+; ", words), words
+        ends = r"from [\d,.]+ (less|more) to [\d,.]+ (less|more)"
+        said = rf"Arm B costs [\d,.]+ EUR (less|more) than arm A per 1,000 cards since .* 2026 \(95 % .*: {ends}\)\."
+        assert re.search(said, words), words
+        assert re.search(r'<label for="as-of">Labels known before</label>\s*<input [^>]*id="as-of"', shown)
+        assert "An event counts once 99 % of frauds are known at its age; all so far count from" in words
+        assert "% of cards" in words, "the share is that of the keys in the table"
         for arm in "AB":
             path = re.search(rf'href="(/decisions[^"]*arm={arm})" aria-label="(\d+) events', shown)
             assert path is not None
@@ -50,3 +56,17 @@ def test_an_experiment_is_read_and_ended_on_its_screen(tmp_path):
         assert "Not enough labels yet" in (await browser.get("/experiments?rule=other")).body.decode()
 
     run(tmp_path, steps)
+
+
+@pytest.mark.parametrize(
+    ("saved", "low", "high", "said"),
+    [
+        ("-981.55", "-5158.99", "3195.88", "981.55 EUR more, from 3,195.88 less to 5,158.99 more"),
+        ("300.00", "100.00", "500.00", "300.00 EUR less, from 500.00 less to 100.00 less"),
+    ],
+)
+def test_what_an_arm_costs_is_said_with_one_direction_for_the_amount_and_its_ends(saved, low, high, said):
+    difference = environment().get_template("parts.html").module.difference
+    texts = [" ".join(text.split()) for text in (difference(saved, "EUR"), difference(high), difference(low))]
+
+    assert "{}, from {} to {}".format(*texts) == said

@@ -108,6 +108,9 @@ def test_what_came_is_counted_by_source_and_verdict_and_followed(bank):
         assert (found["events"], found["in_force"]) == (3, {"fraud": 1, "genuine": 1, "unclear": 1})
         assert (found["waiting"], found["counted_from"]) == (1, 1)
         page = (await browser.get("/labels?period=all")).body.decode()
+        assert "labels by the day they became known" in page
+        team = " ".join((await browser.get("/team")).body.decode().split())
+        assert "Nobody has answered a case in this period. Labels of analysts that came by file or API count on" in team
         assert "&lt;script&gt;alert(1)" in page
         assert "<script>" not in page
         await post(browser, "/api/v1/labels", said(4, "fraud", "import", 9))

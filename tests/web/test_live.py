@@ -512,6 +512,22 @@ def test_the_head_of_the_page_counts_the_rules_outside_their_usual_range(bank):
     run(bank, steps)
 
 
+def test_a_rule_that_acts_for_a_share_of_the_keys_is_not_in_shadow(bank):
+    large = (bank / "rules" / "large.yaml").read_text(encoding="utf-8")
+    (bank / "rules" / "large.yaml").write_text(large + "  rollout: 50%\n", encoding="utf-8")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for number in range(1, 30):
+            await post(browser, payment(number, f"2026-01-05T09:{number:02d}:00Z", "1200.00"))
+            (rule,) = [rule for rule in (await figures(browser))["rules"] if rule["rule"] == "large"]
+            assert (rule["hits_1h"], rule["shadow"]) == (number, False), "by its definition, not by its newest hit"
+        page = (await browser.get("/live")).body.decode()
+        assert "in shadow" not in page
+        assert ">shadow<" not in page
+
+    run(bank, steps)
+
+
 def test_rules_that_hit_as_usual_stand_in_one_line():
     def rule(name: str, hits: int, highest: int) -> live.LiveRuleLine:
         usual = SimpleNamespace(lowest=0, highest=highest)

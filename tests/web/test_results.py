@@ -22,11 +22,11 @@ DAY = PAYMENT["paid_at"][:10]
 HOUR_MS = 3_600_000
 
 
-def run(folder: Path, steps: Steps) -> None:
+def run(folder: Path, steps: Steps, rule: str = RULE) -> None:
     import asyncio
 
     shutil.copytree(TEMPLATE, folder / "bank")
-    (folder / "bank" / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
+    (folder / "bank" / "rules" / "any.yaml").write_text(rule, encoding="utf-8")
 
     async def whole() -> None:
         async with asker(folder / "bank", gate=gate_of) as asks:
@@ -85,6 +85,30 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
             assert (await browser.get(f"/api/v1/results?{days}")).status == 400
 
     run(tmp_path, steps)
+
+
+def test_no_known_false_decline_is_no_good_news_where_declines_have_no_label(tmp_path):
+    async def steps(_: Asker, browser: Browser) -> None:
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        for number in range(3):
+            body = msgspec.json.encode({**PAYMENT, "payment_id": f"p-{number}"})
+            await browser.send("POST", "/api/v1/events/payment", body, csrf)
+
+        async def cell(query: str) -> list[str]:
+            page = (await browser.get(f"/results?by=day&zone=UTC{query}")).body.decode()
+            return re.findall(r">(not known|0 known|0)</span>\s*<br><span class=\"small warn one-line\">([^<]*)<", page)
+
+        assert [(said, " ".join(of.split())) for said, of in await cell("")] == [("not known", "3 of 3 unlabeled")]
+        label = {"event": "payment/p-1", "verdict": "fraud", "source": "chargeback", "known_at": f"{DAY}T10:00:00Z"}
+        await browser.send("POST", "/api/v1/labels", msgspec.json.encode(label), csrf)
+        for query in ("", "&in=count"):
+            assert [(said, " ".join(of.split())) for said, of in await cell(query)] == [("0 known", "2 of 3 unlabeled")]
+        page = (await browser.get("/results?by=day&zone=UTC")).body.decode()
+        assert "1 of 1 fraud of these days caught, as decided then" in page
+        assert "Each event counts on the day it happened, whenever its label came." in page
+        assert "time in which 99 % of frauds become known is not over" in page
+
+    run(tmp_path, steps, RULE.replace("effect: review", "effect: decline"))
 
 
 def test_chosen_decisions_are_not_all_read_for_one_page_and_totals_of_an_arm_are_not_those_of_both(tmp_path):

@@ -392,6 +392,16 @@ def test_labels_make_the_precision_of_a_rule_the_same_everywhere(bank, capsys):
                 page = (await browser.get(path)).body.decode().replace("\u00a0", " ")
                 assert "33 %" in page, path
                 assert "6 % to 79 %" in page, path
+                words = " ".join(page.split())
+                of_what = (
+                    "1 of 3 older hits" if path == "/rules" else "of 3 older hits, 1 fraud, 2 genuine or unlabeled; 0"
+                )
+                assert of_what in words, path
+                assert path != "/rules" or "older than the label delay, 7 d, with" in words
+            rule = " ".join((await browser.get("/rules/dear_one")).body.decode().split())
+            assert re.search(r"Events that came in since happened from <time[^>]*>5 January 2026</time> on", rule), (
+                "hits may be older than the first version"
+            )
 
     run(bank, steps)
     asyncio.run(pages())

@@ -131,6 +131,10 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
         page = await browser.get(f"/thresholds?{WHICH}")
         shown = page.body.decode()
         assert 'id="review-at"' not in shown, "nothing is proposed before somebody asks for it"
+        assert re.search(r"(Fraud risk|Score) from which events are reviewed or declined", shown), "title of the x axis"
+        assert shown.count(", on the days used to choose them</span>") == 2, "the basis of the chart and the table"
+        assert "Cost a day on the days used to choose them" in shown
+        assert re.search(r"of the \d+ on test days, with [\d.]+ reviews a day", shown)
         used = await browser.get(
             f"/thresholds?{WHICH}&review_at={told['review_at']}&decline_at={told['decline_at']}&use=1"
         )
@@ -232,7 +236,7 @@ def test_recommended_cut_offs_that_were_applied_are_not_advised_against_for_thei
         cuts = dict(re.findall(r"(\w+_at)=([0-9.]+)", used(best)))
         done = await send(browser, tag=hidden(await browser.get(used(best)), "tag"), reason="as advised", **cuts)
         page = (await browser.get(done.headers["location"])).body.decode()
-        assert "The active thresholds cost least" in page
+        assert "The active thresholds cost least, so there is nothing to change" in page
         assert "Use these thresholds" not in page
 
     run(bank, steps)
@@ -248,7 +252,8 @@ def test_a_what_if_changes_nothing_until_its_cut_offs_are_used_and_its_costs_are
 
         page = await browser.get(f"/thresholds?{WHICH}&review=10&false_decline=15&missed=50&reviews_a_day=100")
         assert b'id="review-at"' not in page.body
-        assert b"<dt>Review from</dt><dd><b>4 in 10</b> (0.4000)</dd>" in page.body, "what is active, whatever is tried"
+        active_row = b'Active</th><td class="number"><b>4 in 10</b> (0.4000)</td>'
+        assert active_row in page.body, "what is active, whatever is tried"
         cuts = re.findall(r"_at=([0-9.]+)", used(page))
         assert cuts, used(page)
         assert all(len(cut.partition(".")[2]) <= 4 for cut in cuts)

@@ -84,6 +84,11 @@ class ModelContext(FrozenStruct):
     policies: Mapping[str, frozenset[str]]
 
 
+def longest_label_delay_ms(models: Mapping[str, ModelSettings]) -> int:
+    """Return the longest label delay of the event types; the default without a model."""
+    return max((model.label_delay_ms for model in models.values()), default=LABEL_DELAY_MS)
+
+
 def load_models(
     node: YamlNode | None, known: ModelContext, problems: list[Problem], warnings: list[Problem]
 ) -> dict[str, ModelSettings]:

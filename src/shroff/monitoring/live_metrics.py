@@ -121,7 +121,7 @@ class Pulse(Struct, eq=False):
     _minutes: dict[int, Minute] = {}
     _newest: deque[Stopped] = field(default_factory=lambda: deque(maxlen=NEWEST))
     _shadow: set[str] = set()
-    _rules_now: Sequence[str] = ()
+    _rules_now: Mapping[str, bool] = {}  # whether each rule is in shadow
     _rule_hits: RecordedRuleHits = field(default_factory=RecordedRuleHits)
     # Sequence numbers (from, to] are counted; reading backwards stops at the floor.
     _from: int = 0
@@ -136,7 +136,7 @@ class Pulse(Struct, eq=False):
         types = definitions.events.types.items()
         last = log.last_seq()
         amounts = {name: field.name for name, type_ in types if (field := type_.amount_field)}
-        self._rules_now = [rule.id for rule in definitions.rules]
+        self._rules_now = {rule.id: rule.is_shadow for rule in definitions.rules}
         before_ms = self._end_ms
         self._end_ms = log.watermark_ms() or 0
         if not self._has_begun or last - self._to > LOOKED_BACK or self._end_ms < before_ms:  # it was set back
@@ -273,7 +273,12 @@ class Pulse(Struct, eq=False):
         names = sorted({*self._rules_now, *(name for hour_hits in hours.values() for name in hour_hits)})
         earlier = [hours.get(hour, Counter[str]()) for hour in range(1, full_hours)]
         rates = [
-            RuleHitRate(name, hours[0][name], name in self._shadow, usual_of([hour[name] for hour in earlier]))
+            RuleHitRate(
+                name,
+                hours[0][name],
+                self._rules_now.get(name, name in self._shadow),
+                usual_of([hour[name] for hour in earlier]),
+            )
             for name in names
         ]
         return sorted(rates, key=lambda rate: (-rate.times_usual, -rate.hits, rate.rule))

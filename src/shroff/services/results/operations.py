@@ -365,11 +365,10 @@ def _end_ms(day: date, zone: str) -> int:
 
 def mature_after_ms(definitions: Definitions, shares: Sequence[tuple[float, float]]) -> int:
     """Return the age of mature events: the label delay, and at least 99 % of frauds known."""
-    from shroff.models.loader import LABEL_DELAY_MS
+    from shroff.models.loader import longest_label_delay_ms
 
-    delay_ms = max((model.label_delay_ms for model in definitions.models.values()), default=LABEL_DELAY_MS)
     known = next((days for days, (share, _) in enumerate(shares) if share >= KNOWN_SHARE * shares[-1][0]), 0)
-    return max(delay_ms, known * DAY_MS)
+    return max(longest_label_delay_ms(definitions.models), known * DAY_MS)
 
 
 def result_row(

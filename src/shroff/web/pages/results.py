@@ -82,7 +82,7 @@ def _chart(rows: Sequence[ResultRow], *, is_money: bool) -> Bars | None:
     chart = signed_bars([day(row.start) for row in rows], values)
     assert chart is not None
     bars = [replace(bar, is_open=not row.mature) for bar, row in zip(chart.bars, rows, strict=True)]
-    return replace(chart, bars=bars, each="time for labels")
+    return replace(chart, bars=bars, each="time in which 99 % of frauds become known")
 
 
 ROUTES = (

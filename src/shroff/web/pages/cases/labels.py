@@ -11,7 +11,7 @@ from shroff.cases.labels import Conflict, Maturity
 from shroff.events.definitions import SOURCES
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, day_number
-from shroff.models.loader import LABEL_DELAY_MS
+from shroff.models.loader import longest_label_delay_ms
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right
 from shroff.services.labels.operations import TABLE_DAYS, ShowLabelStatistics
@@ -46,9 +46,7 @@ async def show(service: Service, request: Request) -> Response:
     query = ShowLabelStatistics(period_ms=PERIODS[code][1])
     found: LabelLook = (await service.run(request, query)).report
     together = found.together
-    delay_ms = max(
-        (model.label_delay_ms for model in service.project.definitions.models.values()), default=LABEL_DELAY_MS
-    )
+    delay_ms = longest_label_delay_ms(service.project.definitions.models)
     zone = service.project.context.systems.time_zone
     today = day_number(service.project.context.now_ms(), zone)
     return await page(

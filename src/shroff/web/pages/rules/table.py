@@ -16,6 +16,7 @@ from shroff.cases.case_queries import hidden
 from shroff.errors import RefusalError, ShroffError
 from shroff.json_types import JsonObject, TextDict
 from shroff.language.values import day_number, show_decimal
+from shroff.models.loader import longest_label_delay_ms
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of, parted
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
@@ -33,6 +34,7 @@ from shroff.web.pages.charts.bars import Bars, bars_of, with_open
 from shroff.web.pages.decision import experiment_path, rule_path
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.diffs import diff
+from shroff.web.pages.words import lasting
 
 if TYPE_CHECKING:
     from shroff.events.summary import EventSummary
@@ -193,13 +195,15 @@ async def back(service: Service, request: Request) -> Response:
 
 async def common(service: Service, *, has_all_hits: bool) -> JsonObject:
     """Return values that these pages share: start and progress of the count of hits, and a formatter of money."""
-    settings = service.project.definitions.settings
+    definitions = service.project.definitions
+    settings = definitions.settings
     looks = service.project.rule_looks
     if not has_all_hits:
         count_hits(service)
     return {
         "since_ms": looks.records.since_ms,
         "is_counting": not has_all_hits,
+        "delay": lasting(longest_label_delay_ms(definitions.models) / 1_000),
         "in_money": lambda minor: None if minor is None else show_decimal(minor, settings.money_places),
     }
 
