@@ -11,7 +11,7 @@ from shroff.adapters.log.ids.record_ids import RecordIds
 from shroff.adapters.log.records.records import SqlRecords
 from shroff.adapters.log.tables.rows import KEPT
 from shroff.adapters.log.tables.sums import summing
-from shroff.errors import ShroffError, StorageError
+from shroff.errors import StorageError
 
 _NEWEST = 4_096  # sequence numbers whose decisions a writer checks at each start
 _KEPT_AT_ONCE = 10_000  # rows of one query whose checksums are verified; 10 ms
@@ -47,7 +47,6 @@ class LogChecks(LogPart):
 
         Raises: StorageError.
         """
-        self._check_form()
         seq, last = next(iter(self._connection.select(self._wording.ends, shape="iI")), (None, None))
         last = last or 0
         if seq is None or seq < last:
@@ -58,18 +57,6 @@ class LogChecks(LogPart):
         if is_writer:
             for _ in self._decisions.outcome_lines(max(self._ends.pruned_to(), last - _NEWEST)):
                 pass
-
-    def _check_form(self) -> None:
-        """Raises: StorageError if the tables were made before rows beside the records had sums."""
-        try:
-            self._connection.select(self._wording.kept_sum)
-        except ShroffError as error:
-            if "crc" not in str(error):
-                raise
-            raise StorageError(
-                f"{self._connection.place} was made by a shroff before 0.1.0, whose tables lack checksums. Move it "
-                "away and ingest the sources again; the shroff that made it writes its events by 'shroff export events'"
-            ) from error
 
     def _check_kept_rows(self, within_s: float) -> None:
         """Check rows of each table beside the records, in random order. Raises: StorageError for a changed row."""

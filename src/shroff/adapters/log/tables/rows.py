@@ -49,8 +49,8 @@ def _of_hit_row(row: tuple[HitRow, int]) -> tuple[Any, ...]:
     return (*_of_hit(row[0]), hit_sum(row[0]), row[1])
 
 
-_SEAL = "\x1f", "crc32="  # two marks: if a bit of one flips, the other still shows that there is a checksum
-_SEAL_LENGTH = sum(map(len, _SEAL)) + 8
+_SEAL = "\x1fcrc32="
+_SEAL_LENGTH = len(_SEAL) + 8
 
 
 def _of_refused(row: Refused) -> tuple[Any, ...]:
@@ -73,13 +73,11 @@ def refused_of(row: Sequence[Any]) -> tuple[int, Refused] | None:
 
 
 def _sealed(header: str) -> str:
-    return f"{header}{_SEAL[0]}{_SEAL[1]}{crc32(header.encode()):08x}" if header else ""
+    return f"{header}{_SEAL}{crc32(header.encode()):08x}" if header else ""
 
 
 def _unsealed(text: str) -> str | None:
-    """Return the header from `_sealed`; None if it has changed. Earlier versions stored one without a checksum."""
-    if not any(mark in text for mark in _SEAL):
-        return text
+    """Return the header from `_sealed`; None if it has changed."""
     header = text[:-_SEAL_LENGTH]
     return header if text == _sealed(header) else None
 

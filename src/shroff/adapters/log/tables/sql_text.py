@@ -59,7 +59,6 @@ class SqlWording:
         )
         some_events = f"{framed_events} ORDER BY seq LIMIT ?"
         self.kept = {table.name: _some_rows(table, as_bytes) for table in KEPT}
-        self.kept_sum = "SELECT crc FROM offsets LIMIT 0"  # without quotes, in which SQLite would read a text
         self.kept_rows = {table.name: f"SELECT count(*) FROM {table.name}" for table in KEPT}
         self.last_seq = (
             "SELECT max(seq) FROM (SELECT max(seq) AS seq FROM events UNION ALL "
