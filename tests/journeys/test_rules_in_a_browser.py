@@ -244,6 +244,22 @@ def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Se
     expect(page.get_by_label("Description")).to_be_disabled()
 
 
+def test_values_that_all_events_of_a_test_share_stand_above_its_table_once(service: Served, page: Page) -> None:
+    page.goto(f"{service.url}/rules/amount_far_above_mean/draft")
+    test = page.locator(".rule-test").first
+    shared = test.get_by_label("country, event 1 of test 1")
+    expect(test.get_by_text("In all events: card c1, country DE.")).to_be_visible()
+    expect(shared).to_have_count(0)
+    for width, height in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": height})
+        assert test.locator(".scroll").evaluate("box => box.scrollWidth <= box.clientWidth"), width
+
+    test.get_by_label("Add a field to test 1").select_option("country")
+    expect(test.get_by_text("In all events: card c1.")).to_be_visible()
+    shared.fill("AT")
+    expect(page.locator("textarea#text")).to_have_value(re.compile(r"amount: 50.05, country: AT"))
+
+
 def test_a_count_with_restrictions_and_a_table_are_built_without_syntax(service: Served, page: Page) -> None:
     """More than 3 payments above 200 EUR from another country than the last within a day; then rows in its place."""
     page.goto(f"{service.url}/rules/away/draft")

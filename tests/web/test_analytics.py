@@ -79,6 +79,7 @@ def test_counts_are_asked_by_programs_and_on_the_screen(bank):
         assert {"channel", "merchant"} <= set(types[0]["fields"])
         assert not {"payment_id", "amount", "paid_at"} & set(types[0]["fields"])
         page = (await browser.get("/analytics?by=week")).body.decode()
+        assert "Events by week</h2>" in page
         assert "<b>9</b> events" in page
         assert "2025-12-29" in page
         assert "Week of" in page

@@ -44,5 +44,13 @@ def test_keys_lead_to_their_pages_with_flags_and_labels(tmp_path):
         assert "m-1" in await page("?entity=merchant")
         assert (await browser.get("/entities?entity=%3Cb%3E")).status == 404
         assert (await browser.get("/entities?cursor=x")).status == 400
+        late = [
+            PAYMENT | {"payment_id": f"p-{card}", "card": card, "paid_at": f"2026-01-05T{at}:00Z"}
+            for card, at in (("o-first", "09:20"), ("o-last", "09:25"), ("o-late", "09:21"))
+        ]
+        await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(late), headers)
+        by_time = await page("?entity=card&prefix=o-")
+        assert re.findall(r'href="/entities/card/(o-\w+)"', by_time) == ["o-last", "o-late", "o-first"]
+        assert "Flags: events at which a rule hit the card, the newest 20 at most." in by_time
 
     run(bank, steps)

@@ -717,7 +717,9 @@ def test_examples_of_a_backtest_are_drawn_from_all_of_it():
 def test_a_backtest_is_begun_watched_and_shown(bank):
     async def steps() -> None:
         async with signed_in(bank) as browser:
-            assert b"None yet" in (await browser.get("/backtests")).body
+            without_drafts = (await browser.get("/backtests")).body
+            assert b"None yet" in without_drafts
+            assert b"Compares the project with itself. For a draft, change a rule." in without_drafts
             for number in range(1, 4):
                 body = payment(number, "600.00")
                 key = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}

@@ -171,6 +171,8 @@ def test_a_graph_has_the_key_what_it_shares_and_who_shares_that_with_two_of_one_
     found = link_graph(own, others)
 
     assert link_graph(replace(own, title="a long name of a shop"), others).boxes[0].title == "a long name of a…"
+    wide = link_graph(replace(own, title="a long name of a shop"), others, title_max=24)
+    assert wide.boxes[0].title == "a long name of a shop"
     assert len(link_graph(replace(own, through=[]), others).curves) == 7  # the values of others alone
     assert [box.title for box in found.boxes] == ["c-own", "iPad", "iPad", *(f"c-{at}" for at in range(6))]
     assert [box.says for box in found.boxes[1:3]] == ["device, 9 others", "device, 1 other"]

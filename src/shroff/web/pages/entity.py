@@ -298,6 +298,7 @@ async def listed(service: Service, request: Request) -> Response:
     if name and service.project.log.exists():
         found = await service.run(request, ListKeys(entity=name, prefix=prefix, cursor=query.get("cursor", "")))
     keys = [] if found is None else found.keys
+    standings = await verdicts(service, [event for key in keys for event in (key.event, *key.flagged)])
     return await page(
         service,
         request,
@@ -306,7 +307,10 @@ async def listed(service: Service, request: Request) -> Response:
         entities=entities,
         prefix=prefix,
         found=found,
-        standings=await verdicts(service, [event for key in keys for event in (key.event, *key.flagged)]),
+        shown_keys=sorted(keys, key=lambda key: key.time, reverse=True),  # a late event has a late place in the log
+        verdict_counts=lambda key: Counter(
+            standings[event].verdict for event in {key.event, *key.flagged} & standings.keys()
+        ),
         flags_max=FLAGS_MAX,
         is_first="cursor" not in query,
     )

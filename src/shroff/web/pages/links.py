@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 PATH = "/links"
 DRAWN_MAX = 30  # keys in the graph, which fit on one screen
 ROW = 28  # pixels
+TITLE_MAX = 24  # characters beside the text at the right of a box
 ROWS_MAX = 200
 HUBS_MAX = 4
 RINGS_SHOWN = 25
@@ -276,7 +277,7 @@ def _graph(name: str, found: Neighbourhood, title: Title, pinned: Sequence[str],
     linked.sort(key=lambda pair: pinned_count > 0 and pair[1][0] >= pinned_count)
     linked[:DRAWN_MAX] = sorted(linked[:DRAWN_MAX], key=lambda pair: (not pair[0].frauds, pair[1]))
     through = [at for at, link in enumerate(links) if link.step == 1]
-    return link_graph(drawn(own, through), [drawn(*pair) for pair in linked], DRAWN_MAX, ROW)
+    return link_graph(drawn(own, through), [drawn(*pair) for pair in linked], DRAWN_MAX, ROW, TITLE_MAX)
 
 
 ROUTES = (

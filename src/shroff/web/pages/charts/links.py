@@ -46,7 +46,9 @@ class GraphKey(FrozenStruct):
     path: str = ""
 
 
-def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX, row: int = ROW) -> LinkGraph:
+def link_graph(
+    own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX, row: int = ROW, title_max: int = TITLE_MAX
+) -> LinkGraph:
     """Draw `own` and at most `most` of its linked keys, with a height of `row` pixels for each box."""
     shown = others[:most]
     shared = list(dict.fromkeys(value for other in shown for value in other.through))[:most]
@@ -66,19 +68,20 @@ def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX,
         end = round(end + box / 2, 1)
         return f"M{begin} {start}C{middle} {start} {middle} {end} {10 * to_x} {end}"
 
-    boxes = [GraphBox(_LEFT, y(0), _cut(own.title), own.says, is_own=True)]
+    boxes = [GraphBox(_LEFT, y(0), _cut(own.title, title_max), own.says, is_own=True)]
     curves = list[str]()
     for at, value in enumerate(shared):
         count = counts[value]
         top = y(at)
-        boxes.append(GraphBox(_MIDDLE, top, _cut(value[2]), f"{value[0]}, {count} other{'s' * (count > 1)}"))
+        boxes.append(GraphBox(_MIDDLE, top, _cut(value[2], title_max), f"{value[0]}, {count} other{'s' * (count > 1)}"))
         curves += [curve(_LEFT, y(0), _MIDDLE, top)] if value in own.through else []
         curves += [
             curve(_MIDDLE, top, _RIGHT, y(number)) for number, other in enumerate(shown) if value in other.through
         ]
-    boxes += [GraphBox(_RIGHT, y(at), _cut(other.title), other.says, path=other.path) for at, other in enumerate(shown)]
+    for at, other in enumerate(shown):
+        boxes.append(GraphBox(_RIGHT, y(at), _cut(other.title, title_max), other.says, path=other.path))
     return LinkGraph(boxes, curves, height, box)
 
 
-def _cut(title: str) -> str:
-    return title if len(title) <= TITLE_MAX else f"{title[: TITLE_MAX - 1]}…"
+def _cut(title: str, title_max: int) -> str:
+    return title if len(title) <= title_max else f"{title[: title_max - 1]}…"

@@ -1,5 +1,6 @@
 // Tests in the form of a rule: a grid of events for each, with whether the rule hits them.
 
+import { namedCells } from "./page.js";
 import { button, element, keepForm } from "./rule_table.js";
 
 const AT = "2026-01-05T10:00:00Z";
@@ -53,12 +54,18 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
     const isWhole = element("p", "hint", "The events of this test are shown as text.");
     return element("div", "rule-test", head, isWhole);
   }
-  const columns = [...new Set(test.events.flatMap((event) => Object.keys(event.values)))];
+  const fields = [...new Set(test.events.flatMap((event) => Object.keys(event.values)))];
+  const values = test.events[0].values;
+  // Once for a test: no column goes while somebody types.
+  test.shared ??= fields.filter((name) => test.events.length > 1 && test.events.every((event) => event.values[name] === values[name]));
+  const columns = fields.filter((name) => !test.shared.includes(name));
+  const shared = test.shared.map((name) => `${name} ${values[name]}`).join(", ");
+  const above = element("p", "small second", shared && `In all events: ${shared}. Add a field to change it.`);
   const table = element("table", "table rule-rows of-form");
   const top = ["Event", "Hit", ...columns.map((column) => column.replaceAll("_", " ")), ""];
   const row = element("tr", "", ...top.map((words) => element("th", "", words || element("span", "unseen", "Actions"))));
   table.append(element("caption", "unseen", `Events of ${test.name}`), element("thead", "", row));
-  table.style.minWidth = `${columns.length * 120 + 340}px`;
+  table.style.minWidth = `${columns.length * 110 + 330}px`;
   const time = row.children[columns.indexOf("at") + 2];
   time.style.width = columns.includes("at") ? "200px" : "";
   const again = () => onChange(true);
@@ -72,7 +79,7 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
     });
     const cells = columns.map((column) =>
       field(event.values[column] ?? "", label(column), (value) => {
-        const rest = columns.map((other) => [other, other === column ? value : event.values[other]]);
+        const rest = fields.map((other) => [other, other === column ? value : event.values[other]]);
         event.values = Object.fromEntries(rest.filter(([, text]) => text));
         onChange();
       }),
@@ -104,9 +111,12 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
   const others = [...new Set(test.events.flatMap((event) => known.fields[event.type] ?? []))].filter((one) => !columns.includes(one));
   const offered = [["", "Add a field"], ...others.map((one) => [one, one.replaceAll("_", " ")])];
   const addField = select(offered, "", `Add a field to test ${number}`, (value) => {
-    test.events.at(-1).values[value] = "";
+    test.events.at(-1).values[value] ??= "";
+    test.shared = test.shared.filter((name) => name !== value);
     again();
   });
   const below = element("p", "buttons", addEvent, ...(others.length ? [addField] : []));
-  return element("div", "rule-test", head, element("div", "scroll", table), ...(isReadOnly ? [] : [below]));
+  const drawn = element("div", "rule-test", head, above, element("div", "scroll", table), ...(isReadOnly ? [] : [below]));
+  namedCells(drawn);
+  return drawn;
 }
