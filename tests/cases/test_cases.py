@@ -296,6 +296,32 @@ def test_what_is_undone_in_time_is_as_it_was_and_writes_no_label(tmp_path):
             dispositions.undo(at.desk, ANN, done.undo)
 
 
+def test_risk_and_order_of_a_case_are_those_of_the_events_still_to_answer(tmp_path):
+    with services(tmp_path) as at:
+        at.raised(alert(1, score=900_000), alert(2, score=400), alert(3, "c-2", score=100_000))
+
+        def listed(order: str) -> list[int]:
+            page = case_queries.listed(at.desk, ANN, CaseFilter(), order)
+            return [case.number for case in page.cases]
+
+        assert (at.case().score, listed("urgent"), listed("score")) == (900_000, [1, 2], [1, 2])
+        done = dispositions.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
+        assert (at.case().score, listed("urgent"), listed("score")) == (400, [2, 1], [2, 1])
+        at.raised(alert(4, score=300))
+        assert at.case().score == 400
+        at.raised(alert(5, score=500))
+        assert at.case().score == 500
+
+        dispositions.decide(at.desk, ANN, 1, "genuine")
+        assert (at.case().state, at.case().score) == (CLOSED, 900_000), "of all, once all are answered"
+        case_actions.reopen(at.desk, ANN, 1, "again")
+        assert at.case().score == 900_000
+        done = dispositions.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
+        assert at.case().score == 500
+        dispositions.undo(at.desk, ANN, done.undo)
+        assert at.case().score == 900_000
+
+
 def test_too_late_to_undo_is_said_and_changes_nothing(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))

@@ -73,7 +73,17 @@ def test_a_chart_of_a_mart_tells_reals_as_its_table_does_and_draws_no_infinity(v
 
 @pytest.mark.parametrize(
     ("now", "low", "high", "beyond"),
-    [(10, 2, 5, 2.0), (1, 2, 5, 0.5), (3, 2, 5, None), (5, 2, 5, None), (3, 0, 0, None), (-1, 2, 5, None)],
+    [
+        (10, 2, 5, 2.0),
+        (1, 2, 5, 0.5),
+        (3, 2, 5, None),
+        (5, 2, 5, None),
+        (3, 0, 0, None),
+        (-1, 2, 5, None),
+        (56, 9, 55, None),
+        (98, 100, 200, None),
+        (53, 9, 50, 1.06),
+    ],
 )
 def test_a_strip_says_how_many_times_the_end_of_its_band_a_value_is(now, low, high, beyond):
     assert strip_between(now, low, high).beyond == beyond

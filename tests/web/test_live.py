@@ -15,6 +15,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from shroff.config import TEMPLATE_FOLDER
+from shroff.monitoring import live_metrics
 from shroff.monitoring.live_metrics import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
 from shroff.people import sessions
 from shroff.people.access import Right, Role
@@ -23,7 +24,8 @@ from shroff.streams.log import Counts
 from shroff.web.api import live as board
 from shroff.web.http import streaming
 from shroff.web.http.asgi import Application
-from shroff.web.pages import live
+from shroff.web.pages import decisions, live
+from shroff.web.pages.cases import decided
 from shroff.web.pages.charts.strips import Strip
 from shroff.web.pages.renderer import environment
 from shroff.web.pages.words import per_second
@@ -343,6 +345,27 @@ def test_a_row_whose_reason_the_page_did_not_wait_for_says_where_it_comes_from(b
         assert 'data-why="/decisions/payment/p-1/why"' in waits
         assert b"Paid at m-1" in (await browser.get("/decisions/payment/p-1/why")).body
         assert "data-why" not in (await browser.get("/live?period=1h")).body.decode()
+
+    run(bank, steps)
+
+
+@pytest.mark.parametrize("path", ["/live?period=1h", "/decisions"])
+def test_a_row_whose_reason_is_on_its_way_does_not_say_that_there_is_none(bank, monkeypatch, path):
+    for module in (live_metrics, decisions, decided):  # as if the score alone had decided
+        monkeypatch.setattr(module, "rule_reasons", lambda _document: [])
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        def reason(page: str) -> str:
+            (cell,) = re.findall(r'<td class="second of-why"[^>]*>(.*?)</td>', page, re.DOTALL)
+            return str(cell).strip()
+
+        await post(browser, payment(1, "2026-01-05T08:30:00Z", "1234.50"))
+        monkeypatch.setattr(asks.service.reasons, "of", lambda names, within_s=0.0: {})
+        assert reason((await browser.get(path)).body.decode()) == "…"
+        none = dict.fromkeys([("payment", "p-1")])
+        monkeypatch.setattr(asks.service.reasons, "of", lambda names, within_s=0.0: none)
+        assert reason((await browser.get(path)).body.decode()) == "By the score alone"
+        assert b"By the score alone" in (await browser.get("/decisions/payment/p-1/why")).body
 
     run(bank, steps)
 

@@ -312,7 +312,13 @@ def test_a_case_shows_what_came_before_and_after_it_on_its_card_with_its_case_an
     run(bank, steps)
 
 
-def test_row_panel_and_case_say_alike_how_many_payments_wait_and_to_how_many_the_customer_said_no(bank):
+@pytest.mark.parametrize(
+    ("answered", "verdict", "says"),
+    [("p-0", "genuine", "1 of 2 payments"), ("p-more", "fraud", "1 of 2 payments, not to this one")],
+)
+def test_row_panel_and_case_say_alike_how_many_payments_wait_and_to_how_many_the_customer_said_no(
+    bank, answered, verdict, says
+):
     async def steps(_asks: Asker, browser: Browser) -> None:
         csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
         more = {**PAYMENT, "payment_id": "p-more", "card": f"c-0{EVIL}"}
@@ -324,12 +330,35 @@ def test_row_panel_and_case_say_alike_how_many_payments_wait_and_to_how_many_the
             if "said no to 1 of 2 payments" in (await browser.get("/queue")).body.decode():
                 break
             await asyncio.sleep(0.05)
-        await form(browser, "/cases/1/decide", event="payment/p-0", verdict="genuine")
+        await form(browser, "/cases/1/decide", event=f"payment/{answered}", verdict=verdict)
 
-        for path in ("/queue", "/queue/peek/1", "/cases/1"):
-            page = re.sub(r"<[^>]*>", " ", (await browser.get(path)).body.decode())
-            assert "said no to 1 of 2 payments" in page, path
-            assert re.search(r"1 of 2 payments\s+to answer", page), path
+        for path, waiting in (
+            ("/queue", "1 of 2 payments to answer"),
+            ("/queue/peek/1", "Answer 1 of 2 payments"),
+            ("/cases/1", "1 payment to answer, 1 answered; first:"),
+        ):
+            page = " ".join(re.sub(r"<[^>]*>", " ", (await browser.get(path)).body.decode()).split())
+            said = re.findall(r"said no to (1 of 2 payments(?:, not to this one)?)", page)
+            assert set(said) == {says}, path
+            assert waiting in page, path
+
+    run(bank, steps)
+
+
+def test_a_row_without_the_reason_of_its_payment_shows_none_of_an_answered_one(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        desk = asks.service.cases
+        with desk.store.change() as change:
+            (stored,) = change.alerts(1, 9)
+            change.add_alerts([replace(stored, seq=stored.seq + 10_000, id="p-open", reason="that of the open one")])
+            case = change.case(1)
+            assert case is not None
+            change.put_cases([replace(case, reason="that of another one")])
+        monkeypatch.setattr(asks.service.reasons, "of", lambda names, within_s=0.0: {})
+        for path in ("/queue", "/queue/why/1"):
+            row = (await browser.get(path)).body.decode().partition("<aside")[0]
+            assert "That of the open one" in row
+            assert "hat of another one" not in row
 
     run(bank, steps)
 

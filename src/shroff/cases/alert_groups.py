@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from shroff.cases.alert_rules import strength
 from shroff.cases.case import CHECKED, ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened, least
+from shroff.json_types import JsonObject
 from shroff.runtime.values import FrozenStruct, replace
 
 WOKE = "woke"  # history entry of a snoozed case: another alert came, or the snooze ended
@@ -80,15 +81,16 @@ def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
         last_seq=max(case.last_seq, alert.seq),
         opened_ms=min(case.opened_ms, alert.time_ms),
         due_ms=min(case.due_ms, alert.due_ms),
-        score=max((score for score in (case.score, alert.score) if score is not None), default=None),
+        score=_highest((case.score, alert.score)),
         stake=_sum((case.stake, alert.at_stake)),
         auto_close=case.auto_close if is_taken else "",
     )
 
 
 def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
-    """Return the case with stake, deadline and customers' answer recomputed from its alerts; answered ones have no
-    stake.
+    """Return the case with customers' answer, and stake, deadline and score of its unanswered alerts, recomputed.
+
+    If all are answered, deadline and score are those of all.
     """
     unanswered = [alert for alert in alerts if not alert.verdict]
     answers = [alert.customer for alert in alerts if alert.customer]
@@ -99,8 +101,18 @@ def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
         case,
         stake=_sum(alert.at_stake for alert in unanswered),
         due_ms=min((alert.due_ms for alert in unanswered or alerts), default=case.due_ms),
+        score=_highest(alert.score for alert in unanswered or alerts),
         customer=customer,
     )
+
+
+def recounted_values(case: Case, alerts: Sequence[Alert]) -> JsonObject:
+    case = recounted(case, alerts)
+    return {"stake": case.stake, "due_ms": case.due_ms, "score": case.score}
+
+
+def _highest(scores: Iterable[int | None]) -> int | None:
+    return max((score for score in scores if score is not None), default=None)
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -102,7 +102,7 @@ class Case(FrozenStruct, gc=False):
         opened_ms: Time of its earliest event, so that the same log always makes the same cases.
         due_ms: Earliest deadline of its open alerts.
         lock_ms: End of the lock of the analyst who claimed it.
-        score: Highest score among its alerts, in millionths.
+        score: Highest score among its open alerts, else among all, in millionths.
         rule: Rule of the top reason, from the alert with the strongest outcome and then the highest score.
         stake: Sum at stake in its open alerts; None if none has an amount.
         last_seq: Sequence number of its newest alert.

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from functools import reduce
 
-from shroff.cases.alert_groups import recounted, with_alert
+from shroff.cases.alert_groups import recounted, recounted_values, with_alert
 from shroff.cases.case import (
     CLAIMED,
     CLOSED,
@@ -296,17 +296,8 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
             raise UsageError(f"{case.closed_name} has the events of case {number}; reopen that one.")
         withdraw(hand.change, number)
         alerts = cleared(hand, number)
-        again = recounted(case, alerts)
         return hand.put(
-            case,
-            "reopened",
-            words,
-            **OPENED,
-            stake=again.stake,
-            due_ms=again.due_ms,
-            look=0,
-            first_by="",
-            first_verdict="",
+            case, "reopened", words, **OPENED, **recounted_values(case, alerts), look=0, first_by="", first_verdict=""
         )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.json import encode as to_json
 
-from shroff.cases.alert_groups import recounted
+from shroff.cases.alert_groups import recounted_values
 from shroff.cases.case import (
     CLOSED,
     DISPUTED,
@@ -268,16 +268,14 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
 
 
 def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
-    """Store the case as before the action; stake and deadline count later alerts too."""
+    """Store the case as before the action; stake, deadline and score count later alerts too."""
     answered = set(undoable.alerts)
     alerts = hand.change.alerts(case.number, ALL)
     unsaid: JsonObject = {"verdict": "", "decided_ms": None, "decided_by": ""}
     unanswered_alerts = {alert.place: replace(alert, **unsaid) for alert in alerts if alert.place in answered}
     hand.change.put_alerts(list(unanswered_alerts.values()))
-    recounted_case = recounted(case, [unanswered_alerts.get(alert.place, alert) for alert in alerts])
-    restored = hand.put(
-        case, "undone", "", **{**undoable.before, "stake": recounted_case.stake, "due_ms": recounted_case.due_ms}
-    )
+    values = recounted_values(case, [unanswered_alerts.get(alert.place, alert) for alert in alerts])
+    restored = hand.put(case, "undone", "", **{**undoable.before, **values})
     follow(hand.change, hand.who, restored, undoable.version - 1)
     return settle_again(desk, hand, restored)
 
@@ -305,8 +303,7 @@ def _decided(
     by: JsonObject = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
     answered = {alert.place: replace(alert, **by) for alert in answers}
     alerts = [answered.get(alert.place, alert) for alert in alerts]
-    recounted_case = recounted(case, alerts)
-    changes: JsonObject = {**more, "stake": recounted_case.stake, "due_ms": recounted_case.due_ms}
+    changes: JsonObject = {**more, **recounted_values(case, alerts)}
     if not unanswered(alerts):
         # Check before anything is written: a bulk request continues after the error
         checks = desk.settings.checklist(case.kinds, case.checks)

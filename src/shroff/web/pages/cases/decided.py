@@ -189,10 +189,9 @@ async def answer(service: Service, request: Request) -> Response:
 async def why(service: Service, request: Request) -> Response:
     row = await row_asked(service, request)
     reasons = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
-    document = from_json(row.document)
-    texts = [str(reason["text"]) for reason in rule_reasons(document)]
-    if not texts and row.outcome != "approve" and document["score"] is not None:
-        texts = [f"score {document['score']:.4f}"]
+    texts = [str(reason["text"]) for reason in rule_reasons(from_json(row.document))]
+    if not texts and row.outcome != "approve":
+        texts = ["by the score alone"]
     stored = texts[0] if texts else ""
     return await part(service, request, "row_why.html", why=reasons.get((row.event, row.id)), stored=stored)
 

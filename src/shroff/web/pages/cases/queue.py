@@ -180,9 +180,8 @@ async def why(service: Service, request: Request) -> Response:
     detail = await service.in_thread(case_queries.detail, service.cases, request.who, number)
     top = top_of(detail.alerts[-EVENTS_MAX:])
     events = await service.in_thread(events_of, service, [] if top is None else [top], None)
-    return await part(
-        service, request, "row_why.html", why=events[0].why if events else None, stored=detail.case.reason
-    )
+    stored = (top or detail.case).reason
+    return await part(service, request, "row_why.html", why=events[0].why if events else None, stored=stored)
 
 
 async def claim_next(service: Service, request: Request) -> Response:

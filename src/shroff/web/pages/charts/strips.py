@@ -14,7 +14,8 @@ _EDGE = 3.0  # percent of the width that stay free at both ends
 class Strip(FrozenStruct):
     """Positions in percent of the width, on a linear axis with 0. `is_far`: the mark is outside the band.
 
-    `beyond` is the ratio of such a value to the nearer end of the band, such as 1.6; None if it has no meaning.
+    `beyond` is the ratio of such a value to the nearer end of the band, such as 1.6; None if it has no meaning or is
+    about 1.
     """
 
     start: float
@@ -43,7 +44,7 @@ def strip_between(now: float, low: float, high: float) -> Strip:
 
     is_far = not low <= now <= high
     nearer = high if now > high else low
-    beyond = now / nearer if is_far and nearer > 0 <= now else None
+    beyond = now / nearer if is_far and nearer > 0 <= now and round(now / nearer, 1) != 1 else None
     return Strip(at(low), round(max(1.5, at(high) - at(low)), 1), at(now), is_far, beyond)
 
 
