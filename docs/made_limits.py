@@ -28,7 +28,7 @@ from shroff.services.backups import vault
 from shroff.services.drafts import draft_files as rule_drafts
 from shroff.services.drafts import operations as draft_operations
 from shroff.services.jobs import desk as job_desk
-from shroff.services.jobs.kinds import DRAFT_BACKTEST, kind_named
+from shroff.services.jobs.kinds import OPEN_MAX
 from shroff.services.lists import operations as list_operations
 from shroff.services.rules import files as rule_files
 from shroff.web import server, service
@@ -217,7 +217,8 @@ def _rules() -> list[Row]:
         ("checks of one sender at once", f"1, and {service.CHECKS_OF_SENDER_MAX - 1} waiting for it", f"429 {RETRY}"),
         ("time for a check, waiting included", _s(checking.CHECK_S_MAX), f"503 {RETRY}"),
         ("memory of a process that checks drafts", _bytes(checking.MEMORY_MAX), f"503 {RETRY}"),
-        ("backtests waiting", f"{kind_named(DRAFT_BACKTEST).open_max}", f"503 {RETRY}"),
+        ("backtests waiting", f"{OPEN_MAX}", f"503 {RETRY}"),
+        ("backtests before one whose request waits", f"{judged.AHEAD_MAX}", f"503 {RETRY}"),
         ("time for a backtest", _s(judged.SECONDS_MAX), "it ends with an error"),
     ]
 

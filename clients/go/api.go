@@ -3374,7 +3374,8 @@ func (c *Client) GetJobsID(ctx context.Context, id string) (answer JobDocument, 
 	return
 }
 
-// PostJobsIDCancel: Cancel a job that waits or runs; a running one stops soon.
+// PostJobsIDCancel: Cancel a job that waits or runs; a running one stops soon. Requires the right to start
+// it.
 func (c *Client) PostJobsIDCancel(ctx context.Context, id string) (answer JobDocument, err error) {
 	err = c.call(ctx, "POST", "/api/v1/jobs/"+part(id)+"/cancel", nil, nil, nil, &answer)
 	return

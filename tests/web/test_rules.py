@@ -25,14 +25,16 @@ from shroff.explain.hit_records import RuleRecord
 from shroff.language.expression import Literal
 from shroff.language.types import BOOLEAN
 from shroff.people import links, users
-from shroff.people.access import Role
+from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.store import AuditFilter, rows_of
 from shroff.rules.definitions import Rule
 from shroff.rules.texts import in_shadow
 from shroff.runtime.values import replace
 from shroff.services import project as app
 from shroff.services.rules import overview as rule_looks
+from shroff.web.api.rules import backtests as backtests_api
 from shroff.web.http.authentication import gate_of
+from shroff.web.http.problems import ProblemError
 from shroff.web.pages.rules import backtests, table
 from shroff.web.pages.rules.backtests import examples, worth
 from shroff.web.pages.rules.table import least_precise
@@ -47,6 +49,7 @@ PASSWORD = "correct horse battery"
 RULE = "- id: dear_one\n  on: payment\n  by: card\n  when: this.amount > 500\n  effect: review\n"
 DRAFT = "/api/v1/rules/dear_one/draft"
 NEW = {"if-none-match": "*"}
+ADMIN = Who("user", "u-1", "ann", Role.ADMIN, RIGHTS[Role.ADMIN])
 Steps = Callable[[Asker], Awaitable[None]]
 
 
@@ -486,7 +489,7 @@ def test_a_backtest_that_is_cancelled_fails_and_says_why_and_nine_do_not_wait(ba
     async def steps(asks: Asker) -> None:
         begun = [await asks.ask("POST", "/api/v1/backtests", {"wait": False}, key="analyst") for _ in range(9)]
         first = begun[0].json()["id"]
-        cancelled = await asks.ask("POST", f"/api/v1/jobs/{first}/cancel")
+        cancelled = await asks.ask("POST", f"/api/v1/jobs/{first}/cancel", key="analyst")
         shown = (await asks.ask("GET", f"/api/v1/backtests/{first}")).json()
 
         assert [answer.status for answer in begun] == [202] * 8 + [503]
@@ -494,6 +497,43 @@ def test_a_backtest_that_is_cancelled_fails_and_says_why_and_nine_do_not_wait(ba
         assert cancelled.status == 200
         assert (shown["state"], shown["why_not"]) == ("failed", "it was cancelled")
         assert len((await asks.ask("GET", "/api/v1/backtests")).json()["backtests"]) == 8
+
+        marts = (await asks.ask("POST", "/api/v1/jobs", {"kind": "marts"})).json()["id"]
+        assert (await asks.ask("POST", f"/api/v1/jobs/{marts}/cancel", key="analyst")).status == 403
+        other = {"kind": "draft-backtest", "params": {"name": "a draft", "draft": "../../other"}}
+        assert (await asks.ask("POST", "/api/v1/jobs", other)).status == 422
+
+    run(bank, steps)
+
+
+def test_a_request_does_not_wait_behind_many_backtests(bank):
+    async def steps(asks: Asker) -> None:
+        for _ in range(3):
+            assert (await asks.ask("POST", "/api/v1/backtests", {"wait": False})).status == 202
+        refused = await asks.ask("POST", "/api/v1/backtests", {})
+
+        assert (refused.status, refused.headers["retry-after"]) == (503, "30")
+        assert (await asks.ask("POST", "/api/v1/backtests", {"wait": False})).status == 202
+
+    run(bank, steps)
+
+
+def test_a_backtest_that_ends_at_the_time_limit_returns_its_report(bank, monkeypatch):
+    async def steps(asks: Asker) -> None:
+        await outcome(asks, 1)
+        jobs = asks.service.backtests.jobs
+        begun = await asks.ask("POST", "/api/v1/backtests", {"wait": False})
+        while_open = jobs.job(begun.json()["id"])
+        async with working(asks, "admin"):
+            await done(asks, while_open.id)
+        waiting = await asks.ask("POST", "/api/v1/backtests", {"wait": False})
+        monkeypatch.setattr(backtests_api, "SECONDS_MAX", 0)
+
+        report = await backtests_api._report(asks.service, ADMIN, while_open)
+        assert report.changed == 0
+        with pytest.raises(ProblemError, match="it took longer"):
+            await backtests_api._report(asks.service, ADMIN, jobs.job(waiting.json()["id"]))
+        assert jobs.job(waiting.json()["id"]).state == "cancelled"
 
     run(bank, steps)
 
@@ -621,6 +661,31 @@ def test_who_may_only_read_is_shown_rules_and_no_way_to_change_them(bank):
             assert (await sent(browser, "/backtests", of="now")).status == 403
             assert (await browser.get("/rules/nobody")).status == 404
             assert (await browser.get("/backtests/nobody")).status == 404
+
+    asyncio.run(steps())
+
+
+def test_an_analyst_cancels_a_backtest_on_the_page_of_its_job_and_no_other_job(bank):
+    with app.open_exactly(bank).people.open() as desk:
+        users.add(desk, ME, "anton", Role.ANALYST, password=PASSWORD)
+
+    async def steps() -> None:
+        async with asker(bank, gate=gate_of) as asks:
+            browser = Browser(asks)
+            await browser.post("/login", {"name": "anton", "password": PASSWORD})
+            begun = await sent(browser, "/backtests", of="now")
+            waiting = await browser.get(begun.headers["location"])
+            path = re.search(r'href="(/jobs/[^"]+)">Its job</a> can be canceled', waiting.body.decode())
+            assert path is not None
+            assert f'action="{path[1]}/cancel"'.encode() in (await browser.get(path[1])).body
+            assert (await sent(browser, f"{path[1]}/cancel")).status == 303
+            ended = (await browser.get(path[1])).body
+            assert b"cancelled" in ended
+            assert b"/again" not in ended, "a job of this kind starts on the page of back-tests only"
+
+            marts = asks.service.jobs.begin(ADMIN, "marts", {})
+            assert b"/cancel" not in (await browser.get(f"/jobs/{marts.id}")).body
+            assert (await sent(browser, f"/jobs/{marts.id}/cancel")).status == 403
 
     asyncio.run(steps())
 

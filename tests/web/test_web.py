@@ -168,8 +168,8 @@ read:cases POST /queue/views /queue/views/drop
 read:definitions POST /approvals/{etag}
 read:metrics GET /checks /sources
 read:metrics POST /checks
-run:backtests POST /backtests
-run:jobs POST /drift /jobs /jobs/schedules /jobs/{id}/again /jobs/{id}/cancel /suggestions
+run:backtests POST /backtests /jobs/{id}/cancel
+run:jobs POST /drift /jobs /jobs/schedules /jobs/{id}/again /suggestions
 send:notices GET /mails /mails/kept/{name} /mails/kept/{name}/html /mails/letters
 send:notices GET /mails/notices /mails/notices/{name} /mails/notices/{name}/html
 send:notices POST /mails/letters/{id}/retry /mails/notices/{name}/test

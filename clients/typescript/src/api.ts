@@ -3248,7 +3248,7 @@ export class Api extends Transport {
     return this.call("GET", `/api/v1/jobs/${part(id)}`);
   }
 
-  /** Cancel a job that waits or runs; a running one stops soon. */
+  /** Cancel a job that waits or runs; a running one stops soon. Requires the right to start it. */
   postJobsIdCancel(id: string): Promise<JobDocument> {
     return this.call("POST", `/api/v1/jobs/${part(id)}/cancel`);
   }

@@ -102,7 +102,7 @@ def _waited(session: Session, desk: JobDesk, id: str) -> Job:
 
 def _plain(kind: str, params: Sequence[str]) -> JsonObject:
     """Parse NAME=VALUE parameters of a kind of job. Raises: UsageError for any other text; ParamsError."""
-    from shroff.services.jobs.kinds import kind_named
+    from shroff.services.jobs.kinds import kind_to_begin
 
     texts = JsonObject()
     for param in params:
@@ -113,5 +113,5 @@ def _plain(kind: str, params: Sequence[str]) -> JsonObject:
             texts[name] = from_json(value) if value.startswith("[") else value
         except msgspec.DecodeError as error:
             raise UsageError(f'{param!r} is not a list in JSON, such as {name}=\'["a", "b"]\': {error}.') from None
-    values = msgspec.to_builtins(kind_named(kind).read(texts, is_text=True))
+    values = msgspec.to_builtins(kind_to_begin(kind).read(texts, is_text=True))
     return {name: value for name, value in values.items() if name in texts}

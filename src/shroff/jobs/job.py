@@ -86,7 +86,6 @@ class Job(FrozenStruct):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is queued or running."""
         return self.state in OPEN
 
     def is_lost(self, now_ms: int) -> bool:
@@ -95,7 +94,6 @@ class Job(FrozenStruct):
 
     @property
     def arguments(self) -> JsonObject:
-        """The decoded parameters."""
         decoded: JsonObject = from_json(self.params)
         return decoded
 
@@ -141,7 +139,6 @@ class JobBusyError(RefusalError):
 
 
 def url_of(job: Job) -> str:
-    """Return the path of a job in the API."""
     return f"/api/v1/jobs/{job.id}"
 
 

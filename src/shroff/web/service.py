@@ -17,7 +17,7 @@ from shroff.log.flags import VerdictsInForce
 from shroff.people.directory import sync_roles
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.services.backtest.draft_backtests import BacktestFiles
+from shroff.services.backtest.draft_backtests import DraftBacktests
 from shroff.services.sources.pushed import ServedPushes
 from shroff.web.api.health import HealthBoard
 from shroff.web.api.live import Board
@@ -176,7 +176,7 @@ class Service:
         self.queue_count = QueueCount(self.cases)
         self.is_ending = False
         self.jobs = project.jobs.desk(desk.store)
-        self.backtests = Backtests(self.jobs, project.part(BacktestFiles))
+        self.backtests = Backtests(self.jobs, project.part(DraftBacktests))
         self.changes = StoreChanges(project, desk.store, self.in_thread)
         self.pushed = ServedPushes(project.context)
         self._stop = Event()

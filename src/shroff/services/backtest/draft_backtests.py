@@ -1,24 +1,26 @@
-"""Back-tests of drafts as jobs. A draft and its report are files, since both may be larger than a job stores.
+"""Back-tests of drafts as jobs. A draft and its report are a document, since both may be larger than a job stores.
 
-.shroff/backtests/DRAFT/rules/velocity.yaml
-.shroff/backtests/DRAFT/policy.yaml
-.shroff/backtests/DRAFT/report.json       the report, or the errors in the draft
+An edit of documents writes a kind whole, so each draft is a kind of its own.
 """
 
 from __future__ import annotations
 
-import shutil
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from msgspec.json import decode as from_json
-from msgspec.json import encode as to_json
+from msgspec import Struct
 
 from shroff import config
 from shroff.backtest.document import BacktestReport
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.runtime.values import replace
+from shroff.services.documents import Documents
 from shroff.services.parts import ProjectPart
 
 if TYPE_CHECKING:
@@ -26,71 +28,98 @@ if TYPE_CHECKING:
     from shroff.services.jobs.work import JobRun
     from shroff.services.project import Project
 
-KEPT = 200  # drafts; older ones are deleted
+KIND = "draft-backtest"
+NAMES = "draft-backtests"  # kind and name of the list of all drafts
+KEPT = 250  # drafts, more than jobs of this kind
 ROWS = 200  # changed events in a report
-RULES, POLICY, REPORT = "rules", "policy.yaml", "report.json"
-Result = BacktestReport | list[Problem]
+RULES = "rules"
 
 
-class BacktestFiles(ProjectPart):
-    """Drafts that were back-tested, and their reports."""
+class DraftBacktest(Struct):
+    """The texts of a draft, with its report or the errors in it after its back-test."""
 
-    def folder(self, draft: str) -> Path:
-        return self._paths.state / "backtests" / draft
+    rules: TextDict
+    policy: str | None = None
+    report: BacktestReport | None = None
+    problems: list[Problem] = []
 
-    def put(self, draft: str, rules: TextMapping, policy: str | None) -> None:
-        """Store the texts of a draft, and delete the oldest drafts. Names sort by time."""
-        folder = self.folder(draft)
-        config.make_folder(folder / RULES)
-        for name, text in rules.items():
-            config.write_text(folder / RULES / name, text)
-        if policy is not None:
-            config.write_text(folder / POLICY, policy)
-        for old in sorted(folder.parent.iterdir(), reverse=True)[KEPT:]:
-            shutil.rmtree(old, ignore_errors=True)
 
-    def rules(self, draft: str) -> TextDict:
-        """Return the rule files of a draft by name; empty if they are deleted."""
-        return {path.name: config.read_text(path) for path in sorted((self.folder(draft) / RULES).glob("*"))}
+class DraftBacktests(ProjectPart):
+    """Drafts that were back-tested, and their reports, for all machines that share the log."""
 
-    def result(self, draft: str) -> Result:
-        """Return the report on a draft, or the errors in it; an empty list if there is neither."""
-        path = self.folder(draft) / REPORT
-        return from_json(path.read_bytes(), type=Result) if path.exists() else []
+    _documents: Documents
+
+    @contextmanager
+    def stored(self, rules: TextMapping, policy: str | None, needed: Collection[str]) -> Iterator[str]:
+        """Store the texts of a draft, and yield the name to read them by.
+
+        If the block fails, the draft is deleted; otherwise the oldest drafts are, except those that are `needed`.
+        """
+        draft = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{token_hex(3)}"
+        self.put(draft, DraftBacktest({**rules}, policy))
+        try:
+            yield draft
+        except BaseException:
+            self._delete(draft)
+            raise
+        with self._documents.edit(NAMES, list[str]) as listed:
+            names = [*listed.get(NAMES, ()), draft]
+            kept = {*names[-KEPT:], *needed}
+            listed[NAMES] = [name for name in names if name in kept]
+        for name in set(names) - kept:
+            self._delete(name)
+
+    def get(self, draft: str) -> DraftBacktest | None:
+        """Return a draft with its report; None if it is deleted."""
+        return self._documents.read(f"{KIND} {draft}", DraftBacktest).get(draft)
+
+    def put(self, draft: str, document: DraftBacktest) -> None:
+        with self._documents.edit(f"{KIND} {draft}", DraftBacktest) as stored:
+            stored[draft] = document
+
+    def _delete(self, draft: str) -> None:
+        with self._documents.edit(f"{KIND} {draft}", DraftBacktest) as stored:
+            stored.clear()
 
 
 def run_draft(project: Project, params: DraftBacktestParams, run: JobRun) -> JsonMapping:
-    """Back-test a draft, and store the report; the job's result has its main figure.
-
-    Raises: UsageError if the draft is deleted; DefinitionError for errors in it, which are stored.
-    """
+    """Back-test a draft, and store the report, or the errors in the draft. Raises: DefinitionError; UsageError."""
     from shroff.backtest.report import outcome
 
-    files = project.part(BacktestFiles)
-    folder = files.folder(params.draft)
-    if params.draft not in {path.name for path in folder.parent.glob("*")}:
+    drafts = project.part(DraftBacktests)
+    draft = drafts.get(params.draft)
+    if draft is None:
         raise UsageError(f"the draft {params.draft!r} is deleted. Start its backtest on the page Backtest.")
-    policy = folder / POLICY
     with project.log.reading() as log:
         total = 2 * log.last_seq()  # records are read, then events computed
     run.step("backtest", 0, total)
-    try:
-        report = project.backtests.run(
-            rules=folder / RULES if files.rules(params.draft) else None,
-            policy=policy if policy.exists() else None,
-            model=params.model,
-            start=params.start,
-            end=params.end,
-            as_of=params.as_of,
-            rows=ROWS,
-            reading=run.count,
-            computing=run.count,
-        )
-    except DefinitionError as error:
-        problems = [replace(problem, file=problem.file.removeprefix(f"{folder}/")) for problem in error.problems]
-        config.write_text(folder / REPORT, to_json(problems).decode())
-        raise DefinitionError(problems) from None
-    report.draft = []  # paths on this machine
-    config.write_text(folder / REPORT, to_json(report).decode())
+    with TemporaryDirectory(prefix="shroff-") as name:
+        folder = Path(name)
+        config.make_folder(folder / RULES)
+        for file, text in draft.rules.items():
+            config.write_text(folder / RULES / file, text)
+        policy = folder / "policy.yaml"
+        if draft.policy is not None:
+            config.write_text(policy, draft.policy)
+        try:
+            draft.report = project.backtests.run(
+                rules=folder / RULES if draft.rules else None,
+                policy=None if draft.policy is None else policy,
+                model=params.model,
+                start=params.start,
+                end=params.end,
+                as_of=params.as_of,
+                rows=ROWS,
+                reading=run.count,
+                computing=run.count,
+            )
+            draft.report.draft = []  # paths on this machine
+        except DefinitionError as error:
+            draft.problems = [
+                replace(problem, file=problem.file.removeprefix(f"{name}/")) for problem in error.problems
+            ]
+            raise DefinitionError(draft.problems) from None
+        finally:
+            drafts.put(params.draft, draft)
     run.step("backtest", total, total)
-    return {"outcome": outcome(report), "report": str((folder / REPORT).relative_to(project.context.paths.folder))}
+    return {"outcome": outcome(draft.report)}

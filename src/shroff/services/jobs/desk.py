@@ -242,12 +242,10 @@ class JobDesk(Struct, eq=False):
             return job
 
     def running(self) -> list[Job]:
-        """List the running jobs of all processes."""
         with self._store.look() as look:
             return [job for job in look.open_jobs() if job.state == RUNNING]
 
     def is_held(self, id: str, attempt: int) -> bool:
-        """Return whether a job is running in this attempt."""
         with self._store.look() as look:
             job = look.job(id)
         return job is not None and _is_of(job, attempt)

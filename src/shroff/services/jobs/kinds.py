@@ -71,10 +71,7 @@ class ReportParams(JobParams, frozen=True):
 
 
 class DraftBacktestParams(JobParams, frozen=True, omit_defaults=True, rename={"start": "from", "end": "to"}):
-    """Back-test a draft that somebody started on the page Backtest or by `POST /backtests`.
-
-    `draft` names the stored texts of the draft, `etag` is the version of the draft of `rule`.
-    """
+    """Back-test the stored `draft`. `etag` is the version of the draft of `rule`."""
 
     name: str
     draft: str = ""
@@ -148,25 +145,26 @@ class JobKind(FrozenStruct):
 
 _WORK = "shroff.services.jobs.work"
 DRAFT_BACKTEST = "draft-backtest"
+OPEN_MAX = 8  # back-tests of drafts
 WAITED_FOR: Final = frozenset({DRAFT_BACKTEST})  # kinds whose result a person waits for: others do not delay them
 KINDS: Final[Mapping[str, JobKind]] = {
     job_kind.name: job_kind
     for job_kind in (
         JobKind("features", FeaturesParams, f"{_WORK}:features"),
         JobKind("report", ReportParams, f"{_WORK}:report"),
-        JobKind(
-            DRAFT_BACKTEST,
-            DraftBacktestParams,
-            "shroff.services.backtest.draft_backtests:run_draft",
-            right=Right.RUN_BACKTESTS,
-            open_max=8,
-        ),
     )
 }
+_DRAFT_BACKTEST: Final = JobKind(
+    DRAFT_BACKTEST,
+    DraftBacktestParams,
+    "shroff.services.backtest.draft_backtests:run_draft",
+    right=Right.RUN_BACKTESTS,
+    open_max=OPEN_MAX,
+)
 
 
 def all_kinds() -> Mapping[str, JobKind]:
-    """Return all kinds, including those of long operations, and of entry points of the group `shroff.jobs`."""
+    """Return the kinds that users and schedules may begin: all but a draft's back-test, whose request has the texts."""
     return {**KINDS, **installed(JOBS), **_of_operations(), **KINDS}  # our own first, and never replaced
 
 
@@ -199,7 +197,11 @@ def _of_operations() -> Mapping[str, JobKind]:
 
 
 def kind_named(name: str) -> JobKind:
-    """Raises: UsageError if there is no kind of this name."""
+    return _DRAFT_BACKTEST if name == DRAFT_BACKTEST else kind_to_begin(name)
+
+
+def kind_to_begin(name: str) -> JobKind:
+    """Return a kind of `all_kinds`. Raises: JobError if there is none of this name."""
     if (own := KINDS.get(name)) is not None:
         return own
     if name not in (known := all_kinds()):
@@ -214,7 +216,7 @@ def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> l
     for key, _ in tree.entries if isinstance(tree, YamlMapping) else ():
         if (schedule := schedules.get(key.text)) is not None:
             try:
-                kind_named(schedule.kind).read(from_json(schedule.params), is_text=True)
+                kind_to_begin(schedule.kind).read(from_json(schedule.params), is_text=True)
             except UsageError as error:
                 problems.append(key.problem(str(error)))
     return problems

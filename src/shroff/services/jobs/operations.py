@@ -185,9 +185,9 @@ class CancelJob(ShowJob):
     """The job to cancel."""
 
 
-@operation("jobs cancel", right="run:jobs", http="POST /jobs/{id}/cancel", refusals=[NoJobError])
+@operation("jobs cancel", right="run:backtests", http="POST /jobs/{id}/cancel", refusals=[NoJobError])
 def cancel_job(jobs: ProjectJobs, who: Who, request: CancelJob) -> JobDocument:
-    """Cancel a job that waits or runs; a running one stops soon.
+    """Cancel a job that waits or runs; a running one stops soon. Requires the right to start it.
 
     Examples:
         shroff jobs cancel 20261123-094501123-00ab12
@@ -252,9 +252,12 @@ class NewJob(OperationRequest[JobDocument]):
 @operation("jobs begin", right="run:jobs", http="POST /jobs", status=202, has_command=False, refusals=BEGIN)
 def begin_job(jobs: ProjectJobs, who: Who, request: NewJob) -> JobDocument:
     """Queue a job: features, train, backtest, lake, marts and others. Only one job of a kind can wait or run."""
+    from shroff.services.jobs.kinds import kind_to_begin
+
+    kind = kind_to_begin(request.kind).name
     timeout_ms = request.timeout_s * 1_000
     with jobs.open() as desk:
-        job = desk.begin(who, request.kind, request.params, timeout_ms=timeout_ms, retries=request.retries)
+        job = desk.begin(who, kind, request.params, timeout_ms=timeout_ms, retries=request.retries)
     return document_of(job)
 
 

@@ -43,7 +43,6 @@ class ProjectJobs(ProjectPart):
             yield self.desk(people.store)
 
     def desk(self, people: PeopleStore) -> JobDesk:
-        """Return a job desk on the database connections of `people`."""
         from shroff.adapters.jobs.sql import SqlJobs
         from shroff.services.jobs.desk import JobDesk
 

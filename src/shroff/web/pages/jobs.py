@@ -51,11 +51,7 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
         jobs=jobs,
         schedules=states,
         when=in_words,
-        kinds={
-            name: KIND_WORDS.get(name, kind.title or name)
-            for name, kind in all_kinds().items()
-            if name != DRAFT_BACKTEST
-        },
+        kinds={name: KIND_WORDS.get(name, kind.title or name) for name, kind in all_kinds().items()},
         is_going=any(job.is_open for job in jobs),
         mistake=mistake,
     )
@@ -94,6 +90,7 @@ async def show(service: Service, request: Request) -> Response:
         request,
         "job.html",
         job=job,
+        is_draft=job.kind == DRAFT_BACKTEST,
         result=json.dumps(json.loads(job.result), indent=2, ensure_ascii=False) if job.result else "",
         share=job.done / job.total if job.total else None,
     )
@@ -126,5 +123,5 @@ ROUTES = (
     Route("POST", "/jobs/schedules", Right.RUN_JOBS, scheduled),
     Route("GET", "/jobs/{id}", Right.READ_DECISIONS, show),
     Route("POST", "/jobs/{id}/again", Right.RUN_JOBS, again),
-    Route("POST", "/jobs/{id}/cancel", Right.RUN_JOBS, cancel),
+    Route("POST", "/jobs/{id}/cancel", Right.RUN_BACKTESTS, cancel),
 )

@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 from contextlib import suppress
-from secrets import token_hex
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -17,13 +16,13 @@ from msgspec.json import decode as from_json
 from shroff.backtest.document import BacktestReport
 from shroff.errors import DefinitionError, UsageError
 from shroff.jobs import job as jobs
-from shroff.jobs.job import CANCELLED, Job, JobBusyError, NoJobError
+from shroff.jobs.job import CANCELLED, Job, JobBusyError, JobError, NoJobError
 from shroff.json_types import TextDict, TextMapping
 from shroff.people.access import Right
 from shroff.runtime.values import replace
-from shroff.services.backtest.draft_backtests import BacktestFiles
+from shroff.services.backtest.draft_backtests import DraftBacktests
 from shroff.services.jobs.desk import JobDesk, who_of
-from shroff.services.jobs.kinds import DRAFT_BACKTEST, DraftBacktestParams
+from shroff.services.jobs.kinds import DRAFT_BACKTEST, OPEN_MAX, DraftBacktestParams
 from shroff.services.rules.files import TEXT_BYTES_MAX
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError, ProblemMore, of_error
@@ -38,8 +37,7 @@ if TYPE_CHECKING:
 SECONDS_MAX = 600
 BODY_BYTES_MAX = 2 * 1024 * 1024
 POLL_S = 0.2
-FAILED = "failed"
-DONE = "done"
+AHEAD_MAX = 2  # other back-tests before one whose request waits for the report
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # names of a draft's files
 BUSY = {"retry-after": "30"}
 BacktestState = Literal["waiting", "running", "done", "failed"]
@@ -121,11 +119,15 @@ def run_of(job: Job) -> BacktestRun:
     )
 
 
+def draft_of(job: Job) -> str:
+    return str(job.arguments.get("draft"))
+
+
 class Backtests(msgspec.Struct):
-    """Back-tests of a service: each is a job, and its draft and report are files."""
+    """Back-tests of a service: each is a job, and its draft and report are a document."""
 
     jobs: JobDesk
-    files: BacktestFiles
+    drafts: DraftBacktests
 
     def listed(self) -> list[BacktestRun]:
         """Return all back-tests, newest first, without their reports."""
@@ -135,33 +137,44 @@ class Backtests(msgspec.Struct):
         """Return a back-test with its report. Raises: ProblemError with 404 if there is none."""
         job = self._job(id_)
         run = run_of(job)
-        if run.state == DONE:
-            result = self.files.result(job.arguments["draft"])
-            if isinstance(result, list):
+        if run.state == "done":
+            draft = self.drafts.get(draft_of(job))
+            if draft is None:
                 run.state = "failed"
                 run.why_not = "its report is deleted"
             else:
-                run.report = result
+                run.report = draft.report
         return run
 
     def rules(self, id_: str) -> TextDict:
         """Return the rule files of a back-test's draft; empty if they are deleted. Raises: as `get`."""
-        return self.files.rules(self._job(id_).arguments["draft"])
+        draft = self.drafts.get(draft_of(self._job(id_)))
+        return draft.rules if draft else {}
 
     def last_of(self, rule: str, tag: str) -> BacktestRun | None:
         """Return the newest back-test of this version of a rule that has not failed."""
         runs = (run for run in self.listed() if (run.rule, run.etag) == (rule, tag))
-        return next((run for run in runs if run.state != FAILED), None)
+        return next((run for run in runs if run.state != "failed"), None)
 
-    def begin(self, who: Who, params: DraftBacktestParams, rules: TextMapping, policy: str | None = None) -> Job:
+    def begin(
+        self,
+        who: Who,
+        params: DraftBacktestParams,
+        rules: TextMapping,
+        policy: str | None = None,
+        ahead_max: int = OPEN_MAX,
+    ) -> Job:
         """Store a draft, and queue its job. Raises: ProblemError with 503 if too many wait."""
-        draft = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{token_hex(3)}"
-        self.files.put(draft, rules, policy)
-        given = to_builtins(replace(params, draft=draft))
+        ahead = [draft_of(job) for job in self.jobs.jobs_of(DRAFT_BACKTEST) if job.is_open]
+        busy = ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", BUSY)
+        if len(ahead) > ahead_max:
+            raise busy
         try:
-            return self.jobs.begin(who, DRAFT_BACKTEST, given, timeout_ms=SECONDS_MAX * 1_000)
+            with self.drafts.stored(rules, policy, ahead) as draft:
+                given = to_builtins(replace(params, draft=draft))
+                return self.jobs.begin(who, DRAFT_BACKTEST, given, timeout_ms=SECONDS_MAX * 1_000)
         except JobBusyError:
-            raise ProblemError(503, "busy", "Too many backtests wait", "try again when one is done", BUSY) from None
+            raise busy from None
 
     def _job(self, id_: str) -> Job:
         with suppress(NoJobError):
@@ -177,18 +190,19 @@ async def _report(service: Service, who: Who, job: Job) -> BacktestReport:
     until_s = time.monotonic() + SECONDS_MAX
     while job.is_open:
         if time.monotonic() > until_s:
-            await service.in_thread(backtests.jobs.cancel, who, job.id)
-            detail = f"it took longer than {SECONDS_MAX:,} s; choose a shorter period with 'from'"
-            raise ProblemError(503, "too-long", "The backtest takes too long", detail, BUSY)
+            with suppress(JobError):  # it has just ended
+                await service.in_thread(backtests.jobs.cancel, who, job.id)
+                detail = f"it took longer than {SECONDS_MAX:,} s; choose a shorter period with 'from'"
+                raise ProblemError(503, "too-long", "The backtest takes too long", detail, BUSY)
         await asyncio.sleep(POLL_S)
         job = await service.in_thread(backtests.jobs.job, job.id)
-    result = await service.in_thread(backtests.files.result, job.arguments["draft"])
-    if not isinstance(result, list):
-        return result
+    draft = await service.in_thread(backtests.drafts.get, draft_of(job))
+    if draft and draft.report:
+        return draft.report
     detail = job.why or "it was cancelled"
     more: ProblemMore = {}
-    if result:
-        problem = of_error(DefinitionError(result))
+    if draft and draft.problems:
+        problem = of_error(DefinitionError(draft.problems))
         detail = problem.detail
         more = problem.more
     raise ProblemError(422, "no-backtest", "The draft cannot be tested", detail, **more)
@@ -216,7 +230,8 @@ async def backtest(service: Service, request: Request) -> Json[BacktestReport] |
         end=draft.end,
         as_of=draft.as_of,
     )
-    job = await service.in_thread(service.backtests.begin, request.who, params, draft.rules, draft.policy)
+    ahead_max = AHEAD_MAX if draft.wait else OPEN_MAX
+    job = await service.in_thread(service.backtests.begin, request.who, params, draft.rules, draft.policy, ahead_max)
     if draft.wait:
         return Json(await _report(service, request.who, job))
     return Json(run_of(job), 202, {"location": f"{API}/backtests/{job.id}"})
@@ -257,7 +272,7 @@ ROUTES = (
         {
             404: "That rule has no draft.",
             422: "The draft cannot be evaluated.",
-            503: "Too many back-tests wait, or this one takes too long.",
+            503: "Too many back-tests wait (2 if this request waits), or this one takes too long.",
         },
         answer=BacktestReport,
         others={

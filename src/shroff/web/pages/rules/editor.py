@@ -34,7 +34,7 @@ from shroff.services.drafts.operations import (
 from shroff.services.rules.files import ChangedMeanwhileError
 from shroff.services.rules.name_operations import cookbook
 from shroff.services.rules.overview import RuleLook
-from shroff.web.api.rules.backtests import DONE, BacktestRun
+from shroff.web.api.rules.backtests import BacktestRun
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Handle, Route
 from shroff.web.pages.decision import rule_path
@@ -261,7 +261,7 @@ def _steps(
     if judged is None:
         steps.append(("Backtest", TODO, ""))
     else:
-        steps.append(("Backtest", DONE_STEP if judged.state == DONE else NOW, f"/backtests/{judged.id}"))
+        steps.append(("Backtest", DONE_STEP if judged.state == "done" else NOW, f"/backtests/{judged.id}"))
     steps.append(("Shadow", DONE_STEP if is_shadowed else TODO, ""))
     if project.drafts.need_second_person:
         approved = typed.is_kept and typed.kept is not None and typed.kept.is_approved

@@ -390,7 +390,7 @@ public class Api extends Transport {
         return call("GET", "/api/v1/jobs/" + part(id), Map.of(), null, new TypeReference<Types.JobDocument>() {});
     }
 
-    /** Cancel a job that waits or runs; a running one stops soon. */
+    /** Cancel a job that waits or runs; a running one stops soon. Requires the right to start it. */
     public Types.JobDocument postJobsIdCancel(String id) {
         return call("POST", "/api/v1/jobs/" + part(id) + "/cancel", Map.of(), null, new TypeReference<Types.JobDocument>() {});
     }
