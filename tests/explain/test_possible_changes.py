@@ -7,6 +7,7 @@ found by trying windows of up to two other payments.
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -16,6 +17,8 @@ from shroff.explain.changes import Changes
 from shroff.explain.past import PastDecision
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.runtime.values import replace
+from shroff.services import project as app
+from tests.support.projects import write_files
 from tests.support.telling import NOW_MS
 
 EVENTS = """
@@ -110,6 +113,34 @@ def check(seed: int) -> int:
 @pytest.mark.slow
 def test_no_change_is_impossible_for_the_event():
     assert sum(check(seed) for seed in range(12)) > 60
+
+
+def test_converted_money_has_the_sign_of_its_original(tmp_path: Path):
+    events = """
+tables:
+  fx: { currency: text, from: valid_from, rate: number(12) }
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text, currency: text, amount: money in currency >= 0 }
+entities:
+  card: { payment: card }
+"""
+    files = {
+        "shroff.yaml": "shroff: 1\nname: law\nmoney: { currency: EUR, rates: fx }\n",
+        "events.yaml": events,
+        "features.yaml": "card:\n  spent: sum(payment.amount) over 1d including this\n",
+        "rules/r.yaml": "- { id: low, on: payment, by: card, when: card.spent > 5.00, effect: decline }\n",
+    }
+    write_files(tmp_path, {**files, "tables/fx.csv": "currency,valid_from,rate\n"})
+    definitions = app.open_exactly(tmp_path).definitions
+    fields = {"id": "p", "at": NOW_MS, "card": "c", "currency": "EUR", "amount": 900}
+    seen = PastDecision(fields, {"card.spent": 900}, {}, NOW_MS, event="payment")
+
+    asked = Changes(definitions, "payment", None, (), seen, frozenset())
+
+    assert not [change for change in asked.nearest("approve") if change.code == "card.spent"]
 
 
 def test_the_law_catches_changes_that_forget_the_event(monkeypatch: pytest.MonkeyPatch):

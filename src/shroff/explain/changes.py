@@ -21,6 +21,7 @@ from shroff.explain.past import PastDecision, reader_of
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import column_of
 from shroff.language.expression import (
+    ORIGINAL_AMOUNT,
     Aggregate,
     FeatureValue,
     ItemFeature,
@@ -173,9 +174,16 @@ class Changes:
         return max(minimum, own_minimum), min(maximum, own_maximum)
 
     def _declared(self, event: str, name: str) -> tuple[float, float]:
-        fields = (field for field in self.definitions.events.types[event].fields if field.name == name)
-        bounds = next((field.shape.bounds for field in fields), None)
-        return (-math.inf, math.inf) if bounds is None else (bounds.least, bounds.most)
+        fields = {field.name: field for field in self.definitions.events.types[event].fields}
+        original = fields.get(f"{name}.{ORIGINAL_AMOUNT}")
+        declared = original or fields.get(name)
+        bounds = None if declared is None else declared.shape.bounds
+        if bounds is None:
+            return -math.inf, math.inf
+        if original is None:
+            return bounds.least, bounds.most
+        # converted money has the sign of its original
+        return 0.0 if bounds.least >= 0 else -math.inf, 0.0 if bounds.most <= 0 else math.inf
 
     def _has_no_negatives(self, node: Aggregate) -> bool:
         return isinstance(node.argument, ItemField) and self._declared(node.event, node.argument.name)[0] >= 0

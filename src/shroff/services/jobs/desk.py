@@ -38,7 +38,7 @@ from shroff.services.jobs.kinds import WAITED_FOR, kind_named
 if TYPE_CHECKING:
     from shroff.services.jobs.work import Seen
 
-AT_ONCE = 2  # running jobs, of all processes together, beside those that a person waits for
+AT_ONCE = 2  # running jobs, of all processes together
 SET_BACK_MS = 3_600_000  # a clock set back by more than this does not stop schedules
 OVERDUE_MS = 600_000  # age at which an unqueued due time is reported
 QUEUED_MAX = 100  # per schedule

@@ -146,7 +146,7 @@ class JobKind(FrozenStruct):
 _WORK = "shroff.services.jobs.work"
 DRAFT_BACKTEST = "draft-backtest"
 OPEN_MAX = 8  # back-tests of drafts
-WAITED_FOR: Final = frozenset({DRAFT_BACKTEST})  # kinds whose result a person waits for: others do not delay them
+WAITED_FOR: Final = frozenset({DRAFT_BACKTEST})  # at a screen
 KINDS: Final[Mapping[str, JobKind]] = {
     job_kind.name: job_kind
     for job_kind in (
