@@ -10,7 +10,6 @@ import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.log.tables.rows import KEPT
-from shroff.errors import StorageError
 from shroff.streams.log import Indexed, Offset, UniqueValue
 from tests.support.log_rows import everything
 
@@ -43,12 +42,3 @@ def test_a_changed_value_of_a_kept_row_is_told(kept: Path, table: str, column: s
 
     with closing(SqliteLog(kept, read_only=True)) as log:
         assert f"a row of the table {table} differs from the one that was written" in log.damage(1.0)
-
-
-def test_a_log_that_was_made_without_these_sums_says_what_to_do(kept: Path):
-    with closing(sqlite3.connect(kept)) as database, database:
-        database.execute("ALTER TABLE offsets RENAME COLUMN crc TO old")
-
-    for read_only in (False, True):
-        with pytest.raises(StorageError, match=r"made by a shroff before 0\.1\.0.* ingest the sources again; .*export"):
-            SqliteLog(kept, read_only=read_only)
