@@ -15,9 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeVar
 
-import msgspec
 from msgspec import field
-from msgspec.json import decode as from_json
+from msgspec.json import Decoder
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
@@ -26,9 +25,9 @@ from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
 from shroff.streams.settings import ID_PLACEHOLDER
 
 FORMAT = 1
-CHECKPOINT_EVERY = 32  # a reader reads about this many manifests at most; some more after a crash
+CHECKPOINT_EVERY = 32  # a reader reads about this many manifests at most
 CHECKPOINTS_KEPT = 2
-Stored = TypeVar("Stored", bound=msgspec.Struct)
+Stored = TypeVar("Stored")
 
 
 class File(FrozenStruct):
@@ -149,6 +148,10 @@ class Checkpoint(FrozenStruct, kw_only=True):
     replaced: Sequence[Replaced]
 
 
+MANIFEST = Decoder(Manifest)  # msgspec crashes if threads first decode together
+CHECKPOINT = Decoder(Checkpoint)
+
+
 class LakeState(FrozenStruct):
     """Current state of a lake: the number of its last finished manifest, or 0.
 
@@ -201,7 +204,7 @@ def read_manifest(objects: RetriedObjects, number: int) -> tuple[Manifest, str] 
     stored = objects.get(name)
     if stored is None:
         return None
-    read = _read(objects, name, stored, Manifest)
+    read = _read(objects, name, stored, MANIFEST)
     if read.number != number:
         raise damaged(objects, name, f"it says that it is manifest {read.number}")
     return read, stored.version
@@ -228,16 +231,16 @@ def _from_checkpoint(objects: RetriedObjects) -> LakeState:
         stored = objects.get(name)
         if stored is None:  # removed since, so there is a newer one
             return _from_checkpoint(objects)
-        read = _read(objects, name, stored, Checkpoint)
+        read = _read(objects, name, stored, CHECKPOINT)
         files = {file.path: file for file in read.files}
         replaced = {file.path: file.at_ms for file in read.replaced}
         return LakeState(read.number, read.upto, read.is_whole, read.log, read.tip, files, replaced, read.number)
     return LakeState()
 
 
-def _read(objects: Objects, name: str, found: Found, type_: type[Stored]) -> Stored:
+def _read(objects: Objects, name: str, found: Found, decoder: Decoder[Stored]) -> Stored:
     try:
-        read = from_json(found.data, type=type_)
+        read = decoder.decode(found.data)
     except ValueError as error:
         raise damaged(objects, name, error) from None
     if getattr(read, "format", FORMAT) != FORMAT:
