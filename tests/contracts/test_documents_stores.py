@@ -38,6 +38,27 @@ class DocumentStores:
         assert store.read("b", str) == {"1": "other"}
         people.close()
 
+    def test_one_document_is_read_and_edited_without_the_others(self, tmp_path):
+        people = self.make_people(tmp_path)
+        store = SqlDocuments(people)
+        for name in ("2", "1", "3"):
+            with store.edit("a", str, name) as stored:
+                assert stored == {}
+                stored[name] = f"document {name}"
+        with store.edit("b", str) as stored:
+            stored["1"] = "other"
+        with store.edit("a", str, "1") as stored:
+            assert stored == {"1": "document 1"}
+            stored["1"] = "changed"
+        with store.edit("a", str, "2") as stored:
+            stored.clear()
+
+        assert store.names("a") == ["1", "3"]
+        assert store.read("a", str, "1") == {"1": "changed"}
+        assert store.read("a", str) == {"1": "changed", "3": "document 3"}
+        assert store.read("b", str) == {"1": "other"}
+        people.close()
+
     def test_an_edit_holds_every_other_one_until_its_end(self, tmp_path):
         stores = [self.make_people(tmp_path) for _ in range(2)]
         with SqlDocuments(stores[0]).edit("count", int) as stored:

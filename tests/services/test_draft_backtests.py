@@ -12,7 +12,7 @@ from shroff.jobs.job import JobError
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.services import project as app
 from shroff.services.backtest import draft_backtests
-from shroff.services.backtest.draft_backtests import NAMES, DraftBacktests, run_draft
+from shroff.services.backtest.draft_backtests import KIND, DraftBacktests, run_draft
 from shroff.services.documents import Documents
 from shroff.services.jobs.kinds import DraftBacktestParams, all_kinds, kind_named
 from shroff.services.jobs.operations import NewJob
@@ -34,7 +34,8 @@ def bank(tmp_path: Path) -> app.Project:
 
 
 def stored_names(bank: app.Project) -> list[str]:
-    return bank.part(Documents).read(NAMES, list[str])[NAMES]
+    with bank.part(Documents).open() as table:
+        return table.names(KIND)
 
 
 def params(draft: str) -> DraftBacktestParams:

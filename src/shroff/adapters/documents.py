@@ -21,14 +21,15 @@ from shroff.people.store import PeopleStore
 
 Document = TypeVar("Document")
 PART = SchemaPart("documents", 1, partial(scripted, "migrations_documents", 1))
-_READ = text("SELECT name, body FROM documents WHERE kind = :kind ORDER BY number")
-_DELETE = text("DELETE FROM documents WHERE kind = :kind")
+_READ = text("SELECT name, body FROM documents WHERE kind = :kind AND (:name = '' OR name = :name) ORDER BY number")
+_NAMES = text("SELECT name FROM documents WHERE kind = :kind ORDER BY name")
+_DELETE = text("DELETE FROM documents WHERE kind = :kind AND (:name = '' OR name = :name)")
 _INSERT = text("INSERT INTO documents (kind, name, number, body) VALUES (:kind, :name, :number, :body)")
 _REMEDY = "Restore a backup, or delete this row of the table documents, and what it says is forgotten"
 
 
 class SqlDocuments:
-    """The table of documents, created by the first edit.
+    """The table of documents, created by the first edit. All of a kind, or one by `name`.
 
     Raises: StorageError if a document cannot be decoded.
     """
@@ -36,35 +37,40 @@ class SqlDocuments:
     def __init__(self, people: PeopleStore) -> None:
         self._people = people
 
-    def read(self, kind: str, type_: type[Document]) -> dict[str, Document]:
-        """Return the documents of a kind by name, in their order. Creates no table."""
+    def read(self, kind: str, type_: type[Document], name: str = "") -> dict[str, Document]:
+        """Return documents by name, in their order. Creates no table."""
         if not self._people.is_made(PART):
             return {}
         with self._people.look_beside(PART) as connection:
-            return _documents(connection, kind, type_)
+            return _documents(connection, kind, type_, name)
+
+    def names(self, kind: str) -> list[str]:
+        """Return the sorted names of a kind. The table must exist."""
+        with self._people.look_beside(PART) as connection:
+            return [*connection.execute(_NAMES, {"kind": kind}).scalars()]
 
     @contextmanager
-    def edit(self, kind: str, type_: type[Document]) -> Iterator[dict[str, Document]]:
-        """Yield the documents of a kind, and store the dictionary as the caller leaves it, in one transaction.
+    def edit(self, kind: str, type_: type[Document], name: str = "") -> Iterator[dict[str, Document]]:
+        """Yield documents, and store the dictionary as the caller leaves it, in one transaction.
 
         It locks out every other change of the database, of any process, until its end. So do nothing slow meanwhile,
         and audit before.
         """
         with self._people.change(PART) as change:
-            documents = _documents(change.connection, kind, type_)
+            documents = _documents(change.connection, kind, type_, name)
             yield documents
             rows = [
-                {"kind": kind, "name": name, "number": number, "body": to_json(document).decode()}
-                for number, (name, document) in enumerate(documents.items())
+                {"kind": kind, "name": own_name, "number": number, "body": to_json(document).decode()}
+                for number, (own_name, document) in enumerate(documents.items())
             ]
-            change.connection.execute(_DELETE, {"kind": kind})
+            change.connection.execute(_DELETE, {"kind": kind, "name": name})
             if rows:
                 change.connection.execute(_INSERT, rows)
 
 
-def _documents(connection: Connection, kind: str, type_: type[Document]) -> dict[str, Document]:
+def _documents(connection: Connection, kind: str, type_: type[Document], name: str) -> dict[str, Document]:
     documents = {}
-    for row in connection.execute(_READ, {"kind": kind}):
+    for row in connection.execute(_READ, {"kind": kind, "name": name}):
         try:
             documents[row.name] = from_json(row.body, type=type_)
         except msgspec.MsgspecError as error:

@@ -33,7 +33,7 @@ def bound_ms(source: System | None) -> int:
     return 0 if source is None else settings_of("source", source.kind).overtakes_ms
 
 
-def short_windows(definitions: Definitions, source: System, upto_ms: int) -> TextDict:
+def short_windows(definitions: Definitions, upto_ms: int) -> TextDict:
     """Return features with a window of at most this length over an entity other than the message key, with that entity.
 
     The message key is the first entity of each event type, as for `shroff produce`.
@@ -61,7 +61,7 @@ def remarks(definitions: Definitions, source: System | None) -> list[str]:
         f"{name} has a window of {show_duration(most_ms)} or less over {entity}, which is not the key of partitions: "
         f"while messages come live, an event may be decided up to {show_duration(most_ms)} before an earlier one of "
         f"another partition ({PAGE})"
-        for name, entity in short_windows(definitions, source, most_ms).items()
+        for name, entity in short_windows(definitions, most_ms).items()
     ]
 
 
@@ -110,7 +110,7 @@ def look_at_order(log: LogReader, definitions: Definitions, source: System | Non
         f"of the last {many(len(behind_ms), 'event')} {count:,} came behind a newer one, "
         f"by {show_duration(behind_ms[-1])} at most, and {percent(SHARE)} by {show_duration(most_ms)} at most"
     )
-    features = short_windows(definitions, source, max(most_ms, bound_ms(source)))
+    features = short_windows(definitions, max(most_ms, bound_ms(source)))
     if not features:
         yield Finding("order", OK, words)
         return

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shroff.services.parts import ProjectPart
 from shroff.services.people.project_people import ProjectPeople
+
+if TYPE_CHECKING:
+    from shroff.adapters.documents import SqlDocuments
 
 Document = TypeVar("Document")
 
@@ -17,19 +20,23 @@ class Documents(ProjectPart):
 
     _people: ProjectPeople
 
-    def read(self, kind: str, type_: type[Document]) -> dict[str, Document]:
-        """Return the documents of a kind by name, in their order; none if there is no log."""
-        if not self._log.exists():
-            return {}
+    @contextmanager
+    def open(self) -> Iterator[SqlDocuments]:
+        """Open the table of documents. Creates the log if there is none."""
         from shroff.adapters.documents import SqlDocuments
 
         with self._people.open() as desk:
-            return SqlDocuments(desk.store).read(kind, type_)
+            yield SqlDocuments(desk.store)
+
+    def read(self, kind: str, type_: type[Document], name: str = "") -> dict[str, Document]:
+        """Return documents as `SqlDocuments` does; none if there is no log."""
+        if not self._log.exists():
+            return {}
+        with self.open() as table:
+            return table.read(kind, type_, name)
 
     @contextmanager
-    def edit(self, kind: str, type_: type[Document]) -> Iterator[dict[str, Document]]:
-        """Yield the documents of a kind, and store what the caller changes. Creates the log if there is none."""
-        from shroff.adapters.documents import SqlDocuments
-
-        with self._people.open() as desk, SqlDocuments(desk.store).edit(kind, type_) as documents:
+    def edit(self, kind: str, type_: type[Document], name: str = "") -> Iterator[dict[str, Document]]:
+        """Edit documents as `SqlDocuments` does."""
+        with self.open() as table, table.edit(kind, type_, name) as documents:
             yield documents

@@ -165,9 +165,6 @@ def look_at_store(
     now_ms = project.context.now_ms()
     has_log = False
 
-    def check(project: Project, look: StoreLook, now_ms: int) -> None:
-        look.checks = {} if checks is None else checks()
-
     parts = {"host": _host, "backup": _backup, "models": _models, "drift": _drift, "store": _log}
     with suppress(ShroffError, OSError):
         has_log = project.log.exists()
@@ -179,6 +176,10 @@ def look_at_store(
         else:
             del parts["store"]
     if checks is not None:
+
+        def check(project: Project, look: StoreLook, now_ms: int) -> None:
+            look.checks = checks()
+
         parts["checks"] = check
     for name, read in parts.items():
         try:

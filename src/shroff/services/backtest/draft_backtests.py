@@ -1,7 +1,4 @@
-"""Back-tests of drafts as jobs. A draft and its report are a document, since both may be larger than a job stores.
-
-An edit of documents writes a kind whole, so each draft is a kind of its own.
-"""
+"""Back-tests of drafts as jobs. A draft and its report are a document, since both may be larger than a job stores."""
 
 from __future__ import annotations
 
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 KIND = "draft-backtest"
-NAMES = "draft-backtests"  # kind and name of the list of all drafts
 KEPT = 250  # drafts, more than jobs of this kind
 ROWS = 200  # changed events in a report
 RULES = "rules"
@@ -45,40 +41,39 @@ class DraftBacktest(Struct):
 
 
 class DraftBacktests(ProjectPart):
-    """Drafts that were back-tested, and their reports, for all machines that share the log."""
+    """Drafts and reports of back-tests, for all machines that share the log."""
 
     _documents: Documents
 
     @contextmanager
     def stored(self, rules: TextMapping, policy: str | None, needed: Collection[str]) -> Iterator[str]:
-        """Store the texts of a draft, and yield the name to read them by.
+        """Store the texts of a draft, and yield its name.
 
-        If the block fails, the draft is deleted; otherwise the oldest drafts are, except those that are `needed`.
+        If the block fails, the draft is deleted; otherwise the oldest that are not `needed`.
         """
-        draft = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{token_hex(3)}"
+        draft = f"{time.time_ns()}-{token_hex(3)}"  # sorted by time
         self.put(draft, DraftBacktest({**rules}, policy))
         try:
             yield draft
         except BaseException:
             self._delete(draft)
             raise
-        with self._documents.edit(NAMES, list[str]) as listed:
-            names = [*listed.get(NAMES, ()), draft]
-            kept = {*names[-KEPT:], *needed}
-            listed[NAMES] = [name for name in names if name in kept]
-        for name in set(names) - kept:
-            self._delete(name)
+        with self._documents.open() as table:
+            names = table.names(KIND)
+        for name in names[:-KEPT]:
+            if name not in needed:
+                self._delete(name)
 
     def get(self, draft: str) -> DraftBacktest | None:
         """Return a draft with its report; None if it is deleted."""
-        return self._documents.read(f"{KIND} {draft}", DraftBacktest).get(draft)
+        return self._documents.read(KIND, DraftBacktest, draft).get(draft)
 
     def put(self, draft: str, document: DraftBacktest) -> None:
-        with self._documents.edit(f"{KIND} {draft}", DraftBacktest) as stored:
+        with self._documents.edit(KIND, DraftBacktest, draft) as stored:
             stored[draft] = document
 
     def _delete(self, draft: str) -> None:
-        with self._documents.edit(f"{KIND} {draft}", DraftBacktest) as stored:
+        with self._documents.edit(KIND, DraftBacktest, draft) as stored:
             stored.clear()
 
 

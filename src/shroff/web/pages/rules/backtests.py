@@ -72,7 +72,6 @@ async def listed(service: Service, request: Request) -> Response:
         backtests=runs,
         drafts=drafts,
         chosen=request.query_params.get("of", f"draft {drafts[0].id}" if drafts else AS_IT_IS),
-        is_going=any(run.state in {"waiting", "running"} for run in runs),
     )
 
 
@@ -125,7 +124,6 @@ async def show(service: Service, request: Request) -> Response:
         rules=sorted(report.rules, key=lambda rule: (rule.id != run.rule, -abs(rule.hits - rule.old.hits), rule.id)),
         rows=sampled,
         summaries=await service.in_thread(summaries_of, service.project, [(row.event, row.id) for row in sampled]),
-        rows_there=len(rows),
         which=which,
         currency=report.money,
     )

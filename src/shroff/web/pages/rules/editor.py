@@ -182,7 +182,6 @@ async def _editor(
         draft=draft,
         has_against=bool(against),
         mistake=mistake,
-        judged=judged,
         worth=None if judged is None else worth((await service.in_thread(service.backtests.get, judged.id)).report),
         palette=(project.definitions, teller_of(project.definitions), AGGREGATES.values(), FUNCTIONS.values()),
         cookbook=cookbook(),

@@ -113,9 +113,7 @@ def _removed_before(service: Service, name: str, value: str) -> Entry | None:
 
 
 def _imported(service: Service, request: Request, form: Form) -> ImportList:
-    name = request.path_params["list"]
-    is_whole = form.get("is_whole") == "yes"
-    return ImportList(name=name, csv=form["csv"], is_whole=is_whole)
+    return ImportList(name=request.path_params["list"], csv=form["csv"], is_whole=form.get("is_whole") == "yes")
 
 
 def _approved(service: Service, request: Request, form: Form) -> ApproveListChange:

@@ -110,7 +110,6 @@ async def _page(
     shown = None
     others = list[str]()
     proposal = None
-    event = query.get("event", "")
     cutoffs = service.project.cutoffs
     trial = _trial(query)
     try:
@@ -130,7 +129,6 @@ async def _page(
         applied=[] if shown is None else await service.in_thread(_applied, service, shown),
         why_not=sentence(why_not),
         others=others,
-        asked=event,
         types=await service.in_thread(_scored, service),
         mistake=mistake,
         typed=typed,
