@@ -42,6 +42,8 @@ class JobStores:
             assert look.last_of_schedules()["nightly"].id == JOB.id + "9"
             assert [job.id for job in look.jobs(10)] == [JOB.id + "9", JOB.id]
             assert look.jobs(10, JOB.id + "9") == [LIGHT]
+            assert look.jobs_of("marts") == [replace(LIGHT, id=JOB.id + "9", state=DONE), LIGHT]
+            assert look.jobs_of("marts", has_results=True)[1] == replace(JOB, lines=())
             assert look.marks() == {"nightly": ScheduleMark(2**41, is_paused=True)}
         people.close()
 

@@ -12,9 +12,9 @@ from shroff.jobs.job import JobError
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.services import project as app
 from shroff.services.backtest import draft_backtests
-from shroff.services.backtest.draft_backtests import KIND, DraftBacktests, run_draft
+from shroff.services.backtest.draft_backtests import DraftBacktests, run_draft
 from shroff.services.documents import Documents
-from shroff.services.jobs.kinds import DraftBacktestParams, all_kinds, kind_named
+from shroff.services.jobs.kinds import DRAFT_BACKTEST, DraftBacktestParams, all_kinds, kind_named
 from shroff.services.jobs.operations import NewJob
 from shroff.services.jobs.work import JobRun
 from shroff.web.api.rules.backtests import Backtests, draft_of
@@ -35,7 +35,7 @@ def bank(tmp_path: Path) -> app.Project:
 
 def stored_names(bank: app.Project) -> list[str]:
     with bank.part(Documents).open() as table:
-        return table.names(KIND)
+        return table.names(DRAFT_BACKTEST)
 
 
 def params(draft: str) -> DraftBacktestParams:

@@ -518,6 +518,15 @@ def test_a_request_does_not_wait_behind_many_backtests(bank):
     run(bank, steps)
 
 
+@pytest.mark.parametrize(
+    ("files", "name"), [([], "the project as it is"), (["b"], "b.yaml"), (["b", "a", "c"], "b.yaml and 2 more")]
+)
+def test_a_job_of_a_draft_names_one_file_however_many_it_has(files, name):
+    draft = backtests_api.BacktestRequest(rules={f"{file}.yaml": "" for file in files})
+
+    assert backtests_api._name_of(draft) == name
+
+
 def test_a_backtest_that_ends_at_the_time_limit_returns_its_report(bank, monkeypatch):
     async def steps(asks: Asker) -> None:
         await outcome(asks, 1)

@@ -57,7 +57,7 @@ class SqlJobs:
 
 
 class JobLook:
-    """Queries on one connection. Lists of jobs lack their logs and results, but for `jobs_of`."""
+    """Queries on one connection. Lists of jobs lack their logs and results."""
 
     def __init__(self, connection: Connection) -> None:
         found = _tables()
@@ -74,9 +74,13 @@ class JobLook:
         asked = select(*self._light()).order_by(self._jobs.c.id.desc()).limit(most)
         return self._found(asked.where(self._jobs.c.id < before) if before else asked)
 
-    def jobs_of(self, kind: str) -> list[Job]:
-        """Return all jobs of a kind, newest first, with their logs and results."""
-        return self._found(select(self._jobs).filter_by(kind=kind).order_by(self._jobs.c.id.desc()))
+    def jobs_of(self, kind: str, *, has_results: bool = False) -> list[Job]:
+        """Return all jobs of a kind, newest first, with their results on request."""
+        columns = self._light()
+        if has_results:
+            columns.append(self._jobs.c.result)
+        asked = select(*columns).filter_by(kind=kind)
+        return self._found(asked.order_by(self._jobs.c.id.desc()))
 
     def open_jobs(self) -> list[Job]:
         """Return the waiting and running jobs, oldest first."""

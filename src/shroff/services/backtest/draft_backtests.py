@@ -18,6 +18,7 @@ from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.runtime.values import replace
 from shroff.services.documents import Documents
+from shroff.services.jobs.kinds import DRAFT_BACKTEST
 from shroff.services.parts import ProjectPart
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from shroff.services.jobs.work import JobRun
     from shroff.services.project import Project
 
-KIND = "draft-backtest"
 KEPT = 250  # drafts, more than jobs of this kind
 ROWS = 200  # changed events in a report
 RULES = "rules"
@@ -59,21 +59,21 @@ class DraftBacktests(ProjectPart):
             self._delete(draft)
             raise
         with self._documents.open() as table:
-            names = table.names(KIND)
+            names = table.names(DRAFT_BACKTEST)
         for name in names[:-KEPT]:
             if name not in needed:
                 self._delete(name)
 
     def get(self, draft: str) -> DraftBacktest | None:
         """Return a draft with its report; None if it is deleted."""
-        return self._documents.read(KIND, DraftBacktest, draft).get(draft)
+        return self._documents.read(DRAFT_BACKTEST, DraftBacktest, draft).get(draft)
 
     def put(self, draft: str, document: DraftBacktest) -> None:
-        with self._documents.edit(KIND, DraftBacktest, draft) as stored:
+        with self._documents.edit(DRAFT_BACKTEST, DraftBacktest, draft) as stored:
             stored[draft] = document
 
     def _delete(self, draft: str) -> None:
-        with self._documents.edit(KIND, DraftBacktest, draft) as stored:
+        with self._documents.edit(DRAFT_BACKTEST, DraftBacktest, draft) as stored:
             stored.clear()
 
 

@@ -137,10 +137,10 @@ class JobDesk(Struct, eq=False):
         with self._store.look() as look:
             return look.jobs(most, before)
 
-    def jobs_of(self, kind: str) -> list[Job]:
-        """Return all jobs of a kind, newest first."""
+    def jobs_of(self, kind: str, *, has_results: bool = False) -> list[Job]:
+        """Return all jobs of a kind, newest first, without their logs, and with their results on request."""
         with self._store.look() as look:
-            return look.jobs_of(kind)
+            return look.jobs_of(kind, has_results=has_results)
 
     def states(self) -> list[ScheduleState]:
         """List the state of all schedules. Raises: DefinitionError for errors in schedules.yaml."""

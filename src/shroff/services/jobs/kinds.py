@@ -145,19 +145,30 @@ class JobKind(FrozenStruct):
 
 _WORK = "shroff.services.jobs.work"
 DRAFT_BACKTEST = "draft-backtest"
+_TITLES: Final = {  # of long operations
+    "attack": "Drill attacks",
+    "backtest": "Backtest of the rules",
+    "drift": "Measure drift",
+    "lake": "Write the lake",
+    "rings-build": "Find rings of linked keys",
+    "suggest": "Suggest rules",
+    "sync": "Synchronize",
+    "train": "Train a model",
+}
 OPEN_MAX = 8  # back-tests of drafts
 WAITED_FOR: Final = frozenset({DRAFT_BACKTEST})  # at a screen
 KINDS: Final[Mapping[str, JobKind]] = {
     job_kind.name: job_kind
     for job_kind in (
-        JobKind("features", FeaturesParams, f"{_WORK}:features"),
-        JobKind("report", ReportParams, f"{_WORK}:report"),
+        JobKind("features", FeaturesParams, f"{_WORK}:features", "Features to a file"),
+        JobKind("report", ReportParams, f"{_WORK}:report", "Send a report"),
     )
 }
 _DRAFT_BACKTEST: Final = JobKind(
     DRAFT_BACKTEST,
     DraftBacktestParams,
     "shroff.services.backtest.draft_backtests:run_draft",
+    "Backtest of a draft",
     right=Right.RUN_BACKTESTS,
     open_max=OPEN_MAX,
 )
@@ -192,7 +203,9 @@ def _of_operations() -> Mapping[str, JobKind]:
             fields = [field for field in declared.fields if field.name in taken]
             params = struct_of(declared.request.__name__, fields, namespace, bases=(JobParams,), frozen=True)
             name = declared.kind or declared.name.replace(" ", "-")
-            kinds[name] = OperationKind(name, cast("type[JobParams]", params), f"{_WORK}:operation", declared=declared)
+            title = _TITLES.get(name, declared.name.capitalize())
+            kind_params = cast("type[JobParams]", params)
+            kinds[name] = OperationKind(name, kind_params, f"{_WORK}:operation", title, declared=declared)
     return kinds
 
 

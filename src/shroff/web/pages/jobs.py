@@ -23,18 +23,6 @@ if TYPE_CHECKING:
 
 SHOWN = 100
 PARAMS_MAX = 20_000  # characters
-KIND_WORDS = {
-    "attack": "Drill attacks",
-    "backtest": "Backtest of the rules",
-    "drift": "Measure drift",
-    "features": "Features to a file",
-    "lake": "Write the lake",
-    "report": "Send a report",
-    "rings-build": "Find rings of linked keys",
-    "suggest": "Suggest rules",
-    "sync": "Synchronize",
-    "train": "Train a model",
-}
 
 
 async def listed(service: Service, request: Request, mistake: str = "") -> Response:
@@ -51,7 +39,7 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
         jobs=jobs,
         schedules=states,
         when=in_words,
-        kinds={name: KIND_WORDS.get(name, kind.title or name) for name, kind in all_kinds().items()},
+        kinds={name: kind.title or name for name, kind in all_kinds().items()},
         is_going=any(job.is_open for job in jobs),
         mistake=mistake,
     )

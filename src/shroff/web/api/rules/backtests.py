@@ -131,7 +131,7 @@ class Backtests(msgspec.Struct):
 
     def listed(self) -> list[BacktestRun]:
         """Return all back-tests, newest first, without their reports."""
-        return [run_of(job) for job in self.jobs.jobs_of(DRAFT_BACKTEST)]
+        return [run_of(job) for job in self.jobs.jobs_of(DRAFT_BACKTEST, has_results=True)]
 
     def get(self, id_: str) -> BacktestRun:
         """Return a back-test with its report. Raises: ProblemError with 404 if there is none."""
@@ -222,7 +222,7 @@ async def backtest(service: Service, request: Request) -> Json[BacktestReport] |
         etag = saved.tag
     _check(draft)
     params = DraftBacktestParams(
-        name=" ".join(draft.rules) or draft.model or "the project as it is",
+        name=_name_of(draft),
         rule=draft.rule,
         etag=etag,
         model=draft.model,
@@ -235,6 +235,13 @@ async def backtest(service: Service, request: Request) -> Json[BacktestReport] |
     if draft.wait:
         return Json(await _report(service, request.who, job))
     return Json(run_of(job), 202, {"location": f"{API}/backtests/{job.id}"})
+
+
+def _name_of(draft: BacktestRequest) -> str:
+    if not draft.rules:
+        return draft.model or "the project as it is"
+    first, *more = draft.rules
+    return f"{first} and {len(more)} more" if more else first
 
 
 def _check(draft: BacktestRequest) -> None:

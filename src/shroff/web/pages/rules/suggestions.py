@@ -67,7 +67,8 @@ async def shadow(service: Service, request: Request) -> Response:
 def _newest(service: Service) -> tuple[Job | None, Job | None, RuleSuggestions | None]:
     jobs = service.jobs.jobs_of(KIND)
     done = next((job for job in jobs if job.state == "done"), None)
-    suggestions = from_json(done.result, type=RuleSuggestions) if done and done.result else None
+    result = service.jobs.job(done.id).result if done else ""
+    suggestions = from_json(result, type=RuleSuggestions) if result else None
     return jobs[0] if jobs else None, done, suggestions
 
 
