@@ -131,6 +131,7 @@ payment:
             {"at": "not before 2020-01-01T00:00:00Z; found 2019-12-31T23:59:59.999Z"},
         ),
         ({"amount": "-1", "rate": "x"}, {"amount": "above 0", "rate": "found 'x'"}),
+        ({"amount": 1, "id": 101}, {"id": "found the number 101; write it in quotes, or `FIELD: row.FIELD` under"}),
     ],
 )
 def test_a_value_outside_of_its_bounds_is_refused_with_them(given, words):
@@ -376,6 +377,7 @@ def test_the_id_of_a_label_is_hashed_where_its_events_id_is():
         ("known_at", None, "known_at: .*it is missing"),
         ("event", "payment/", "event: expected an id"),
         ("event", "a" * 201, "event: expected an id of 1 to 200 characters; found 201"),
+        ("event", 101, "event: .*found the number 101; write it in quotes, or `FIELD: row.FIELD` under `from`"),
         ("amount", "1.234", "amount: .*more than 2 decimal places"),
     ],
 )

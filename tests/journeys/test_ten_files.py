@@ -51,7 +51,7 @@ BEGINS = "On which day does the file begin?"
 CURRENCY = "In which currency are the amounts?"
 ROUNDED = "intended_balcon_amount: rounded to 2 places"
 FILES: Final = [
-    Dropped(payment_kinds.SPARKASSE, (), ((CURRENCY, "EUR"),)),  # a semicolon, decimal commas, newest line first
+    Dropped(payment_kinds.SPARKASSE),  # a semicolon, decimal commas, newest line first
     Dropped(payment_kinds.STRIPE_CHARGES, ("Ignore disputed", "Ignore refunded", "Ignore amount_refunded")),
     Dropped(other_kinds.PAYSIM, ("Ignore isFlaggedFraud",), ((BEGINS, "2026-01-05"), (CURRENCY, "USD"))),
     Dropped(payment_kinds.RAZORPAY_WEBHOOKS, ("Ignore payload.payment.entity.amount_refunded",)),

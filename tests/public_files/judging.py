@@ -34,6 +34,7 @@ FIT: Final = {  # the types that fit what a column means
     "month": {"text", "choice", "time"},
     "personal": {"text"},
 }
+HITS_MAX: Final = 0.06  # share of the events
 UNSAID: Final = {"nothing", "part", "leak"}  # need no field
 _REFERENCE = re.compile(r"\b(row|item)((?:\.[A-Za-z_]\w*|\['(?:[^'\\]|\\.)*'\])+)")
 _PART = re.compile(r"\.([A-Za-z_]\w*)|\['((?:[^'\\]|\\.)*)'\]")
@@ -61,6 +62,7 @@ class Outcome:
     files: Mapping[str, Any] = field(default_factory=dict)
     events: Sequence[tuple[str, Mapping[str, Any]]] = ()
     labels: Sequence[Mapping[str, Any]] = ()
+    decisions: Sequence[Mapping[str, Any]] = ()
     texts: str = ""
 
     @property
@@ -101,10 +103,11 @@ def kept(folder: Path, init: Mapping[str, Any], ingest: Mapping[str, Any]) -> Ou
     shown = ["--personal", ",".join(personal)] if personal else []
     lines = called("-C", str(folder), "export", "events", *shown).splitlines()
     events = [(name, dict(event)) for line in lines for name, event in json.loads(line).items()]
+    decisions = [json.loads(line) for line in called("-C", str(folder), "export", "decisions").splitlines()]
     verdicts: list[Any] = []
     if "label" in files["events"]:
         verdicts = [json.loads(line) for line in called("-C", str(folder), "export", "labels").splitlines()]
-    return Outcome(init, ingest, files, events, verdicts)
+    return Outcome(init, ingest, files, events, verdicts, decisions)
 
 
 def _files_of(folder: Path) -> dict[str, Any]:
@@ -147,6 +150,7 @@ class Judged:
         self._entity()
         self._label()
         self._share()
+        self._rules()
 
     def is_said(self, *names: str) -> bool:
         """Whether a guess or a question names one of these."""
@@ -278,7 +282,7 @@ class Judged:
             (name for name, column in self.kind.columns.items() if column.is_main and column.role == "money"), ""
         )
         features = json.dumps(self.outcome.files["features"])
-        used = re.search(r"(?:sum|mean)\(payment\.(\w+)", features)
+        used = re.search(r"(?:sum|mean)\((?:abs\()?payment\.(\w+)", features)
         name = used[1] if used else ""
         fields = {field_: (type_, read) for field_, type_, read in self.columns["payment"]}
         type_, read = fields.get(name, ("", []))
@@ -339,6 +343,13 @@ class Judged:
                 self.fits[name] = is_right
                 if not is_right:
                     self.wrong.append(Finding("column", name, "no field", column.role))
+
+    def _rules(self) -> None:
+        """The proposed rule sends few events to people; `no_rate` hits all whose currency has no rate yet."""
+        count = len(self.outcome.decisions)
+        hits = sum(bool({*decision["rules"]} - {"no_rate"}) for decision in self.outcome.decisions)
+        if hits > HITS_MAX * count:
+            self.findings.append(Finding("rule", "", f"hits {hits} of {count}", "a few"))
 
 
 def _of_reading(guess: str) -> bool:

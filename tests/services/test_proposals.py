@@ -378,6 +378,29 @@ def test_padded_verdicts_are_labels(tmp_path):
     assert proposal.tried["frauds"] == 6
 
 
+@pytest.mark.parametrize("name", ["Waehrung", "Währung", "moneda", "devise", "valuta"])
+def test_a_column_that_another_language_calls_the_currency_is_the_currency(tmp_path, name):
+    file = tmp_path / "named.csv"
+    lines = (f"k{n},{at:%Y-%m-%dT%H:%M:%SZ},{n}.50,CHF\n" for n, at in enumerate(TIMES))
+    file.write_text(f"id,at,amount,{name}\n" + "".join(lines))
+    project, _, proposal = app.propose_project(tmp_path / "bank", file, None)
+
+    assert project.definitions.settings.currency == "CHF"
+    assert "currency" not in [question["role"] for question in proposal.questions]
+
+
+def test_credits_and_debits_in_one_amount_are_compared_by_their_size(tmp_path):
+    file = tmp_path / "statement.csv"
+    amounts = [-20 - n if n % 4 else 90 for n in range(len(TIMES))]
+    amounts[-1] = -900
+    lines = (f"k{n},{at:%Y-%m-%dT%H:%M:%SZ},{amounts[n]}.50,a\n" for n, at in enumerate(TIMES))
+    file.write_text("id,at,amount,account\n" + "".join(lines))
+    project, _, _ = tried(tmp_path / "bank", file)
+
+    hits = [list(decision["rules"]) for decision in project.decisions().to_pylist()]
+    assert hits == [[]] * (len(TIMES) - 1) + [["amount_far_above_mean"]]
+
+
 def test_days_and_months_that_could_change_places_are_asked(tmp_path):
     file = tmp_path / "short.csv"
     lines = (f"k{n},0{4 + n % 3}/0{3 + n % 2}/2026 10:00,{n}.50\n" for n in range(30))

@@ -26,7 +26,7 @@ hundredths (^|_)(cents?|pence|centimes|centavos|rappen|paise|minor|hundredths|fr
 doubtful_hundredths (^|_)(minor|fraction)(_|$)
 afterwards refund|recover(y|ies|ed)|repaid|pymnt|charged_?off|settlement
 no_money (^|_)(quantity|qty|counts?|items|(v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)(_|$)
-currency (^|_)(currency|curr?|ccy)(_|$)|currency
+currency (^|_)(curr?|ccy|valuta|devise|divisa|moneda|moeda|waluta|para_birimi)(_|$)|currency|wa(e)?hrung
 label fraud|betrug|chargeback|(^|_)(label|target|class|is_bad|verdict|laundering|suspicious)(_|$)
 known fraud|betrug|chargeback|dispute|laundering
 label_time fraud|chargeback|dispute|label|verdict|report|notif|confirm|detect|investig|resol

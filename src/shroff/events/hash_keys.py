@@ -41,7 +41,6 @@ def hasher(places: ProjectPaths, may_make: Callable[[], None] = lambda: None) ->
 
 
 def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
-    """Return the key; make a missing one. Raises: StorageError."""
     try:
         if not path.exists():
             may_make()

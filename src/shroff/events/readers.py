@@ -137,7 +137,7 @@ def is_plain_day(value: object) -> bool:
 def read_text(value: object) -> str:
     """Read a text of at most 65,536 bytes of UTF-8; control characters are part of it."""
     if type(value) is not str:
-        raise _wrong(value)
+        raise _no_text(value)
     if not value.isascii():
         try:
             size = len(value.encode())
@@ -158,6 +158,13 @@ def _read_id(value: object) -> str:
     return text
 
 
+def _no_text(value: object) -> ValueError:
+    if type(value) is int or isinstance(value, Number | float):
+        cure = "write it in quotes, or `FIELD: row.FIELD` under `from` in events.yaml reads it"
+        return ValueError(f"found {shown(value)}; {cure}")
+    return _wrong(value)
+
+
 def _choice_reader(type_: Type) -> Callable[[object], str]:
     choices = frozenset(type_.choices)
 
@@ -165,7 +172,7 @@ def _choice_reader(type_: Type) -> Callable[[object], str]:
         if type(value) is str and value in choices:
             return value
         if type(value) is not str:
-            raise _wrong(value)
+            raise _no_text(value)
         if not type_.is_open:
             raise ValueError(f"found {shown(value)}. {nearest(value[:100], choices)}".rstrip())
         return read_text(value)

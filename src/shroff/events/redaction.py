@@ -172,7 +172,6 @@ class LineRedactor:
                 return self._hash(value)
 
     def _name(self, name: str) -> str:
-        """Redact an undeclared name: hash its long numbers and mail addresses."""
         return masked(name.encode("utf-8", "replace"), self._hasher).decode()
 
     def _sealed(

@@ -259,7 +259,6 @@ class EventValidator:
     def _read_original(
         self, plan: _ReadPlan, values: list[Any], at: ConvertedField, hidden: frozenset[str]
     ) -> Iterator[tuple[str, str]]:
-        """Read an amount by the decimals of its currency into `values`, and yield its mistakes."""
         value = values[at.original]
         step = plan.steps[at.original]
         code = values[at.currency]

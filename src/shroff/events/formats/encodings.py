@@ -337,7 +337,6 @@ def _is_object(raw: bytes) -> bool:
 
 
 def _document(content: bytes) -> list[object] | None:
-    """Return the elements of a JSON list, or one object as a list; None for other content."""
     try:
         content_value = msgspec.json.Decoder(float_hook=Number).decode(content)
     except (ValueError, RecursionError):

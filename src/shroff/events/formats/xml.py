@@ -241,12 +241,10 @@ def _add(element: dict[str, Any], name: str, value: object) -> None:
 
 
 def _names(path: ValuePath) -> Names:
-    """The path as far as the first list."""
     return tuple(takewhile(lambda name: isinstance(name, str), path))  # type: ignore[arg-type]  # texts
 
 
 def _elements(value: Any, path: Names) -> list[Any]:
-    """The elements at a path, also of repeated ones on the way."""
     items = value if isinstance(value, list) else [value]
     for name in path[:1]:
         inner = [item[name] for item in items if isinstance(item, dict) and name in item]

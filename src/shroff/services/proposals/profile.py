@@ -216,7 +216,6 @@ def profile_of(path: Path) -> FileProfile:
 
 
 def _sampled(lines: Iterable[Line]) -> list[JsonMapping]:
-    """The columns of the first lines, and of lines at equal distances behind them, in the order of the file."""
     numbered = zip(range(READ_LINES_MAX), lines, strict=False)
     first = [line.columns for _, line in islice(numbered, FIRST_LINES) if line.columns is not None]
     later: list[tuple[int, JsonMapping]] = []

@@ -65,6 +65,10 @@ class ProposedField:
     is_composed: bool = False  # an amount that does not stand in one column as it is
     other_units: str = ""  # role that reads a guessed amount otherwise
 
+    @property
+    def is_signed(self) -> bool:
+        return self.column is not None and any(digits < 0 for digits, _ in self.column.numbers)
+
 
 class Candidate(NamedTuple):
     """A column, maybe with others, in one role of the event: how much its values and its names speak for it."""

@@ -180,7 +180,6 @@ def _take(trial: Trial, project: Project, file: Path, amount: str, clock: _Clock
 def _submissions(
     trial: Trial, project: Project, file: Path, clock: _Clock, labels: dict[str, LabelInput], *, is_later: bool
 ) -> Iterator[Submission]:
-    """Read the events of a file, and add the label of each line to `labels`, by its place."""
     intake = project.taking.intake(keeps_hashes=False)
     events = project.definitions.events
     type_name = only_type(project.definitions)
