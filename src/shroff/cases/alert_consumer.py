@@ -76,8 +76,8 @@ def take_in(
         first.setdefault(alert.case, alert)
     # A denial is news from the time at which the customer gave it
     said_ms = {label.seq: label.known_at_ms for label in labels}
-    opened = [_opening(case, first[case.number], said_ms) for case in gathered.new if case.rule != SAMPLED]
-    again = [
+    openings = [_opening(case, first[case.number], said_ms) for case in gathered.new if case.rule != SAMPLED]
+    reopenings = [
         CaseOpening(
             reopening.case.number,
             reopening.label.seq,
@@ -87,7 +87,7 @@ def take_in(
         )
         for reopening in reopened
     ]
-    return [*opened, *again]
+    return [*openings, *reopenings]
 
 
 def _opening(case: Case, alert: Alert, said_ms: Mapping[int, int]) -> CaseOpening:
@@ -135,8 +135,8 @@ class AlertConsumer:
         Raises: StorageError, TransientError; nothing was written then, and the caller may retry.
         """
         if self._kept is None:
-            with self._store.look() as look:
-                self._seen = look.place()[0]
+            with self._store.look() as reader:
+                self._seen = reader.place()[0]
             self._kept = self._seen
         if not self._parts and not self._read():
             return False
@@ -169,13 +169,13 @@ class AlertConsumer:
             self._seen = end
             return True
         with self._store.change() as change:
-            place, last_case = change.place()
-            if place == self._kept:
+            stored_seq, last_case = change.place()
+            if stored_seq == self._kept:
                 now_ms = self._now_ms()
                 for opening in take_in(change, raised, followed_cases.labels, now_ms, end, last_case, self._closed):
                     self._tell(change, opening)
-        is_ours = place == self._kept
-        self._kept = end if is_ours else place
+        is_ours = stored_seq == self._kept
+        self._kept = end if is_ours else stored_seq
         self._seen = self._kept
         return is_ours
 
@@ -197,8 +197,8 @@ def _parts(alerts: Sequence[Alert], labels: Sequence[FeedLabel], upto: int) -> I
 
     Denials count like alerts, since they may raise some.
     """
-    places = sorted((*(alert.seq for alert in alerts), *(label.seq for label in labels if label.is_denial)))
-    for end in sorted({*places[ALERTS - 1 :: ALERTS], upto}):
+    seqs = sorted((*(alert.seq for alert in alerts), *(label.seq for label in labels if label.is_denial)))
+    for end in sorted({*seqs[ALERTS - 1 :: ALERTS], upto}):
         of_alerts = bisect_right(alerts, end, key=lambda alert: alert.seq)
         of_labels = bisect_right(labels, end, key=lambda label: label.seq)
         yield end, alerts[:of_alerts], labels[:of_labels]

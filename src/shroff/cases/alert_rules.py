@@ -94,7 +94,7 @@ class RecentDecisions:
         records = prepared.batch.records
         decisions = prepared.batch.decisions
         outcomes = decisions.outcomes if isinstance(decisions, DecisionColumns) else [row.outcome for row in decisions]
-        for row in [decisions[at] for at, outcome in enumerate(outcomes) if outcome in self._outcomes]:
+        for row in [decisions[index] for index, outcome in enumerate(outcomes) if outcome in self._outcomes]:
             self._found.pop(row.seq, None)  # the log may have been set back and written again
             self._found[row.seq] = records[row.seq - records[0].seq], row
         while len(self._found) > RECENT:
@@ -191,10 +191,10 @@ class AlertRules:
         Cost: 0.2 µs a decision and 2 µs a hit; 20 µs an alert, or 150 µs if it is read from the log.
         Raises: StorageError if the log is damaged, or an active version can no longer be read.
         """
-        places = self._places(after, upto)
-        if not places:
+        raised = self._places(after, upto)
+        if not raised:
             return []
-        ordered = sorted(places)
+        ordered = sorted(raised)
         alerts = list[Alert]()
         for start in range(0, len(ordered), AT_ONCE):
             part = ordered[start : start + AT_ONCE]
@@ -203,7 +203,7 @@ class AlertRules:
             }
             records |= self._read([seq for seq in part if seq not in records])
             for seq in part:
-                alerts += self._at(records[seq][0], places[seq], records[seq][1])
+                alerts += self._at(records[seq][0], raised[seq], records[seq][1])
         return alerts
 
     def denied(self, labels: Sequence[FeedLabel]) -> list[Alert]:
@@ -236,8 +236,12 @@ class AlertRules:
         ]
         return {f"{record.type}/{record.id}": record for record in records}
 
-    def _denied(self, label: FeedLabel, record: Record, before: VerdictInForce | None) -> Alert | None:
-        if before is not None and before.verdict == label.verdict == FRAUD and before.source != CUSTOMER:
+    def _denied(self, label: FeedLabel, record: Record, verdict_before: VerdictInForce | None) -> Alert | None:
+        if (
+            verdict_before is not None
+            and verdict_before.verdict == label.verdict == FRAUD
+            and verdict_before.source != CUSTOMER
+        ):
             return None
         version = self._versions.at(record.seq)
         event = version.records.decode(record)
@@ -246,9 +250,11 @@ class AlertRules:
         row = self._decisions([record]).get((record.type, record.id))
         alert_facts = _Made(self._log, version, self._settings, self._money_places, record, row, event, _Raised())
         alert = alert_facts.denied(label)
-        if before is None:
+        if verdict_before is None:
             return alert
-        return replace(alert, label=before.verdict, label_source=before.source, label_ms=before.known_at_ms)
+        return replace(
+            alert, label=verdict_before.verdict, label_source=verdict_before.source, label_ms=verdict_before.known_at_ms
+        )
 
     # ---- sequence numbers with alerts
 
@@ -269,10 +275,10 @@ class AlertRules:
                 raised.setdefault(row.seq, _Raised()).told.append(row)
         return raised
 
-    def _read(self, places: Collection[int]) -> dict[int, tuple[Record, DecisionRow | None]]:
+    def _read(self, seqs: Collection[int]) -> dict[int, tuple[Record, DecisionRow | None]]:
         """Read records and their decisions from the log. Raises: StorageError if a record is missing."""
-        records = self._log.records_at(places) if places else {}
-        for seq in places:
+        records = self._log.records_at(seqs) if seqs else {}
+        for seq in seqs:
             if seq not in records:
                 raise damaged(f"the record at sequence number {seq}", "it is not there")
         rows = self._decisions(records.values())
@@ -328,11 +334,11 @@ class _Made(FrozenStruct):
             rule = self.version.rules[hit.rule]
             is_of_rule = hit.key is not None and self.event.type not in self.settings.about
             whose = (rule.by, hit.key or "") if is_of_rule else self._whose(self.event.type, [rule])
-            before = alerts.get(whose)
-            if before is None:
+            existing = alerts.get(whose)
+            if existing is None:
                 alerts[whose] = _about(base, whose, (rule.id,), rule.id, self._words(rule, decided))
-            elif rule.id not in before.rules:
-                alerts[whose] = replace(before, rules=(*before.rules, rule.id))
+            elif rule.id not in existing.rules:
+                alerts[whose] = replace(existing, rules=(*existing.rules, rule.id))
         return [alert for _, alert in sorted(alerts.items())]
 
     def denied(self, label: FeedLabel) -> Alert:

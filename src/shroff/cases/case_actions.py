@@ -79,20 +79,20 @@ def claimed(hand: CaseTransaction, case: Case, desk: CaseService) -> Case:
     return hand.put(case, "claimed", **whose, state=CLAIMED, snoozed_ms=None)
 
 
-def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, order: str = "due") -> Case | None:
+def claim_next(desk: CaseService, who: Who, filters: CaseFilter | None = None, order: str = "due") -> Case | None:
     """Claim the first matching case that is free or assigned to the user; None if there is none.
 
     Without states in the filter only open cases count, else the named states among open, snoozed and escalated.
     Concurrent calls never get the same case. Queues of other teams come last; queues that only their team answers are
     left out.
     """
-    claimable = _claimable(wanted or CaseFilter(), who)
+    claimable = _claimable(filters or CaseFilter(), who)
     with desk.changing(who) as hand:
         free_lapsed(desk, hand)
-        for others in dict.fromkeys((desk.foreign(who), hand.closed)):
+        for other_queues in dict.fromkeys((desk.foreign(who), hand.closed)):
             if not claimable:
                 continue
-            matches = hand.change.queue(replace(claimable, not_queues=others), order, limit=1)
+            matches = hand.change.queue(replace(claimable, not_queues=other_queues), order, limit=1)
             if matches:
                 return claimed(hand, matches[0], desk)
         return None
@@ -100,8 +100,8 @@ def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, or
 
 def _claimable(filters: CaseFilter, who: Who) -> CaseFilter | None:
     """Narrow a filter to cases that the user could claim; None if there can be none."""
-    named = (OPEN,) if filters.states == UNCLOSED else filters.states
-    states = tuple(state for state in named if state in _CLAIMABLE)
+    requested_states = (OPEN,) if filters.states == UNCLOSED else filters.states
+    states = tuple(state for state in requested_states if state in _CLAIMABLE)
     assignees = tuple(assignee for assignee in ("", who.id) if assignee in filters.assignees or not filters.assignees)
     return replace(filters, states=states, assignees=assignees, not_for=who.id) if states and assignees else None
 
@@ -215,21 +215,23 @@ def note(desk: CaseService, who: Who, number: int, text: str) -> Case:
     """Add a note, also to a case claimed by somebody else. Raises: NoCaseError; UsageError for an empty or too long
     text.
     """
-    words = text_of(text, "a note")
+    stripped = text_of(text, "a note")
     with desk.changing(who) as hand:
         case = hand.case(number)
-        hand.happened(number, "note", words)
-        hand.change.people.audit(Act(who, "case.note", f"case {number}", None, {"characters": len(words)}), hand.now_ms)
+        hand.happened(number, "note", stripped)
+        hand.change.people.audit(
+            Act(who, "case.note", f"case {number}", None, {"characters": len(stripped)}), hand.now_ms
+        )
         return case
 
 
-def silenced(desk: CaseService, act: Act, number: int, words: str, what: str, seen: str = "") -> None:
+def silenced(desk: CaseService, act: Act, number: int, text: str, what: str, seen: str = "") -> None:
     """Record in the history and the audit log that a rule's silence about this key changed: `what` is one of SILENCED,
     SILENCE_ENDED, SILENCE_ASKED and SILENCE_DROPPED.
     """
     with desk.changing(act.who) as hand:
         hand.case(number, seen)
-        hand.happened(number, what, words)
+        hand.happened(number, what, text)
         hand.change.people.audit(act, hand.now_ms)
 
 
@@ -266,16 +268,16 @@ def escalate(desk: CaseService, who: Who, number: int, why: str, tag: str = "", 
     That user gets a mail if a case notification covers the newest event of the case, except for their own escalation.
     Raises: as `claim`; UsageError if there is no such user, or the user may not work on cases.
     """
-    words = text_of(why, "why it is escalated")
+    reason = text_of(why, "why it is escalated")
     with desk.escalations() as notes, desk.changing(who) as hand:
         case = hand.open_case(number, tag)
-        case = hand.put(case, "escalated", words, state=ESCALATED, **FREED, snoozed_ms=None)
+        case = hand.put(case, "escalated", reason, state=ESCALATED, **FREED, snoozed_ms=None)
         if not to:
             return case
         case = _assigned(hand, case, to)
         alerts = hand.change.alerts(number, 1)
         if notes is not None and case.assignee != who.id and alerts:
-            why = f"Escalated to you by {who.shown_name}: {words}"
+            why = f"Escalated to you by {who.shown_name}: {reason}"
             notes.escalated(hand.change.people, case=case, event=alerts[-1].named, why=why)
         return case
 
@@ -287,7 +289,7 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
     A case opened about the same key in the meantime stays separate.
     Raises: as `claim`; UsageError if the case is not closed, or was joined to another one.
     """
-    words = text_of(why, "why it is reopened")
+    reason = text_of(why, "why it is reopened")
     with desk.changing(who) as hand:
         case = hand.answerable(hand.case(number, tag))
         if case.state != CLOSED:
@@ -297,7 +299,7 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
         withdraw(hand.change, number)
         alerts = cleared(hand, number)
         return hand.put(
-            case, "reopened", words, **OPENED, **recounted_values(case, alerts), look=0, first_by="", first_verdict=""
+            case, "reopened", reason, **OPENED, **recounted_values(case, alerts), look=0, first_by="", first_verdict=""
         )
 
 
@@ -315,9 +317,9 @@ def join(desk: CaseService, who: Who, entity: str, of: str, ring_of: Callable[[s
     """
     closed = 0
     rings = dict[str, set[bytes]]()
-    with desk.store.look() as look:
+    with desk.store.look() as reader:
         for name in {entity, of}:
-            for case in look.queue(CaseFilter(states=UNCLOSED, entity=name), limit=LARGEST):
+            for case in reader.queue(CaseFilter(states=UNCLOSED, entity=name), limit=LARGEST):
                 ring_key = ring_of(case.key) or (case.key if name == entity else "")
                 if ring_key:
                     rings.setdefault(ring_key, set()).add(case.about)
@@ -329,19 +331,19 @@ def join(desk: CaseService, who: Who, entity: str, of: str, ring_of: Callable[[s
             hand = CaseTransaction(change, who, desk.now_ms())
             members = [case for case in change.open_about(abouts).values() if not case.look]
             members.sort(key=lambda case: (case.state != CLAIMED, case.state != ESCALATED, case.number))
-            others = [case for case in members[1:] if case.state not in {CLAIMED, ESCALATED}]
-            if not others and all(case.about == ring for case in members[:1]):
+            closing = [case for case in members[1:] if case.state not in {CLAIMED, ESCALATED}]
+            if not closing and all(case.about == ring for case in members[:1]):
                 continue
             first = members[0]
-            moved = [replace(alert, case=first.number) for case in others for alert in change.alerts(case.number, ALL)]
+            moved = [replace(alert, case=first.number) for case in closing for alert in change.alerts(case.number, ALL)]
             change.put_alerts(moved)
             joined = recounted(reduce(with_alert, moved, first), change.alerts(first.number, ALL))
-            words = ", ".join(f"case {case.number}" for case in others)
-            hand.put(joined, "joined", words, about=ring, entity=entity, key=key)
+            case_names = ", ".join(f"case {case.number}" for case in closing)
+            hand.put(joined, "joined", case_names, about=ring, entity=entity, key=key)
             ended = {**FREED, "state": CLOSED, "snoozed_ms": None, "closed_ms": hand.now_ms, "alerts": 0, "stake": None}
-            for case in others:
+            for case in closing:
                 hand.put(case, "joined", f"case {first.number}", **ended, closed_name=f"case {first.number}")
-            closed += len(others)
+            closed += len(closing)
     return closed
 
 

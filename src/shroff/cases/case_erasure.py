@@ -31,25 +31,25 @@ def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
     cases = []
     notes = 0
     files = 0
-    with desk.store.look() as look:
-        for number in numbers_about(look, events):
-            note_count = sum(line.what in WRITTEN and bool(line.words) for line in look.history(number, ALL))
-            attached = len(look.attached(number))
+    with desk.store.look() as reader:
+        for number in numbers_about(reader, events):
+            note_count = sum(line.what in WRITTEN and bool(line.words) for line in reader.history(number, ALL))
+            attached = len(reader.attached(number))
             cases += [number] if note_count or attached else []
             notes = notes + note_count
             files = files + attached
     return WrittenNotes(tuple(cases), notes, files)
 
 
-def numbers_about(look: CaseReader, events: Sequence[str]) -> list[int]:
+def numbers_about(reader: CaseReader, events: Sequence[str]) -> list[int]:
     """Return the sorted numbers of the cases with alerts of these events."""
     typed_ids = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
-    return sorted({alert.case for alert in look.alerts_of(typed_ids)})
+    return sorted({alert.case for alert in reader.alerts_of(typed_ids)})
 
 
-def forget(desk: CaseService, who: Who, found: WrittenNotes, of: str) -> None:
-    """Remove the notes and files; the audit log keeps `of` and the counts."""
+def forget(desk: CaseService, who: Who, notes: WrittenNotes, subject: str) -> None:
+    """Remove the notes and files; the audit log keeps `subject` and the counts."""
     with desk.store.change() as change:
-        counts = {"cases": len(found.cases), "notes": found.notes, "files": found.files}
-        change.people.audit(Act(who, "case.erase", of, None, counts), desk.now_ms())
-        change.forget(found.cases)
+        counts = {"cases": len(notes.cases), "notes": notes.notes, "files": notes.files}
+        change.people.audit(Act(who, "case.erase", subject, None, counts), desk.now_ms())
+        change.forget(notes.cases)

@@ -59,16 +59,16 @@ class CaseHistory(FrozenStruct):
         return replace(self, assignee="", assignee_name="") if who == self.assignee else self
 
 
-def past_of(look: CaseReader, case: Case, event: str = "") -> CaseHistory:
+def past_of(reader: CaseReader, case: Case, event: str = "") -> CaseHistory:
     """Fold the history of a case; denials count for `event` only. Cost: a pass over the history."""
-    return told_by(look.history(case.number, ALL), event)
+    return told_by(reader.history(case.number, ALL), event)
 
 
-def set_aside(look: CaseReader, case: Case) -> list[str]:
+def set_aside(reader: CaseReader, case: Case) -> list[str]:
     """Return the tags removed for a second look of the case, which its end restores."""
     if case.look != SECOND:
         return []
-    began = next(row for row in reversed(look.history(case.number, ALL)) if row.what == SECOND_LOOK)
+    began = next(row for row in reversed(reader.history(case.number, ALL)) if row.what == SECOND_LOOK)
     tags: list[str] = _DECODED.decode(began.more).get("tags", [])
     return tags
 
@@ -92,15 +92,15 @@ def told_by(history: Iterable[Happened], event: str = "") -> CaseHistory:
     return state
 
 
-def _after(now: CaseHistory, row: Happened, more: JsonObject, last: str) -> CaseHistory:
+def _after(state: CaseHistory, row: Happened, more: JsonObject, last_assignee: str) -> CaseHistory:
     if row.what in _ASKING and row.more != RAISING:
-        now = replace(now, asked_ms=max(now.asked_ms, row.at_ms))
+        state = replace(state, asked_ms=max(state.asked_ms, row.at_ms))
     if row.what == SETTLED or more.get("state") == CLOSED:
-        return CaseHistory(asked_ms=now.asked_ms)
+        return CaseHistory(asked_ms=state.asked_ms)
     if row.what == "assigned":
-        return replace(now, assignee=last if row.words else "", assignee_name=row.words)
+        return replace(state, assignee=last_assignee if row.words else "", assignee_name=row.words)
     if row.what in ESCALATING:
-        return CaseHistory(is_escalated=True, asked_ms=now.asked_ms)
+        return CaseHistory(is_escalated=True, asked_ms=state.asked_ms)
     if row.what == "snoozed":
-        return replace(now, assignee="", assignee_name="")
-    return now.given_back_by(row.who) if row.what == "released" else now
+        return replace(state, assignee="", assignee_name="")
+    return state.given_back_by(row.who) if row.what == "released" else state

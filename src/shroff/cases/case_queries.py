@@ -127,28 +127,28 @@ def backlog(desk: CaseService) -> Backlog:
 
 
 def listed(
-    desk: CaseService, who: Who, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50
+    desk: CaseService, who: Who, filters: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50
 ) -> QueuePage:
     """Return a page of matching cases. Raises: NotAllowedError; UsageError for an unknown assignee."""
     with desk.looking(who) as look:
-        cases = [shown(case) for case in look.queue(wanted, order, after, limit + 1)]
-        unknown = set(wanted.assignees) - {"", who.id}
+        cases = [shown(case) for case in look.queue(filters, order, after, limit + 1)]
+        unknown = set(filters.assignees) - {"", who.id}
         if not cases and unknown:
-            seen_before = look.count(CaseFilter(states=STATES, assignees=wanted.assignees))
+            seen_before = look.count(CaseFilter(states=STATES, assignees=filters.assignees))
             _require_known(desk, set() if seen_before else unknown)
-    return QueuePage(cases[:limit], _cursor(cases[limit - 1], order, wanted.soon_ms) if len(cases) > limit else None)
+    return QueuePage(cases[:limit], _cursor(cases[limit - 1], order, filters.soon_ms) if len(cases) > limit else None)
 
 
-def totals(desk: CaseService, who: Who, wanted: CaseFilter) -> Totals:
+def totals(desk: CaseService, who: Who, filters: CaseFilter) -> Totals:
     """Return number and total stake of the matching cases. Raises: NotAllowedError."""
     with desk.looking(who) as look:
-        return look.totals(wanted)
+        return look.totals(filters)
 
 
-def count(desk: CaseService, who: Who, wanted: CaseFilter) -> int:
+def count(desk: CaseService, who: Who, filters: CaseFilter) -> int:
     """Return the number of matching cases. Raises: NotAllowedError."""
     with desk.looking(who) as look:
-        return look.count(wanted)
+        return look.count(filters)
 
 
 class QueueCount:
@@ -217,7 +217,7 @@ def histories(desk: CaseService, who: Who, numbers: Iterable[int]) -> dict[int, 
 
 def escalation(history: Sequence[Happened]) -> Happened | None:
     """Return the entry that escalated a case, from its history (oldest first); None if it is not escalated."""
-    second_look_start = max((at for at, row in enumerate(history) if row.what == SECOND_LOOK), default=0)
+    second_look_start = max((index for index, row in enumerate(history) if row.what == SECOND_LOOK), default=0)
     if not told_by(history[second_look_start:]).is_escalated:  # answers before a second look are hidden during it
         return None
     return next((row for row in reversed(history) if row.what in ESCALATING), None)
@@ -245,14 +245,14 @@ def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
 
 def _blind(detail: Detail) -> Detail:
     kinds = [row.what for row in detail.history]
-    second_look_start = max((at for at, kind in enumerate(kinds) if kind == SECOND_LOOK), default=0)
-    macros = [at for at, kind in enumerate(kinds[:second_look_start]) if kind == "macro"]
-    unseen = {*macros, *(at + 1 for at in macros if kinds[at + 1] == "note")}
-    unseen |= {at for at, kind in enumerate(kinds[:second_look_start]) if kind == "tagged"}
+    second_look_start = max((index for index, kind in enumerate(kinds) if kind == SECOND_LOOK), default=0)
+    macros = [index for index, kind in enumerate(kinds[:second_look_start]) if kind == "macro"]
+    unseen = {*macros, *(index + 1 for index in macros if kinds[index + 1] == "note")}
+    unseen |= {index for index, kind in enumerate(kinds[:second_look_start]) if kind == "tagged"}
     history = [
-        _untagged(row) if at <= second_look_start else row
-        for at, row in enumerate(detail.history)
-        if row.what not in _HIDDEN and at not in unseen
+        _untagged(row) if index <= second_look_start else row
+        for index, row in enumerate(detail.history)
+        if row.what not in _HIDDEN and index not in unseen
     ]
     alerts = [blind(alert) for alert in detail.alerts]
     return Detail(shown(detail.case), alerts, history, detail.files, detail.is_barred)

@@ -253,10 +253,10 @@ _SHOWN = "state assignee verdict snoozed_ms tags checks queue".split()
 _TOLD = {"assigned": ("assignee",)}  # values that the audit log shows even if they did not change
 
 
-def _differing(before: Case, now: Case, always_recorded: Collection[str]) -> tuple[JsonObject, JsonObject]:
-    """Return the values to record before and after: those that differ, and those in `told`."""
-    names = [name for name in _SHOWN if name in always_recorded or getattr(before, name) != getattr(now, name)]
-    return {name: getattr(before, name) for name in names}, {name: getattr(now, name) for name in names}
+def _differing(before: Case, after: Case, always_recorded: Collection[str]) -> tuple[JsonObject, JsonObject]:
+    """Return the values to record before and after: those that differ, and the `always_recorded` ones."""
+    names = [name for name in _SHOWN if name in always_recorded or getattr(before, name) != getattr(after, name)]
+    return {name: getattr(before, name) for name in names}, {name: getattr(after, name) for name in names}
 
 
 def seen_of(case: Case, tags: str) -> int:
@@ -273,11 +273,11 @@ def seen_of(case: Case, tags: str) -> int:
     return max((int(match[2]) for match in parts if int(match[1]) == case.version), default=-1)
 
 
-def text_of(text: str, what: str) -> str:
-    """Strip a text that a user wrote. Raises: UsageError if it is empty or too long; `what` names it in the message."""
+def text_of(text: str, subject: str) -> str:
+    """Strip a text that a user wrote. Raises: UsageError, naming `subject`, if it is empty or too long."""
     stripped = text.strip()
     if len(stripped) > TEXT_MAX or not stripped:
-        raise UsageError(f"{what} has 1 to {TEXT_MAX:,} characters.")
+        raise UsageError(f"{subject} has 1 to {TEXT_MAX:,} characters.")
     return stripped
 
 

@@ -300,8 +300,8 @@ def _decided(
     case = hand.open_case(number, tag)
     alerts = hand.change.alerts(number, ALL)
     answers = _asked(case, alerts, tag, event)
-    by: JsonObject = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
-    answered = {alert.place: replace(alert, **by) for alert in answers}
+    answer: JsonObject = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
+    answered = {alert.place: replace(alert, **answer) for alert in answers}
     alerts = [answered.get(alert.place, alert) for alert in alerts]
     changes: JsonObject = {**more, **recounted_values(case, alerts)}
     if not unanswered(alerts):
@@ -340,8 +340,8 @@ def _asked(case: Case, alerts: list[Alert], tag: str, event: str) -> list[Alert]
         if not covered:
             raise NoEventError(f"{event[:200]!r} is not an event of case {case.number}.")
         return covered
-    seen = seen_of(case, tag) if tag else case.last_seq
-    covered = [alert for alert in open_alerts if alert.seq <= seen]
+    seen_seq = seen_of(case, tag) if tag else case.last_seq
+    covered = [alert for alert in open_alerts if alert.seq <= seen_seq]
     if not covered:
         raise CaseChangedError(case)
     return covered
@@ -367,9 +367,9 @@ def _checked_case(hand: CaseTransaction, number: int, tag: str, desk: CaseServic
     return claimed_case, _undoable(case, claimed_case)
 
 
-def _undoable(before: Case, now: Case, alerts: Sequence[tuple[int, str]] = ()) -> Undoable:
+def _undoable(before: Case, after: Case, alerts: Sequence[tuple[int, str]] = ()) -> Undoable:
     before_values = {name: getattr(before, name) for name in _RESTORED}
-    return Undoable(now.number, now.version, before_values, list(alerts))
+    return Undoable(after.number, after.version, before_values, list(alerts))
 
 
 def _kept(hand: CaseTransaction, kind: str, cases: Sequence[Case], body: Body, undo_ms: int = UNDO_MS) -> CaseAction:

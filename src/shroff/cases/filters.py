@@ -130,16 +130,18 @@ def _assignees(text: str, who: Who) -> tuple[str, ...]:
     return ("",) if text == FREE else (who.id if text == ME else text,)
 
 
-def _money(text: str, places: int) -> int | None:
+def _money(text: str, decimals: int) -> int | None:
     if not text:
         return None
     try:
-        return max(-LARGEST, min(LARGEST, rescale_half_even(*parse_decimal(with_decimal_point(text, places)), places)))
+        return max(
+            -LARGEST, min(LARGEST, rescale_half_even(*parse_decimal(with_decimal_point(text, decimals)), decimals))
+        )
     except ValueError as error:
         raise UsageError(f"min_stake: {error}.") from None
 
 
-def _one_of(text: str, known: tuple[str, ...], what: str) -> str:
-    if text not in known:
-        raise UsageError(f"{what}: {text[:40]!r} is none of {', '.join(known)}. {nearest(text, known)}".rstrip())
+def _one_of(text: str, allowed: tuple[str, ...], name: str) -> str:
+    if text not in allowed:
+        raise UsageError(f"{name}: {text[:40]!r} is none of {', '.join(allowed)}. {nearest(text, allowed)}".rstrip())
     return text

@@ -56,8 +56,8 @@ def followed(store: CaseStore, labels: Sequence[FeedLabel], raised: Iterable[Ale
     """
     if not labels:
         return Followed((), ())
-    with store.look() as look:
-        stored_alerts = look.alerts_of({label.named for label in labels})
+    with store.look() as reader:
+        stored_alerts = reader.alerts_of({label.named for label in labels})
     alerted = {alert.named for alert in (*stored_alerts, *raised)}
     applied: list[FeedLabel] = []
     denials: list[FeedLabel] = []
@@ -131,7 +131,12 @@ def _is_held(case: Case, now_ms: int, closed: Collection[str]) -> bool:
 
 
 def _labelled(
-    change: CaseChange, alert: Alert, case: Case, label: FeedLabel, denials: Sequence[FeedLabel], held: Collection[int]
+    change: CaseChange,
+    alert: Alert,
+    case: Case,
+    label: FeedLabel,
+    denials: Sequence[FeedLabel],
+    held_cases: Collection[int],
 ) -> Alert:
     """Return the alert with a label of its event applied, after the denials of that event."""
     known_ms = alert.label_ms
@@ -142,7 +147,7 @@ def _labelled(
     if (
         label.verdict in _SETTLING
         and not alert.verdict
-        and _settles(change, case, label.event, label.source, label.known_at_ms, denials, held)
+        and _settles(change, case, label.event, label.source, label.known_at_ms, denials, held_cases)
     ):
         return replace(alert, verdict=label.verdict)
     return alert
@@ -155,7 +160,7 @@ def _settles(
     source: str,
     known_ms: int,
     denials: Sequence[FeedLabel],
-    held: Collection[int],
+    held_cases: Collection[int],
 ) -> bool:
     """Whether a label settles an open alert: it became known after the last request for a new answer about its event.
 
@@ -163,9 +168,9 @@ def _settles(
 
     Args:
         denials: Denials of this event that are not in the history yet.
-        held: Numbers of cases for which `_is_held` is true.
+        held_cases: Numbers of cases for which `_is_held` is true.
     """
-    if source == ANALYST and case.number in held:
+    if source == ANALYST and case.number in held_cases:
         return False
     # Reported frauds without a review would distort the rate that the sample measures
     if case.rule == SAMPLED and source != ANALYST:

@@ -257,30 +257,30 @@ class HeldAnswers(FrozenStruct):
 def held_of(histories: Histories, source: str) -> list[HeldAnswers]:
     """Compare the last verdicts of a source, fraud and genuine, with the active label of a stronger source."""
     judged = Counter[str]()
-    held = Counter[str]()
+    confirmed = Counter[str]()
     stronger = SOURCES[: SOURCES.index(source)]
     for history in histories.values():
         settled_labels = [label for label in history.said if label.source == source and label.verdict in SETTLED]
         force = history.said[history.force]
         if settled_labels and force.source in stronger and force.verdict in SETTLED:
             judged[settled_labels[-1].verdict] += 1
-            held[settled_labels[-1].verdict] += settled_labels[-1].verdict == force.verdict
-    return [HeldAnswers(verdict, judged[verdict], held[verdict]) for verdict in sorted(SETTLED)]
+            confirmed[settled_labels[-1].verdict] += settled_labels[-1].verdict == force.verdict
+    return [HeldAnswers(verdict, judged[verdict], confirmed[verdict]) for verdict in sorted(SETTLED)]
 
 
 # ---- labels of one event
 
 
-def _in_force(said: Sequence[LabelSaid]) -> int:
+def _in_force(labels: Sequence[LabelSaid]) -> int:
     """Return the index of the active label: the strongest, and among equal ones the last."""
-    return max(range(len(said)), key=lambda at: (said[at].strength, at)) if said[1:] else 0
+    return max(range(len(labels)), key=lambda index: (labels[index].strength, index)) if labels[1:] else 0
 
 
 def _kind(said: Sequence[LabelSaid]) -> str:
     by_source: dict[str, list[LabelSaid]] = {}
     for label in said:
         by_source.setdefault(label.source, []).append(label)
-    verdicts = {labels[_in_force(labels)].verdict for labels in by_source.values()}
+    verdicts = {source_labels[_in_force(source_labels)].verdict for source_labels in by_source.values()}
     return "sources" if verdicts >= SETTLED else "taken back"
 
 

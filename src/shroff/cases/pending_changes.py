@@ -58,11 +58,11 @@ class SideEffects(FrozenStruct):
 NOTHING_ELSE = SideEffects()
 
 
-def refund_units(refund: str, places: int) -> int:
+def refund_units(refund: str, decimals: int) -> int:
     """Convert an amount such as `12.50` or `12,50` to smallest units; an empty one to 0. Raises: UsageError."""
-    refund = with_decimal_point(refund, places)
+    refund = with_decimal_point(refund, decimals)
     try:
-        units = parse_money(refund, places) if refund else 0
+        units = parse_money(refund, decimals) if refund else 0
     except ValueError as error:
         raise UsageError(f"refund: {error}.") from None
     if refund and units <= 0:

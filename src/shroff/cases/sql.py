@@ -71,7 +71,7 @@ class CaseChange(CaseReader):
         self._run_all(_adding(self._tables.case_alerts), list(map(alert_values, alerts)))
 
     def put_alerts(self, alerts: Sequence[Alert]) -> None:
-        values = [[row[at] for at in _ANSWERED_AT] for row in map(alert_values, alerts)]
+        values = [[row[index] for index in _ANSWERED_AT] for row in map(alert_values, alerts)]
         self._run_all(_putting(self._tables.case_alerts, _ALERT_KEY, _ANSWERED), values)
 
     def add_history(self, rows: Sequence[Happened]) -> None:

@@ -237,17 +237,19 @@ class CaseReader(CaseFigures):
         )
         return {row[0]: Case(*row) for rows in row_parts for row in rows}
 
-    def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
+    def queue(
+        self, filters: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50
+    ) -> list[Case]:
         """Return matching cases in an order of `case.ORDERS`: least time left, `urgency`, highest stake, highest score,
         newest.
 
         Ties are ordered by number.
         """
         table = self._tables.cases
-        query = select(table).where(*_conditions(self._tables, wanted))
+        query = select(table).where(*_conditions(self._tables, filters))
         columns: dict[str, ColumnElement[Any]] = {"due": table.c.due_ms, "newest": table.c.number}
         if order == "urgent":
-            columns["urgent"] = _urgency(table.c, wanted.soon_ms)
+            columns["urgent"] = _urgency(table.c, filters.soon_ms)
         is_down = order not in {"due", "urgent"}
         value = columns[order] if order in columns else func.coalesce(table.c[order], -1)
         if after is not None:
@@ -255,18 +257,18 @@ class CaseReader(CaseFigures):
         query = query.order_by(value.desc() if is_down else value, table.c.number)
         return [Case(*row) for row in _rows(self._connection, query.limit(limit))]
 
-    def totals(self, wanted: CaseFilter) -> Totals:
+    def totals(self, filters: CaseFilter) -> Totals:
         """Return number and stake of the matching cases. Cost: reads all of their rows."""
         table = self._tables.cases
         figures = func.count(), func.sum(table.c.stake), func.min(table.c.opened_ms)
         ((count, stake, oldest_ms),) = _rows(
-            self._connection, select(*figures).select_from(table).where(*_conditions(self._tables, wanted))
+            self._connection, select(*figures).select_from(table).where(*_conditions(self._tables, filters))
         )
         return Totals(int(count), None if stake is None else int(stake), oldest_ms)
 
-    def count(self, wanted: CaseFilter) -> int:
+    def count(self, filters: CaseFilter) -> int:
         """Count the matching cases. Cost: for a filter of states alone, an index scan."""
-        query = select(func.count()).select_from(self._tables.cases).where(*_conditions(self._tables, wanted))
+        query = select(func.count()).select_from(self._tables.cases).where(*_conditions(self._tables, filters))
         return int(_rows(self._connection, query)[0][0])
 
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
@@ -290,12 +292,12 @@ class CaseReader(CaseFigures):
         rows = (row for part in queries for row in _rows(self._connection, part))
         return sorted(map(_alert, rows), key=lambda alert: alert.place)
 
-    def alerts_at(self, places: Collection[tuple[int, str]]) -> list[Alert]:
+    def alerts_at(self, keys: Collection[tuple[int, str]]) -> list[Alert]:
         """Return the alerts with these primary keys, whatever their case is now."""
         table = self._tables.case_alerts
-        parts = parts_of([seq for seq, _ in places])
+        parts = parts_of([seq for seq, _ in keys])
         rows = (row for part in parts for row in _rows(self._connection, select(table).where(table.c.seq.in_(part))))
-        return sorted((alert for alert in map(_alert, rows) if alert.place in places), key=lambda alert: alert.place)
+        return sorted((alert for alert in map(_alert, rows) if alert.place in keys), key=lambda alert: alert.place)
 
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
         """Return the newest history entries of a case, oldest first."""
@@ -402,8 +404,8 @@ def _conditions(tables: CaseTables, filters: CaseFilter) -> Iterator[ColumnEleme
     if filters.queues:
         yield table.c.queue.in_(filters.queues)
     if filters.not_queues:
-        others = table.c.queue.not_in(filters.not_queues)
-        yield or_(others, table.c.assignee == filters.not_for) if filters.not_for else others
+        other_queues = table.c.queue.not_in(filters.not_queues)
+        yield or_(other_queues, table.c.assignee == filters.not_for) if filters.not_for else other_queues
     if filters.key:
         yield table.c.key_ == filters.key
     if filters.assignees:

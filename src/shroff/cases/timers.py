@@ -85,18 +85,18 @@ def _who(pending: Pending, names: TextMapping) -> Who:
     )
 
 
-def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, why: str) -> None:
-    place = f"answer {pending.number}"
-    words = f"{why.rstrip('.')}. Its cases stay as they are, without labels: reopen them, or label their events"
-    refused = Submission(SOURCE, place, lambda: pending.body, LABEL, refusal=words)
+def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, reason: str) -> None:
+    location = f"answer {pending.number}"
+    message = f"{reason.rstrip('.')}. Its cases stay as they are, without labels: reopen them, or label their events"
+    refused = Submission(SOURCE, location, lambda: pending.body, LABEL, refusal=message)
     change.people.ask(LABELS, labels_request([refused], desk.money_places), desk.now_ms())
-    change.people.audit(Act(CLOCK, "label.refuse", place, None, {"name": pending.name}), desk.now_ms())
+    change.people.audit(Act(CLOCK, "label.refuse", location, None, {"name": pending.name}), desk.now_ms())
 
 
 def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
     """Request the labels of an answer, record its refund, and order second looks."""
     now_ms = desk.now_ms()
-    answered_alerts = {place for undoable in body.cases for place in undoable.alerts}
+    answered_alerts = {identity for undoable in body.cases for identity in undoable.alerts}
     events = list(
         dict.fromkeys([*body.events, *((alert.event, alert.id) for alert in change.alerts_at(answered_alerts))])
     )
@@ -153,15 +153,15 @@ def _order_second_looks(desk: CaseService, change: CaseChange, body: Body, now_m
         other_analysts = able - {*case.first_by.split(), case.closed_by}
         if case.look == DONE and case.verdict != case.first_verdict and other_analysts:
             _dispute(desk, change, case, now_ms)
-    drawn = [
+    selected = [
         case
         for case in closed
         if case.look == 0 and is_drawn(desk, case)
         if {caller_and_person(alert.decided_by)[-1] for alert in change.alerts(case.number, ALL)}
         <= {"", caller_and_person(case.closed_by)[-1]}
     ]
-    if all(able.difference(caller_and_person(case.closed_by)) for case in drawn):
-        for case in drawn:
+    if all(able.difference(caller_and_person(case.closed_by)) for case in selected):
+        for case in selected:
             # Tags of macros would reveal the first answer.
             macros = [row.words for row in change.history(case.number, ALL) if row.what == "macro"]
             tags = {tag for name in macros for tag in desk.settings.macros.get(name, {}).get("tags", ())}
@@ -191,12 +191,12 @@ def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> 
     first = names.get(first_id, first_id)
     second = names.get(case.closed_by, case.closed_by)
     disputed: JsonObject = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
-    words = f"{case.first_verdict} by {first}, {case.verdict} by {second}"
-    _again(desk, change, case, now_ms, DISAGREED, words, **disputed)
+    verdicts = f"{case.first_verdict} by {first}, {case.verdict} by {second}"
+    _again(desk, change, case, now_ms, DISAGREED, verdicts, **disputed)
 
 
 def _again(
-    desk: CaseService, change: CaseChange, case: Case, now_ms: int, what: str, words: str = "", **changes: Any
+    desk: CaseService, change: CaseChange, case: Case, now_ms: int, what: str, text: str = "", **changes: Any
 ) -> None:
     """Open a case for another answer, with a new deadline as for a case that has just opened.
 
@@ -210,7 +210,7 @@ def _again(
     change.put_cases([reopened])
     hidden = [tag for tag in case.tags.split() if tag not in reopened.tags.split()]
     more = {"tags": hidden} if hidden else None
-    CaseTransaction(change, CLOCK, now_ms).happened(case.number, what, words, more)
+    CaseTransaction(change, CLOCK, now_ms).happened(case.number, what, text, more)
 
 
 # ---- rules that close cases
@@ -235,18 +235,18 @@ def close_by_rules(desk: CaseService) -> int:
     today = day_at(now_ms, desk.zone).isoformat()
     rules = [rule for rule in desk.settings.close_rules.values() if rule.begins <= today]
 
-    def waiting(look: CaseReader, rule: CloseRule, limit: int) -> list[Case]:
+    def eligible(look: CaseReader, rule: CloseRule, limit: int) -> list[Case]:
         return look.untouched(rule.mark, now_ms - parse_duration(rule.after), limit)
 
     with desk.store.look() as look:
         active = approved_rules(desk, look)
-        if not any(rule.mark in active and waiting(look, rule, 1) for rule in rules):
+        if not any(rule.mark in active and eligible(look, rule, 1) for rule in rules):
             return 0
     with desk.escalations() as notes, desk.store.change() as change:
         active = approved_rules(desk, change)
         for rule in rules:
             if rule.mark in active and not _stop_if_too_wrong(desk, change, rule, active[rule.mark], notes):
-                cases = waiting(change, rule, AT_ONCE)
+                cases = eligible(change, rule, AT_ONCE)
                 closed_count += len(cases)
                 for case in cases:
                     _close(desk, CaseTransaction(change, by(rule), now_ms), rule, case)
@@ -285,13 +285,13 @@ def _stop_if_too_wrong(
     from shroff.models.evaluation.exploration import wilson
 
     for is_sample, (count, known, frauds, newest) in change.closings(rule.mark, by(rule).name, since_ms).items():
-        whole = known if is_sample else count
-        if not frauds or wilson(frauds / whole, whole)[0] <= parse_share(rule.at_most):
+        total = known if is_sample else count
+        if not frauds or wilson(frauds / total, total)[0] <= parse_share(rule.at_most):
             continue
         now_ms = desk.now_ms()
-        put_state(CaseTransaction(change, CLOCK, now_ms), rule, STOPPED, {"cases": whole, "frauds": frauds})
+        put_state(CaseTransaction(change, CLOCK, now_ms), rule, STOPPED, {"cases": total, "frauds": frauds})
         if notes is not None:
-            why = f"The rule {rule.name} closes no more cases: {frauds} of {whole} were fraud"
+            why = f"The rule {rule.name} closes no more cases: {frauds} of {total} were fraud"
             event = change.alerts(newest, 1)[0].named
             notes(change.people, case=newest, seq=now_ms, at_ms=now_ms, event=event, why=why)
         return True

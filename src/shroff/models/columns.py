@@ -39,7 +39,7 @@ def model_column(column: Column, type_: Type, categories: Sequence[str] | None =
     array([12.34,   nan])
     """
     if type_.is_text:
-        code_of_text: dict[str, float] = {text: float(place) for place, text in enumerate(categories or ())}
+        code_of_text: dict[str, float] = {text: float(index) for index, text in enumerate(categories or ())}
         numbers = np.fromiter(
             (code_of_text.get(text, np.nan) for text in column.values.tolist()), np.float64, len(column)
         )
@@ -72,19 +72,19 @@ def model_rows(columns: Sequence[Column], types: Sequence[Type], categories: Seq
         None if column.values.dtype != np.int64 else _MS_A_SECOND if type.kind in _IN_MS else 10**type.places
         for column, type in zip(columns, types, strict=True)
     ]
-    exact = [at for at, divisor in enumerate(divisors) if divisor is not None]
+    exact = [index for index, divisor in enumerate(divisors) if divisor is not None]
     if exact:
-        whole = np.concatenate([columns[at].values for at in exact]).reshape(len(exact), -1)
-        if max(int(whole.max(initial=0)), -int(whole.min(initial=0))) < _FLOAT_EXACT:
-            valid = np.concatenate([columns[at].valid for at in exact]).reshape(whole.shape)
-            numbers = whole / np.array([divisors[at] for at in exact], np.float64)[:, np.newaxis]
+        units = np.concatenate([columns[index].values for index in exact]).reshape(len(exact), -1)
+        if max(int(units.max(initial=0)), -int(units.min(initial=0))) < _FLOAT_EXACT:
+            valid = np.concatenate([columns[index].valid for index in exact]).reshape(units.shape)
+            numbers = units / np.array([divisors[index] for index in exact], np.float64)[:, np.newaxis]
             rows[exact] = numbers if valid.all() else np.where(valid, numbers, np.nan)
         else:
             exact = []
     done = set(exact)
-    for at, (column, type_, known) in enumerate(zip(columns, types, categories, strict=True)):
-        if at not in done:
-            rows[at] = model_column(column, type_, known)
+    for index, (column, type_, texts) in enumerate(zip(columns, types, categories, strict=True)):
+        if index not in done:
+            rows[index] = model_column(column, type_, texts)
     return rows
 
 
@@ -92,12 +92,12 @@ def model_numbers(
     types: Sequence[Type], categories: Sequence[Sequence[str]]
 ) -> Callable[[Sequence[Value]], list[float]]:
     """Return a function that converts the values of one row (None if missing) like `model_column`."""
-    ways = [_way(type_, known) for type_, known in zip(types, categories, strict=True)]
+    ways = [_way(type_, indexes) for type_, indexes in zip(types, categories, strict=True)]
 
     def numbers(values: Sequence[Any]) -> list[float]:
         return [
-            math.nan if value is None else value / divisor if known is None else known.get(value, math.nan)
-            for value, (divisor, known) in zip(values, ways, strict=True)
+            math.nan if value is None else value / divisor if indexes is None else indexes.get(value, math.nan)
+            for value, (divisor, indexes) in zip(values, ways, strict=True)
         ]
 
     return numbers
@@ -108,7 +108,7 @@ def _way(type_: Type, categories: Sequence[str]) -> tuple[float, dict[str, float
     does.
     """
     if type_.is_text:
-        return 1, {text: float(place) for place, text in enumerate(categories)}
+        return 1, {text: float(index) for index, text in enumerate(categories)}
     if type_.kind in _IN_MS:
         return float(_MS_A_SECOND), None
     return 10**type_.places, None

@@ -84,8 +84,8 @@ class LightgbmContributions:
 
 
 def known_only(columns: Floats, inputs: Sequence[InputColumn]) -> Floats:
-    known = columns.copy()
-    for values, input_ in zip(known, inputs, strict=True):
+    cleaned = columns.copy()
+    for values, input_ in zip(cleaned, inputs, strict=True):
         if input_.kind == CATEGORY:
             values[~((values >= 0) & (values < len(input_.categories)))] = np.nan
-    return known
+    return cleaned

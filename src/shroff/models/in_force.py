@@ -117,12 +117,12 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
         problems.append(Problem(FILE, 1, 1, "", f"it names event types with their models: {error}.", _CURE))
         return {}
     except (msgspec.DecodeError, RecursionError) as error:
-        words = str(error)
-        at = _AT_BYTE.search(words)
-        before = text.encode()[: int(at[1])].decode(errors="replace") if at else ""
-        line = before.count("\n") + 1
-        column = len(before) - (before.rfind("\n") + 1) + 1
-        problems.append(Problem(FILE, line, column, "", f"this is not JSON: {_AT_BYTE.sub('', words)}.", _CURE))
+        message = str(error)
+        match = _AT_BYTE.search(message)
+        read_text = text.encode()[: int(match[1])].decode(errors="replace") if match else ""
+        line = read_text.count("\n") + 1
+        column = len(read_text) - (read_text.rfind("\n") + 1) + 1
+        problems.append(Problem(FILE, line, column, "", f"this is not JSON: {_AT_BYTE.sub('', message)}.", _CURE))
         return {}
     if doubled is not None:
         problems.append(Problem(FILE, 0, 0, "", f"the key {doubled!r} is used twice in one object.", _CURE))
@@ -138,30 +138,30 @@ def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:
     try:
         in_force = msgspec.convert(value, InForce)
     except msgspec.ValidationError as error:
-        words = str(error)
-        at = _AT_PATH.search(words)
-        path = f"{event}.{at[1]}" if at and at[1] else event
-        problems.append(Problem(FILE, 0, 0, path, f"{_AT_PATH.sub('', words)}.", _CURE))
+        message = str(error)
+        match = _AT_PATH.search(message)
+        path = f"{event}.{match[1]}" if match and match[1] else event
+        problems.append(Problem(FILE, 0, 0, path, f"{_AT_PATH.sub('', message)}.", _CURE))
         return None
-    before = len(problems)
+    problem_count = len(problems)
     shadow_ids = [scorer.id for scorer in in_force.shadow]
     if in_force.challenger is not None:
         shadow_ids.append(in_force.challenger.id)
         if in_force.champion is None:
-            words = "a challenger takes keys from the champion, and there is no champion."
-            problems.append(Problem(FILE, 0, 0, f"{event}.challenger", words))
+            message = "a challenger takes keys from the champion, and there is no champion."
+            problems.append(Problem(FILE, 0, 0, f"{event}.challenger", message))
     if in_force.champion is not None:
         shadow_ids.append(in_force.champion.id)
     problems += [
         Problem(FILE, 0, 0, event, f"the model {id_} is used twice, as champion, challenger or in shadow.")
         for id_ in sorted({id_ for id_ in shadow_ids if shadow_ids.count(id_) > 1})
     ]
-    return in_force if len(problems) == before else None
+    return in_force if len(problems) == problem_count else None
 
 
 def text_of(in_force: Mapping[str, InForce]) -> str:
-    kept = {event: force for event, force in sorted(in_force.items()) if not force.is_empty or force.previous}
-    return msgspec.json.format(to_json(kept), indent=2).decode() + "\n"
+    entries = {event: force for event, force in sorted(in_force.items()) if not force.is_empty or force.previous}
+    return msgspec.json.format(to_json(entries), indent=2).decode() + "\n"
 
 
 def version_of(in_force: Mapping[str, InForce]) -> str:
@@ -170,12 +170,12 @@ def version_of(in_force: Mapping[str, InForce]) -> str:
     return hashlib.sha256(to_json(meant)).hexdigest()[:32] if meant else ""
 
 
-def role_of(found: InForce, id_: str) -> str:
+def role_of(in_force: InForce, id_: str) -> str:
     """Return the current role of a model; empty for none."""
-    if found.champion is not None and found.champion.id == id_:
+    if in_force.champion is not None and in_force.champion.id == id_:
         return "champion"
-    if found.challenger is not None and found.challenger.id == id_:
+    if in_force.challenger is not None and in_force.challenger.id == id_:
         return "challenger"
-    if id_ in {scorer.id for scorer in found.shadow}:
+    if id_ in {scorer.id for scorer in in_force.shadow}:
         return "shadow"
-    return "before" if id_ in {promotion.id for promotion in found.previous} else ""
+    return "before" if id_ in {promotion.id for promotion in in_force.previous} else ""

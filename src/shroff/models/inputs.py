@@ -74,26 +74,28 @@ class InputLoader(FrozenStruct):
             place: Position of the event type, for problems without `inputs`.
         """
         if node is None or (isinstance(node, Scalar) and node.text == ALL):
-            found = [declared for name in (self.event.name, *self.entities) for declared in self._matching(name, "*")]
-            if not found:
+            declared_inputs = [
+                declared for name in (self.event.name, *self.entities) for declared in self._matching(name, "*")
+            ]
+            if not declared_inputs:
                 hint = f"Give {self.event.name} features, or name its fields under inputs."
                 place.report(self.problems, f"there is nothing that a model of {self.event.name} could read.", hint)
-            return tuple(found)
+            return tuple(declared_inputs)
         if isinstance(node, Scalar):
             hint = f"Write [{node.text}], or 'all' for all that a model can read."
             node.report(self.problems, "inputs must be a list.", hint)
             return ()
         listed = loader.sequence(node, self.problems, "inputs")
-        read: dict[str, ModelInput] = {}
-        places: dict[str, InputSource] = {}
+        by_name: dict[str, ModelInput] = {}
+        sources: dict[str, InputSource] = {}
         for item in listed.items if listed else ():
-            for entry, written in self._item(item):
-                if self._is_new(entry.name, written, places):
-                    read[entry.name] = entry
-                    places[entry.name] = written
+            for entry, source in self._item(item):
+                if self._is_new(entry.name, source, sources):
+                    by_name[entry.name] = entry
+                    sources[entry.name] = source
         if listed is not None and not listed.items:
             listed.report(self.problems, "inputs is empty", "Write `inputs: all` for all that a model can read.")
-        return tuple(read.values())
+        return tuple(by_name.values())
 
     def _item(self, item: YamlNode) -> Iterator[tuple[ModelInput, InputSource]]:
         pattern = _pattern(item)
@@ -106,15 +108,15 @@ class InputLoader(FrozenStruct):
         if input_ is not None and isinstance(item, Scalar):
             yield input_, InputSource(item, is_pattern=False)
 
-    def _is_new(self, name: str, written: InputSource, places: dict[str, InputSource]) -> bool:
+    def _is_new(self, name: str, source: InputSource, sources: dict[str, InputSource]) -> bool:
         """Whether an input is not listed yet. Patterns may overlap; any other repetition is a problem."""
-        first = places.get(name)
-        if first is not None and not (first.is_pattern and written.is_pattern):
-            again = written.place
+        first = sources.get(name)
+        if first is not None and not (first.is_pattern and source.is_pattern):
+            again = source.place
             other = first.place
-            problem = f"{again.text!r} has {name}, which stands" if written.is_pattern else f"{name} stands"
-            words = f"{problem} in line {other.line} already, as {other.text!r}."
-            again.report(self.problems, words, "Each input stands once.")
+            problem = f"{again.text!r} has {name}, which stands" if source.is_pattern else f"{name} stands"
+            message = f"{problem} in line {other.line} already, as {other.text!r}."
+            again.report(self.problems, message, "Each input stands once.")
         return first is None
 
     # ---- patterns
@@ -122,16 +124,16 @@ class InputLoader(FrozenStruct):
     def _matches(self, item: Scalar, owner: str, rest: str) -> list[ModelInput]:
         """Return the inputs that match a pattern in the file; add a problem if there is none."""
         event = self.event.name
-        known = [event, *self.entities]
-        if owner not in (*known, "this"):
+        owners = [event, *self.entities]
+        if owner not in (*owners, "this"):
             is_entity = owner in self.events.entities
-            words = f"{owner!r} has no key in {event}." if is_entity else f"{owner!r} is not an entity of {event}."
-            hint = "" if is_entity else nearest(owner, known)
-            item.report(self.problems, words, hint or f"Patterns begin with {', '.join(known)}.")
+            message = f"{owner!r} has no key in {event}." if is_entity else f"{owner!r} is not an entity of {event}."
+            hint = "" if is_entity else nearest(owner, owners)
+            item.report(self.problems, message, hint or f"Patterns begin with {', '.join(owners)}.")
             return []
         matches = self._matching(event if owner == "this" else owner, rest, item)
         if not matches:
-            names = [declared.name for name in known for declared in self._matching(name, "*")]
+            names = [declared.name for name in owners for declared in self._matching(name, "*")]
             hint = nearest(item.text, names) or f"A model can read {', '.join(names[:5]) or 'nothing of it yet'}."
             item.report(self.problems, f"no input of a model fits the pattern {item.text!r}.", hint)
         return matches
@@ -198,10 +200,12 @@ class InputLoader(FrozenStruct):
             if feature is None:  # its own problem is reported at its definition
                 return None
             if self.event.name not in feature.events:
-                words = f"{name} is missing for every {self.event.name}: "
+                message = f"{name} is missing for every {self.event.name}: "
                 lacks_key = feature.entity not in self.entities
-                words += f"{feature.entity} has no key in it." if lacks_key else "it reads fields that this type lacks."
-                item.report(self.problems, words)
+                message += (
+                    f"{feature.entity} has no key in it." if lacks_key else "it reads fields that this type lacks."
+                )
+                item.report(self.problems, message)
                 return None
         return node
 
@@ -220,8 +224,8 @@ class InputLoader(FrozenStruct):
             return f"{name} is a time, which no model can read.", f"Write hour({name}) or weekday({name})."
         for source in self._sources(node):
             if source.shape.is_hashed:
-                words = f"{name} gives back {source.name}, which is hashed: a hash says nothing about what it hides."
-                return words, "Use a feature that counts or compares what matters about it."
+                message = f"{name} gives back {source.name}, which is hashed: a hash says nothing about what it hides."
+                return message, "Use a feature that counts or compares what matters about it."
             if isinstance(node, ThisField) and (source.shape.is_unique or source.name == self.event.id_field):
                 return f"{name} is different in every event, so a model cannot learn from it.", ""
         return None
@@ -260,59 +264,59 @@ class InputLoader(FrozenStruct):
                 if field.type.kind in kinds
             )
         listed = loader.sequence(node, self.problems, "slices")
-        found: dict[str, ModelInput] = {}
+        by_name: dict[str, ModelInput] = {}
         for item in listed.items if listed else ():
             part = self._slice(item)
-            if part is not None and part.name in found:
+            if part is not None and part.name in by_name:
                 item.report(self.problems, f"{part.name} is used twice among the slices.")
             elif part is not None:
-                found[part.name] = part
-        return tuple(found.values())
+                by_name[part.name] = part
+        return tuple(by_name.values())
 
     def _slice(self, item: YamlNode) -> ModelInput | None:
         """Parse a slice: the name of a field, or an expression."""
         what = f"a slice of {self.event.name}"
         if isinstance(item, Scalar) and loader.NAME.fullmatch(item.text):
-            known = {field.name: field for field in self.event.fields}
-            if item.text not in known:
-                words = f"{self.event.name} has no field {item.text!r}."
-                item.report(self.problems, words, nearest(item.text, known))
+            fields = {field.name: field for field in self.event.fields}
+            if item.text not in fields:
+                message = f"{self.event.name} has no field {item.text!r}."
+                item.report(self.problems, message, nearest(item.text, fields))
                 return None
-            part = self._readable(item, ThisField(known[item.text].read_type, item.text))
+            part = self._readable(item, ThisField(fields[item.text].read_type, item.text))
         else:
             part = self.expression(item, what)
         if part is not None and part.node.type.kind not in _SLICED:
-            words = f"{what} is a text, a truth or an integer; {part.name} is {part.node.type}."
-            item.report(self.problems, words, f"Cut it into bands, as {part.name} > …")
+            message = f"{what} is a text, a truth or an integer; {part.name} is {part.node.type}."
+            item.report(self.problems, message, f"Cut it into bands, as {part.name} > …")
             return None
         return part
 
     def give_away(self, node: YamlNode | None, inputs: Iterable[ModelInput]) -> tuple[str, ...]:
         """Return the names of the inputs listed under `give_away`, in the order of the inputs."""
         listed = loader.sequence(node, self.problems, "give_away")
-        known = [input_.name for input_ in inputs]
+        input_names = [input_.name for input_ in inputs]
         names: set[str] = set()
-        for item in listed.items if listed and known else ():
-            names.update(self._given_away(item, known))
-        if known and names.issuperset(known) and listed is not None:
+        for item in listed.items if listed and input_names else ():
+            names.update(self._given_away(item, input_names))
+        if input_names and names.issuperset(input_names) and listed is not None:
             listed.report(self.problems, "give_away lists every input, so none is left.")
-        return tuple(name for name in known if name in names)
+        return tuple(name for name in input_names if name in names)
 
-    def _given_away(self, item: YamlNode, known: list[str]) -> list[str]:
+    def _given_away(self, item: YamlNode, input_names: list[str]) -> list[str]:
         pattern = _pattern(item)
         if pattern is not None:
             owner = self.event.name if pattern[0] == "this" else pattern[0]
             rest = pattern[1]
             text = f"{owner}.{rest}"
-            matches = [name for name in known if _ONE_NAME.fullmatch(name) and fnmatchcase(name, text)]
+            matches = [name for name in input_names if _ONE_NAME.fullmatch(name) and fnmatchcase(name, text)]
         else:
             node = self._typed(item, "give_away")
             if node is None:
                 return []
             text = self._named(node).name
-            matches = [text] if text in known else []
+            matches = [text] if text in input_names else []
         if not matches:
-            hint = nearest(text, known) or "List it under inputs, or leave it out here."
+            hint = nearest(text, input_names) or "List it under inputs, or leave it out here."
             item.report(self.problems, f"{text} is not an input of this model.", hint)
         return matches
 

@@ -177,13 +177,13 @@ def metric_words(name: str) -> str:
     return _IN_WORDS.get(name, name.replace("_", " ").replace("f1 at", "F1 at"))
 
 
-def at_cut_off(name: str, at: float) -> str:
+def at_cut_off(name: str, threshold: float) -> str:
     """The name under which a metric is measured at a threshold.
 
     >>> at_cut_off("f1", 0.30)
     'f1_at_0.3'
     """
-    return f"{name}_at_{at:.12g}"
+    return f"{name}_at_{threshold:.12g}"
 
 
 def metric_of(name: str) -> Metric | None:
@@ -204,11 +204,11 @@ _ABOVE_CHAMPION = Key(
 )
 
 
-def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> MappingShape:
-    most = Key("at_most", _AT_MOST, value, examples=(at_most,))
+def _limits(subject: str, value: Shape, at_most: str, at_least: str = "") -> MappingShape:
+    maximum = Key("at_most", _AT_MOST, value, examples=(at_most,))
     if not at_least:
-        return MappingShape(what, (most,))
-    return MappingShape(what, (Key("at_least", _AT_LEAST, value, examples=(at_least,)), most, _ABOVE_CHAMPION))
+        return MappingShape(subject, (maximum,))
+    return MappingShape(subject, (Key("at_least", _AT_LEAST, value, examples=(at_least,)), maximum, _ABOVE_CHAMPION))
 
 
 SHARE_LIMITS = _limits("limits of a share; higher is better", SCORE, "0.99", "0.5")
@@ -255,7 +255,7 @@ def limits_of(metric: Metric) -> MappingShape | None:
     """The limits that a gate of this metric takes; None where it is a test."""
     if metric.has_cut_off:
         return CUT_SHARE_LIMITS
-    found = {
+    limits = {
         ("share", False): SHARE_LIMITS,
         ("share", True): LEAST_SHARE,
         ("money", False): MONEY_LIMITS,
@@ -264,7 +264,7 @@ def limits_of(metric: Metric) -> MappingShape | None:
         ("segments", True): SEGMENTS,
         ("ratio", True): LEAST_RATIO,
     }
-    return found.get((metric.kind, metric.is_less_better))
+    return limits.get((metric.kind, metric.is_less_better))
 
 
 def _gate(metric: Metric) -> Shape:

@@ -66,16 +66,16 @@ class LoadedModel:
         count = len(columns[0])
         if count <= ROWS_TOGETHER:
             return self._body.margins(self._matrix(columns))
-        found = np.empty(count)
+        margins = np.empty(count)
         for part in spans(count):
-            found[part] = self._body.margins(self._matrix([column[part] for column in columns]))
-        return found
+            margins[part] = self._body.margins(self._matrix([column[part] for column in columns]))
+        return margins
 
     def scores(self, columns: Sequence[Values]) -> Floats:
         """Return the calibrated probability of each row, rounded half-even to six decimals."""
-        found = self.margins(columns)
-        self._scorer.put_scores(found)
-        return found
+        scores = self.margins(columns)
+        self._scorer.put_scores(scores)
+        return scores
 
     def contributions(self, columns: Sequence[Values]) -> Floats:
         """Return the contribution of each input to each row's margin, and last the mean margin: (rows, inputs + 1).
@@ -173,9 +173,9 @@ def _manifest_of(data: bytes) -> JsonObject:
         manifest = from_json(data, type=JsonObject)
     except ValueError as error:
         raise RegistryError(f"manifest.json is damaged ({error}): {_CURE}") from error
-    lacking = [key for key in ("id", "event", "format", "inputs", "files") if key not in manifest]
-    if lacking:
-        raise RegistryError(f"manifest.json lacks {', '.join(lacking)}: {_CURE}")
+    missing = [key for key in ("id", "event", "format", "inputs", "files") if key not in manifest]
+    if missing:
+        raise RegistryError(f"manifest.json lacks {', '.join(missing)}: {_CURE}")
     if manifest["format"] not in FILES:
         raise RegistryError(
             f"manifest.json of model {manifest['id']} has the format {manifest['format']!r}; this program reads"

@@ -90,17 +90,17 @@ def longest_label_delay_ms(models: Mapping[str, ModelSettings]) -> int:
 
 
 def load_models(
-    node: YamlNode | None, known: ModelContext, problems: list[Problem], warnings: list[Problem]
+    node: YamlNode | None, context: ModelContext, problems: list[Problem], warnings: list[Problem]
 ) -> dict[str, ModelSettings]:
-    top = loader.mapping(node, problems, "model.yaml")
+    mapping = loader.mapping(node, problems, "model.yaml")
     models: dict[str, ModelSettings] = {}
-    for key, value in top.entries if top else ():
-        event = _event(key, known.events, problems)
+    for key, value in mapping.entries if mapping else ():
+        event = _event(key, context.events, problems)
         settings = loader.mapping(value, problems, f"the model of {key.text}", MODEL) if event else None
         if event is None or settings is None:
             continue
-        inputs = InputLoader(event, known.events, known.features, known.names, problems, warnings)
-        models[key.text] = _ModelLoader(event, known, inputs, problems, warnings).load(key, settings)
+        inputs = InputLoader(event, context.events, context.features, context.names, problems, warnings)
+        models[key.text] = _ModelLoader(event, context, inputs, problems, warnings).load(key, settings)
     return models
 
 
@@ -109,8 +109,8 @@ def _event(key: Scalar, events: Events, problems: list[Problem]) -> EventType | 
         key.report(problems, f"{key.text!r} is not an event type.", nearest(key.text, events.types))
         return None
     if not events.types[key.text].is_decided:
-        words = f"{key.text} is not decided, so it has no score."
-        key.report(problems, words, f"Write 'decide: true' under {key.text} in events.yaml.")
+        message = f"{key.text} is not decided, so it has no score."
+        key.report(problems, message, f"Write 'decide: true' under {key.text} in events.yaml.")
         return None
     return events.types[key.text]
 
@@ -125,35 +125,35 @@ class _ModelLoader(Struct):
     warnings: list[Problem]
     segments: dict[str, ModelInput] = {}  # compared by gates
 
-    def load(self, key: Scalar, found: YamlMapping) -> ModelSettings:
+    def load(self, key: Scalar, mapping: YamlMapping) -> ModelSettings:
         problems = self.problems
-        inputs = self.inputs.inputs(found.get("inputs"), key)
-        label_delay = loader.duration_ms(found.get("label_delay"), problems, "label_delay")
+        inputs = self.inputs.inputs(mapping.get("inputs"), key)
+        label_delay = loader.duration_ms(mapping.get("label_delay"), problems, "label_delay")
         label_delay_ms = LABEL_DELAY_MS if label_delay is None else label_delay
-        named = found.get("learner")
-        names = learners(named.text) if isinstance(named, Scalar) else LEARNERS
-        learner = loader.one_of(named, names, problems, "learner")
-        slices = self.inputs.slices(found.get("slices"))
-        gates = self._gates(found.get("gates"), self._there(found, slices))
-        capacity = self._capacity(found.get("capacity"))
-        calibration = loader.one_of(found.get("calibration"), CALIBRATIONS, problems, "calibration")
-        seed = loader.decimal(found.get("seed"), problems, "seed", 0, SEED_MAX, is_whole=True)
-        purpose = loader.scalar(found.get("purpose"), problems, "purpose")
+        learner_node = mapping.get("learner")
+        names = learners(learner_node.text) if isinstance(learner_node, Scalar) else LEARNERS
+        learner = loader.one_of(learner_node, names, problems, "learner")
+        slices = self.inputs.slices(mapping.get("slices"))
+        gates = self._gates(mapping.get("gates"), self._there(mapping, slices))
+        capacity = self._capacity(mapping.get("capacity"))
+        calibration = loader.one_of(mapping.get("calibration"), CALIBRATIONS, problems, "calibration")
+        seed = loader.decimal(mapping.get("seed"), problems, "seed", 0, SEED_MAX, is_whole=True)
+        purpose = loader.scalar(mapping.get("purpose"), problems, "purpose")
         return ModelSettings(
             self.event.name,
             inputs,
             label_delay_ms,
             learner or LEARNERS[0],
-            self._split(found.get("split"), label_delay_ms),
+            self._split(mapping.get("split"), label_delay_ms),
             capacity,
             gates,
-            self._parameters(found.get("parameters"), learner or LEARNERS[0]),
-            self._search(found.get("search"), learner),
+            self._parameters(mapping.get("parameters"), learner or LEARNERS[0]),
+            self._search(mapping.get("search"), learner),
             calibration or CALIBRATIONS[0],
-            self._negatives(found.get("negatives")),
-            self._reasons(found.get("friendly_fraud")),
+            self._negatives(mapping.get("negatives")),
+            self._reasons(mapping.get("friendly_fraud")),
             tuple(({part.name: part for part in slices} | self.segments).values()),
-            self.inputs.give_away(found.get("give_away"), inputs),
+            self.inputs.give_away(mapping.get("give_away"), inputs),
             1 if seed is None else int(seed),
             purpose.text if purpose else "",
         )
@@ -162,18 +162,18 @@ class _ModelLoader(Struct):
         split = loader.mapping(node, self.problems, "split", SPLIT)
         train = self._length(split, "train", TRAIN_MS)
         test = self._length(split, "test", TEST_MS)
-        written = split.get("delay") if split else None
-        delay = loader.duration_ms(written, self.problems, "delay")
+        delay_node = split.get("delay") if split else None
+        delay = loader.duration_ms(delay_node, self.problems, "delay")
         folds = loader.decimal(
             split.get("folds") if split else None, self.problems, "folds", 1, FOLDS_MAX, is_whole=True
         )
-        if delay is not None and delay < label_delay_ms and written is not None:
-            words = f"delay is shorter than label_delay ({show_duration(label_delay_ms)})"
+        if delay is not None and delay < label_delay_ms and delay_node is not None:
+            message = f"delay is shorter than label_delay ({show_duration(label_delay_ms)})"
             hint = (
                 "When a fold is tested, the newest events that it could learn from are younger than that: it leaves "
                 "them out, labeled or not, so a longer delay loses nothing."
             )
-            written.report(self.warnings, f"{words}.", hint)
+            delay_node.report(self.warnings, f"{message}.", hint)
         return Split(train, label_delay_ms if delay is None else delay, test, FOLDS if folds is None else int(folds))
 
     def _length(self, mapping: YamlMapping | None, name: str, default_ms: int) -> int:
@@ -194,9 +194,9 @@ class _ModelLoader(Struct):
         entities = self.known.events.entities
         keyed = [name for name, entity in entities.items() if self.event.name in entity.keys]
         if by.text not in keyed:
-            words = f"has no key in {self.event.name}" if by.text in entities else "is not an entity"
+            problem = f"has no key in {self.event.name}" if by.text in entities else "is not an entity"
             hint = nearest(by.text, keyed) or (f"There is {', '.join(keyed)}." if keyed else "None is declared.")
-            by.report(self.problems, f"{by.text!r} {words}.", hint)
+            by.report(self.problems, f"{by.text!r} {problem}.", hint)
             return None
         return None if k is None else DailyCapacity(by.text, int(k))
 
@@ -219,12 +219,12 @@ class _ModelLoader(Struct):
         if isinstance(node, Scalar) and node.text == NO_GATES:
             return ()
         names = [key.text for key, _ in node.entries] if isinstance(node, YamlMapping) else []
-        found = loader.mapping(node, self.problems, "gates", gate_keys(names))
-        if found is not None and not found.entries:
+        mapping = loader.mapping(node, self.problems, "gates", gate_keys(names))
+        if mapping is not None and not mapping.entries:
             hint = f"Leave gates out for those that hold by default, or write 'gates: {NO_GATES}' to ask nothing."
-            found.report(self.problems, "gates asks nothing.", hint)
+            mapping.report(self.problems, "gates asks nothing.", hint)
         gates: list[ModelGate] = []
-        for key, value in found.entries if found else ():
+        for key, value in mapping.entries if mapping else ():
             metric = metric_of(key.text)
             gate = self._gate(metric, value) if metric is not None else None
             if metric is not None and gate is not None:
@@ -239,8 +239,8 @@ class _ModelLoader(Struct):
             return None if word is None else ModelGate(metric.name, is_required=True)
         if limits is None or isinstance(value, Scalar):
             example = REQUIRED if limits is None else f"{{ {limits.keys[0].name}: {limits.keys[0].examples[0]} }}"
-            words = f"{metric.name} passes or does not" if limits is None else f"{metric.name} has limits"
-            value.report(self.problems, f"{words}.", f"Write {metric.name}: {example}.")
+            message = f"{metric.name} passes or does not" if limits is None else f"{metric.name} has limits"
+            value.report(self.problems, f"{message}.", f"Write {metric.name}: {example}.")
             return None
         limit_keys = loader.mapping(value, self.problems, metric.name, limits)
         if limit_keys is None:
@@ -252,40 +252,40 @@ class _ModelLoader(Struct):
             limit_keys.report(self.problems, f"{metric.name} has no limit.", f"It takes {names}.")
         at_least = self._limit(metric, limit_keys, "at_least")
         at_most = self._limit(metric, limit_keys, "at_most")
-        at = loader.decimal(limit_keys.get("at"), self.problems, f"at of {metric.name}", 0, 1)
+        threshold = loader.decimal(limit_keys.get("at"), self.problems, f"at of {metric.name}", 0, 1)
         if at_least is not None and at_most is not None and at_least > at_most:
             limit_keys.report(self.problems, f"at_least {at_least:g} is above at_most {at_most:g}.")
         above = limit_keys.get("above_champion_by")
-        by = None if above is None else self._above(metric, above)
-        return ModelGate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
+        lead = None if above is None else self._above(metric, above)
+        return ModelGate(metric.name, at_least, at_most, lead, at=None if threshold is None else float(threshold))
 
     def _fairness(self, mapping: YamlMapping) -> ModelGate | None:
         """Parse a fairness gate; its segments become slices too."""
-        named = mapping.get("by")
+        segments_node = mapping.get("by")
         ratio = mapping.get(RATIO.name)
-        by = self.inputs.slices(named) if named else ()
-        self.segments |= {part.name: part for part in by}
-        if isinstance(named, YamlSequence) and not named.items:
-            named.report(self.problems, "by names no field.", "Write by: [FIELD].")
+        segments = self.inputs.slices(segments_node) if segments_node else ()
+        self.segments |= {part.name: part for part in segments}
+        if isinstance(segments_node, YamlSequence) and not segments_node.items:
+            segments_node.report(self.problems, "by names no field.", "Write by: [FIELD].")
         limit = self._gate(RATIO, ratio) if ratio else None
-        return None if limit is None else replace(limit, metric=FAIRNESS, by=tuple(part.name for part in by))
+        return None if limit is None else replace(limit, metric=FAIRNESS, by=tuple(part.name for part in segments))
 
     def _limit(self, metric: Metric, mapping: YamlMapping, name: str) -> float | None:
         node = mapping.get(name)
-        what = f"{name} of {metric.name}"
+        subject = f"{name} of {metric.name}"
         if metric.kind == "duration":
-            length_ms = loader.duration_ms(node, self.problems, what)
+            length_ms = loader.duration_ms(node, self.problems, subject)
             return None if length_ms is None else float(length_ms)
         high = 1 if metric.kind == "share" else None
         low = 0 if metric.kind == "share" else -(10**15)
-        value = loader.decimal(node, self.problems, what, low, high)
+        value = loader.decimal(node, self.problems, subject, low, high)
         return None if value is None else float(value)
 
     def _above(self, metric: Metric, node: YamlNode) -> str | float | None:
         if isinstance(node, Scalar) and node.text == NOISE:
             return NOISE
-        what = f"above_champion_by of {metric.name}, where it is not {NOISE!r},"
-        value = loader.decimal(node, self.problems, what, 0, 1 if metric.kind == "share" else None)
+        subject = f"above_champion_by of {metric.name}, where it is not {NOISE!r},"
+        value = loader.decimal(node, self.problems, subject, 0, 1 if metric.kind == "share" else None)
         return None if value is None else float(value)
 
     def _check_needs(self, key: Scalar, metric: Metric, present: frozenset[str]) -> None:

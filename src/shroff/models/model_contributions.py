@@ -45,18 +45,18 @@ def name_of(source: FeatureValue | ThisField, event: str) -> str:
 def shares(contributions: Sequence[float], names: Sequence[str], nodes: Sequence[Node], event: str) -> list[Share]:
     """Sum the contributions of inputs by the feature or field that they are made from; largest first."""
     by_code: dict[str, list[int]] = {}
-    for place, node in enumerate(nodes):
+    for index, node in enumerate(nodes):
         source = source_of(node)
-        by_code.setdefault(names[place] if source is None else name_of(source, event), []).append(place)
-    found = [
+        by_code.setdefault(names[index] if source is None else name_of(source, event), []).append(index)
+    sums = [
         Share(
             code,
-            tuple(sorted(places, key=lambda place: -abs(contributions[place]))),
-            math.fsum(contributions[place] for place in places),
+            tuple(sorted(indexes, key=lambda index: -abs(contributions[index]))),
+            math.fsum(contributions[index] for index in indexes),
         )
-        for code, places in by_code.items()
+        for code, indexes in by_code.items()
     ]
-    return sorted(found, key=lambda share: (-abs(share.contribution), share.code))
+    return sorted(sums, key=lambda share: (-abs(share.contribution), share.code))
 
 
 class ValueSteps(FrozenStruct):
@@ -70,16 +70,16 @@ class ValueSteps(FrozenStruct):
     above: list[float]
 
 
-def steps(cuts: Floats, now: float, type_: Type, *, is_single: bool) -> ValueSteps:
+def steps(cuts: Floats, value: float, type_: Type, *, is_single: bool) -> ValueSteps:
     """Return the values at which each of these cuts would be crossed.
 
     Args:
-        now: Current value in the units of the type: minor units, milliseconds, or a plain real.
+        value: Current value in the units of the type: minor units, milliseconds, or a plain real.
         is_single: Whether the model rounds values to single precision before it compares them.
     """
     pairs = [_sides(float(cut), type_, is_single=is_single) for cut in cuts]
-    below = {low for low, _ in pairs if low < now}
-    above = {high for _, high in pairs if high > now}
+    below = {low for low, _ in pairs if low < value}
+    above = {high for _, high in pairs if high > value}
     return ValueSteps(sorted(below, reverse=True), sorted(above))
 
 
@@ -136,12 +136,17 @@ def dependences(model: Explainable, columns: Sequence[Values]) -> tuple[Dependen
 
     Raises: UsageError for a model without contributions.
     """
-    found = model.contributions(columns)
+    contributions = model.contributions(columns)
     gives = str(model.manifest.get("gives", LOG_ODDS))
     curves = [
         Dependence(
-            input_.name, input_.categories, values[:], found[:, place], float(np.abs(found[:, place]).mean()), gives
+            input_.name,
+            input_.categories,
+            values[:],
+            contributions[:, index],
+            float(np.abs(contributions[:, index]).mean()),
+            gives,
         )
-        for place, (input_, values) in enumerate(zip(model.inputs, columns, strict=True))
+        for index, (input_, values) in enumerate(zip(model.inputs, columns, strict=True))
     ]
     return tuple(sorted(curves, key=lambda dependence: (-dependence.size, dependence.name)))

@@ -119,15 +119,15 @@ class Stored(FrozenStruct):
     @property
     def manifest(self) -> JsonObject:
         """Manifest of the model; with `made_at` for readers."""
-        found: JsonObject = from_json(self.manifest_bytes)
-        run = found.get(RUN, {})
-        return {**found, "made_at": run["made_at"]} if "made_at" in run else found
+        content: JsonObject = from_json(self.manifest_bytes)
+        run = content.get(RUN, {})
+        return {**content, "made_at": run["made_at"]} if "made_at" in run else content
 
     @property
     def metrics(self) -> JsonObject:
         """Metrics by name; empty if none were measured."""
-        found: JsonObject = from_json(self.files.get(METRICS, b"{}"))
-        return found
+        content: JsonObject = from_json(self.files.get(METRICS, b"{}"))
+        return content
 
     @property
     def gates(self) -> list[GateResult]:
@@ -216,16 +216,16 @@ class Registry:
             manifest: As for `write`, without `id`.
             page: Renders its report from the manifest with its id.
         """
-        kept = {**files, METRICS: pretty(metrics)}
+        all_files = {**files, METRICS: pretty(metrics)}
         day = datetime.fromtimestamp(at_ms / 1_000, UTC).strftime("%Y%m%d")
-        content = digest_of(_manifest_of(manifest, kept))
+        content = digest_of(_manifest_of(manifest, all_files))
         for length in range(4, 33):
             with_id = {"id": f"m-{day}-{content[:length]}", **manifest}
             if not (self.folder / with_id["id"]).exists():
                 return self.write(with_id, {**files, REPORT: page(with_id)}, metrics=metrics, gates=gates), True
             with suppress(StateError):  # a damaged model is not the same
                 existing = self.read(with_id["id"])
-                if existing.digest == digest_of(_manifest_of(with_id, kept)) and not existing.damaged:
+                if existing.digest == digest_of(_manifest_of(with_id, all_files)) and not existing.damaged:
                     return existing, False
         raise StorageError(f"{self.folder} has a folder of each id of this model, and each is another or damaged.")
 
@@ -249,14 +249,14 @@ class Registry:
         id_ = str(manifest["id"])
         if not _ID.fullmatch(id_):
             raise UsageError(f"{id_!r} is not an id of a model: lower-case letters, digits and -, at most 64.")
-        kept = {**files, GATES: pretty(gates)}
+        all_files = {**files, GATES: pretty(gates)}
         if metrics is not None:
-            kept[METRICS] = pretty(metrics)
-        for name, data in kept.items():
+            all_files[METRICS] = pretty(metrics)
+        for name, data in all_files.items():
             if not _NAME.fullmatch(name) or name == MANIFEST:
                 raise UsageError(f"{name!r} is not a name for a file of a model.")
             refuse_pickle(name, data)
-        self._put(id_, {**kept, MANIFEST: _manifest_of(manifest, kept)})
+        self._put(id_, {**all_files, MANIFEST: _manifest_of(manifest, all_files)})
         return self.read(id_)
 
     def _put(self, id_: str, files: Mapping[str, bytes]) -> None:
@@ -307,11 +307,13 @@ class Registry:
             near = nearest(id_, self.ids()) or "'shroff models list' names those that there are."
             raise UnknownModelError(f"there is no model {id_!r}. {near}")
         text = _read(folder, id_, MANIFEST)
-        found = digest_of(text)
-        if digest is not None and found != digest:
-            digest_length = next((count for count in range(12, 64, 4) if found[:count] != digest[:count]), 64)
-            words = f"its SHA-256 is {found[:digest_length]}…, and the one in {FILE} is {digest[:digest_length]}…"
-            raise _damaged(id_, MANIFEST, words)
+        actual_digest = digest_of(text)
+        if digest is not None and actual_digest != digest:
+            digest_length = next((count for count in range(12, 64, 4) if actual_digest[:count] != digest[:count]), 64)
+            message = (
+                f"its SHA-256 is {actual_digest[:digest_length]}…, and the one in {FILE} is {digest[:digest_length]}…"
+            )
+            raise _damaged(id_, MANIFEST, message)
         try:
             manifest = from_json(text, type=_Manifest)
         except ValueError as error:
@@ -328,7 +330,7 @@ class Registry:
                 if name in manifest.files and _scores(name):
                     raise
                 damaged[name] = str(error).removesuffix(f" {_CURE}")
-        return Stored(id_, found, manifest.event, text, files, damaged)
+        return Stored(id_, actual_digest, manifest.event, text, files, damaged)
 
     def load(self, id_: str, digest: str | None = None) -> Model:
         """Load a model that can score, once for each digest.
@@ -371,9 +373,9 @@ def _read(folder: Path, id_: str, name: str) -> bytes:
     path = folder / name
     try:
         size = path.stat().st_size
-        why = foreign(folder.parents[1], path)
-        if why:
-            raise _damaged(id_, name, why[0].removesuffix("."))
+        problem = foreign(folder.parents[1], path)
+        if problem:
+            raise _damaged(id_, name, problem[0].removesuffix("."))
         if size > FILE_BYTES_MAX:
             raise _damaged(id_, name, f"it is larger than {FILE_BYTES_MAX // 2**20} MiB")
         return path.read_bytes()
@@ -407,5 +409,5 @@ def _checked(folder: Path, id_: str, name: str, expected_hash: str) -> bytes:
     return data
 
 
-def _damaged(id_: str, name: str, why: str) -> RegistryError:
-    return RegistryError(f"models/{id_}/{name} is damaged: {why}. {_CURE}")
+def _damaged(id_: str, name: str, reason: str) -> RegistryError:
+    return RegistryError(f"models/{id_}/{name} is damaged: {reason}. {_CURE}")

@@ -52,14 +52,14 @@ class Texts:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def __getitem__(self, at: int | Ints) -> Any:
-        if not isinstance(at, np.ndarray):
-            return self._texts[int(at)].as_py()
-        return self._texts.take(at).to_numpy()
+    def __getitem__(self, index: int | Ints) -> Any:
+        if not isinstance(index, np.ndarray):
+            return self._texts[int(index)].as_py()
+        return self._texts.take(index).to_numpy()
 
     def tolist(self) -> list[str]:
-        found: list[str] = self._texts.to_pylist()
-        return found
+        texts: list[str] = self._texts.to_pylist()
+        return texts
 
 
 class Labels(FrozenStruct):
@@ -80,13 +80,13 @@ class Labels(FrozenStruct):
     reasons: Ints
     reason_texts: tuple[str, ...] = ()
 
-    def take(self, at: Ints | Bools) -> Labels:
+    def take(self, rows: Ints | Bools) -> Labels:
         return Labels(
-            self.rows[at],
-            self.verdicts[at],
-            self.strengths[at],
-            self.known_at_ms[at],
-            self.reasons[at],
+            self.rows[rows],
+            self.verdicts[rows],
+            self.strengths[rows],
+            self.known_at_ms[rows],
+            self.reasons[rows],
             self.reason_texts,
         )
 
@@ -138,25 +138,25 @@ class TrainingSet(FrozenStruct):
 
     def weights(self, rows: Ints) -> Floats | None:
         """Return how often each of these rows counts in metrics; None if each counts once."""
-        drawn = self.recorded.stands_for
-        return None if drawn is None else np.where(np.isnan(drawn[rows]), 1.0, drawn[rows])
+        stands_for = self.recorded.stands_for
+        return None if stands_for is None else np.where(np.isnan(stands_for[rows]), 1.0, stands_for[rows])
 
     def verdicts_at(self, known_ms: int) -> Ints8:
         """Return the active verdict of each row by the labels known at a moment; NOT_KNOWN without one.
 
         A stronger source wins, within one source the later `known_at`, among equal times the later label.
         """
-        places = labels_in_force(self.labels, known_ms, len(self))
-        found = np.full(len(self), NOT_KNOWN, np.int8)
-        found[places >= 0] = self.labels.verdicts[places[places >= 0]]
-        return found
+        active = labels_in_force(self.labels, known_ms, len(self))
+        verdicts = np.full(len(self), NOT_KNOWN, np.int8)
+        verdicts[active >= 0] = self.labels.verdicts[active[active >= 0]]
+        return verdicts
 
     def take(self, rows: Ints) -> TrainingSet:
         """Select rows in ascending order."""
-        place = np.full(len(self), -1, np.int64)
-        place[rows] = np.arange(len(rows))
+        new_row = np.full(len(self), -1, np.int64)
+        new_row[rows] = np.arange(len(rows))
         labels = self.labels
-        mine = np.flatnonzero(place[labels.rows] >= 0)
+        kept_labels = np.flatnonzero(new_row[labels.rows] >= 0)
         return TrainingSet(
             self.event,
             self.as_of_ms,
@@ -166,7 +166,7 @@ class TrainingSet(FrozenStruct):
             self.keys[rows],
             self.amounts_minor[rows],
             tuple(input_.take(rows) for input_ in self.inputs),
-            replace(labels.take(mine), rows=place[labels.rows[mine]]),
+            replace(labels.take(kept_labels), rows=new_row[labels.rows[kept_labels]]),
             RecordedDecisions(
                 self.recorded.outcomes[rows],
                 self.recorded.scores[rows],
@@ -180,9 +180,9 @@ class TrainingSet(FrozenStruct):
 def labels_in_force(labels: Labels, known_ms: int, count: int) -> Ints:
     """Return the index in `labels` of the active label of each of `count` rows at a moment; -1 for none."""
     order = in_force_last(labels, known_ms)
-    found = np.full(count, -1, np.int64)
-    found[labels.rows[order]] = order
-    return found
+    active = np.full(count, -1, np.int64)
+    active[labels.rows[order]] = order
+    return active
 
 
 def in_force_last(labels: Labels, known_ms: int) -> Ints:

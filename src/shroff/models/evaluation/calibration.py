@@ -70,9 +70,9 @@ def calibration_of(manifest: JsonMapping | None) -> Calibration:
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RegistryError(f"the manifest's calibration cannot be read ({error}); train the model again") from error
-    mistake = _mistake_of(calibration)
-    if mistake:
-        raise RegistryError(f"the manifest's calibration {mistake}; train the model again")
+    problem = _mistake_of(calibration)
+    if problem:
+        raise RegistryError(f"the manifest's calibration {problem}; train the model again")
     return calibration
 
 
@@ -133,8 +133,8 @@ def fit_calibration(margins: Floats, verdicts: Ints8, kind: str = AUTO, *, gives
     if kind not in {AUTO, ISOTONIC, PLATT, NONE}:
         raise UsageError(f"there is no calibration {kind!r}. There are {AUTO}, {ISOTONIC}, {PLATT}, {NONE}.")
     is_fraud = verdicts == FRAUD
-    least = min(np.count_nonzero(is_fraud), np.count_nonzero(verdicts == GENUINE))
-    if kind == NONE or least < _EACH_MIN or margins.min() == margins.max():
+    rarer_count = min(np.count_nonzero(is_fraud), np.count_nonzero(verdicts == GENUINE))
+    if kind == NONE or rarer_count < _EACH_MIN or margins.min() == margins.max():
         return uncalibrated(gives)
     if kind == AUTO:
         kind = _better(margins, is_fraud)
@@ -156,9 +156,9 @@ def log_loss(margins: Floats, is_fraud: Bools, calibration: Calibration) -> floa
 
 def _better(margins: Floats, is_fraud: Bools) -> str:
     """Return the kind that, fitted on earlier rows, predicts later ones better; Platt with few frauds."""
-    cut = round(len(margins) * _FITTED_SHARE)
-    early = slice(None, cut)
-    late = slice(cut, None)
+    boundary = round(len(margins) * _FITTED_SHARE)
+    early = slice(None, boundary)
+    late = slice(boundary, None)
     for part in (early, late):
         if min(np.count_nonzero(is_fraud[part]), np.count_nonzero(~is_fraud[part])) < _EACH_MIN:
             return PLATT
@@ -184,11 +184,11 @@ def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
     design = np.column_stack(((margins - middle) / spread, np.ones(len(margins))))
     parameters = np.array([0.0, float(np.log(frauds / genuine))])
 
-    def loss(at: Floats) -> float:
-        linear = design @ at
+    def loss(values: Floats) -> float:
+        linear = design @ values
         return float((np.logaddexp(0.0, linear) - targets * linear).sum())
 
-    before = loss(parameters)
+    last_loss = loss(parameters)
     for _ in range(_STEPS_MAX):
         probability = 1.0 / (1.0 + np.exp(-np.clip(design @ parameters, -500.0, 500.0)))
         slope = design.T @ (probability - targets)
@@ -196,14 +196,14 @@ def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
         step = np.linalg.solve(bend + 1e-12 * np.eye(2), slope)
         # If a full step overshoots, a shorter one does not.
         shares = (0.5**halvings for halvings in range(30))
-        found_now = next(
-            (parameters - share * step for share in shares if loss(parameters - share * step) <= before), parameters
+        next_parameters = next(
+            (parameters - share * step for share in shares if loss(parameters - share * step) <= last_loss), parameters
         )
-        now = loss(found_now)
-        parameters = found_now
-        gain = before - now
-        before = now
-        if gain <= _GAIN_MIN * abs(now):
+        current_loss = loss(next_parameters)
+        parameters = next_parameters
+        gain = last_loss - current_loss
+        last_loss = current_loss
+        if gain <= _GAIN_MIN * abs(current_loss):
             break
     a = float(parameters[0]) / spread
     return Calibration(PLATT, a, float(parameters[1]) - a * middle)
@@ -218,8 +218,8 @@ def _fit_isotonic(margins: Floats, is_fraud: Bools) -> Calibration:
     """
     from sklearn.isotonic import IsotonicRegression
 
-    least = 1.0 / (len(margins) + 2.0)
-    regression = IsotonicRegression(y_min=least, y_max=1.0 - least, out_of_bounds="clip")
+    smallest = 1.0 / (len(margins) + 2.0)
+    regression = IsotonicRegression(y_min=smallest, y_max=1.0 - smallest, out_of_bounds="clip")
     levels, step = np.unique(regression.fit_transform(margins, is_fraud.astype(np.float64)), return_inverse=True)
     middles = np.bincount(step, margins) / np.bincount(step)
     points = [float(margins.min())]

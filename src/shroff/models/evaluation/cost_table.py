@@ -84,16 +84,16 @@ class CutOffSteps(FrozenStruct):
     of_rows: Ints
 
 
-def steps_of(scores: Floats, most: int | None = None) -> CutOffSteps:
-    """Return a step for each score that occurs, or with `most` about that many.
+def steps_of(scores: Floats, max_steps: int | None = None) -> CutOffSteps:
+    """Return a step for each score that occurs, or with `max_steps` about that many.
 
     These are chosen so that the number of rows above grows by an equal factor from one to the next.
     """
     negated, of_rows, counts = np.unique(-scores, return_inverse=True, return_counts=True)
-    if most is None or len(negated) <= most:
+    if max_steps is None or len(negated) <= max_steps:
         return CutOffSteps(-negated, of_rows)
     above = np.cumsum(counts)
-    last = np.searchsorted(above, np.geomspace(above[0], above[-1], most)[:-1])
+    last = np.searchsorted(above, np.geomspace(above[0], above[-1], max_steps)[:-1])
     last = np.unique(np.append(last, len(above) - 1))
     return CutOffSteps(-negated[last], np.searchsorted(last, of_rows))
 
@@ -116,8 +116,8 @@ class CostTable(FrozenStruct):
             room: Most reviews over the whole period, not a day; `inf` for no limit.
         """
         costs, first, last = self.best_declines(room)
-        at = int(np.argmin(costs))
-        return int(first[at]), int(last[at])
+        index = int(np.argmin(costs))
+        return int(first[index]), int(last[index])
 
     def best_declines(self, room: float) -> tuple[Floats, Ints, Ints]:
         """Find the cheapest decline threshold for each review threshold: (cost, decline, review). `room` as for
@@ -134,27 +134,27 @@ class CostTable(FrozenStruct):
         if_approved = self.totals["reviews_if_approved"]
         entries = len(declined)
         room = max(room, float(if_approved[-1]))
-        before = declined - reviewed
+        difference = declined - reviewed
         candidates: deque[int] = deque()
         first = np.zeros(entries, np.int64)
         costs = np.empty(entries)
         begin = 0
-        for place in range(entries):
-            while candidates and before[candidates[-1]] > before[place]:
+        for index in range(entries):
+            while candidates and difference[candidates[-1]] > difference[index]:
                 candidates.pop()
-            candidates.append(place)
-            rest = if_reviewed[place] + if_approved[-1] - if_approved[place]
-            while begin < place and rest - if_reviewed[begin] > room:
+            candidates.append(index)
+            reviews_below = if_reviewed[index] + if_approved[-1] - if_approved[index]
+            while begin < index and reviews_below - if_reviewed[begin] > room:
                 begin += 1
             while candidates[0] < begin:
                 candidates.popleft()
-            first[place] = candidates[0]
-            costs[place] = before[candidates[0]] + reviewed[place] + approved[-1] - approved[place]
+            first[index] = candidates[0]
+            costs[index] = difference[candidates[0]] + reviewed[index] + approved[-1] - approved[index]
         return costs, first, np.arange(entries)
 
-    def place_of(self, cut: float | None) -> int:
+    def place_of(self, threshold: float | None) -> int:
         """Return the number of steps at or above a threshold."""
-        return 0 if cut is None else int(np.searchsorted(-self.scores, -cut, side="right"))
+        return 0 if threshold is None else int(np.searchsorted(-self.scores, -threshold, side="right"))
 
     def cuts(self, decline: int, review: int) -> Cuts:
         return (
@@ -165,19 +165,23 @@ class CostTable(FrozenStruct):
     def point(self, decline: int, review: int, days: float) -> Point:
         """Return the daily totals at two indexes."""
         review = max(review, decline)
-        of = self.totals
-        missed = of["missed"][-1] - of["missed"][review] + of["missed_if_reviewed"][review]
-        reviews = of["reviews_if_reviewed"][review] - of["reviews_if_reviewed"][decline]
-        reviews += of["reviews_if_approved"][-1] - of["reviews_if_approved"][review]
-        stopped = of["stopped_if_reviewed"][review] + of["stopped_if_approved"][-1] - of["stopped_if_approved"][review]
-        cost = of["declined"][decline] + of["reviewed"][review] - of["reviewed"][decline]
-        cost += of["approved"][-1] - of["approved"][review]
-        frauds = of["frauds"][-1]
+        totals = self.totals
+        missed = totals["missed"][-1] - totals["missed"][review] + totals["missed_if_reviewed"][review]
+        reviews = totals["reviews_if_reviewed"][review] - totals["reviews_if_reviewed"][decline]
+        reviews += totals["reviews_if_approved"][-1] - totals["reviews_if_approved"][review]
+        stopped = (
+            totals["stopped_if_reviewed"][review]
+            + totals["stopped_if_approved"][-1]
+            - totals["stopped_if_approved"][review]
+        )
+        cost = totals["declined"][decline] + totals["reviewed"][review] - totals["reviewed"][decline]
+        cost += totals["approved"][-1] - totals["approved"][review]
+        frauds = totals["frauds"][-1]
         return Point(
             *self.cuts(decline, review),
             float(cost / days),
             float(missed / days),
-            float((of["false_declines"][decline] + of["settled_false"][-1]) / days),
+            float((totals["false_declines"][decline] + totals["settled_false"][-1]) / days),
             float(reviews / days),
             float(reviews * self.review_cost / days),
             float(stopped / frauds) if frauds else 0.0,
@@ -187,7 +191,7 @@ class CostTable(FrozenStruct):
         """Return points over all review thresholds, evenly spaced by the number of steps. `room` as for `cheapest`."""
         _, first, last = self.best_declines(room)
         chosen = np.unique(np.linspace(0, len(last) - 1, CURVE_POINTS).astype(int))
-        return tuple(self.point(int(first[at]), int(last[at]), days) for at in chosen)
+        return tuple(self.point(int(first[index]), int(last[index]), days) for index in chosen)
 
 
 def columns_of(weighed: ScoredEvents, terms: Terms) -> dict[str, Floats]:

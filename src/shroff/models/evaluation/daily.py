@@ -46,35 +46,37 @@ def key_days(scores: Floats, frauds: Bools, days: Ints, keys: Ints) -> KeyDays:
     )
 
 
-def card_precision(given: KeyDays, k: int) -> Floats:
+def card_precision(key_days: KeyDays, k: int) -> Floats:
     """Return the share of frauds among the k keys with the highest scores, for each day with keys.
 
     A day with fewer than k keys is divided by k too, because the capacity counts. A key whose fraud was found is not
     reviewed on later days, as in the Fraud Detection Handbook, chapter 4: it would be blocked.
     """
-    _, key_of = np.unique(given.keys, return_inverse=True)
-    remaining = np.ones(len(given.keys) and int(key_of.max()) + 1)  # fraction of each key that is still to be reviewed
+    _, key_of = np.unique(key_days.keys, return_inverse=True)
+    remaining = np.ones(
+        len(key_days.keys) and int(key_of.max()) + 1
+    )  # fraction of each key that is still to be reviewed
     precisions = []
-    for start, end in _days(given.days):
+    for start, end in _days(key_days.days):
         keys = key_of[start:end]
-        frauds = given.frauds[start:end]
-        reviewed = taken_in_budget(given.scores[start:end], remaining[keys], k)
+        frauds = key_days.frauds[start:end]
+        reviewed = taken_in_budget(key_days.scores[start:end], remaining[keys], k)
         precisions.append(reviewed[frauds].sum() / k)
         remaining[keys] -= np.where(frauds, reviewed, 0.0)
     return np.array(precisions)
 
 
-def best_card_precision(given: KeyDays, k: int) -> float:
+def best_card_precision(key_days: KeyDays, k: int) -> float:
     """Return the highest mean of `card_precision` that any scores could reach; NaN without a day.
 
     Each key counts once, on one of the days of its frauds. The number that fits into the days is a maximum flow from
     keys through days of capacity k.
     """
-    days = np.unique(given.days)
+    days = np.unique(key_days.days)
     if len(days) == 0:
         return np.nan
-    keys, key_of = np.unique(given.keys[given.frauds], return_inverse=True)
-    day_of = np.searchsorted(days, given.days[given.frauds])
+    keys, key_of = np.unique(key_days.keys[key_days.frauds], return_inverse=True)
+    day_of = np.searchsorted(days, key_days.days[key_days.frauds])
     counts = np.bincount(day_of, minlength=len(days))
     if counts.max(initial=0) <= k:
         return len(keys) / (k * len(days))
@@ -121,5 +123,5 @@ def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
 def _days(days: Ints) -> list[tuple[int, int]]:
     if len(days) == 0:
         return []
-    cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
-    return list(pairwise(cuts))
+    boundaries = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
+    return list(pairwise(boundaries))

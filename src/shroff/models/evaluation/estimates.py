@@ -71,31 +71,31 @@ def estimate(folds: Sequence[Judged], terms: Terms, k: int | None, blocks: Block
     reasons = [why_not(fold, terms) for fold in folds]
     names = list(points[0]) if points else []
     times = times_for(sum(len(fold.rows) for fold in folds))
-    drawn = {name: np.full(times, np.nan) for name in names}
-    for place, lots in enumerate(drawings(blocks.count, seed, times) if names else ()):
+    resampled = {name: np.full(times, np.nan) for name in names}
+    for resample, lots in enumerate(drawings(blocks.count, seed, times) if names else ()):
         fold_metrics = [
             measure(fold, terms, weights) for fold, weights in zip(folds, blocks.weights(lots), strict=True)
         ]
         for name in names:
-            drawn[name][place] = _mean([metrics[name] for metrics in fold_metrics])
+            resampled[name][resample] = _mean([metrics[name] for metrics in fold_metrics])
     by_name = {
         name: _estimate(
-            name, [point[name] for point in points], drawn[name], blocks.count, [r.get(name, "") for r in reasons]
+            name, [point[name] for point in points], resampled[name], blocks.count, [r.get(name, "") for r in reasons]
         )
         for name in names
     }
-    estimates = Estimates(by_name, drawn, dict.fromkeys(names, blocks.count))
+    estimates = Estimates(by_name, resampled, dict.fromkeys(names, blocks.count))
     _add_card_precision(estimates, folds, k, seed)
     _add_budget_recall(estimates, folds, terms.reviews_a_day, seed)
     return estimates
 
 
-def difference(ours: Estimates, theirs: Estimates, name: str) -> Difference:
+def difference(model: Estimates, other: Estimates, name: str) -> Difference:
     """Return ours minus theirs: the mean over folds where both are defined, and its interval from the same
     resamples.
     """
-    our_estimate = ours.by_name[name]
-    their_estimate = theirs.by_name[name]
+    our_estimate = model.by_name[name]
+    their_estimate = other.by_name[name]
     differences = [
         a - b for a, b in zip(our_estimate.folds, their_estimate.folds, strict=True) if a is not None and b is not None
     ]
@@ -104,7 +104,7 @@ def difference(ours: Estimates, theirs: Estimates, name: str) -> Difference:
     if any((a is None) != (b is None) for a, b in zip(our_estimate.folds, their_estimate.folds, strict=True)):
         return Difference(float(np.mean(differences)), None, None)  # their resamples are means over other folds
     mean = float(np.mean(differences))
-    low, high = ends(ours.drawn[name] - theirs.drawn[name], ours.blocks[name], mean)
+    low, high = ends(model.drawn[name] - other.drawn[name], model.blocks[name], mean)
     return Difference(mean, low, high)
 
 
@@ -116,8 +116,8 @@ def _add_card_precision(estimates: Estimates, folds: Sequence[Judged], k: int | 
     key_days_of_folds = [key_days(fold.scores, fold.rows.frauds, fold.rows.days, fold.rows.keys) for fold in folds]
     precisions = [card_precision(days, k) for days in key_days_of_folds]
     best = _mean([best_card_precision(days, k) for days in key_days_of_folds])
-    why = ["" if len(days) else "no test row has a key" for days in precisions]
-    _add_by_day(estimates, CARD_PRECISION, precisions, [np.ones(len(days)) for days in precisions], why, seed, best)
+    reasons = ["" if len(days) else "no test row has a key" for days in precisions]
+    _add_by_day(estimates, CARD_PRECISION, precisions, [np.ones(len(days)) for days in precisions], reasons, seed, best)
 
 
 def _add_budget_recall(estimates: Estimates, folds: Sequence[Judged], budget: float | None, seed: int) -> None:
@@ -128,9 +128,9 @@ def _add_budget_recall(estimates: Estimates, folds: Sequence[Judged], budget: fl
         _add_nothing(estimates, BUDGET_RECALL, len(folds), "policy.yaml has no costs.reviews_a_day")
         return
     recalls = [recall_in_budget(fold, budget) for fold in folds]
-    why = ["" if frauds.sum() else "no test row is a fraud" for _, frauds in recalls]
+    reasons = ["" if frauds.sum() else "no test row is a fraud" for _, frauds in recalls]
     _add_by_day(
-        estimates, BUDGET_RECALL, [caught for caught, _ in recalls], [frauds for _, frauds in recalls], why, seed
+        estimates, BUDGET_RECALL, [caught for caught, _ in recalls], [frauds for _, frauds in recalls], reasons, seed
     )
 
 
@@ -139,12 +139,12 @@ def _add_by_day(
     name: str,
     above: Sequence[Floats],
     below: Sequence[Floats],
-    why: Sequence[str],
+    reasons: Sequence[str],
     seed: int,
     best: float = np.nan,
 ) -> None:
     blocks = day_blocks([len(days) for days in above])
-    drawn = np.array(
+    resampled = np.array(
         [
             _mean(
                 [
@@ -156,17 +156,17 @@ def _add_by_day(
         ]
     )
     values = [_ratio(a.sum(), b.sum()) for a, b in zip(above, below, strict=True)]
-    estimate = _estimate(name, values, drawn, blocks.count, why)
+    estimate = _estimate(name, values, resampled, blocks.count, reasons)
     estimates.by_name[name] = replace(estimate, best=_plain(best))
-    estimates.drawn[name] = drawn
+    estimates.drawn[name] = resampled
     estimates.blocks[name] = blocks.count
 
 
-def _estimate(name: str, values: Sequence[float], drawn: Floats, blocks: int, reasons: Sequence[str]) -> Estimate:
+def _estimate(name: str, values: Sequence[float], resampled: Floats, blocks: int, reasons: Sequence[str]) -> Estimate:
     defined = [value for value in values if np.isfinite(value)]
     about = metric_of(name)
     limits = (0.0, 1.0) if about is not None and about.kind == "share" else (-np.inf, np.inf)
-    low, high = ends(drawn, blocks, _mean(values), *limits) if defined else (None, None)
+    low, high = ends(resampled, blocks, _mean(values), *limits) if defined else (None, None)
     spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
     return Estimate(
         _plain(_mean(values)),
@@ -185,16 +185,16 @@ def reasons_of_folds(reasons: Sequence[str]) -> str:
     ('no rows', 'folds 1, 3: no rows; fold 4: too few')
     """
     folds: dict[str, list[str]] = {}
-    for number, why in enumerate(reasons, 1):
-        if why:
-            folds.setdefault(why, []).append(str(number))
-    if [len(numbers) for numbers in folds.values()] == [len(reasons)]:
+    for number, reason in enumerate(reasons, 1):
+        if reason:
+            folds.setdefault(reason, []).append(str(number))
+    if [len(fold_numbers) for fold_numbers in folds.values()] == [len(reasons)]:
         return reasons[0]
-    return "; ".join(f"fold{'s' * (len(of) > 1)} {', '.join(of)}: {why}" for why, of in folds.items())
+    return "; ".join(f"fold{'s' * (len(of) > 1)} {', '.join(of)}: {reason}" for reason, of in folds.items())
 
 
-def _add_nothing(estimates: Estimates, name: str, folds: int, why: str) -> None:
-    estimates.by_name[name] = Estimate(None, None, None, None, (None,) * folds, why=why)
+def _add_nothing(estimates: Estimates, name: str, folds: int, reason: str) -> None:
+    estimates.by_name[name] = Estimate(None, None, None, None, (None,) * folds, why=reason)
     estimates.drawn[name] = np.zeros(0)
     estimates.blocks[name] = 0
 

@@ -117,20 +117,20 @@ class _Judging(FrozenStruct):
     blocks: Blocks
     k: int | None = field(default=None)
 
-    def estimate(self, by: Baseline | None = None) -> Estimates:
+    def estimate(self, baseline: Baseline | None = None) -> Estimates:
         """Estimate the metrics of the folds' own scores, or of a baseline, with its outcomes if it has any."""
         judged_folds = []
         for part in self.parts:
-            scores = part.scores if by is None else by.scores[part.rows]
-            own = None if by is None else by.outcomes
-            outcomes = self.terms.outcomes(scores) if own is None else own[part.rows]
-            probable = by is None or by.are_probabilities
+            scores = part.scores if baseline is None else baseline.scores[part.rows]
+            outcomes_given = None if baseline is None else baseline.outcomes
+            outcomes = self.terms.outcomes(scores) if outcomes_given is None else outcomes_given[part.rows]
+            probable = baseline is None or baseline.are_probabilities
             judged_folds.append(judge(part.as_read, scores, outcomes, are_probabilities=probable))
         return estimate(judged_folds, self.terms, self.k, self.blocks, self.settings.seed)
 
 
 def evaluate(
-    given: TrainingSet,
+    training_set: TrainingSet,
     settings: ModelSettings,
     terms: Terms,
     learn: Learn,
@@ -148,15 +148,15 @@ def evaluate(
 
     Raises: UsageError with the reason if no fold has a model.
     """
-    windows = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)
-    parted = [rows_of(given, window, settings.label_delay_ms, window.train_start_ms) for window in windows]
+    windows = windows_of(settings.split, settings.label_delay_ms, training_set.as_of_ms)
+    parted = [rows_of(training_set, window, settings.label_delay_ms, window.train_start_ms) for window in windows]
     parts = []
     reports = []
     for number, (fold, rows) in enumerate(zip(windows, parted, strict=True)):
-        part, why = _learnt(given, fold, rows, number, terms, learn)
+        part, why = _learnt(training_set, fold, rows, number, terms, learn)
         if part is not None:
             parts.append(part)
-        reports.append(_report(given.recorded, fold, rows, why))
+        reports.append(_report(training_set.recorded, fold, rows, why))
         if progress is not None:
             progress(number + 1, len(windows))
     if not parts:
@@ -164,22 +164,26 @@ def evaluate(
         raise UsageError(f"no fold of {settings.event} has a model that can be evaluated: {reasons}.")
     judging = _judging(settings, terms, parts)
     tested = _tested(parts)
-    ours = judging.estimate()
-    others = (
+    estimates = judging.estimate()
+    baselines = (
         champion,
-        rules or beside.rules_only(given.recorded.outcomes),
-        beside.best_rule(given.recorded, tested.rows, tested.frauds),
-        beside.approve_all(len(given)),
+        rules or beside.rules_only(training_set.recorded.outcomes),
+        beside.best_rule(training_set.recorded, tested.rows, tested.frauds),
+        beside.approve_all(len(training_set)),
     )
-    remarks = _remarks(given, tested, reports, champion)
+    remarks = _remarks(training_set, tested, reports, champion)
     return Evaluation(
         settings.event,
         tuple(reports),
-        ours.by_name,
-        {other.name: _compared(judging, other, ours, given.times_ms) for other in others if other is not None},
-        tuple(_slices(given, judging, tested, champion)),
+        estimates.by_name,
+        {
+            other.name: _compared(judging, other, estimates, training_set.times_ms)
+            for other in baselines
+            if other is not None
+        },
+        tuple(_slices(training_set, judging, tested, champion)),
         tuple(_curve(judging, tested)),
-        _without_give_away(given, settings, terms, learn, parted, parts),
+        _without_give_away(training_set, settings, terms, learn, parted, parts),
         settings.give_away,
         f"{judging.blocks.count} of kind {judging.blocks.kind}: {judging.blocks.why}.",
         tuple(remarks),
@@ -204,10 +208,10 @@ def _learnt(
     return _ScoredFold(number, rows.test.rows, as_read, scores), ""
 
 
-def rows_read(given: TrainingSet, rows: Ints, verdicts: Ints8, days: Ints, money_places: int) -> RowsOfFold:
+def rows_read(training_set: TrainingSet, rows: Ints, verdicts: Ints8, days: Ints, money_places: int) -> RowsOfFold:
     """Return rows of a set with their verdicts for metrics; `days` has the day of each row of the set."""
-    amounts = given.amounts_minor[rows] / 10.0**money_places
-    return RowsOfFold(verdicts == FRAUD, amounts, days[rows], given.keys[rows], given.weights(rows))
+    amounts = training_set.amounts_minor[rows] / 10.0**money_places
+    return RowsOfFold(verdicts == FRAUD, amounts, days[rows], training_set.keys[rows], training_set.weights(rows))
 
 
 def _report(recorded: RecordedDecisions, fold: Fold, rows: FoldRows, why: str) -> FoldReport:
@@ -240,25 +244,25 @@ def _tested(parts: Sequence[_ScoredFold]) -> Tested:
     )
 
 
-def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Ints) -> Compared:
+def _compared(judging: _Judging, baseline: Baseline, model_estimates: Estimates, times_ms: Ints) -> Compared:
     """Compare a baseline and the model on the rows that the baseline has not learned from."""
-    if by.since_ms is not None and any((times_ms[part.rows] < by.since_ms).any() for part in judging.parts):
-        since_ms = by.since_ms
-        kept = [_cut(part, times_ms[part.rows] >= since_ms) for part in judging.parts]
-        kept = [part for part in kept if len(part.rows)]
-        if not kept:
-            return Compared(by.about, {}, {}, {}, 0, 0)
-        judging = _judging(judging.settings, judging.terms, kept)
-        ours = judging.estimate()
-    theirs = judging.estimate(by)
-    differences = {name: difference(ours, theirs, name) for name in ours.by_name}
+    if baseline.since_ms is not None and any((times_ms[part.rows] < baseline.since_ms).any() for part in judging.parts):
+        since_ms = baseline.since_ms
+        parts = [_cut(part, times_ms[part.rows] >= since_ms) for part in judging.parts]
+        parts = [part for part in parts if len(part.rows)]
+        if not parts:
+            return Compared(baseline.about, {}, {}, {}, 0, 0)
+        judging = _judging(judging.settings, judging.terms, parts)
+        model_estimates = judging.estimate()
+    baseline_estimates = judging.estimate(baseline)
+    differences = {name: difference(model_estimates, baseline_estimates, name) for name in model_estimates.by_name}
     rows = sum(len(part.rows) for part in judging.parts)
     frauds = sum(count_true(part.as_read.frauds) for part in judging.parts)
-    return Compared(by.about, theirs.by_name, ours.by_name, differences, rows, frauds)
+    return Compared(baseline.about, baseline_estimates.by_name, model_estimates.by_name, differences, rows, frauds)
 
 
-def _cut(part: _ScoredFold, kept: Bools) -> _ScoredFold:
-    return _ScoredFold(part.number, part.rows[kept], part.as_read.take(kept), part.scores[kept])
+def _cut(part: _ScoredFold, selected: Bools) -> _ScoredFold:
+    return _ScoredFold(part.number, part.rows[selected], part.as_read.take(selected), part.scores[selected])
 
 
 def _slices(training_set: TrainingSet, judging: _Judging, tested: Tested, champion: Baseline | None) -> list[Slice]:
@@ -304,11 +308,11 @@ def _without_give_away(
     parts: Sequence[_ScoredFold],
 ) -> dict[str, Estimate]:
     """Return the metrics of models without the inputs that reveal the answer."""
-    named = frozenset(settings.give_away)
-    left = tuple(input_ for input_ in training_set.inputs if input_.name not in named)
-    if not named or not left:
+    revealing = frozenset(settings.give_away)
+    inputs = tuple(input_ for input_ in training_set.inputs if input_.name not in revealing)
+    if not revealing or not inputs:
         return {}
-    bare = replace(training_set, inputs=left)
+    bare = replace(training_set, inputs=inputs)
     reduced = [replace(part, scores=learn(bare, parted[part.number].train)(bare.take(part.rows))) for part in parts]
     return _judging(settings, terms, reduced).estimate().by_name
 
@@ -324,13 +328,13 @@ def _remarks(
             f"{declined:,} of {len(tested.rows):,} test rows ({percent(share, '.1')}) were declined by the system "
             "itself. Their labels come from reviews only, and what would have followed is unknown: both are biased."
         )
-    drawn = training_set.recorded.stands_for
-    if drawn is not None and (drawn[tested.rows] > 0).any():
-        seen = drawn[tested.rows][drawn[tested.rows] > 0]
+    stands_for = training_set.recorded.stands_for
+    if stands_for is not None and (stands_for[tested.rows] > 0).any():
+        counts = stands_for[tested.rows][stands_for[tested.rows] > 0]
         remarks.append(
-            f"{len(seen):,} test rows were drawn (declines that were explored, approved frauds that only the sample "
-            f"found) and represent {seen.sum():,.0f} such events; other such declines are left out. Metrics use these "
-            "weights, except those that are one number a day."
+            f"{len(counts):,} test rows were drawn (declines that were explored, approved frauds that only the sample "
+            f"found) and represent {counts.sum():,.0f} such events; other such declines are left out. Metrics use "
+            "these weights, except those that are one number a day."
         )
     if champion is not None and champion.since_ms is not None:
         fair = count_true(training_set.times_ms[tested.rows] >= champion.since_ms)

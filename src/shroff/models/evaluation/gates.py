@@ -124,10 +124,10 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
 
 def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Promotion | None) -> list[GateResult]:
     """Fail the results that were compared with another champion than the given one, or with none."""
-    why = _other_champion(stored.manifest, champion)
-    if not why:
+    reason = _other_champion(stored.manifest, champion)
+    if not reason:
         return [*results]
-    note = f"{why}: {CURE}"
+    note = f"{reason}: {CURE}"
     return [
         replace(result, passed=False, note=note)
         if result.name == SLICE_COLLAPSE or result.limit.startswith((_ABOVE, *_ABOVE_ALONE.values()))
@@ -150,34 +150,34 @@ def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
     if gate.at is not None:
         gate = replace(gate, metric=at_cut_off(gate.metric, gate.at))
     estimate = measured.metrics.get(gate.metric)
-    mean, why = (None, "it is not measured") if estimate is None else (estimate.mean, estimate.why)
-    results = _limits(gate, mean, why, "")
+    mean, reason = (None, "it is not measured") if estimate is None else (estimate.mean, estimate.why)
+    results = _limits(gate, mean, reason, "")
     if gate.above_champion_by is not None:
         results.append(_above_champion(gate.metric, gate.above_champion_by, measured))
     return results
 
 
-def _limits(gate: ModelGate, value: float | None, why: str, unit: str) -> list[GateResult]:
+def _limits(gate: ModelGate, value: float | None, reason: str, unit: str) -> list[GateResult]:
     results = []
-    note = why if value is None else ""
-    for words, limit, holds in (("at least", gate.at_least, ge), ("at most", gate.at_most, le)):
+    note = reason if value is None else ""
+    for comparison, limit, holds in (("at least", gate.at_least, ge), ("at most", gate.at_most, le)):
         if limit is not None:
             passed = value is not None and holds(value, limit)
-            results.append(GateResult(gate.metric, _short(value), f"{words} {limit:g}{unit}", passed, note))
+            results.append(GateResult(gate.metric, _short(value), f"{comparison} {limit:g}{unit}", passed, note))
     return results
 
 
-def _above_champion(metric: str, by: str | float, measured: GateFigures) -> GateResult:
+def _above_champion(metric: str, lead: str | float, measured: GateFigures) -> GateResult:
     """Check that a model beats what is active on the same rows, by a number or with its whole interval."""
-    words = "more than noise" if by == NOISE else f"{float(by):g}"
-    failed = GateResult(metric, None, f"{_ABOVE}{words}", passed=False)
+    required = "more than noise" if lead == NOISE else f"{float(lead):g}"
+    failed = GateResult(metric, None, f"{_ABOVE}{required}", passed=False)
     against = ""
     champion = measured.champion
     if champion is None:
         if measured.without is None:
             return replace(failed, note=f"there is no champion, and it was not compared with rules alone: {CURE}")
         alone, champion = measured.without
-        failed = replace(failed, limit=f"{_ABOVE_ALONE.get(alone, f'above {alone} by ')}{words}")
+        failed = replace(failed, limit=f"{_ABOVE_ALONE.get(alone, f'above {alone} by ')}{required}")
         against = f"there is no champion, so against {alone}: "
     if champion.rows == 0:
         note = "every test row lies before the end of the champion's training data, so none is left to compare the two"
@@ -192,14 +192,14 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
         interval = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
     note = f"{against}{interval}; {many(champion.rows, 'row')}, {many(champion.frauds, 'fraud')}"
     worst = difference.low if sign > 0 else difference.high
-    passed = worst is not None and sign * worst > 0 if by == NOISE else sign * difference.mean >= float(by)
+    passed = worst is not None and sign * worst > 0 if lead == NOISE else sign * difference.mean >= float(lead)
     return replace(failed, value=_short(difference.mean), passed=passed, note=note)
 
 
 def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
     """Return the baseline without a model, in words and measured; None if none was measured."""
-    baselines = ((words, compared.get(name)) for name, words in _ALONE.items())
-    return next(((words, baseline) for words, baseline in baselines if baseline is not None), None)
+    baselines = ((description, compared.get(name)) for name, description in _ALONE.items())
+    return next(((description, baseline) for description, baseline in baselines if baseline is not None), None)
 
 
 def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
@@ -211,13 +211,13 @@ def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
         is_known = is_alone or measured.slices is not None
         return GateResult(SLICE_COLLAPSE, None, limit, passed=is_known, note=note if is_known else "it is not measured")
     worst = max(compared, key=lambda other: other.fall if other.fall is not None else 0.0)
-    fallen = [other for other in compared if other.falls_by_more_than_noise]
+    collapsed = [other for other in compared if other.falls_by_more_than_noise]
     note = f"furthest behind: {worst.name} {worst.value}"
     if at_most is not None:
         passed = worst.fall is not None and worst.fall <= at_most
     else:
-        passed = not fallen
-        note += "".join(f"; {other.name} {other.value} falls by more than noise" for other in fallen)
+        passed = not collapsed
+        note += "".join(f"; {other.name} {other.value} falls by more than noise" for other in collapsed)
     return GateResult(SLICE_COLLAPSE, _short(worst.fall), limit, passed=passed, note=note)
 
 
@@ -247,12 +247,12 @@ def _fairness(name: str, at_most: float, slices: Sequence[Slice]) -> GateResult:
         note = f"fewer than two segments have {GENUINE_MIN} genuine events"
         return GateResult(FAIRNESS, None, limit, passed=False, note=note)
     ratio = max(1.0, max(rate[1] for rate in rates) / min(rate[2] for rate in rates))
-    words = (
+    extremes = (
         f"{value} {100 * mean:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
         for mean, low, high, value in (rates[-1], rates[0])
     )
     return GateResult(
-        FAIRNESS, _short(ratio), limit, passed=ratio <= at_most, note="highest {}; lowest {}".format(*words)
+        FAIRNESS, _short(ratio), limit, passed=ratio <= at_most, note="highest {}; lowest {}".format(*extremes)
     )
 
 
@@ -289,19 +289,19 @@ class _Metrics(msgspec.Struct, frozen=True):
 def _measured_of(stored: Stored) -> GateFigures:
     """Read the measurements in a model's folder; those in another form count as missing."""
     try:
-        found = msgspec.convert(stored.metrics, _Metrics)
+        measurements = msgspec.convert(stored.metrics, _Metrics)
     except msgspec.ValidationError:
-        found = _Metrics()
-    compared = {name: _compared(baseline) for name, baseline in found.baselines.items()}
+        measurements = _Metrics()
+    compared = {name: _compared(baseline) for name, baseline in measurements.baselines.items()}
     champion = compared.get(CHAMPION)
     if champion is None and stored.manifest.get(COMPARED_WITH) is not None:
         champion = _compared(_Beside(-1, 0, {}))  # there was a champion, but no comparison is known
     latency = next((gate.value for gate in stored.gates if gate.name == LATENCY), None)
     return GateFigures(
-        found.metrics,
+        measurements.metrics,
         champion,
-        found.slices or None,
-        all(result.passed for result in found.leak_test) if found.leak_test else None,
+        measurements.slices or None,
+        all(result.passed for result in measurements.leak_test) if measurements.leak_test else None,
         latency,
         _without(compared),
     )
@@ -318,12 +318,16 @@ def _other_champion(manifest: JsonMapping, champion: Promotion | None) -> str:
     """Explain why a comparison with the champion is outdated; empty if it is not."""
     if COMPARED_WITH not in manifest:
         return "it is not recorded which champion it was compared with"
-    then = manifest[COMPARED_WITH]
-    now = None if champion is None else {"id": champion.id, "digest": champion.digest}
-    if then == now:
+    compared_with = manifest[COMPARED_WITH]
+    current = None if champion is None else {"id": champion.id, "digest": champion.digest}
+    if compared_with == current:
         return ""
-    was = "it was trained when no model was active" if then is None else f"it was compared with {then.get('id')}"
+    history = (
+        "it was trained when no model was active"
+        if compared_with is None
+        else f"it was compared with {compared_with.get('id')}"
+    )
     if champion is None:
-        return f"{was}, and no model is active now"
-    other = "another " if then is not None and then.get("id") == champion.id else ""
-    return f"{was}, and {other}{champion.id} is the champion now"
+        return f"{history}, and no model is active now"
+    other = "another " if compared_with is not None and compared_with.get("id") == champion.id else ""
+    return f"{history}, and {other}{champion.id} is the champion now"

@@ -39,12 +39,12 @@ class Terms(FrozenStruct):
 
     def outcomes(self, scores: Floats) -> Ints8:
         """Return the outcomes of these thresholds at each score, without rules."""
-        found = np.zeros(len(scores), np.int8)
+        outcomes = np.zeros(len(scores), np.int8)
         if self.review_at is not None:
-            found[scores >= self.review_at] = REVIEW
+            outcomes[scores >= self.review_at] = REVIEW
         if self.decline_at is not None:
-            found[scores >= self.decline_at] = DECLINE
-        return found
+            outcomes[scores >= self.decline_at] = DECLINE
+        return outcomes
 
 
 class RowsOfFold(FrozenStruct):
@@ -70,8 +70,8 @@ class RowsOfFold(FrozenStruct):
 
     def times(self, weights: Floats | None) -> Floats:
         """Return how often each row counts under resampling weights."""
-        given = np.ones(len(self)) if weights is None else weights
-        return given if self.counts is None else given * self.counts
+        resampled = np.ones(len(self)) if weights is None else weights
+        return resampled if self.counts is None else resampled * self.counts
 
     def __len__(self) -> int:
         return len(self.frauds)
@@ -123,20 +123,20 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
     total = float(weight.sum())
     frauds_total = float(weight[frauds].sum())
     metrics = {"auc_roc": _auc(caught, alarms), "average_precision": _average_precision(caught, alarms)}
-    for name, least, at in (("review", REVIEW, terms.review_at), ("decline", DECLINE, terms.decline_at)):
-        is_out = judged.outcomes >= least
+    for name, outcome, threshold in (("review", REVIEW, terms.review_at), ("decline", DECLINE, terms.decline_at)):
+        is_out = judged.outcomes >= outcome
         both = float(weight[frauds & is_out].sum())
         out = float(weight[is_out].sum())
-        says = at is not None or not judged.are_probabilities
+        says = threshold is not None or not judged.are_probabilities
         metrics[f"precision_at_{name}"] = _ratio(both, out) if says else np.nan
         metrics[f"recall_at_{name}"] = _ratio(both, frauds_total) if says else np.nan
-    for at in terms.cut_offs:
-        is_called = _called(judged, at)
+    for threshold in terms.cut_offs:
+        is_called = _called(judged, threshold)
         both = float(weight[frauds & is_called].sum())
         out = float(weight[is_called].sum())
-        metrics[at_cut_off("precision", at)] = _ratio(both, out)
-        metrics[at_cut_off("recall", at)] = _ratio(both, frauds_total)
-        metrics[at_cut_off("f1", at)] = _ratio(2 * both, out + frauds_total) if frauds_total else np.nan
+        metrics[at_cut_off("precision", threshold)] = _ratio(both, out)
+        metrics[at_cut_off("recall", threshold)] = _ratio(both, frauds_total)
+        metrics[at_cut_off("f1", threshold)] = _ratio(2 * both, out + frauds_total) if frauds_total else np.nan
     if judged.are_probabilities:
         metrics["calibration_error"] = calibration_error(judged, weights)
         metrics["brier"] = _ratio(float((weight * (judged.scores - frauds) ** 2).sum()), total)
@@ -155,15 +155,15 @@ def why_not(judged: Judged, terms: Terms) -> TextDict:
     no_fraud = no_rows or ("no test row is a fraud" if frauds == 0 else "")
     no_genuine = no_rows or ("no test row is genuine" if frauds == count else "")
     reasons = {"auc_roc": no_fraud or no_genuine, "average_precision": no_fraud}
-    for name, least, at in (("review", REVIEW, terms.review_at), ("decline", DECLINE, terms.decline_at)):
-        no_cut = f"policy.yaml has no {name}_at" if at is None and judged.are_probabilities else ""
-        nobody = "" if (judged.outcomes >= least).any() else f"no test row has the outcome {name}"
+    for name, outcome, threshold in (("review", REVIEW, terms.review_at), ("decline", DECLINE, terms.decline_at)):
+        no_cut = f"policy.yaml has no {name}_at" if threshold is None and judged.are_probabilities else ""
+        nobody = "" if (judged.outcomes >= outcome).any() else f"no test row has the outcome {name}"
         reasons[f"precision_at_{name}"] = no_rows or no_cut or nobody
         reasons[f"recall_at_{name}"] = no_fraud or no_cut
-    for at in terms.cut_offs:
-        nobody = "" if _called(judged, at).any() else f"no test row has a score from {at:g} on"
-        reasons[at_cut_off("precision", at)] = no_rows or nobody
-        reasons[at_cut_off("recall", at)] = reasons[at_cut_off("f1", at)] = no_fraud
+    for threshold in terms.cut_offs:
+        nobody = "" if _called(judged, threshold).any() else f"no test row has a score from {threshold:g} on"
+        reasons[at_cut_off("precision", threshold)] = no_rows or nobody
+        reasons[at_cut_off("recall", threshold)] = reasons[at_cut_off("f1", threshold)] = no_fraud
     no_score = "" if judged.are_probabilities else "an outcome is not a probability"
     reasons["calibration_error"] = reasons["brier"] = no_score or no_rows
     no_money = "" if judged.rows.amounts.any() else "no test row has an amount"

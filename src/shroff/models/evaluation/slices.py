@@ -91,13 +91,13 @@ class Pooled(FrozenStruct):
     block_count: int
 
 
-def columns_of(given: TrainingSet, money_places: int = 2) -> dict[str, Array]:
+def columns_of(training_set: TrainingSet, money_places: int = 2) -> dict[str, Array]:
     """Return the columns by which a set can be sliced: those of the project, the amount, and new or known keys."""
-    columns = {name: column.astype(object) for name, column in given.slices.items()}
-    if given.amounts_minor.any():
-        columns[AMOUNT] = amount_bands(given.amounts_minor, money_places)
-    if (given.keys >= 0).any():
-        columns[KNOWN] = new_or_known(given.keys, given.times_ms)
+    columns = {name: column.astype(object) for name, column in training_set.slices.items()}
+    if training_set.amounts_minor.any():
+        columns[AMOUNT] = amount_bands(training_set.amounts_minor, money_places)
+    if (training_set.keys >= 0).any():
+        columns[KNOWN] = new_or_known(training_set.keys, training_set.times_ms)
     return columns
 
 
@@ -156,10 +156,10 @@ def _parts(column: Array) -> list[tuple[str, bool, Ints]]:
     missing = np.flatnonzero(~has_value)
     values, codes, counts = np.unique(column[present].astype(str), return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    most = SLICES_MAX - bool(len(missing))
-    kept = order if len(order) <= most else order[: most - 1]
-    parts = [(str(values[code]), False, present[codes == code]) for code in kept.tolist()]
-    groups = (MISSING, missing), (OTHERS, present[~np.isin(codes, kept)])
+    limit = SLICES_MAX - bool(len(missing))
+    frequent = order if len(order) <= limit else order[: limit - 1]
+    parts = [(str(values[code]), False, present[codes == code]) for code in frequent.tolist()]
+    groups = (MISSING, missing), (OTHERS, present[~np.isin(codes, frequent)])
     return parts + [(name, True, rows) for name, rows in groups if len(rows)]
 
 
@@ -197,17 +197,17 @@ def _slice(
     )
 
 
-def _rate(ours: Judged, blocks: Ints, segments: int, are_in: Bools, of: Bools) -> Rate:
+def _rate(judged: Judged, blocks: Ints, segments: int, are_in: Bools, among: Bools) -> Rate:
     """Return a share of rows with Wilson's interval, for the effective number of independent rows.
 
     Rows of one block depend on each other: the variance is that of a ratio of sums over blocks, by linearization (Dean
     and Pagano, "Evaluating confidence interval methods for binomial proportions in clustered surveys", 2015).
     """
-    weights = ours.rows.times(None)[of]
-    are_in = are_in[of]
+    weights = judged.rows.times(None)[among]
+    are_in = are_in[among]
     mean = float(weights[are_in].sum() / weights.sum())
-    alone, places = np.unique(blocks[of], return_inverse=True)
-    variance = float((np.bincount(places, weights * (are_in - mean)) ** 2).sum() / weights.sum() ** 2)
+    alone, block_of = np.unique(blocks[among], return_inverse=True)
+    variance = float((np.bincount(block_of, weights * (are_in - mean)) ** 2).sum() / weights.sum() ** 2)
     has_spread = variance > 0 and len(alone) >= BLOCKS_MIN
     count = min(mean * (1 - mean) / variance, len(weights)) if has_spread else len(alone)
     return Rate(mean, *wilson(mean, count, NormalDist().inv_cdf(1 - 0.025 / max(segments, 1))))
@@ -217,12 +217,12 @@ def _judged(pooled: Pooled, scores: Floats, rows: Ints, terms: Terms) -> Judged:
     return judge(pooled.rows.take(rows), scores[rows], terms.outcomes(scores[rows]))
 
 
-def _noise(ours: Judged, theirs: Judged, pooled: Pooled, rows: Ints, slices: int, terms: Terms, seed: int) -> float:
+def _noise(model: Judged, champion: Judged, pooled: Pooled, rows: Ints, slices: int, terms: Terms, seed: int) -> float:
     """Return the fall that chance exceeds in one of so many slices once in forty times (Bonferroni)."""
     falls = []
     for lots in drawings(pooled.block_count, seed, TIMES_MIN):
         weights = lots[pooled.blocks[rows]]
-        both = [measure(judged_run, terms, weights)["average_precision"] for judged_run in (theirs, ours)]
+        both = [measure(judged_run, terms, weights)["average_precision"] for judged_run in (champion, model)]
         falls.append(both[0] - both[1])
     defined = np.array([fall for fall in falls if np.isfinite(fall)])
     return float(NormalDist().inv_cdf(1 - 0.025 / max(slices, 1)) * defined.std(ddof=1)) if len(defined) > 1 else np.inf

@@ -111,9 +111,9 @@ def thresholds(weighed: ScoredEvents, terms: Terms, *, seed: int) -> Thresholds:
     low, high = _interval(costs_at(columns, outcomes), blocks, weighted_days, seed)
     elsewhere = _elsewhere(weighed, columns, terms, blocks, seed)
     cuts = _drawn_cuts(weighed, columns, terms, blocks, seed) if blocks.count >= BLOCKS_MIN else []
-    now = None
+    current_point = None
     if terms.review_at is not None or terms.decline_at is not None:
-        now = table.point(table.place_of(terms.decline_at), table.place_of(terms.review_at), weighted_days)
+        current_point = table.point(table.place_of(terms.decline_at), table.place_of(terms.review_at), weighted_days)
     by_day = np.bincount(weighed.rows.days - weighed.rows.days.min(), reviews_at(columns, outcomes)) / weighed.share
     return Thresholds(
         best=best,
@@ -126,7 +126,7 @@ def thresholds(weighed: ScoredEvents, terms: Terms, *, seed: int) -> Thresholds:
         drawn=_said(blocks, days),
         without=table.point(0, 0, weighted_days),
         curve=table.curve(_room(terms, weighted_days), weighted_days),
-        now=now,
+        now=current_point,
         days=days,
         reviews_most=round(float(by_day.max())),
         days_over=count_true(by_day > _room(terms, 1)),
@@ -179,8 +179,8 @@ def _said(blocks: Blocks, days: int) -> str:
 def _interval(costs: Floats, blocks: Blocks, days: float, seed: int) -> tuple[float | None, float | None]:
     """Return the interval of the daily cost of events, by resampling them."""
     sums = np.bincount(blocks.of_rows[0], costs, blocks.count)
-    drawn = [float(lots @ sums) / days for lots in drawings(blocks.count, seed, times_for(len(costs)))]
-    return ends(np.array(drawn), blocks.count, float(costs.sum()) / days)
+    resampled = [float(lots @ sums) / days for lots in drawings(blocks.count, seed, times_for(len(costs)))]
+    return ends(np.array(resampled), blocks.count, float(costs.sum()) / days)
 
 
 def _drawn_cuts(weighed: ScoredEvents, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> list[Cuts]:
@@ -202,9 +202,9 @@ def _ends(cuts: Sequence[float | None]) -> Cuts | None:
     """Return the range of 95 % of thresholds; no threshold sorts above all scores."""
     if not cuts:
         return None
-    known = [NOBODY if cut is None else cut for cut in cuts]
-    low = float(np.percentile(known, LOW, method="nearest"))
-    high = float(np.percentile(known, HIGH, method="nearest"))
+    scores = [NOBODY if threshold is None else threshold for threshold in cuts]
+    low = float(np.percentile(scores, LOW, method="nearest"))
+    high = float(np.percentile(scores, HIGH, method="nearest"))
     return (None if low > 1 else low), (None if high > 1 else high)
 
 

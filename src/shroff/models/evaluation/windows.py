@@ -75,32 +75,34 @@ def _fold(split: Split, test_start_ms: int) -> Fold:
     return Fold(train_end_ms - split.train_ms, train_end_ms, test_start_ms, test_start_ms + split.test_ms)
 
 
-def rows_of(given: TrainingSet, fold: Fold, label_delay_ms: int, compromised_since_ms: int | None = None) -> FoldRows:
+def rows_of(
+    training_set: TrainingSet, fold: Fold, label_delay_ms: int, compromised_since_ms: int | None = None
+) -> FoldRows:
     """Return the rows of a set that are in a fold.
 
     Training rows have the verdicts known when the test began, test rows those known at the set's `as_of`. Test rows
     whose key was known for a fraud before their day are left out (see `known_fraud_keys`).
     """
-    train = known_rows(given, fold.train_start_ms, fold.train_end_ms, fold.test_start_ms, label_delay_ms)
-    leave = known_fraud_keys(given, fold, compromised_since_ms)
-    inside = in_window(given, fold.test_start_ms, fold.test_end_ms)
-    test = _known_rows(given, inside[~leave[inside]], given.as_of_ms, label_delay_ms)
+    train = known_rows(training_set, fold.train_start_ms, fold.train_end_ms, fold.test_start_ms, label_delay_ms)
+    leave = known_fraud_keys(training_set, fold, compromised_since_ms)
+    inside = in_window(training_set, fold.test_start_ms, fold.test_end_ms)
+    test = _known_rows(training_set, inside[~leave[inside]], training_set.as_of_ms, label_delay_ms)
     return FoldRows(train, test, count_true(leave))
 
 
-def known_rows(given: TrainingSet, start_ms: int, end_ms: int, known_ms: int, label_delay_ms: int) -> KnownRows:
+def known_rows(training_set: TrainingSet, start_ms: int, end_ms: int, known_ms: int, label_delay_ms: int) -> KnownRows:
     """Return the rows of [start, end) with the verdicts known at a moment.
 
     A row younger than the label delay at that moment is immature, with a label or without: frauds become known sooner
     than genuine events, so among labeled young rows the share of frauds is far too high. An older row without a label
     is genuine.
     """
-    return _known_rows(given, in_window(given, start_ms, end_ms), known_ms, label_delay_ms)
+    return _known_rows(training_set, in_window(training_set, start_ms, end_ms), known_ms, label_delay_ms)
 
 
-def in_window(given: TrainingSet, start_ms: int, end_ms: int) -> Ints:
+def in_window(training_set: TrainingSet, start_ms: int, end_ms: int) -> Ints:
     """Return the rows with times in [start, end), ascending."""
-    return np.flatnonzero((given.times_ms >= start_ms) & (given.times_ms < end_ms))
+    return np.flatnonzero((training_set.times_ms >= start_ms) & (training_set.times_ms < end_ms))
 
 
 def _known_rows(training_set: TrainingSet, rows: Ints, known_ms: int, label_delay_ms: int) -> KnownRows:
@@ -110,21 +112,21 @@ def _known_rows(training_set: TrainingSet, rows: Ints, known_ms: int, label_dela
     is_immature = training_set.times_ms[rows] > known_ms - label_delay_ms
     is_unclear = is_open & has_label & ~is_immature
     verdicts = np.where(is_open, np.int8(GENUINE), verdicts)
-    kept = ~(is_unclear | is_immature)
+    is_kept = ~(is_unclear | is_immature)
     counts = count_true(is_immature), count_true(is_unclear)
-    drawn = training_set.recorded.stands_for
-    if drawn is None:
-        return KnownRows(rows[kept], verdicts[kept], *counts)
-    is_seen = drawn[rows] != 0
-    return KnownRows(rows[kept & is_seen], verdicts[kept & is_seen], *counts, count_true(kept & ~is_seen))
+    stands_for = training_set.recorded.stands_for
+    if stands_for is None:
+        return KnownRows(rows[is_kept], verdicts[is_kept], *counts)
+    is_seen = stands_for[rows] != 0
+    return KnownRows(rows[is_kept & is_seen], verdicts[is_kept & is_seen], *counts, count_true(is_kept & ~is_seen))
 
 
-def days_of(given: TrainingSet, fold: Fold) -> Ints:
+def days_of(training_set: TrainingSet, fold: Fold) -> Ints:
     """Return the day of each row, in periods of 24 hours from the start of the fold's test."""
-    return (given.times_ms - fold.test_start_ms) // DAY_MS
+    return (training_set.times_ms - fold.test_start_ms) // DAY_MS
 
 
-def known_fraud_keys(given: TrainingSet, fold: Fold, since_ms: int | None = None) -> Bools:
+def known_fraud_keys(training_set: TrainingSet, fold: Fold, since_ms: int | None = None) -> Bools:
     """Return which rows of the test have a key with a fraud known before that row's day.
 
     Such a card would be blocked, so finding it again is no merit (Fraud Detection Handbook, chapter 4). Rows without a
@@ -133,13 +135,17 @@ def known_fraud_keys(given: TrainingSet, fold: Fold, since_ms: int | None = None
     Args:
         since_ms: Consider only frauds from this time on; the handbook uses the start of the training.
     """
-    is_known = np.zeros(len(given), np.bool_)
-    inside = in_window(given, fold.test_start_ms, fold.test_end_ms)
-    days = days_of(given, fold)[inside]
-    counts = (given.keys >= 0) & (given.times_ms >= since_ms) if since_ms is not None else given.keys >= 0
+    is_known = np.zeros(len(training_set), np.bool_)
+    inside = in_window(training_set, fold.test_start_ms, fold.test_end_ms)
+    days = days_of(training_set, fold)[inside]
+    counts = (
+        (training_set.keys >= 0) & (training_set.times_ms >= since_ms)
+        if since_ms is not None
+        else training_set.keys >= 0
+    )
     for day in np.unique(days).tolist():
-        verdicts = given.verdicts_at(fold.test_start_ms + day * DAY_MS - 1)
-        keys = np.unique(given.keys[counts & (verdicts == FRAUD)])
+        verdicts = training_set.verdicts_at(fold.test_start_ms + day * DAY_MS - 1)
+        keys = np.unique(training_set.keys[counts & (verdicts == FRAUD)])
         rows = inside[days == day]
-        is_known[rows] = np.isin(given.keys[rows], keys)
+        is_known[rows] = np.isin(training_set.keys[rows], keys)
     return is_known

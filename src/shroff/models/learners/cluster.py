@@ -60,7 +60,7 @@ class TrainingFiles(FrozenStruct):
     @property
     def names(self) -> list[str]:
         """Columns by which a tree splits rows."""
-        return [f"f{place}" for place in range(len(self.kinds))]
+        return [f"f{index}" for index in range(len(self.kinds))]
 
 
 @runtime_checkable
@@ -98,28 +98,28 @@ def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
     """
     import xgboost
 
-    told = {**BOOSTED, **plan.parameters}
-    weights = weights_of(rows, told)
-    is_stopped = "trees" not in told and rows.stop < len(rows.frauds)
-    if "trees" in told:
-        wanted = int(told["trees"])
+    parameters = {**BOOSTED, **plan.parameters}
+    weights = weights_of(rows, parameters)
+    is_stopped = "trees" not in parameters and rows.stop < len(rows.frauds)
+    if "trees" in parameters:
+        tree_count = int(parameters["trees"])
     else:
-        wanted = TREES_MAX if is_stopped else TREES_WITHOUT_STOP
+        tree_count = TREES_MAX if is_stopped else TREES_WITHOUT_STOP
     with tempfile.TemporaryDirectory(prefix="shroff-exchange-", dir=growing.folder) as folder:
         try:
             files = _written(Path(folder), rows, weights, growing.cluster.processes)
         except OSError as error:
             message = f"cannot write rows for the cluster into {growing.folder}"
             raise StorageError(f"{message}: {error.strerror or error}; look for room and for the right") from None
-        grown = growing.cluster.grow(files, settings_of(rows, plan, told, is_forest=False), wanted)
+        grown = growing.cluster.grow(files, settings_of(rows, plan, parameters, is_forest=False), tree_count)
     booster = xgboost.Booster(model_file=bytearray(grown))
-    trees = _best(booster, rows, weights, wanted) if is_stopped else wanted
+    trees = _best(booster, rows, weights, tree_count) if is_stopped else tree_count
     booster = booster[:trees]
     message = (
         f"Its trees were grown by processes of {growing.cluster.name} from rows in {len(files.paths)} parts, so it is "
         "near the model that one process makes, and not equal to it."
     )
-    return learned_of(booster, booster.feature_names or files.names, trees, told, (message,))
+    return learned_of(booster, booster.feature_names or files.names, trees, parameters, (message,))
 
 
 def _written(folder: Path, rows: TrainingRows, weights: Floats, count: int) -> TrainingFiles:
@@ -140,7 +140,7 @@ def _write(path: Path, rows: TrainingRows, weights: Floats, part: slice) -> None
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    names = [*(f"f{place}" for place in range(len(rows.inputs))), FRAUD, WEIGHT]
+    names = [*(f"f{index}" for index in range(len(rows.inputs))), FRAUD, WEIGHT]
     schema = pa.schema([(name, pa.float32()) for name in names])
     with pq.ParquetWriter(path, schema, compression="zstd") as file:
         for span in spans(part.stop - part.start):
@@ -154,22 +154,22 @@ def _write(path: Path, rows: TrainingRows, weights: Floats, part: slice) -> None
             file.write_table(pa.table([pa.array(column, pa.float32()) for column in columns], schema=schema))
 
 
-def _best(booster: Any, rows: TrainingRows, weights: Floats, wanted: int) -> int:
+def _best(booster: Any, rows: TrainingRows, weights: Floats, tree_count: int) -> int:
     """Return the number of trees with the best loss from `stop` on, before `PATIENCE` trees without a better one."""
-    losses = np.zeros(wanted)
-    for margins, now in _margins(booster, rows, wanted):
-        for place, margin in enumerate(margins):
-            losses[place] += log_loss(margin, rows.frauds[now], weights[now]) * weights[now].sum()
+    losses = np.zeros(tree_count)
+    for margins, part_rows in _margins(booster, rows, tree_count):
+        for index, margin in enumerate(margins):
+            losses[index] += log_loss(margin, rows.frauds[part_rows], weights[part_rows]) * weights[part_rows].sum()
     best = 0
-    for place in range(wanted):
-        if losses[place] < losses[best]:
-            best = place
-        elif place - best >= PATIENCE:
+    for index in range(tree_count):
+        if losses[index] < losses[best]:
+            best = index
+        elif index - best >= PATIENCE:
             break
     return best + 1
 
 
-def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[Iterator[Any], slice]]:
+def _margins(booster: Any, rows: TrainingRows, tree_count: int) -> Iterator[tuple[Iterator[Any], slice]]:
     """Iterate over the rows from `stop` in parts, with their margins after the first tree, after two, and so on."""
     import xgboost
 
@@ -182,7 +182,10 @@ def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[It
             enable_categorical=True,
         )
         yield (
-            (booster.predict(matrix, output_margin=True, iteration_range=(0, count)) for count in range(1, wanted + 1)),
+            (
+                booster.predict(matrix, output_margin=True, iteration_range=(0, count))
+                for count in range(1, tree_count + 1)
+            ),
             part_rows,
         )
 
@@ -201,6 +204,6 @@ def read_part(path: str, columns: Sequence[str]) -> Floats32:
         raise StateError(f"{socket.gethostname()} does not see {path}: put the project where every machine can read it")
     with pq.ParquetFile(path) as file:
         rows = np.empty((file.metadata.num_rows, len(columns)), np.float32)
-        for place, name in enumerate(columns):
-            rows[:, place] = file.read([name])[name].to_numpy()
+        for index, name in enumerate(columns):
+            rows[:, index] = file.read([name])[name].to_numpy()
     return rows

@@ -66,45 +66,45 @@ class _Grower(FrozenStruct):
     splits: Ints
 
     def tree(self, rows: Ints, inputs: Ints) -> _Tree:
-        made = _Tree()
-        self._grow(made, made.add(), rows, inputs, 0)
-        return made
+        tree = _Tree()
+        self._grow(tree, tree.add(), rows, inputs, 0)
+        return tree
 
-    def _grow(self, tree: _Tree, at: int, rows: Ints, inputs: Ints, depth: int) -> None:
-        cut = None if depth >= self.depth_max or len(rows) < 2 else self._cut(tree, at, rows, inputs)
-        if cut is None:
-            tree.value[at] = -(depth + usual_depth(len(rows))) / self.unit
+    def _grow(self, tree: _Tree, node: int, rows: Ints, inputs: Ints, depth: int) -> None:
+        goes_left = None if depth >= self.depth_max or len(rows) < 2 else self._cut(tree, node, rows, inputs)
+        if goes_left is None:
+            tree.value[node] = -(depth + usual_depth(len(rows))) / self.unit
             return
-        tree.left[at], tree.right[at] = tree.add(), tree.add()
-        self._grow(tree, tree.left[at], rows[cut], inputs, depth + 1)
-        self._grow(tree, tree.right[at], rows[~cut], inputs, depth + 1)
+        tree.left[node], tree.right[node] = tree.add(), tree.add()
+        self._grow(tree, tree.left[node], rows[goes_left], inputs, depth + 1)
+        self._grow(tree, tree.right[node], rows[~goes_left], inputs, depth + 1)
 
-    def _cut(self, tree: _Tree, at: int, rows: Ints, inputs: Ints) -> Any:
+    def _cut(self, tree: _Tree, node: int, rows: Ints, inputs: Ints) -> Any:
         """Split a node randomly by a random input that differs among the rows; return which rows go left, or None if
         none differs.
         """
-        for place in self.lots.permutation(inputs).tolist():
-            values = self.columns[place][rows]
+        for column in self.lots.permutation(inputs).tolist():
+            values = self.columns[column][rows]
             is_missing = np.isnan(values)
-            known = np.unique(values[~is_missing])
-            if len(known) == 0 or (len(known) == 1 and not is_missing.any()):
+            present = np.unique(values[~is_missing])
+            if len(present) == 0 or (len(present) == 1 and not is_missing.any()):
                 continue
-            if self.is_category[place]:
-                members = self.lots.permutation(known)[: max(1, len(known) // 2)]
-                tree.members[at] = sorted(int(code) for code in members)
+            if self.is_category[column]:
+                members = self.lots.permutation(present)[: max(1, len(present) // 2)]
+                tree.members[node] = sorted(int(code) for code in members)
                 goes_left = np.isin(values, members)
             else:
                 # If one value and missing ones occur, the value goes left.
-                low = float(known[0])
-                high = float(known[-1])
-                tree.threshold[at] = low if low == high else low + (high - low) * float(self.lots.random())
-                if tree.threshold[at] >= high > low:
-                    tree.threshold[at] = low  # rounding reached the upper end, so no row would go right
-                goes_left = values <= tree.threshold[at]
-            tree.missing_left[at] = bool(self.lots.random() < 0.5) and bool((~goes_left & ~is_missing).any())
-            goes_left = np.where(is_missing, tree.missing_left[at], goes_left)
-            tree.input[at] = place
-            self.splits[place] += 1
+                low = float(present[0])
+                high = float(present[-1])
+                tree.threshold[node] = low if low == high else low + (high - low) * float(self.lots.random())
+                if tree.threshold[node] >= high > low:
+                    tree.threshold[node] = low  # rounding reached the upper end, so no row would go right
+                goes_left = values <= tree.threshold[node]
+            tree.missing_left[node] = bool(self.lots.random() < 0.5) and bool((~goes_left & ~is_missing).any())
+            goes_left = np.where(is_missing, tree.missing_left[node], goes_left)
+            tree.input[node] = column
+            self.splits[column] += 1
             return goes_left
         return None
 
@@ -127,9 +127,9 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
         for _ in range(trees)
     ]
     document = {"format": "isolation", "version": 1, "trees": grown}
-    told: dict[str, object] = {"trees": trees, "rows": sample / count, "columns": width / len(rows.inputs)}
+    parameters: dict[str, object] = {"trees": trees, "rows": sample / count, "columns": width / len(rows.inputs)}
     libraries = {"numpy": np.__version__}  # its random numbers are equal in all versions so far, but not by promise
-    return Learned("isolation", {FILE: to_json(document)}, splits.astype(np.float64), trees, told, libraries)
+    return Learned("isolation", {FILE: to_json(document)}, splits.astype(np.float64), trees, parameters, libraries)
 
 
 def usual_depth(count: int) -> float:

@@ -61,10 +61,10 @@ def fit(
     count = len(verdicts)
     stop = count if stop is None else stop
     check_rows(learner, inputs, verdicts[:stop])
-    known = tuple(known_column(input_, stop) for input_ in inputs)
+    columns = tuple(known_column(input_, stop) for input_ in inputs)
     rows = TrainingRows(
-        tuple(columns_for(known, inputs)),
-        known,
+        tuple(columns_for(columns, inputs)),
+        columns,
         (verdicts == FRAUD).astype(np.float64),
         np.ones(count) if weights is None else weights.astype(np.float64),
         stop,
@@ -72,16 +72,16 @@ def fit(
     with threads_asleep():
         learned = _learn(learner, rows, plan) if growing is None else _learn_on(growing, learner, rows, plan)
     total = float(learned.gains.sum())
-    shares = learned.gains / total if total > 0 else np.zeros(len(known))
+    shares = learned.gains / total if total > 0 else np.zeros(len(columns))
     return Fitted(
         learned.format,
         learned.files,
-        known,
-        {input_.name: round(float(share), 6) for input_, share in zip(known, shares, strict=True)},
+        columns,
+        {input_.name: round(float(share), 6) for input_, share in zip(columns, shares, strict=True)},
         learned.trees,
         {"learner": learner, "seed": plan.seed, **learned.parameters},
         learned.libraries,
-        (*remarks_of(inputs, known, stop), *learned.remarks),
+        (*remarks_of(inputs, columns, stop), *learned.remarks),
         gives=learned.gives,
     )
 
@@ -111,47 +111,53 @@ def check_rows(learner: str, inputs: Sequence[Input], verdicts: Ints8) -> None:
         )
 
 
-def known_column(given: Input, stop: int) -> InputColumn:
+def known_column(input_: Input, stop: int) -> InputColumn:
     """Return an input with the categories that occur before row `stop`, at most the CATEGORIES_MAX most frequent."""
-    if given.kind != CATEGORY:
-        return InputColumn(given.name, given.kind)
-    codes = given.values[:stop]
-    counts = np.bincount(codes[np.isfinite(codes)].astype(np.int64), minlength=len(given.categories))
+    if input_.kind != CATEGORY:
+        return InputColumn(input_.name, input_.kind)
+    codes = input_.values[:stop]
+    counts = np.bincount(codes[np.isfinite(codes)].astype(np.int64), minlength=len(input_.categories))
     # Categories are sorted, so of equally frequent ones the first by text stays.
-    kept = np.sort(np.argsort(-counts, kind="stable")[:CATEGORIES_MAX])
-    return InputColumn(given.name, given.kind, tuple(given.categories[code] for code in kept.tolist() if counts[code]))
+    frequent = np.sort(np.argsort(-counts, kind="stable")[:CATEGORIES_MAX])
+    return InputColumn(
+        input_.name, input_.kind, tuple(input_.categories[code] for code in frequent.tolist() if counts[code])
+    )
 
 
-def columns_for(known: Sequence[InputColumn], inputs: Sequence[Input]) -> list[Values]:
+def columns_for(model_columns: Sequence[InputColumn], inputs: Sequence[Input]) -> list[Values]:
     """Return the columns that a model reads from those of a set: categories by the model's own codes, NaN if
     unknown.
     """
     by_name = {input_.name: input_ for input_ in inputs}
-    return [_column(column, by_name[column.name]) for column in known]
+    return [_column(column, by_name[column.name]) for column in model_columns]
 
 
-def _column(known: InputColumn, given: Input) -> Values:
-    if known.kind != CATEGORY or known.categories == given.categories:
-        return given.values
-    place = {text: float(code) for code, text in enumerate(known.categories)}
-    places = np.array([*(place.get(text, np.nan) for text in given.categories), np.nan])
-    return given.values.through(places) if isinstance(given.values, StoredColumn) else coded_by(given.values, places)
+def _column(column: InputColumn, input_: Input) -> Values:
+    if column.kind != CATEGORY or column.categories == input_.categories:
+        return input_.values
+    code_of = {text: float(code) for code, text in enumerate(column.categories)}
+    new_codes = np.array([*(code_of.get(text, np.nan) for text in input_.categories), np.nan])
+    return (
+        input_.values.through(new_codes)
+        if isinstance(input_.values, StoredColumn)
+        else coded_by(input_.values, new_codes)
+    )
 
 
-def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int) -> list[str]:
+def remarks_of(inputs: Sequence[Input], columns: Sequence[InputColumn], stop: int) -> list[str]:
     """Return remarks about inputs for the report: always missing, constant, or truncated."""
     remarks = []
-    for given, column in zip(inputs, known, strict=True):
-        values = given.values[:stop]
+    for input_, column in zip(inputs, columns, strict=True):
+        values = input_.values[:stop]
         values = values[~np.isnan(values)]
-        texts = len(np.unique(values)) if given.kind == CATEGORY else 0
+        texts = len(np.unique(values)) if input_.kind == CATEGORY else 0
         if len(values) == 0:
-            remarks.append(f"{given.name} is missing in every row to train on.")
+            remarks.append(f"{input_.name} is missing in every row to train on.")
         elif len(values) == stop and values.min() == values.max():
-            remarks.append(f"{given.name} is the same in every row to train on.")
+            remarks.append(f"{input_.name} is the same in every row to train on.")
         elif texts > len(column.categories):
             remarks.append(
-                f"{given.name} has {texts:,} texts; the model knows the {len(column.categories):,} most frequent, "
+                f"{input_.name} has {texts:,} texts; the model knows the {len(column.categories):,} most frequent, "
                 "and treats all others as missing."
             )
     return remarks

@@ -95,6 +95,6 @@ def _set(library: Any, rows: TrainingRows, part: slice, parameters: Mapping[str,
         rows.frauds[part],
         weight=weights_of(rows, parameters)[part],
         reference=like,
-        categorical_feature=[place for place, input_ in enumerate(rows.inputs) if input_.kind == CATEGORY],
+        categorical_feature=[index for index, input_ in enumerate(rows.inputs) if input_.kind == CATEGORY],
         params={"verbosity": -1, "max_bin": int(parameters["bins"]), "feature_pre_filter": False},
     )

@@ -51,10 +51,10 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     coefficients = model.coef_[0]
     inputs = []
     gains = []
-    at = 0
+    start = 0
     for part in parts:
-        input_weights = coefficients[at : at + part["design"].shape[1]]
-        at += part["design"].shape[1]
+        input_weights = coefficients[start : start + part["design"].shape[1]]
+        start += part["design"].shape[1]
         inputs.append(_written(part, input_weights))
         gains.append(float((np.abs(input_weights) * part["design"].std(axis=0)).sum()))
     document = {"format": "logistic", "version": 1, "start": float(model.intercept_[0]), "inputs": inputs}
@@ -71,8 +71,8 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
 def _number(values: Floats) -> JsonObject:
     """Standardize a number; missing values get the median and an indicator column."""
     is_missing = np.isnan(values)
-    known = values[~is_missing]
-    fill = float(np.median(known)) if len(known) else 0.0
+    present = values[~is_missing]
+    fill = float(np.median(present)) if len(present) else 0.0
     filled = np.where(is_missing, fill, values)
     mean = float(filled.mean())
     spread = float(filled.std())
@@ -84,27 +84,27 @@ def _number(values: Floats) -> JsonObject:
 
 def _category(codes: Floats, count: int) -> JsonObject:
     """Build indicator columns for the most frequent categories and for missing values."""
-    places = np.where(np.isnan(codes), count, codes).astype(np.int64)
-    often = np.bincount(places, minlength=count + 1)
-    kept = np.sort(np.argsort(-often[:count], kind="stable")[:CATEGORIES_MAX])
-    column = np.full(count + 1, len(kept) + 1)
-    column[kept], column[count] = np.arange(len(kept)), len(kept)
-    design = np.zeros((len(codes), len(kept) + 2))
-    design[np.arange(len(codes)), column[places]] = 1.0
-    return {"kind": "category", "count": count, "kept": kept, "design": design[:, : len(kept) + 1]}
+    columns = np.where(np.isnan(codes), count, codes).astype(np.int64)
+    often = np.bincount(columns, minlength=count + 1)
+    frequent = np.sort(np.argsort(-often[:count], kind="stable")[:CATEGORIES_MAX])
+    column = np.full(count + 1, len(frequent) + 1)
+    column[frequent], column[count] = np.arange(len(frequent)), len(frequent)
+    design = np.zeros((len(codes), len(frequent) + 2))
+    design[np.arange(len(codes)), column[columns]] = 1.0
+    return {"kind": "category", "count": count, "kept": frequent, "design": design[:, : len(frequent) + 1]}
 
 
-def _written(part: JsonObject, found: Floats) -> JsonObject:
+def _written(part: JsonObject, coefficients: Floats) -> JsonObject:
     if part["kind"] == "category":
         weights = np.zeros(part["count"])
-        weights[part["kept"]] = found[:-1]
-        return {"kind": "category", "weights": weights.tolist(), "missing": float(found[-1])}
-    at_fill = float(found[0]) * ((part["fill"] - part["mean"]) / part["scale"])
-    missing = at_fill + (float(found[1]) if len(found) > 1 else 0.0)
+        weights[part["kept"]] = coefficients[:-1]
+        return {"kind": "category", "weights": weights.tolist(), "missing": float(coefficients[-1])}
+    at_fill = float(coefficients[0]) * ((part["fill"] - part["mean"]) / part["scale"])
+    missing = at_fill + (float(coefficients[1]) if len(coefficients) > 1 else 0.0)
     return {
         "kind": "number",
         "mean": part["mean"],
         "scale": part["scale"],
-        "weight": float(found[0]),
+        "weight": float(coefficients[0]),
         "missing": missing,
     }

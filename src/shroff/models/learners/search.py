@@ -88,8 +88,8 @@ Proposals = Generator[TextDict, Trial, None]  # yields parameters, receives the 
 
 
 def search(
-    given: TrainingSet,
-    known: KnownRows,
+    training_set: TrainingSet,
+    known_rows: KnownRows,
     settings: ModelSettings,
     bounds: SearchRange,
     threads: int = 1,
@@ -100,7 +100,7 @@ def search(
     first.
 
     Args:
-        known: Rows that no test uses: those that train the first fold.
+        known_rows: Rows that no test uses: those that train the first fold.
         progress: Called with each finished trial.
         growing: Cluster that grows the trees; None for this process.
 
@@ -112,34 +112,34 @@ def search(
     if settings.learner not in RANGES:
         raise UsageError(f"parameters of {settings.learner} cannot be searched for; leave search out.")
     free = {name: range_ for name, range_ in RANGES[settings.learner].items() if name not in settings.parameters}
-    judge = _judge(given, known, settings, threads, growing)
+    judge = _judge(training_set, known_rows, settings, threads, growing)
     proposals = (_drawn if find_spec("optuna") is None else _proposed_by_optuna)(free, settings.seed)
     end_s = np.inf if bounds.seconds is None else time.monotonic() + bounds.seconds
     trials: list[Trial] = []
     limit = TRIALS if bounds.trials is None else bounds.trials
-    told: TextDict = {}
+    proposed: TextDict = {}
     next(proposals)
     while free or not trials:
-        parameters = {**settings.parameters, **told}
+        parameters = {**settings.parameters, **proposed}
         trials.append(Trial(len(trials) + 1, parameters, judge(parameters)))
         if progress is not None:
             progress(trials[-1])
         if len(trials) >= limit or time.monotonic() >= end_s:
             break
-        told = proposals.send(trials[-1])
+        proposed = proposals.send(trials[-1])
     # The first of equal ones.
     return max(trials, key=lambda trial: -np.inf if np.isnan(trial.value) else trial.value).parameters
 
 
 def _judge(
-    training_set: TrainingSet, known: KnownRows, settings: ModelSettings, threads: int, growing: Growing | None
+    training_set: TrainingSet, known_rows: KnownRows, settings: ModelSettings, threads: int, growing: Growing | None
 ) -> Callable[[TextMapping], float]:
-    rows, verdicts = in_time_order(training_set, known)
+    rows, verdicts = in_time_order(training_set, known_rows)
     tried = round(len(rows) * TRIED_SHARE)
     stopped = round(len(rows) * STOPPED_SHARE)
-    kept = thinned(verdicts[:stopped], settings.negatives_kept, settings.seed)
-    stop = int(np.searchsorted(kept, tried))
-    early = [input_.take(rows[kept]) for input_ in training_set.inputs]
+    sampled = thinned(verdicts[:stopped], settings.negatives_kept, settings.seed)
+    stop = int(np.searchsorted(sampled, tried))
+    early = [input_.take(rows[sampled]) for input_ in training_set.inputs]
     late = [input_.take(rows[stopped:]) for input_ in training_set.inputs]
     frauds = verdicts[stopped:] == FRAUD
     if not frauds.any():
@@ -150,7 +150,7 @@ def _judge(
 
     def value(parameters: TextMapping) -> float:
         plan = LearningPlan.of(parameters, settings.seed, threads)
-        fitted = fit(settings.learner, early, verdicts[kept], None, plan, stop=stop, growing=growing)
+        fitted = fit(settings.learner, early, verdicts[sampled], None, plan, stop=stop, growing=growing)
         margins = loaded(fitted, Calibration(), 1.0).margins(columns_for(fitted.inputs, late))
         return average_precision(margins, frauds)
 
@@ -175,8 +175,8 @@ def _proposed_by_optuna(free: Mapping[str, Range], seed: int) -> Proposals:
         proposed = {
             name: _text(distribution.at(trial.suggest_float(name, 0.0, 1.0))) for name, distribution in free.items()
         }
-        done = yield proposed
-        study.tell(trial, 0.0 if np.isnan(done.value) else done.value)
+        result = yield proposed
+        study.tell(trial, 0.0 if np.isnan(result.value) else result.value)
 
 
 def _text(value: float) -> str:

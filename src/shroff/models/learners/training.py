@@ -83,8 +83,8 @@ class Trained(FrozenStruct):
 
 
 def train(
-    given: TrainingSet,
-    known: KnownRows,
+    training_set: TrainingSet,
+    known_rows: KnownRows,
     settings: ModelSettings,
     parameters: TextMapping,
     threads: int = 1,
@@ -98,15 +98,15 @@ def train(
 
     Raises: UsageError if there is nothing to learn from.
     """
-    rows, verdicts = in_time_order(given, known)
-    check_rows(settings.learner, given.inputs, verdicts)
-    kept = thinned(verdicts, settings.negatives_kept, settings.seed)
+    rows, verdicts = in_time_order(training_set, known_rows)
+    check_rows(settings.learner, training_set.inputs, verdicts)
+    sampled = thinned(verdicts, settings.negatives_kept, settings.seed)
     genuine = count_true(verdicts == GENUINE)
-    kept_genuine = count_true(verdicts[kept] == GENUINE)
+    kept_genuine = count_true(verdicts[sampled] == GENUINE)
     share = kept_genuine / max(genuine, 1)
-    rows = rows[kept]
-    verdicts = verdicts[kept]
-    inputs = [input_.take(rows) for input_ in given.inputs]
+    rows = rows[sampled]
+    verdicts = verdicts[sampled]
+    inputs = [input_.take(rows) for input_ in training_set.inputs]
     frauds = count_true(verdicts == FRAUD)
     stop = last_part(verdicts)
     learner_parameters = dict(parameters)
@@ -140,8 +140,8 @@ def learn_by(
 ) -> Learn:
     """Return the training function for `folds.evaluate`."""
 
-    def learn(given: TrainingSet, known: KnownRows) -> Score:
-        trained = train(given, known, settings, parameters, threads, growing)
+    def learn(training_set: TrainingSet, known_rows: KnownRows) -> Score:
+        trained = train(training_set, known_rows, settings, parameters, threads, growing)
         model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
         return lambda rows: scores_of(model, rows.inputs)
 
@@ -160,10 +160,10 @@ def loaded(fitted: Fitted, calibration: Calibration, negatives_kept: float) -> L
     return load_model(to_json(manifest), fitted.files)
 
 
-def in_time_order(given: TrainingSet, known: KnownRows) -> tuple[Ints, Ints8]:
+def in_time_order(training_set: TrainingSet, known_rows: KnownRows) -> tuple[Ints, Ints8]:
     """Sort rows and verdicts by time; rows of equal time stay in log order."""
-    order = np.argsort(given.times_ms[known.rows], kind="stable")
-    return known.rows[order], known.verdicts[order]
+    order = np.argsort(training_set.times_ms[known_rows.rows], kind="stable")
+    return known_rows.rows[order], known_rows.verdicts[order]
 
 
 def thinned(verdicts: Ints8, share: float, seed: int) -> Ints:
@@ -174,15 +174,15 @@ def thinned(verdicts: Ints8, share: float, seed: int) -> Ints:
     count = min(len(genuine), max(FRAUDS_MIN, round(share * len(genuine))))
     if count == len(genuine):
         return np.arange(len(verdicts))
-    drawn = np.random.default_rng(seed).choice(genuine, count, replace=False)
-    return np.sort(np.concatenate([np.flatnonzero(verdicts != GENUINE), drawn]))
+    sampled = np.random.default_rng(seed).choice(genuine, count, replace=False)
+    return np.sort(np.concatenate([np.flatnonzero(verdicts != GENUINE), sampled]))
 
 
 def last_part(verdicts: Ints8) -> int:
     """Return the start of the last fifth of the rows; the number of rows if either side has too few frauds."""
     stop = len(verdicts) - round(len(verdicts) * LAST_SHARE)
     is_fraud = verdicts == FRAUD
-    before = np.count_nonzero(is_fraud[:stop])
-    after = np.count_nonzero(is_fraud[stop:])
-    all_genuine = stop - before < FRAUDS_MIN or len(verdicts) - stop - after < FRAUDS_MIN
-    return len(verdicts) if before < FRAUDS_MIN or after < FRAUDS_LAST_MIN or all_genuine else stop
+    frauds_before = np.count_nonzero(is_fraud[:stop])
+    frauds_after = np.count_nonzero(is_fraud[stop:])
+    all_genuine = stop - frauds_before < FRAUDS_MIN or len(verdicts) - stop - frauds_after < FRAUDS_MIN
+    return len(verdicts) if frauds_before < FRAUDS_MIN or frauds_after < FRAUDS_LAST_MIN or all_genuine else stop

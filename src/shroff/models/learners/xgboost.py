@@ -65,9 +65,9 @@ def learn(rows: TrainingRows, plan: LearningPlan, *, is_forest: bool) -> Learned
     """
     import xgboost
 
-    told = {**(FOREST if is_forest else BOOSTED), **plan.parameters}
-    settings = settings_of(rows, plan, told, is_forest=is_forest)
-    weights = weights_of(rows, told)
+    parameters = {**(FOREST if is_forest else BOOSTED), **plan.parameters}
+    settings = settings_of(rows, plan, parameters, is_forest=is_forest)
+    weights = weights_of(rows, parameters)
     counts = _alike(rows) if is_forest else None
     train = _matrix(rows, slice(0, rows.stop), settings, counts=counts)
     count = len(rows.frauds)
@@ -75,12 +75,12 @@ def learn(rows: TrainingRows, plan: LearningPlan, *, is_forest: bool) -> Learned
     booster = xgboost.Booster(settings, [train] if later is None else [train, later])
     if is_forest:
         booster.update(train, 0, fobj=_shares(rows, weights))
-        trees = int(told["trees"])
+        trees = int(parameters["trees"])
     else:
-        trees = _boost(booster, train, later, rows, weights, told)
+        trees = _boost(booster, train, later, rows, weights, parameters)
         booster = booster[:trees]
     names = [f"f{place}" for place in range(len(rows.inputs))]
-    return learned_of(booster, names, trees, told, gives=PROBABILITY if is_forest else LOG_ODDS)
+    return learned_of(booster, names, trees, parameters, gives=PROBABILITY if is_forest else LOG_ODDS)
 
 
 def learned_of(
@@ -205,22 +205,22 @@ def _boost(
 ) -> int:
     """Add trees, and return the best number of them; all if `trees` is given or there are no rows to stop by."""
     if "trees" in parameters:
-        wanted = int(parameters["trees"])
+        tree_count = int(parameters["trees"])
     else:
-        wanted = TREES_WITHOUT_STOP if later is None else TREES_MAX
+        tree_count = TREES_WITHOUT_STOP if later is None else TREES_MAX
     gradients = _gradients(rows, weights)
     best = 0
-    least = np.inf
-    for place in range(wanted):
-        booster.update(train, place, fobj=gradients)
+    lowest_loss = np.inf
+    for round_ in range(tree_count):
+        booster.update(train, round_, fobj=gradients)
         if later is None or "trees" in parameters:
-            best = place + 1
+            best = round_ + 1
             continue
         loss = log_loss(booster.predict(later, output_margin=True), rows.frauds[rows.stop :], weights[rows.stop :])
-        if loss < least:
-            best = place + 1
-            least = loss
-        elif place + 1 - best >= PATIENCE:
+        if loss < lowest_loss:
+            best = round_ + 1
+            lowest_loss = loss
+        elif round_ + 1 - best >= PATIENCE:
             break
     return best
 

@@ -90,19 +90,19 @@ def card_page(title: str, **shown: Any) -> str:
 
 def _answer(evaluation: Evaluation, gates: Sequence[GateResult]) -> str:
     name = next((metric for metric in _HEADLINE if metric in evaluation.metrics), "")
-    words = ""
+    text = ""
     if name:
         estimate = evaluation.metrics[name]
-        words = f"{_upper(metric_words(name))} is {_number(estimate.mean)} ({_interval(estimate)})"
-        beside = [
+        text = f"{_upper(metric_words(name))} is {_number(estimate.mean)} ({_interval(estimate)})"
+        baseline_texts = [
             f"{other.replace('_', ' ')} {_number(part.metrics[name].mean)}"
             for other, part in evaluation.compared.items()
             if name in part.metrics and part.metrics[name].mean is not None
         ]
-        words += f"; beside it {', '.join(beside)}. " if beside else ". "
+        text += f"; beside it {', '.join(baseline_texts)}. " if baseline_texts else ". "
     failed = [metric_words(gate.name) for gate in gates if not gate.passed]
     gates_message = "All gates passed." if not failed else f"It failed {', '.join(failed)}."
-    return words + (gates_message if gates else "It has no gates.")
+    return text + (gates_message if gates else "It has no gates.")
 
 
 def _day(at_ms: int) -> str:

@@ -56,17 +56,17 @@ class ChartAxis(FrozenStruct):
         if self.is_log:
             powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
             step = max(1, math.ceil(len(powers) / (6 if self.low > 1e-4 else 5)))  # 0.00001 would touch 0.0001
-            found = [10.0**power for power in reversed(powers[::-step])]
-            if len(found) > 2:
-                return found
+            decades = [10.0**power for power in reversed(powers[::-step])]
+            if len(decades) > 2:
+                return decades
             between = (10.0**power * part for power in range(-12, 16) for part in (1, 2, 5))
-            return [at for at in between if self.low * 0.999 <= at <= self.high * 1.001]
+            return [value for value in between if self.low * 0.999 <= value <= self.high * 1.001]
         width = (self.high - self.low) or 1.0
         raw = width / _TICKS
         unit = 10.0 ** math.floor(math.log10(raw))
         step_size = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= raw * 0.999)
         first = math.ceil(self.low / step_size - 1e-9)
-        return [place * step_size for place in range(first, math.floor(self.high / step_size + 1e-9) + 1)]
+        return [multiple * step_size for multiple in range(first, math.floor(self.high / step_size + 1e-9) + 1)]
 
 
 class ChartLine(FrozenStruct):
@@ -83,9 +83,9 @@ class ChartLine(FrozenStruct):
         across = _WIDTH * x.share(self.x)
         up = _HEIGHT * (1 - y.share(self.y))
         if len(across) > _POINTS_MAX:
-            kept = np.unique(np.linspace(0, len(across) - 1, _POINTS_MAX).astype(np.int64))
-            across = across[kept]
-            up = up[kept]
+            sampled = np.unique(np.linspace(0, len(across) - 1, _POINTS_MAX).astype(np.int64))
+            across = across[sampled]
+            up = up[sampled]
         return [f"{at:.1f} {to:.1f}" for at, to in zip(across.tolist(), up.tolist(), strict=True)]
 
 
@@ -148,5 +148,5 @@ def chart_page(title: str, chart: Markup) -> str:
 
 
 def drawn(chart: str, /, *arguments: Any, **more: Any) -> Markup:
-    found: Markup = getattr(environment().get_template("parts.html").module, chart)(*arguments, **more)
-    return found
+    markup: Markup = getattr(environment().get_template("parts.html").module, chart)(*arguments, **more)
+    return markup

@@ -30,9 +30,9 @@ def curves(evaluation: Evaluation) -> Markup:
     """Draw precision by recall, calibration, and the score distributions of frauds and genuine events."""
     tested = evaluation.tested
     points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
-    found = [(recall, precision) for recall, precision in points if recall]  # from the first caught fraud on
-    recall = [recall for recall, _ in found]
-    precision = [precision for _, precision in found]
+    points_of_curve = [(recall, precision) for recall, precision in points if recall]  # from the first caught fraud on
+    recall = [recall for recall, _ in points_of_curve]
+    precision = [precision for _, precision in points_of_curve]
     share = ChartAxis("recall", 0, 1)
     base = float(tested.frauds.mean()) if len(tested.frauds) else 0.0
     lines = [ChartLine("model", recall, precision), ChartLine("by lot", [0, 1], [base, base], REF)]
@@ -43,55 +43,61 @@ def curves(evaluation: Evaluation) -> Markup:
     )
 
 
-def cost_chart(found: Thresholds | None, currency: str) -> Markup:
+def cost_chart(thresholds: Thresholds | None, currency: str) -> Markup:
     """Draw the daily cost by the score from which events are reviewed; empty if costs are unknown."""
-    if found is None:
+    if thresholds is None:
         return Markup("")
     points = sorted(
-        (point for point in (*found.curve, found.best) if point.review_at), key=lambda point: point.review_at or 0.0
+        (point for point in (*thresholds.curve, thresholds.best) if point.review_at),
+        key=lambda point: point.review_at or 0.0,
     )
     if len(points) < 2:
         return Markup("")
     # Reviewing nearly everything costs many times more and would flatten the rest.
-    most = _COST_SHOWN * max(found.without.cost, found.best.cost, 0.01)
-    shown = [point for point in points if point.cost <= most] or points
-    at = [max(point.review_at or 0.0, _SCORE_LEAST) for point in shown]
-    costs = [point.cost for point in shown]
-    x = ChartAxis("reviewed from this score", min(at), max(*at, 2 * min(at)), is_log=True)
-    y = ChartAxis(f"{currency} a day".strip(), 0, max(*costs, found.without.cost) * 1.05)
-    without = [found.without.cost] * 2
-    lines = [ChartLine("with the score", at, costs), ChartLine("without it", [min(at), max(at)], without, REF)]
-    under = f"Cheapest: {found.best.cost:,.2f} a day"
-    under += "" if found.best.review_at is None else f", reviewing from {found.best.review_at:.6g}"
-    under += "" if found.best.decline_at is None else f", declining from {found.best.decline_at:.6g}"
-    under = f"{under}{cost_interval(found.cost_low, found.cost_high)}.{_elsewhere(found)}"
+    highest_cost = _COST_SHOWN * max(thresholds.without.cost, thresholds.best.cost, 0.01)
+    visible = [point for point in points if point.cost <= highest_cost] or points
+    scores = [max(point.review_at or 0.0, _SCORE_LEAST) for point in visible]
+    costs = [point.cost for point in visible]
+    x = ChartAxis("reviewed from this score", min(scores), max(*scores, 2 * min(scores)), is_log=True)
+    y = ChartAxis(f"{currency} a day".strip(), 0, max(*costs, thresholds.without.cost) * 1.05)
+    without = [thresholds.without.cost] * 2
+    lines = [
+        ChartLine("with the score", scores, costs),
+        ChartLine("without it", [min(scores), max(scores)], without, REF),
+    ]
+    under = f"Cheapest: {thresholds.best.cost:,.2f} a day"
+    under += "" if thresholds.best.review_at is None else f", reviewing from {thresholds.best.review_at:.6g}"
+    under += "" if thresholds.best.decline_at is None else f", declining from {thresholds.best.decline_at:.6g}"
+    under = f"{under}{cost_interval(thresholds.cost_low, thresholds.cost_high)}.{_elsewhere(thresholds)}"
     return drawn("xy", "Cost of a day", x, y, lines, under)
 
 
-def _elsewhere(found: Thresholds) -> str:
+def _elsewhere(thresholds: Thresholds) -> str:
     """Describe the cost of such thresholds on events on which they were not chosen."""
-    there = found.elsewhere
-    if there is None:
-        return f" Chosen on these same events, so it is optimistic. There is no out-of-fold estimate: {found.why_not}."
-    interval = cost_interval(there.low, there.high)
-    return (
-        f" Chosen on these same events, so it is optimistic. Out-of-fold estimate: {there.cost:,.2f} a day{interval}."
-    )
+    elsewhere = thresholds.elsewhere
+    if elsewhere is None:
+        reason = thresholds.why_not
+        return f" Chosen on these same events, so it is optimistic. There is no out-of-fold estimate: {reason}."
+    interval = cost_interval(elsewhere.low, elsewhere.high)
+    cost = f"{elsewhere.cost:,.2f} a day{interval}"
+    return f" Chosen on these same events, so it is optimistic. Out-of-fold estimate: {cost}."
 
 
-def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> Markup:
+def importance_bars(gains: Mapping[str, float], dependences: Sequence[Dependence]) -> Markup:
     parts = Markup("")
-    if found:
-        rows = [(dependence.name, dependence.size, f"{dependence.size:.3g}") for dependence in found[:INPUTS_SHOWN]]
-        under = f"On {len(found[0].values):,} test rows drawn by lot; in {found[0].gives}, exact TreeSHAP."
+    if dependences:
+        rows = [
+            (dependence.name, dependence.size, f"{dependence.size:.3g}") for dependence in dependences[:INPUTS_SHOWN]
+        ]
+        under = f"On {len(dependences[0].values):,} test rows drawn by lot; in {dependences[0].gives}, exact TreeSHAP."
         parts += drawn("bars", "Mean size of the contribution", rows, under)
-    shown = sorted(gains.items(), key=lambda gain: (-gain[1], gain[0]))[:INPUTS_SHOWN]
-    by_gain = [(name, value, f"{100 * value:.1f} %") for name, value in shown]
+    largest = sorted(gains.items(), key=lambda gain: (-gain[1], gain[0]))[:INPUTS_SHOWN]
+    by_gain = [(name, value, f"{100 * value:.1f} %") for name, value in largest]
     return parts + drawn("bars", "Share of the gain in training", by_gain) if by_gain else parts
 
 
-def dependence_plots(found: Sequence[Dependence]) -> Markup:
-    return Markup("").join(_dependence(dependence) for dependence in found[:DEPENDENCES_SHOWN])
+def dependence_plots(dependences: Sequence[Dependence]) -> Markup:
+    return Markup("").join(_dependence(dependence) for dependence in dependences[:DEPENDENCES_SHOWN])
 
 
 def _calibration(curve: Sequence[Bin]) -> Markup:
@@ -109,9 +115,9 @@ def _distribution(scores: Floats, frauds: Bools) -> Markup:
     edges = np.logspace(np.log10(_SCORE_LEAST), 0.0, _BINS + 1)
     lines = []
     top = 0.0
-    for name, mine, kind in (("genuine", ~frauds, MARK), ("fraud", frauds, FRAUD)):
-        counts, _ = np.histogram(np.clip(scores[mine], _SCORE_LEAST, 1.0), edges)
-        shares = 100.0 * counts / max(count_true(mine), 1)
+    for name, selected, kind in (("genuine", ~frauds, MARK), ("fraud", frauds, FRAUD)):
+        counts, _ = np.histogram(np.clip(scores[selected], _SCORE_LEAST, 1.0), edges)
+        shares = 100.0 * counts / max(count_true(selected), 1)
         top = max(top, float(shares.max()))
         lines.append(ChartLine(name, *steps_of(edges, shares), kind))
     y = ChartAxis("% of its kind", 0, top * 1.05 or 1.0)
@@ -139,8 +145,8 @@ def _dependence(dependence: Dependence) -> Markup:
     middle = float(np.median(values))
     is_skewed = low >= 0 and high > _SKEWED * max(middle, 1e-9) and high > 0
     if is_skewed:
-        least = float(values[values > 0].min())
-        x = ChartAxis("value", least, max(high, least * 10), is_log=True)
+        smallest = float(values[values > 0].min())
+        x = ChartAxis("value", smallest, max(high, smallest * 10), is_log=True)
         under = f"{under} 0 stands at the left end.".strip() if low == 0 else under
     else:
         x = ChartAxis("value", low, high if high > low else low + 1)
@@ -163,9 +169,9 @@ def _by_category(dependence: Dependence, is_there: Bools, under: str) -> Markup:
     moved = dependence.contributions[is_there]
     counts = np.bincount(codes, minlength=len(dependence.categories))
     sums = np.bincount(codes, moved, len(dependence.categories))
-    shown = [code for code in np.argsort(-counts, kind="stable")[:_CATEGORIES_SHOWN].tolist() if counts[code]]
+    frequent = [code for code in np.argsort(-counts, kind="stable")[:_CATEGORIES_SHOWN].tolist() if counts[code]]
     rows = []
-    for code in shown:
+    for code in frequent:
         mean = float(sums[code] / counts[code])
         rows.append(
             (

@@ -102,7 +102,9 @@ def forest_of(trees: Sequence[Tree], start: float, arithmetic: Precision, inputs
     roots = np.array(laid.roots, np.int64).reshape(-1, 2)
     for group in range(0, len(roots), TOGETHER):
         roots[group : group + TOGETHER, 1] = roots[group : group + TOGETHER, 1].max()
-    slots = np.array([(at, way, len(inputs[at].categories)) for at, way in laid.slots], np.int64).reshape(-1, 3)
+    slots = np.array(
+        [(input_index, way, len(inputs[input_index].categories)) for input_index, way in laid.slots], np.int64
+    ).reshape(-1, 3)
     # Loading the kernel takes up to seconds where it is to be compiled, which a mere import must not.
     from shroff.models.trees.walker import add_leaves
 
@@ -141,8 +143,8 @@ def cuts_of(forest: Forest, input_count: int) -> tuple[Floats, ...]:
     links = forest.nodes[:, 1]
     thresholds = np.ascontiguousarray(forest.nodes[:, 0]).view(np.float64)
     compares = np.flatnonzero((links & LOOKS_UP == 0) & np.isfinite(thresholds))
-    asked = forest.slots[(links[compares] >> 1) & SLOT_MASK, 0]
-    return tuple(np.unique(thresholds[compares[asked == place]]) for place in range(input_count))
+    compared_input = forest.slots[(links[compares] >> 1) & SLOT_MASK, 0]
+    return tuple(np.unique(thresholds[compares[compared_input == index]]) for index in range(input_count))
 
 
 def _leaf(value: float) -> Tree:
@@ -161,17 +163,17 @@ def check_inputs(count: int, names: Sequence[str], inputs: Sequence[InputColumn]
         raise RegistryError(
             f"the model reads {count} features, and the manifest names {len(inputs)} inputs: name one for each"
         )
-    ours = [input_.feature or input_.name for input_ in inputs]
-    is_own = all(name in {f"f{place}", f"Column_{place}"} for place, name in enumerate(names))
-    if is_own or list(names) == ours:
+    input_names = [input_.feature or input_.name for input_ in inputs]
+    is_own = all(name in {f"f{index}", f"Column_{index}"} for index, name in enumerate(names))
+    if is_own or list(names) == input_names:
         return
-    if sorted(names) == sorted(ours):
+    if sorted(names) == sorted(input_names):
         raise RegistryError(
             f"the model reads its features in the order {', '.join(names)}: name the inputs in this order"
         )
     raise RegistryError(
         f"the model was made of other features ({', '.join(names)}) than the inputs that the manifest names"
-        f" ({', '.join(ours)}): name each input with the `feature` that it is in the model's file"
+        f" ({', '.join(input_names)}): name each input with the `feature` that it is in the model's file"
     )
 
 
@@ -182,10 +184,10 @@ def _mistake_of(tree: Tree, inputs: Sequence[InputColumn]) -> str:
         return "has arrays of different lengths"
     inner = tree.left != LEAF
     children = np.concatenate((tree.left[inner], tree.right[inner]))
-    asked = tree.inputs[inner]
+    inputs_read = tree.inputs[inner]
     if np.any((children <= 0) | (children >= count)) or len(np.unique(children)) != len(children):
         return "has links that do not form a tree"
-    if np.any((asked < 0) | (asked >= len(inputs))):
+    if np.any((inputs_read < 0) | (inputs_read >= len(inputs))):
         return f"reads a feature beyond the {len(inputs)} inputs"
     if wrong := [
         inputs[tree.inputs[node]].name for node in tree.sets if inputs[tree.inputs[node]].kind != CATEGORY_KIND
@@ -213,37 +215,37 @@ class _Laid:
 
     def add(self, tree: Tree) -> None:
         """Lay out another tree, level by level, with siblings next to each other."""
-        order, places, depth = _levels(tree)
-        at = np.arange(len(order)) + self._filled
+        order, index_of, depth = _levels(tree)
+        indexes = np.arange(len(order)) + self._filled
         is_leaf = tree.left[order] == LEAF
         # A leaf links to the index before its own and, comparing with NaN, goes right from there.
-        child = np.where(is_leaf, at - 1, self._filled + places[np.where(is_leaf, 0, tree.left[order])])
+        child = np.where(is_leaf, indexes - 1, self._filled + index_of[np.where(is_leaf, 0, tree.left[order])])
         nodes = np.zeros((len(order), 2), np.int64)
         nodes[:, 0] = np.where(is_leaf, np.nan, tree.thresholds[order]).view(np.int64)
         nodes[:, 1] = child << LINK_SHIFT
         for row in np.flatnonzero(~is_leaf).tolist():
             node = int(order[row])
-            found = tree.sets.get(node)
-            way = CATEGORY if found else int(tree.ways[node])
+            category_set = tree.sets.get(node)
+            way = CATEGORY if category_set else int(tree.ways[node])
             slot = self.slots.setdefault((int(tree.inputs[node]), way), len(self.slots))
             assert slot <= SLOT_MASK
             nodes[row, 1] |= slot << 1
-            if found:
-                nodes[row, 0] = self._place_of(found)
+            if category_set:
+                nodes[row, 0] = self._place_of(category_set)
                 nodes[row, 1] |= LOOKS_UP
         self.nodes.append(nodes)
         self.values.append(np.where(is_leaf, tree.values[order], 0.0))
         self.roots.append((self._filled, depth))
         self._filled += len(order)
 
-    def _place_of(self, found: CategorySet) -> int:
-        place = len(self.sets)
-        size = int(found.members.max()) + 1 if len(found.members) else 0
+    def _place_of(self, category_set: CategorySet) -> int:
+        start = len(self.sets)
+        size = int(category_set.members.max()) + 1 if len(category_set.members) else 0
         bits = np.zeros(-(-size // 64) * 64, np.uint8)
-        bits[found.members] = 1
-        words = np.packbits(bits, bitorder="little").view("<i8").tolist()
-        self.sets += [size, int(found.is_missing_left), int(found.are_left), *words]
-        return place
+        bits[category_set.members] = 1
+        bit_words = np.packbits(bits, bitorder="little").view("<i8").tolist()
+        self.sets += [size, int(category_set.is_missing_left), int(category_set.are_left), *bit_words]
+        return start
 
 
 def _levels(tree: Tree) -> tuple[Ints, Ints, int]:
@@ -257,6 +259,6 @@ def _levels(tree: Tree) -> tuple[Ints, Ints, int]:
             break
         levels.append(np.stack((tree.left[inner], tree.right[inner]), axis=1).ravel())
     order = np.concatenate(levels)
-    places = np.zeros(len(tree.left), np.int64)
-    places[order] = np.arange(len(order))
-    return order, places, len(levels) - 1
+    index_of = np.zeros(len(tree.left), np.int64)
+    index_of[order] = np.arange(len(order))
+    return order, index_of, len(levels) - 1

@@ -57,8 +57,8 @@ def forest_of_lightgbm(data: bytes, inputs: Sequence[InputColumn], *, best_itera
 
 def _blocks(data: bytes) -> Iterator[TextDict]:
     text = data.decode("utf-8", "replace").replace("\r\n", "\n")
-    body, found, _ = text.partition("\nend of trees")
-    if not (text.startswith("tree\n") and found):
+    body, separator, _ = text.partition("\nend of trees")
+    if not (text.startswith("tree\n") and separator):
         raise RegistryError(f"the model is not what LightGBM writes as text; {_SAVE}")
     for block in body.split("\nTree="):
         yield dict(line.partition("=")[::2] for line in block.splitlines())
@@ -91,7 +91,7 @@ def _tree(block: TextMapping) -> Tree:
     decisions = _words(block["decision_type"])
     thresholds = _floats(block["threshold"])
     left, right = (_places(_words(block[key]), inner) for key in ("left_child", "right_child"))
-    asked = _words(block["split_feature"])
+    split_inputs = _words(block["split_feature"])
     sets = {
         int(node): CategorySet(_members(block, int(thresholds[node])), are_left=True, is_missing_left=False)
         for node in np.flatnonzero(decisions & _IS_SET)
@@ -99,7 +99,7 @@ def _tree(block: TextMapping) -> Tree:
     return Tree(
         np.concatenate((left, none - 1)),
         np.concatenate((right, none - 1)),
-        np.concatenate((asked, none)),
+        np.concatenate((split_inputs, none)),
         np.concatenate((thresholds, np.zeros(len(leaves)))),
         np.concatenate((_ways(decisions), none)),
         np.concatenate((np.zeros(inner), leaves)),
@@ -119,10 +119,10 @@ def _ways(decisions: Ints) -> Ints:
     return np.where(kinds == _MISSING_IS_ZERO, np.where(is_left, ZERO_LEFT, ZERO_RIGHT), ways)
 
 
-def _members(block: TextMapping, place: int) -> Ints:
+def _members(block: TextMapping, index: int) -> Ints:
     bounds = _words(block["cat_boundaries"])
-    words = _words(block["cat_threshold"])[bounds[place] : bounds[place + 1]].astype("<u4")
-    return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).astype(np.int64)
+    bit_words = _words(block["cat_threshold"])[bounds[index] : bounds[index + 1]].astype("<u4")
+    return np.flatnonzero(np.unpackbits(bit_words.view(np.uint8), bitorder="little")).astype(np.int64)
 
 
 def _words(text: str) -> Ints:

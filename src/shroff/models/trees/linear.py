@@ -44,30 +44,30 @@ def linear_of(data: bytes, inputs: Sequence[InputColumn]) -> Linear:
         document = from_json(data)
         if (document["format"], document["version"]) != ("logistic", _VERSION):
             raise RegistryError(f"the model says version {document['version']}; this program reads {_VERSION}")
-        found = Linear(float(document["start"]), tuple(_weights(input_) for input_ in document["inputs"]))
+        linear = Linear(float(document["start"]), tuple(_weights(input_) for input_ in document["inputs"]))
     except (ValueError, KeyError, TypeError) as error:
         raise RegistryError(f"the model is not a regression of this program ({error}); train it again") from error
-    check_inputs(len(found.inputs), (), inputs)
-    for column, weights in zip(inputs, found.inputs, strict=True):
-        known = 0 if weights.categories is None else len(weights.categories)
-        if (column.kind == CATEGORY) != (weights.categories is not None) or len(column.categories) != known:
+    check_inputs(len(linear.inputs), (), inputs)
+    for column, weights in zip(inputs, linear.inputs, strict=True):
+        weight_count = 0 if weights.categories is None else len(weights.categories)
+        if (column.kind == CATEGORY) != (weights.categories is not None) or len(column.categories) != weight_count:
             raise RegistryError(
-                f"the model has {known} weights of categories for {column.name}: other than the manifest's"
+                f"the model has {weight_count} weights of categories for {column.name}: other than the manifest's"
             )
-    return found
+    return linear
 
 
 def parts_of(linear: Linear, columns: Floats) -> Floats:
     """Return the contribution of each input to each margin, and last the start: (rows, inputs + 1)."""
     parts = np.empty((columns.shape[1], len(linear.inputs) + 1))
-    for place, (weights, values) in enumerate(zip(linear.inputs, columns, strict=True)):
+    for index, (weights, values) in enumerate(zip(linear.inputs, columns, strict=True)):
         if weights.categories is None:
-            found = weights.weight * ((values - weights.mean) / weights.scale)
-            parts[:, place] = np.where(np.isnan(values), weights.missing, found)
+            terms = weights.weight * ((values - weights.mean) / weights.scale)
+            parts[:, index] = np.where(np.isnan(values), weights.missing, terms)
         else:
             is_known = (values >= 0) & (values < len(weights.categories))
             table = np.append(weights.categories, weights.missing)
-            parts[:, place] = table[np.where(is_known, values, len(weights.categories)).astype(np.int64)]
+            parts[:, index] = table[np.where(is_known, values, len(weights.categories)).astype(np.int64)]
     parts[:, -1] = linear.start
     return parts
 
@@ -76,8 +76,8 @@ def margins_of_linear(linear: Linear, columns: Floats) -> Floats:
     """Return the margin of each row."""
     parts = parts_of(linear, columns)
     total = parts[:, -1].copy()
-    for place in range(len(linear.inputs)):
-        total += parts[:, place]
+    for index in range(len(linear.inputs)):
+        total += parts[:, index]
     return total
 
 

@@ -99,8 +99,8 @@ def _base_margin(learner: JsonMapping) -> float:
     if objective in _PLAIN:
         return float(base)
     if objective not in _PROBABLE:
-        known = ", ".join(_PROBABLE + _PLAIN)
-        raise RegistryError(f"the model's objective is {objective}; supported objectives are {known}")
+        supported = ", ".join(_PROBABLE + _PLAIN)
+        raise RegistryError(f"the model's objective is {objective}; supported objectives are {supported}")
     base = min(max(base, _NEAREST_TO_CERTAIN), np.float32(1) - _NEAREST_TO_CERTAIN)
     # XGBoost calls `logf` of the C library too; no other logarithm equals it in every last bit.
     logf = ctypes.CDLL(None).logf
@@ -114,7 +114,7 @@ def _tree(tree: JsonMapping) -> Tree:
         left = np.array(tree["left_children"], np.int64)
         right = np.array(tree["right_children"], np.int64)
         conditions = np.array(tree["split_conditions"], np.float64).astype(np.float32)
-        asked = np.array(tree["split_indices"], np.int64)
+        split_inputs = np.array(tree["split_indices"], np.int64)
         default_left = np.array(tree["default_left"], np.int64) != 0
         sets = _sets(tree, default_left)
     except (KeyError, ValueError, TypeError) as error:
@@ -128,20 +128,20 @@ def _tree(tree: JsonMapping) -> Tree:
     # For single floats `x < t` equals `x <=` the float below t.
     with np.errstate(over="ignore", under="ignore"):
         below = np.where(is_never, np.inf, np.nextafter(conditions, np.float32(-np.inf)).astype(np.float64))
-    return Tree(left, right, asked, below, ways, conditions.astype(np.float64), sets)
+    return Tree(left, right, split_inputs, below, ways, conditions.astype(np.float64), sets)
 
 
 def _sets(tree: JsonMapping, default_left: Any) -> dict[int, CategorySet]:
     """Return the sets of a tree; their members go right."""
     codes = np.array(tree.get("categories", ()), np.int64)
-    found = {}
+    sets = {}
     for node, first, size in zip(
         tree.get("categories_nodes", ()),
         tree.get("categories_segments", ()),
         tree.get("categories_sizes", ()),
         strict=True,
     ):
-        found[int(node)] = CategorySet(
+        sets[int(node)] = CategorySet(
             codes[first : first + size], are_left=False, is_missing_left=bool(default_left[node])
         )
-    return found
+    return sets
