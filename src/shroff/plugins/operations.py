@@ -18,4 +18,5 @@ from shroff.runtime.process_wide import ended_cleanly, threads
 from shroff.runtime.progress import Progress, ahead, unheard
 from shroff.runtime.texts import argument, cut, many, one_line, shown, table
 from shroff.services.jobs.kinds import JobKind, JobParams, Name, OutPath
+from shroff.services.jobs.operations import JobDocument, NewJob, ShowJob
 from shroff.services.jobs.work import JobRun, path_of

@@ -16,7 +16,7 @@ from msgspec.json import encode as to_json
 
 from shroff.json_types import JsonObject
 from shroff.plugins.language import Node, text_of
-from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
 from shroff.plugins.project import CheckDraft, CountDraft, NoCaseError, Project, ShowCase, ShowDrafts, WriteDraft
 from shroff_plugins.assistant.endpoint import NoAnswerError, ask
 
@@ -105,9 +105,14 @@ class AssistantDraft(OperationAnswer, rename={"source": "text"}):
 
 
 @operation(
-    "assistant draft", right="edit:rules", http="POST /assistant/drafts", refusals=[NoAnswerError], is_shared=True
+    "assistant draft",
+    right="edit:rules",
+    http="POST /assistant/drafts",
+    refusals=[NoAnswerError],
+    is_shared=True,
+    is_long=True,
 )
-def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
+def draft_rule(project: Project, progress: ProgressSteps, request: DraftRule) -> AssistantDraft:
     """Draft a rule from a sentence, check it, run its tests, count its hits and save it as a draft.
 
     The model sees the sentence and the declarations of the project: no event, note or name. A draft that is not valid
@@ -122,6 +127,7 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
     said = [request.sentence]
     wrong = ""
     for tries in range(1, TRIES + 1):
+        progress.step(f"try {tries} of the model")
         answer = ask(project.context, project.definitions.added.get("assistant"), RULES + vocabulary(project), said)
         fenced = FENCE.search(answer)
         source = (fenced[1] if fenced else answer).strip() + "\n"

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shroff.errors import ShroffError
+from shroff.plugins.operations import JobDocument, NewJob, ShowJob
 from shroff.plugins.web import Panel, Request, Right, Route, Screen, number_of, page, see_other, with_panel
-from shroff_plugins.assistant.assistant_operations import SENTENCE_MAX, DraftRule, SumUpCase
+from shroff_plugins.assistant.assistant_operations import SENTENCE_MAX, SumUpCase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PATH = "/assistant"
 CASE = "/cases/{id}"
+KIND = "assistant-draft"
 
 
 def page_routes(definitions: Definitions | None) -> Sequence[Route]:
@@ -39,21 +41,34 @@ def page_routes(definitions: Definitions | None) -> Sequence[Route]:
 
 
 async def show(service: Service, request: Request, sentence: str = "", mistake: str = "") -> Response:
-    template = "shroff_plugins.assistant:assistant.html"
-    return await page(service, request, template, sentence=sentence, mistake=mistake, longest=SENTENCE_MAX, path=PATH)
+    """Show the form, or the progress of a draft until it can be edited; a failed one leaves its sentence there."""
+    id_ = request.query_params.get("job")
+    job: JobDocument | None = None
+    if id_ and not mistake:
+        job = await service.run(request, ShowJob(id=id_))
+        if job.result:
+            return see_other(f"/rules/{job.result['rule']}/draft")
+        sentence = job.params["sentence"]
+        mistake = job.why or ""
+    return await page(
+        service,
+        request,
+        "shroff_plugins.assistant:assistant.html",
+        sentence=sentence,
+        mistake=mistake,
+        job=job,
+        longest=SENTENCE_MAX,
+        path=PATH,
+    )
 
 
 async def draft(service: Service, request: Request) -> Response:
-    """Draft a rule, and go on to its editor.
-
-    The sentence stays in the form where no draft was made, with the reason above it.
-    """
     sentence = (await request.form())["sentence"]
     try:
-        made = await service.run(request, DraftRule(sentence))
+        job = await service.run(request, NewJob(kind=KIND, params={"sentence": sentence}))
     except ShroffError as error:
         return await show(service, request, sentence, str(error))
-    return see_other(f"/rules/{made.rule}/draft")
+    return see_other(f"{PATH}?job={job.id}")
 
 
 async def sum_up(service: Service, request: Request) -> Response:

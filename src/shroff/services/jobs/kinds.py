@@ -144,8 +144,10 @@ class JobKind(FrozenStruct):
 
 
 _WORK = "shroff.services.jobs.work"
+ASSISTANT_DRAFT = "assistant-draft"
 DRAFT_BACKTEST = "draft-backtest"
 _TITLES: Final = {  # of long operations
+    ASSISTANT_DRAFT: "Draft a rule",
     "attack": "Drill attacks",
     "backtest": "Backtest of the rules",
     "drift": "Measure drift",
@@ -155,8 +157,8 @@ _TITLES: Final = {  # of long operations
     "sync": "Synchronize",
     "train": "Train a model",
 }
-OPEN_MAX = 8  # back-tests of drafts
-WAITED_FOR: Final = frozenset({DRAFT_BACKTEST})  # at a screen
+OPEN_MAX = 8  # of a kind in WAITED_FOR
+WAITED_FOR: Final = frozenset({ASSISTANT_DRAFT, DRAFT_BACKTEST})  # at a screen
 KINDS: Final[Mapping[str, JobKind]] = {
     job_kind.name: job_kind
     for job_kind in (
@@ -205,7 +207,10 @@ def _of_operations() -> Mapping[str, JobKind]:
             name = declared.kind or declared.name.replace(" ", "-")
             title = _TITLES.get(name, declared.name.capitalize())
             kind_params = cast("type[JobParams]", params)
-            kinds[name] = OperationKind(name, kind_params, f"{_WORK}:operation", title, declared=declared)
+            open_max = OPEN_MAX if name in WAITED_FOR else 1
+            kinds[name] = OperationKind(
+                name, kind_params, f"{_WORK}:operation", title, open_max=open_max, declared=declared
+            )
     return kinds
 
 
