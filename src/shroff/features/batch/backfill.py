@@ -1,9 +1,8 @@
-"""Back-fill: every answer of a plan over a whole history at once; the third engine.
+"""Backfill: compute every answer of a plan over a whole history at once, by columns.
 
-What `WindowState.run` computes row by row is computed here by columns, and to the same bit, in
-two passes: key by key the places of all windows, row by row the answers. Keys that have a
-late row go run by run (`backfill_runs`); where a plan asks for different values or quantiles,
-whose links a late cell would break, they go through a `WindowState` instead.
+The answers equal those of `WindowState.run` bit by bit. Two passes compute them: key by key the positions of all
+windows, then row by row the answers. Keys with a late row are processed run by run (`backfill_runs`), or through a
+`WindowState` if the plan counts distinct values or reads quantiles, because a late cell would break their links.
 """
 
 from __future__ import annotations
@@ -23,27 +22,26 @@ from shroff.features.online.window_state import HistoryPlan, check_plan
 
 Answers = tuple[Ints, Bytes]
 
-ROWS_MAX = (1 << 31) - (1 << 20)  # slots are numbers of 32 bits
-TASKS_PER_THREAD = 8  # so that a thread with a hot key leaves the others to the rest
+ROWS_MAX = (1 << 31) - (1 << 20)  # slot numbers have 32 bits
+TASKS_PER_THREAD = 8  # several, so that a thread with a hot key leaves the other keys to other threads
 ROWS_PER_TASK = 1 << 15
-ROWS_TOGETHER = 1 << 20  # whose records are held at the same time; windows are found anew for each such piece
+ROWS_TOGETHER = 1 << 20  # rows with records in memory; windows are located again for each such piece
 
 
 class Backfill:
-    """The answers of a plan over a history that starts from nothing, piece by piece in log order.
+    """Answers a plan over a history that starts empty, piece by piece in log order. Not thread-safe.
 
-    The columns and the results are those of one `WindowState.run` over all rows. It reads the given arrays until the
-    last piece. Not safe for use by several threads at once.
+    Arguments and results are those of one `WindowState.run` over all rows. The arrays are read until the last piece.
 
     Args:
-        lateness_ms: How far a row that asks may be behind the greatest time of those before it; rows that ask nobody
-            may have any time, and do not move that time.
-        threads: Threads that compute, one at least.
+        lateness_ms: How far a row with a query may be behind the newest time of earlier ones; rows without a query
+            may have any time, and do not move the newest one.
+        threads: Number of threads that compute, at least one.
 
-    Cost: amortised O(1) per row and query, whatever the number of cells in a window; quantile O(log n) for n cells of a
-        key; a late row a step for each younger cell of its key, and with distinct or quantile all rows of its key what
-        `WindowState.run` costs. For each piece a step for each of its rows, whatever the number of all keys; the cells
-        of a window that began before a piece are looked up anew once for each key in it.
+    Cost: amortised O(1) per row and query, however many cells a window has; a quantile O(log n) for n cells of a key. A
+        late row costs a step for each younger cell of its key; with distinct or quantile, all rows of its key cost as
+        much as in `WindowState.run`. A piece costs a step for each of its rows, however many keys there are, and for
+        each of its keys one search for the cells of windows that began before it.
     Memory: beside the result 20 bytes per row, 29 per key, 8 to 56 per row and series, 8 for each of a window's values
         (count, sum, ...) of a million rows at a time, and per thread 4 for each window and extreme of each row of its
         largest key.
@@ -85,13 +83,13 @@ class Backfill:
         )
 
     def answer(self, rows: int) -> Answers:
-        """The answers at the next `rows` rows, or at those that are left."""
+        """Return the answers at the next `rows` rows, fewer at the end."""
         begin = self._done
         end = min(self._done + rows, len(self._times))
         out = np.empty((len(self._plan.queries), end - begin), np.int64)
         valid = np.empty((len(self._plan.queries), end - begin), np.uint8)
         most = min(ROWS_TOGETHER, end - begin) + self._ranges + 1
-        if len(self._records) < most:  # kept from piece to piece, as the system clears what is new
+        if len(self._records) < most:  # reused by further pieces, because the system would clear new memory
             self._records = np.empty((most, self._tables.words), np.int64)
         with on_threads(self._threads) as run:
             for first in range(begin, end, ROWS_TOGETHER):
@@ -117,8 +115,8 @@ class Backfill:
         rows = (self._inserts, self._values, self._flags)
         self._kept = keep_series(run, self._plan, self._cells, self._late, *rows, self._threads)
         self._tables = tables_of(self._plan, self._kept.series)
-        self._come = np.zeros(self._keys, np.int64)  # cells of late keys that stand in the order of time
-        self._numbers = np.full(self._keys, -1, np.int32)  # of the keys in a piece, see `number_keys`
+        self._come = np.zeros(self._keys, np.int64)  # per late key, its cells that are in time order
+        self._numbers = np.full(self._keys, -1, np.int32)  # scratch space of `number_keys`
         self._has_late = bool(self._late.any())
 
     @property
@@ -134,7 +132,7 @@ class Backfill:
         return placed
 
     def _answer_in_order(self, run: Run, rows: Span, shift: int, out: Ints, valid: Bytes) -> None:
-        """Answer a few rows, at `shift` in the results; rows of late keys get arbitrary values."""
+        """Answer some rows, at offset `shift` in the results; rows of late keys get arbitrary values."""
         from shroff.features.batch.backfill_answers import STRIDE, answer_rows
 
         (begin, end) = rows
@@ -158,13 +156,13 @@ class Backfill:
         run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
 
     def _asked(self, run: Run, begin: int, end: int) -> tuple[Ints, AskedRows]:
-        """Return the rows [begin, end) by key, and their keys; the cost depends on these rows alone."""
+        """Return the keys of the rows [begin, end), and the rows by key. Cost: a few steps for each of these rows."""
         from shroff.features.batch.backfill_kernels import find_keys, number_keys
 
         asks = self._asks[begin:end]
         numbered, found = np.empty((2, end - begin), np.int64)
         found = found[: find_keys(asks, self._numbers, found)]
-        found.sort()  # so that cells are read in the order in which they lie
+        found.sort()  # reads cells in memory order
         number_keys(asks, self._numbers, found, numbered)
         order = self._sorted(run, numbered, len(found), begin)
         cells = self._cells
@@ -172,7 +170,7 @@ class Backfill:
         return found, AskedRows(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
 
     def _take_records(self, keys: Span, asked: AskedRows, records: Ints) -> None:
-        from shroff.features.batch.backfill_places import STACK_WORDS
+        from shroff.features.batch.backfill_positions import STACK_WORDS
         from shroff.features.batch.backfill_words import TOGETHER, take_records
 
         asks = asked.order
@@ -180,7 +178,7 @@ class Backfill:
         tables = self._tables
         most = asked.most_cells_of(keys)
         room = (
-            np.empty((tables.places, TOGETHER + asks.most_of(keys)), np.int32),
+            np.empty((tables.positions, TOGETHER + asks.most_of(keys)), np.int32),
             np.empty(len(tables.lanes), np.int64),
             np.empty(STACK_WORDS, np.int64),
             np.empty(most if len(tables.tracks) else 0, np.int64),
@@ -200,13 +198,13 @@ class Backfill:
             self._take_late_records(keys, asked, room, records)
 
     def _take_late_records(self, keys: Span, asked: AskedRows, room: tuple[Any, ...], records: Ints) -> None:
-        from shroff.features.batch.backfill_places import STACK_WORDS
+        from shroff.features.batch.backfill_positions import STACK_WORDS
         from shroff.features.batch.backfill_runs import take_late_records
 
         asks = asked.order
         kept = self._kept
         tables = self._tables
-        places, heads, *_, windows = room
+        positions, heads, *_, windows = room
         stacks = np.empty((len(tables.tracks), STACK_WORDS), np.int64)
         at, values = np.empty((2, len(tables.tracks), asked.most_cells_of(keys)), np.int64)
         arguments: tuple[Any, ...] = (
@@ -214,14 +212,14 @@ class Backfill:
             *(asks.starts, asks.ends, asks.rows, asked.times),
             *(tables.edges, tables.tracks, tables.lanes, tables.groups, tables.queries),
             *(kept.series, kept.maps, kept.cells),
-            *(places, heads, stacks, at, values, windows, records),
+            *(positions, heads, stacks, at, values, windows, records),
         )
         take_late_records(*arguments)
 
 
 @contextmanager
 def on_threads(threads: int) -> Iterator[Run]:
-    """A way to call a function with many arguments at the same time; the kernels let go of the interpreter."""
+    """Yield a function that makes many calls in parallel; kernels release Python's lock."""
     if threads == 1:
         yield lambda function, calls: [function(*call) for call in calls]
         return

@@ -1,7 +1,7 @@
-"""The second pass of a back-fill, row by row: all answers from the records of words; compiled.
+"""Compiled second pass of a backfill: computes all answers of each row from its record.
 
-Rows go in blocks that fit a near cache: the records of a block are brought together word by
-word, and each query is then one short loop over neighbors.
+Works in blocks that fit into the cache: the records of a block are transposed, so that each query is one short loop
+over adjacent words.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from shroff.features.kernels.numbers import (
 )
 
 BLOCK = 512
-STRIDE = BLOCK + 8  # so that the words of one record do not compete for the same lines of the cache
+STRIDE = BLOCK + 8  # so that the words of one record do not compete for the same cache lines
 
 
 @compiled
 def turn_records(begin: Word, rows: Word, record_of: Ints32, records: Ints, block: Ints) -> None:
-    """Bring the records of a block together, one line per word."""
+    """Transpose the records of a block: one line per word."""
     numbers = record_of[begin : begin + rows]
     for i in range(rows):
         record = records[np.uint64(numbers[i])]
@@ -59,7 +59,7 @@ def turn_records(begin: Word, rows: Word, record_of: Ints32, records: Ints, bloc
 def answer_narrow(
     rows: Word, function: Word, scale: Word, group: Ints, block: Ints, results: Ints, there: Bytes
 ) -> None:
-    """Sum, mean or std where no sum leaves a signed word, no sum of squares an unsigned one."""
+    """Compute sum, mean or std if sums fit into a signed word, and sums of squares into an unsigned one."""
     counts, totals = block[group[N_WORD]], block[group[SUM_WORD]]
     if function == SUM:
         for i in range(rows):
@@ -81,7 +81,7 @@ def answer_narrow(
 
 @compiled
 def answer_wide(rows: Word, function: Word, scale: Word, group: Ints, block: Ints, results: Ints, there: Bytes) -> None:
-    """Sum, mean or std of anything; a sum outside 64 bits is missing, and so is its mean."""
+    """Compute sum, mean or std of any values; a sum outside 64 bits is missing, and so is its mean."""
     counts, totals, highs = block[group[N_WORD]], block[group[SUM_WORD]], block[group[SUM_WORD] + 1]
     for i in range(rows):
         n, low, high = counts[i], totals[i], highs[i]
@@ -102,7 +102,6 @@ def answer_wide(rows: Word, function: Word, scale: Word, group: Ints, block: Int
 
 @compiled
 def answer(rows: Word, group: Ints, query: Ints, series: Ints, block: Ints, results: Ints, there: Bytes) -> None:
-    """Answer one query at each row of a block."""
     function, counts, number = query[QUERY_FUNCTION], block[group[N_WORD]], group[GROUP_SERIES]
     if function in (COUNT, DISTINCT):
         found = counts if function == COUNT else block[query[QUERY_WORD]]
@@ -155,7 +154,7 @@ def answer_rows(
 ) -> None:
     """Answer all queries at the rows [first, last), at offset `shift` in the results.
 
-    `nowhere` is the record of rows that ask nobody.
+    `nowhere` is the record of rows without a query.
     """
     for begin in range(first, last, BLOCK):
         rows = min(BLOCK, last - begin)
@@ -173,7 +172,7 @@ def answer_rows(
                     valid[target, row + shift] = 0
 
 
-# ---- arithmetic that need not be general
+# ---- arithmetic for values in these bounds
 
 
 def _leading_zeros(typing_context: Any, value: Any) -> Any:
@@ -186,18 +185,18 @@ def _leading_zeros(typing_context: Any, value: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-# Zeros before the first one of a word's bits; 64 for zero.
+# Counts the leading zero bits of a word; 64 for zero.
 leading_zeros = intrinsic_of(_leading_zeros)
 
 
 @compiled
 def rounded_pair(high: Word, low: Word) -> Word:
-    """The float nearest to a number of 128 bits, half to even."""
+    """Return the float nearest to a number of 128 bits, half to even."""
     one, all_bits = np.uint64(1), np.uint64(63)
     if high == np.uint64(0):
         return np.float64(low)
     shift = leading_zeros(high)
-    # The rest below the top 64 bits can only decide a tie: one bit says that it is there.
+    # The bits below the top 64 can only decide a tie, so one bit tells whether any is set.
     top = (high << shift) | ((low >> one) >> (all_bits - shift))
     top = top | np.uint64((low << shift) != np.uint64(0))
     return np.float64(top) * float_of(np.int64(1023 + 64 - np.int64(shift)) << 52)
@@ -205,8 +204,8 @@ def rounded_pair(high: Word, low: Word) -> Word:
 
 @compiled
 def narrow_spread(n: Word, squares: Word, total: Word) -> Word:
-    """float(n * squares - total**2), where the sum of squares fits a word and the sum a signed one."""
-    # All unsigned: where signed and unsigned words meet, the compiler makes floats of them.
+    """Return float(n * squares - total**2), if `squares` fits into an unsigned word and `total` into a signed one."""
+    # All unsigned: the compiler would convert mixed signed and unsigned words to floats.
     count, squares_low, sum_low = np.uint64(n), np.uint64(squares), np.uint64(abs(total))
     low = count * squares_low
     taken = sum_low * sum_low
@@ -216,7 +215,7 @@ def narrow_spread(n: Word, squares: Word, total: Word) -> Word:
 
 @compiled
 def pairs_of(n: Word, scale: Word) -> Word:
-    """float(n * (n - 1) * scale**2); all steps but the last stay below 2^63, the last has 128 bits."""
+    """Return float(n * (n - 1) * scale**2); all steps stay below 2^63 except the last, which has 128 bits."""
     pairs = np.uint64(n) * np.uint64(n - 1)
     factor = np.uint64(scale) * np.uint64(scale)
     return rounded_pair(high_product(pairs, factor), pairs * factor)

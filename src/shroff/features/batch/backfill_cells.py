@@ -1,4 +1,4 @@
-"""A history in the order of its keys: the rows sorted, and each series kept as its queries need it."""
+"""A history sorted by key: its rows, and each series in the form that its queries need."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from shroff.features.online.window_state import HistoryPlan
 from shroff.language.aggregates import State
 from shroff.runtime.values import FrozenStruct, replace
 
-# Calls a function with each of the given arguments, on several threads, and gives the results in order.
+# Calls a function with each tuple of arguments, on several threads, and returns the results in order.
 Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
 Span = tuple[int, int]
 
-NARROW_SCALE_MAX = 10**9  # its square, and itself times the rows, stay in 64 bits
-SERVES: Final[dict[int, tuple[State, ...]]] = {  # the states that need it
+NARROW_SCALE_MAX = 10**9  # its square, and its product with the number of rows, fit into 64 bits
+SERVES: Final[dict[int, tuple[State, ...]]] = {  # states that need a stored part
     OF_SUM: ("sums", "squares"),
     OF_SQUARES: ("squares",),
     OF_VALUE: ("extremes", "ends", "values", "ranks"),
@@ -42,10 +42,10 @@ SERVES: Final[dict[int, tuple[State, ...]]] = {  # the states that need it
 
 
 class Order(FrozenStruct):
-    """Rows sorted by key, each key's in the order of the log: a slot each, `starts` to `ends` for each key.
+    """Rows sorted by key, then in log order: a slot for each, [start, end) for each key.
 
-    The keys are parted into ranges of about equally many rows; behind each range one slot
-    stays free. `slot_of` has `nowhere`, the last slot, for rows without a key.
+    The keys are divided into ranges of about equally many rows, each followed by one free slot. `slot_of` has
+    `nowhere`, the last slot, for rows without a key.
     """
 
     ranges: tuple[Span, ...]
@@ -60,29 +60,28 @@ class Order(FrozenStruct):
 
     @property
     def spans(self) -> list[Span]:
-        """The slots of each range."""
         return [self.span(keys) for keys in self.ranges]
 
     def span(self, keys: Span) -> Span:
-        """The slots of a range of keys."""
+        """Return the slots of a range of keys."""
         return int(self.starts[keys[0]]), int(self.ends[keys[1] - 1])
 
     def cut(self, key: int, begin: int, end: int) -> Order:
-        """The same, with no more of a key than these slots."""
+        """Return the order with only these slots of a key."""
         starts, ends = self.starts.copy(), self.ends.copy()
         starts[key], ends[key] = begin, end
         return replace(self, starts=starts, ends=ends)
 
     def most_of(self, keys: Span) -> int:
-        """Rows of the key that has the most of them, of a range."""
+        """Return the number of rows of the largest key of a range."""
         first, last = keys
         return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
 
 class AskedRows(FrozenStruct):
-    """Rows with queries, by key: their order and times, and the range of each key.
+    """Rows with queries, by key: their order and times, and the cells [start, end) of each key.
 
-    `starts` and `ends` are of its cells; `come` counts those that stand in the order of time.
+    `come` is the number of the key's cells that are in time order.
     """
 
     order: Order
@@ -93,14 +92,14 @@ class AskedRows(FrozenStruct):
     come: Ints
 
     def most_cells_of(self, keys: Span) -> int:
-        """Cells of the key that has the most of them, of a range."""
+        """Return the number of cells of the largest key of a range."""
         first, last = keys
         return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
     def parts(self, threads: int) -> Iterator[tuple[Span, AskedRows]]:
-        """Ranges of keys with their queries; a key too large for one thread is split.
+        """Yield ranges of keys with their queries; a key too large for one thread is split.
 
-        A key with late rows stays whole, since its cells come into the order of time one after the other.
+        A key with late rows stays whole, because its cells are put in time order one after the other.
         """
         most = max(sum(end - begin for begin, end in self.order.spans) // threads, 1)
         for keys in self.order.ranges:
@@ -111,12 +110,12 @@ class AskedRows(FrozenStruct):
 
 
 def sort_by_key(run: Run, keys: Ints, limit: int, *, first_row: int, parts: int, ranges: int) -> Order:
-    """Sort rows by key code, all below `limit`; by counting, stable.
+    """Sort rows by key code, which is below `limit`; a stable counting sort.
 
     Args:
-        first_row: The number of the row that `keys` begins with.
-        parts: How many parts of the rows are sorted at the same time.
-        ranges: How many ranges of keys to make.
+        first_row: Number of the first row in `keys`.
+        parts: Number of parts of the rows that are sorted in parallel.
+        ranges: Number of ranges of keys.
 
     Cost: O(rows + limit).
     """
@@ -148,12 +147,12 @@ def put_by_slot(run: Run, order: Order, source: Array, target: Array, parts: int
 
 
 def parts_of(rows: int, parts: int) -> list[Span]:
-    """Part rows into so many spans of about equal length."""
+    """Divide rows into `parts` spans of about equal length."""
     return list(pairwise(np.linspace(0, rows, parts + 1).astype(int).tolist()))
 
 
 def ranges_of(upto: Ints, count: int) -> tuple[Span, ...]:
-    """Part keys into ranges of about equally many rows, from how many rows there are up to each key."""
+    """Divide keys into `count` ranges of about equally many rows; `upto` counts the rows up to each key."""
     if len(upto) == 0:
         return ()
     wanted = np.linspace(0, int(upto[-1]), count + 1)[1:-1]
@@ -162,7 +161,7 @@ def ranges_of(upto: Ints, count: int) -> tuple[Span, ...]:
 
 
 class KeptSeries(FrozenStruct):
-    """Stored values of the series, in slots; `series` says which rows of the arrays are whose."""
+    """Stored values of all series, by slot; `series` has the layout of each."""
 
     series: Ints
     maps: Ints32
@@ -200,9 +199,9 @@ def keep_series(
 def choose_words(
     run: Run, plan: HistoryPlan, order: Order, inserts: Ints, values: Ints, kept: Bytes, parts: int
 ) -> tuple[Ints, int, dict[int, int]]:
-    """The table of the series, the words of all cells, and how many rows the other arrays need.
+    """Return the layout of each series, the number of words of all cells, and the numbers of rows of other arrays.
 
-    A series that nobody asks about keeps nothing.
+    A series without queries is not stored.
     """
     from shroff.features.batch.backfill_kernels import survey
 

@@ -1,8 +1,7 @@
-"""Kernels of the back-fill that put a history in the order of its keys; compiled once for every plan.
+"""Kernels of the backfill that sort a history by key; compiled once for every plan.
 
-*Slots* are the cells of all keys, key after key, each key's in the order of the log. Behind
-each range of keys that one thread takes, one slot stays free: totals are kept before each
-cell, so the one behind the last cell of a range needs its own.
+*Slots* are the cells of all keys, key by key, each key's in log order. After each range of keys that one thread
+handles, one slot stays free for the total after its last cell, because totals are stored before each cell.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from shroff.features.kernels.numbers import Word, compiled, in_order, product
 
 @native("int64(int64[::1], int32[::1], int64[::1])")
 def find_keys(keys: Ints, numbers: Ints32, found: Ints) -> Word:
-    """Find the different keys of rows; gives how many. `numbers` has -1 for every key, and 0 for these then."""
+    """Collect the distinct keys of rows; return their number. `numbers` must be -1 for all keys; it is 0 for these."""
     count = np.int64(0)
     for row in range(keys.size):
         key = keys[row]
@@ -31,7 +30,7 @@ def find_keys(keys: Ints, numbers: Ints32, found: Ints) -> Word:
 
 @native("void(int64[::1], int32[::1], int64[::1], int64[::1])")
 def number_keys(keys: Ints, numbers: Ints32, found: Ints, numbered: Ints) -> None:
-    """Number the keys of rows by their positions in `found`; at the end `numbers` is -1 for every key again."""
+    """Number the keys of rows by their positions in `found`; at the end `numbers` is -1 for all keys again."""
     for i in range(found.size):
         numbers[found[i]] = i
     for row in range(keys.size):
@@ -42,7 +41,6 @@ def number_keys(keys: Ints, numbers: Ints32, found: Ints, numbered: Ints) -> Non
 
 @native("void(int64[::1], int64, int64, int64[::1])")
 def count_keys(keys: Ints, begin: Word, end: Word, counts: Ints) -> None:
-    """Count the rows [begin, end) of each key."""
     for row in range(begin, end):
         if keys[row] >= 0:
             counts[keys[row]] += 1
@@ -52,7 +50,7 @@ def count_keys(keys: Ints, begin: Word, end: Word, counts: Ints) -> None:
 def sort_rows(
     keys: Ints, begin: Word, end: Word, slots: Ints, rows: Ints32, slot_of: Ints32, base: Word, nowhere: Word
 ) -> None:
-    """Give each of the rows [begin, end) the next slot of its key; rows without a key get `nowhere`."""
+    """Assign each of the rows [begin, end) the next slot of its key; rows without a key get `nowhere`."""
     for row in range(begin, end):
         key = keys[row]
         if key >= 0:
@@ -68,8 +66,8 @@ def sort_rows(
 def scatter(source: Ints, slot_of: Ints32, begin: Word, end: Word, nowhere: Word, target: Ints) -> None:
     """Scatter the values of the rows [begin, end) into their slots.
 
-    By row: a key's slots are written one after the other, so what is written next is mostly near; read by slot,
-    the rows of cold keys would each be far away.
+    In row order, because writes to a key's slots are mostly near each other; in slot order, the reads of rows of cold
+    keys would be far apart.
     """
     for row in range(begin, end):
         slot = slot_of[row]
@@ -79,7 +77,7 @@ def scatter(source: Ints, slot_of: Ints32, begin: Word, end: Word, nowhere: Word
 
 @native("void(uint8[::1], int32[::1], int64, int64, int64, uint8[::1])")
 def scatter_flags(source: Bytes, slot_of: Ints32, begin: Word, end: Word, nowhere: Word, target: Bytes) -> None:
-    """The same for flags."""
+    """Like `scatter`, but for flags."""
     for row in range(begin, end):
         slot = slot_of[row]
         if slot != nowhere:
@@ -88,7 +86,7 @@ def scatter_flags(source: Bytes, slot_of: Ints32, begin: Word, end: Word, nowher
 
 @native("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
 def find_late_keys(first: Word, last: Word, starts: Ints, ends: Ints, times: Ints, late: Bytes) -> Word:
-    """Mark the keys of [first, last) whose times, by slot, ever fall; gives their number."""
+    """Mark the keys of [first, last) whose times, by slot, ever fall; return their number."""
     found = 0
     for key in range(first, last):
         falls = 0
@@ -101,7 +99,7 @@ def find_late_keys(first: Word, last: Word, starts: Ints, ends: Ints, times: Int
 
 @native("int64(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
 def find_late_rows(times: Ints, inserts: Ints, asks: Ints, newest: Ints, late: Bytes) -> Word:
-    """Mark the keys that an older row follows a younger one in, be they events or questions; gives their number."""
+    """Mark the keys in which an older row follows a younger one, be they events or queries; return their number."""
     found = 0
     newest[:] = NEVER_MS
     for row in range(times.size):
@@ -116,7 +114,7 @@ def find_late_rows(times: Ints, inserts: Ints, asks: Ints, newest: Ints, late: B
 
 @native("UniTuple(int64, 2)(int64[:, ::1], uint8[:, ::1], int64[::1], int64, int64, int64)")
 def survey(values: Ints, kept: Bytes, inserts: Ints, number: Word, begin: Word, end: Word) -> tuple[Word, Word]:
-    """(The size of the largest value, events without one) of a series among the rows [begin, end)."""
+    """Return the largest absolute value of a series in the rows [begin, end), and the number of events without one."""
     largest, missing = np.int64(0), np.int64(0)
     for row in range(begin, end):
         if kept[number, row] == 0:
@@ -128,16 +126,15 @@ def survey(values: Ints, kept: Bytes, inserts: Ints, number: Word, begin: Word, 
 
 @compiled
 def clear(cells: Ints, cell: Word, words: Word) -> None:
-    """Reset the state before the first cell."""
     for i in range(words):
         cells[cell + i] = 0
 
 
 @native("void(int64, int64, int64[::1], uint8[::1], int64[::1], int32[:, ::1], int64[::1])")
 def fill_series(begin: Word, end: Word, values: Ints, kept: Bytes, series: Ints, maps: Ints32, cells: Ints) -> None:
-    """Keep a series of the slots [begin, end): values without the missing ones, and totals before each.
+    """Store a series of the slots [begin, end): values without the missing ones, and totals before each.
 
-    `values` and `kept` stand by slot; the latter is not read where no value is missing.
+    `values` and `kept` are by slot; `kept` is not read if no value is missing.
     """
     of_map, words, wide = series[OF_MAP], series[WORDS], series[IS_WIDE] != 0
     of_sum, of_squares, of_value = series[OF_SUM], series[OF_SQUARES], series[OF_VALUE]
@@ -175,7 +172,7 @@ def fill_series(begin: Word, end: Word, values: Ints, kept: Bytes, series: Ints,
 def find_own_rows(
     begin: Word, end: Word, inserts: Ints, asks: Ints, codes: Ints, rows: Ints, own_inserts: Ints, own_asks: Ints
 ) -> Word:
-    """Find the rows of [begin, end) whose keys have a code; gives their number, and the codes (-1: none)."""
+    """Collect the rows of [begin, end) whose keys have a code, and the codes (-1 for none); return their number."""
     count = np.int64(0)
     for row in range(begin, end):
         inserted = codes[inserts[row]] if inserts[row] >= 0 else -1
@@ -188,7 +185,6 @@ def find_own_rows(
 
 @native("void(int64[::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
 def copy_in(rows: Ints, values: Ints, kept: Bytes, own_values: Ints, own_kept: Bytes) -> None:
-    """Copy the series values of some rows."""
     for number in range(values.shape[0]):
         for i in range(rows.size):
             own_values[number, i] = values[number, rows[i]]

@@ -1,4 +1,4 @@
-"""Keys with late rows in a back-fill: their rows go through histories of their own, in the order of the log."""
+"""Keys with late rows in a backfill: their rows go through a `WindowState`, in log order."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.online.window_state import HistoryPlan, WindowState
 
-BATCH = 1 << 13  # rows that are looked at for one call
+BATCH = 1 << 13  # rows searched for one call
 
 
 class LateKeys:
-    """The late keys of a backfill, split among histories that run in parallel.
+    """The late keys of a backfill, divided into parts that may run in parallel, each with a window state.
 
-    A part is run by one thread at a time. What no later row can reach is let go of as the
-    rows that ask move on; rows that ask nobody, such as labels, may come from any time.
+    Cells that no later query can reach are released. Rows without a query, such as labels, may have any time.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class LateKeys:
             counts = np.bincount(inserts[inserts >= 0], minlength=len(late))[keys]
             keys = keys[np.argsort(-counts, kind="stable")]
         used = min(parts, len(keys))
-        # Dealt to and fro, the largest first, so that each part gets about equally many rows.
+        # Deal keys back and forth, the largest first, so that the parts get about equally many rows.
         deal = np.resize([*range(used), *reversed(range(used))], len(keys))
         self._codes = np.full((used, len(late)), -1, np.int64)
         for part in range(used):
@@ -51,7 +50,7 @@ class LateKeys:
         return range(len(self._histories))
 
     def answer(self, part: int, begin: int, end: int, out: Ints, valid: Bytes) -> None:
-        """Fill in the answers of one part's keys at the rows [begin, end), and take in its events."""
+        """Fill in the answers of one part's keys at the rows [begin, end), and add its events to its state."""
         from shroff.features.batch.backfill_kernels import copy_in, copy_out, find_own_rows
 
         room = np.empty((3, BATCH), np.int64)

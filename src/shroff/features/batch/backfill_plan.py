@@ -1,10 +1,9 @@
-"""The plan of a backfill in numbers: the positions found for a row, and the values read from them.
+"""The plan of a backfill as tables of numbers, for its kernels.
 
-A back-fill works in two passes. The first goes key by key: for each row that asks it finds
-*places* (where windows begin and end among the cells of the key, which cell holds an
-extreme) and takes from there a record of *words*: how many values a window has, their sum,
-their sum of squares, the value of an extreme. The second goes row by row, makes all answers
-from the records, and so visits each record once. The plan numbers places and words.
+The first pass goes key by key. For each row with a query it finds *positions*: where windows begin and end among the
+cells of the key, and which cell has an extreme. From these it fills a record of *words*: the number of values in a
+window, their sum, their sum of squares, the value of an extreme. The second pass goes row by row and computes all
+answers from the record of the row. The plan numbers positions and words.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from shroff.features.online.window_state import FUNCTIONS, HistoryPlan, Query
 from shroff.language.aggregates import State
 from shroff.runtime.values import FrozenStruct
 
-# Places; those of edges, tracks, sets and ranks follow.
-NOW = 0  # the first cell behind what came before the row
+# Numbers of positions; those of edges, tracks, sets and ranks follow.
+NOW = 0  # after the cells of earlier rows
 START = 1  # the first cell of the key
-AFTER = 2  # the first cell behind the row's own
+AFTER = 2  # after the row's own cell
 
-# Where a window begins, if that is no place of its own.
+# Beginnings of windows that have no position of their own.
 LEFT_EVER = -1
 LEFT_LAST_N = -2
 
-# A track: the extremes of one series, for all windows that end at the same place.
+# A track: the extremes of one series in all windows with the same end.
 TRACK_SERIES = 0
 TRACK_FLIP = 1  # -1 for a minimum: keys are ~value, so that the greatest wins; 0 for a maximum
 TRACK_END = 2
@@ -36,7 +35,7 @@ LANE_LEFT = 0
 LANE_LAST_N = 1
 LANE_OUT = 2
 
-# A set, and with three words more a rank: one window of one series.
+# A set of distinct values, or with three more words a quantile: one window of one series.
 PART_SERIES = 0
 PART_END = 1
 PART_LEFT = 2
@@ -44,48 +43,48 @@ PART_LAST_N = 3
 PART_OUT = 4
 RANK_NUMERATOR = 5
 RANK_DENOMINATOR = 6
-RANK_FUNCTION = 7  # a median has two places, side by side
+RANK_FUNCTION = 7  # a median has two adjacent positions
 
-# A group: all queries about one series in one window, and the words they share; -1: not there.
+# A group: all queries about one series in one window, and the words that they share; -1 for absent ones.
 GROUP_END = 0
 GROUP_LEFT = 1
 GROUP_LAST_N = 2
 GROUP_SERIES = 3
 GROUP_FIRST = 4
 GROUP_QUERIES = 5
-N_WORD = 6  # how many values
-EVENTS_WORD = 7  # how many events
-SUM_WORD = 8  # in two words if the series is wide, and so the next
-SQUARES_WORD = 9
+N_WORD = 6  # number of values
+EVENTS_WORD = 7  # number of events
+SUM_WORD = 8  # two words if the series is wide
+SQUARES_WORD = 9  # likewise
 QUERY_FUNCTION = 0
 QUERY_TARGET = 1
-QUERY_PLACE = 2  # of its extreme or quantile, or how many values differ
-QUERY_WORD = 3  # a value
+QUERY_POSITION = 2  # of its extreme or quantile; for `distinct` the number of values
+QUERY_WORD = 3  # its value in the record
 
-# What is kept of a series; -1: not there. Its words of one cell stand side by side.
-BASE = 0  # where its words begin
-WORDS = 1  # how many there are for each cell
-OF_SUM = 2  # which of them are the sum before the cell
-OF_SQUARES = 3  # the sum of squares before the cell
-OF_VALUE = 4  # and its value
-OF_MAP = 5  # row of the cells before a slot that have a value; -1: all have one
-OF_LINKS = 6  # first of two rows: where a value was before, and where it is next
+# The stored form of a series; -1 for absent parts. The words of one cell are adjacent.
+BASE = 0  # index of its first word
+WORDS = 1  # words per cell
+OF_SUM = 2  # offset in a cell: sum of the values before it
+OF_SQUARES = 3  # likewise: sum of their squares
+OF_VALUE = 4  # likewise: the value
+OF_MAP = 5  # row with the number of cells before each slot that have a value; -1 if all have one
+OF_LINKS = 6  # first of two rows: the previous and the next cell with the same value
 OF_RANKS = 7  # first of two rows: ranks of cells, and cells by rank
 SCALE = 8
 IS_REAL = 9
-IS_WIDE = 10  # sums take two words, the low one first, and so do squares
+IS_WIDE = 10  # sums and squares take two words, the low one first
 SERIES_WORDS = 11
 
-PLACED = {"extremes", "values", "ranks"}  # states whose answers need a place of their own
+LOCATED = {"extremes", "values", "ranks"}  # states whose answers need positions of their own
 
 Table = Ints
-Lane = tuple[int, int, int]  # left, last n, end: what makes a window
+Lane = tuple[int, int, int]  # a window: left, last n, end
 
 
 class Tables(FrozenStruct):
-    """Tables of numbers for the kernels, one row per part; number of positions and words."""
+    """Tables with one row per part, and the numbers of positions and words."""
 
-    places: int
+    positions: int
     words: int
     edges: Table
     tracks: Table
@@ -97,14 +96,14 @@ class Tables(FrozenStruct):
 
 
 def tables_of(plan: HistoryPlan, series: Table) -> Tables:
-    """Number the positions and words of a plan, with series stored as in `series`."""
+    """Number the positions and words of a plan; `series` has the stored form of each series."""
     edges = sorted({edge for query in plan.queries for edge in query.edges})
     column_of = {edge: AFTER + 1 + i for i, edge in enumerate(edges)}
     windows = [_window(query, column_of) for query in plan.queries]
     taken = AFTER + 1 + len(edges)
-    parts: dict[tuple[object, ...], int] = {}  # what makes queries share a column -> the column
+    parts: dict[tuple[object, ...], int] = {}  # position by what equal queries share
     for query, window in zip(plan.queries, windows, strict=True):
-        if query.state in PLACED:
+        if query.state in LOCATED:
             part = _part(query, window)
             if part not in parts:
                 parts[part] = taken
@@ -112,7 +111,7 @@ def tables_of(plan: HistoryPlan, series: Table) -> Tables:
     tracks, lanes = _tracks(plan, windows, parts)
     groups, queries, words = _groups(plan, windows, parts, series)
     return Tables(
-        places=taken,
+        positions=taken,
         words=words,
         edges=_table([[edge, column_of[edge]] for edge in edges], 2),
         tracks=tracks,
@@ -185,9 +184,9 @@ def _groups(
         groups.append(group)
         for number in numbers:
             query = plan.queries[number]
-            place = parts.get(_part(query, windows[number]), -1)
-            has_value = place >= 0 or query.state == "ends"
-            queries.append([FUNCTIONS[query.function], number, place, words if has_value else -1])
+            position = parts.get(_part(query, windows[number]), -1)
+            has_value = position >= 0 or query.state == "ends"
+            queries.append([FUNCTIONS[query.function], number, position, words if has_value else -1])
             words += has_value
     return _table(groups, 10), _table(queries, 4), words
 

@@ -1,10 +1,8 @@
 """Compiled first pass of a backfill for keys with late rows: run by run, late cells inserted in order.
 
-A *run* is a stretch of a key's rows in which time does not fall. Behind the cells of a run
-nothing has come yet, so its rows are placed as those of any other key. Where a late cell
-comes, the run ends, and the cell moves from its place in the log to its place in time: the
-cells between move by one, and so do the totals and the stacks of extremes. So the cells that
-have come always stand in the order (time, place in the log), and the others behind them.
+A *run* is a stretch of a key's rows in which time does not fall; its rows are located like those of any other key. A
+late cell ends the run and moves back to its position by time: the cells between move by one, as do the totals and the
+stacks of extremes. So the processed cells are always ordered by time, then by log order, and the others follow them.
 """
 
 from __future__ import annotations
@@ -12,15 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.arrays import Bytes, Ints, Ints32
-from shroff.features.batch.backfill_places import (
-    STACK_BOTTOM,
-    STACK_COUNT,
-    STACK_FED,
-    first_younger,
-    mapped,
-    place_extremes,
-    place_lefts,
-)
 from shroff.features.batch.backfill_plan import (
     AFTER,
     BASE,
@@ -37,6 +26,15 @@ from shroff.features.batch.backfill_plan import (
     TRACK_SERIES,
     WORDS,
 )
+from shroff.features.batch.backfill_positions import (
+    STACK_BOTTOM,
+    STACK_COUNT,
+    STACK_FED,
+    first_younger,
+    locate_extremes,
+    locate_lefts,
+    mapped,
+)
 from shroff.features.batch.backfill_words import TOGETHER, take_words
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.kernels.native import native
@@ -45,7 +43,7 @@ from shroff.features.kernels.numbers import Word, compiled
 
 @compiled
 def move_total(cells: Ints, base: Word, words: Word, wide: Word, target: Word, source: Word) -> None:
-    """Let the value of cell `source`, in the order of the log, count from cell `target` on."""
+    """Count the value of cell `source`, which is in log order, from cell `target` on."""
     at = base + source * words
     low = cells[at + words] - cells[at]
     high = np.int64(0)
@@ -62,7 +60,7 @@ def move_total(cells: Ints, base: Word, words: Word, wide: Word, target: Word, s
 
 @compiled
 def move_cell(position: Word, slot: Word, times: Ints, series: Ints, maps: Ints32, cells: Ints) -> None:
-    """Move the cell of a slot to a position before it, in every series."""
+    """Move the cell of a slot to an earlier position, in every series."""
     time_ms = times[slot]
     for i in range(slot, position, -1):
         times[i] = times[i - 1]
@@ -97,7 +95,7 @@ def move_cell(position: Word, slot: Word, times: Ints, series: Ints, maps: Ints3
 def insert_in_stack(
     stack: Ints, at: Ints, keys: Ints, heads: Ints, first: Word, last: Word, cell: Word, key: Word
 ) -> None:
-    """Take in a late cell among those that a stack was fed; heads of the lanes [first, last) stay before it."""
+    """Insert a late cell into a stack that has seen later cells; heads of the lanes [first, last) move before it."""
     count = stack[STACK_COUNT]
     later = count
     while later > 0 and at[later - 1] >= cell:
@@ -136,7 +134,7 @@ def insert_in_stacks(
     at: Ints,
     keys: Ints,
 ) -> None:
-    """Tell every stack that was fed beyond it of a late cell, which is at its position by now."""
+    """Insert a late cell, already moved to its position, into every stack that has seen later cells."""
     for t in range(tracks.shape[0]):
         layout = series[tracks[t, TRACK_SERIES]]
         cell = mapped(maps, layout[OF_MAP], position)
@@ -175,7 +173,7 @@ def take_late_records(
     series: Ints,
     maps: Ints32,
     cells: Ints,
-    places: Ints32,
+    positions: Ints32,
     heads: Ints,
     stacks: Ints,
     at: Ints,
@@ -183,14 +181,14 @@ def take_late_records(
     windows: Ints,
     records: Ints,
 ) -> None:
-    """Fill the records of the rows that ask about the late ones among the keys [first, last).
+    """Fill the records of the rows that query the late keys among [first, last).
 
-    `come` says how many cells of each key have come, so that the next piece of the log goes
-    on from there. Long, as it hands all tables and all room to the parts.
+    `come` is the number of processed cells of each key, from which the next piece of the log continues. Long, because
+    it passes all tables and scratch space to its parts.
 
-    Cost: as for other keys, and for each late cell a step per cell that is younger than it.
+    Cost: as for other keys, and for each late cell a step per younger cell.
     """
-    nows, key_starts, afters = places[NOW], places[START], places[AFTER]
+    nows, key_starts, afters = positions[NOW], positions[START], positions[AFTER]
     for key in range(first, last):
         ask, end = ask_starts[key], ask_ends[key]
         if late[key] == 0 or ask == end:
@@ -205,7 +203,7 @@ def take_late_records(
             begin, count, is_late = ask, np.int64(0), False
             while ask < end and count < TOGETHER and not is_late:
                 row, time_ms = ask_rows[np.uint64(ask)], ask_times[np.uint64(ask)]
-                # What came before this row; a cell older than another or than a row of the run waits for its end.
+                # Cells before this row; one that is older than a cell or row of the run waits for the run's end.
                 oldest_ms = max(newest_ms, newest_ask_ms)
                 while have < limit and rows[np.uint64(have)] < row and times[np.uint64(have)] >= oldest_ms:
                     newest_ms = oldest_ms = times[np.uint64(have)]
@@ -237,12 +235,12 @@ def take_late_records(
                 nows[count], key_starts[count], afters[count] = now, start, now + own
                 count += 1
                 ask += 1
-            place_lefts(start, have, times, begin, begin + count, ask_times, edges, begin, places)
+            locate_lefts(start, have, times, begin, begin + count, ask_times, edges, begin, positions)
             for t in range(tracks.shape[0]):
                 layout, track, stack = series[tracks[t, TRACK_SERIES]], tracks[t], stacks[t]
-                place_extremes(
-                    0, count, is_late, layout, maps, cells, track, lanes, heads, stack, at[t], keys[t], places
+                locate_extremes(
+                    0, count, is_late, layout, maps, cells, track, lanes, heads, stack, at[t], keys[t], positions
                 )
-            near = places[:, :TOGETHER]
+            near = positions[:, :TOGETHER]
             take_words(count, groups, queries, series, maps, cells, near, windows, records[begin : begin + count])
         come[key] = have - start

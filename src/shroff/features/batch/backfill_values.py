@@ -1,11 +1,10 @@
-"""Places that depend on equal or ordered values: how many differ, and which is at a rank; compiled."""
+"""Compiled: count distinct values in windows, and locate quantiles."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from shroff.arrays import Bytes, Ints, Ints32
-from shroff.features.batch.backfill_places import begin_of, mapped
 from shroff.features.batch.backfill_plan import (
     BASE,
     OF_LINKS,
@@ -21,6 +20,7 @@ from shroff.features.batch.backfill_plan import (
     RANK_NUMERATOR,
     WORDS,
 )
+from shroff.features.batch.backfill_positions import begin_of, mapped
 from shroff.features.kernels.answers import rank_of
 from shroff.features.kernels.distinct import home_of
 from shroff.features.kernels.layout import MEDIAN
@@ -46,9 +46,9 @@ def link_values(
     links: Ints32,
     table: Ints32,
 ) -> None:
-    """Tell each cell where its key had this value before, -1 if nowhere, and where it has it next.
+    """Link each cell to the previous cell of its key with the same value, -1 if there is none, and to the next one.
 
-    `table` is room for twice the most cells of one key, rounded up to a power of two.
+    `table` is scratch space for twice the cells of the largest key, rounded up to a power of two.
     """
     of_value, words = series[BASE] + series[OF_VALUE], series[WORDS]
     earlier, later = series[OF_LINKS], series[OF_LINKS] + 1
@@ -74,21 +74,21 @@ def link_values(
 
 
 @compiled
-def place_distinct(
-    begin: Word, end: Word, series: Ints, maps: Ints32, links: Ints32, part: Ints, base: Word, places: Ints32
+def locate_distinct(
+    begin: Word, end: Word, series: Ints, maps: Ints32, links: Ints32, part: Ints, base: Word, positions: Ints32
 ) -> None:
-    """Say how many values differ in the window of one set, for the rows [begin, end) of a key.
+    """Count the distinct values in the window of one set, for the rows [begin, end) of a key.
 
-    A cell that comes in counts if its value was last seen before the window, one that goes
-    out ceases to count if its value is not seen again in it.
+    An entering cell adds one if the window lacks its value; a leaving cell subtracts one if its value is not in the
+    rest of the window.
     """
     of_map, earlier, later = series[OF_MAP], series[OF_LINKS], series[OF_LINKS] + 1
-    stop = np.int64(places[part[PART_END], begin - base])
-    low = mapped(maps, of_map, begin_of(places, begin - base, part[PART_LEFT], part[PART_LAST_N], stop))
+    stop = np.int64(positions[part[PART_END], begin - base])
+    low = mapped(maps, of_map, begin_of(positions, begin - base, part[PART_LEFT], part[PART_LAST_N], stop))
     high, different = low, np.int64(0)
     for i in range(begin - base, end - base):
-        stop = np.int64(places[part[PART_END], i])
-        window = mapped(maps, of_map, begin_of(places, i, part[PART_LEFT], part[PART_LAST_N], stop))
+        stop = np.int64(positions[part[PART_END], i])
+        window = mapped(maps, of_map, begin_of(positions, i, part[PART_LEFT], part[PART_LAST_N], stop))
         upto = mapped(maps, of_map, stop)
         while high < upto:
             different += np.int64(links[earlier, high] < low)
@@ -96,7 +96,7 @@ def place_distinct(
         while low < window:
             different -= np.int64(links[later, low] >= upto)
             low += 1
-        places[part[PART_OUT], i] = different
+        positions[part[PART_OUT], i] = different
 
 
 @compiled
@@ -143,9 +143,9 @@ def rank_values(
     ranks: Ints32,
     spare: Ints32,
 ) -> None:
-    """Sort the cells of each key by value: two rows, the rank of each cell from 0, and the cell at each rank.
+    """Sort the cells of each key by value into two rows: the rank of each cell from 0, and the cell at each rank.
 
-    Merge sort, equal values in the order of the log; `spare` is room for the most cells of one key.
+    Merge sort; equal values stay in log order. `spare` is scratch space for the cells of the largest key.
     """
     of_value, words = series[BASE] + series[OF_VALUE], series[WORDS]
     of_rank, of_cell = series[OF_RANKS], series[OF_RANKS] + 1
@@ -166,7 +166,7 @@ def rank_values(
 
 @compiled
 def add(tree: Ints32, size: Word, rank: Word, change: Word) -> None:
-    """Count one cell more or less of this rank."""
+    """Add `change` to the number of cells with this rank."""
     node = rank + 1
     while node <= size:
         tree[node] += change
@@ -175,7 +175,7 @@ def add(tree: Ints32, size: Word, rank: Word, change: Word) -> None:
 
 @compiled
 def rank_at(tree: Ints32, size: Word, top: Word, wanted: Word) -> Word:
-    """The rank of the counted cell number `wanted`, from 1; `top` is the greatest power of two up to `size`."""
+    """Return the rank of the counted cell number `wanted`, from 1; `top` is the greatest power of two up to `size`."""
     node, step = np.int64(0), top
     while step > 0:
         if node + step <= size and tree[node + step] < wanted:
@@ -186,7 +186,7 @@ def rank_at(tree: Ints32, size: Word, top: Word, wanted: Word) -> Word:
 
 
 @compiled
-def place_ranks(
+def locate_ranks(
     start: Word,
     stop: Word,
     begin: Word,
@@ -197,15 +197,14 @@ def place_ranks(
     part: Ints,
     tree: Ints32,
     base: Word,
-    places: Ints32,
+    positions: Ints32,
 ) -> None:
-    """Place one quantile for the rows [begin, end) of the key with cells [start, stop), -1 for an empty window.
+    """Locate one quantile for the rows [begin, end) of the key with cells [start, stop); -1 for an empty window.
 
-    A median has two places: its lower and its upper middle value.
+    A median has two positions: its lower and its upper middle value.
 
-    `tree` counts the window's cells by rank, each node those of a stretch whose length is
-    the lowest bit of its number (a Fenwick tree); its room is the most cells of one key, and
-    one. Cost: O(log n) for each cell that comes in or goes out, n the cells of the key.
+    `tree` is a Fenwick tree that counts the window's cells by rank, with one node more than the largest key has cells.
+    Cost: O(log n) for each cell that enters or leaves, for n cells of the key.
     """
     of_map, of_rank, of_cell = series[OF_MAP], series[OF_RANKS], series[OF_RANKS] + 1
     least = mapped(maps, of_map, start)
@@ -214,12 +213,12 @@ def place_ranks(
     top = np.int64(1)
     while 2 * top <= size:
         top *= 2
-    last = np.int64(places[part[PART_END], begin - base])
-    low = mapped(maps, of_map, begin_of(places, begin - base, part[PART_LEFT], part[PART_LAST_N], last))
+    last = np.int64(positions[part[PART_END], begin - base])
+    low = mapped(maps, of_map, begin_of(positions, begin - base, part[PART_LEFT], part[PART_LAST_N], last))
     high, is_median = low, part[RANK_FUNCTION] == MEDIAN
     for i in range(begin - base, end - base):
-        last = np.int64(places[part[PART_END], i])
-        window = mapped(maps, of_map, begin_of(places, i, part[PART_LEFT], part[PART_LAST_N], last))
+        last = np.int64(positions[part[PART_END], i])
+        window = mapped(maps, of_map, begin_of(positions, i, part[PART_LEFT], part[PART_LAST_N], last))
         upto = mapped(maps, of_map, last)
         while high < upto:
             add(tree, size, np.int64(ranks[of_rank, high]), 1)
@@ -235,6 +234,6 @@ def place_ranks(
             else:
                 wanted = rank_of(high - low, part[RANK_NUMERATOR], part[RANK_DENOMINATOR])
             cell = np.int64(ranks[of_cell, least + rank_at(tree, size, top, wanted)])
-        places[part[PART_OUT], i] = cell
+        positions[part[PART_OUT], i] = cell
         if is_median:
-            places[part[PART_OUT] + 1, i] = upper
+            positions[part[PART_OUT] + 1, i] = upper

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.arrays import Bytes, Ints, Ints32
-from shroff.features.batch.backfill_places import STACK_FED, begin_of, place_edges, place_extremes
 from shroff.features.batch.backfill_plan import (
     BASE,
     EVENTS_WORD,
@@ -24,7 +23,7 @@ from shroff.features.batch.backfill_plan import (
     OF_VALUE,
     PART_SERIES,
     QUERY_FUNCTION,
-    QUERY_PLACE,
+    QUERY_POSITION,
     QUERY_WORD,
     SCALE,
     SQUARES_WORD,
@@ -32,17 +31,18 @@ from shroff.features.batch.backfill_plan import (
     TRACK_SERIES,
     WORDS,
 )
-from shroff.features.batch.backfill_values import place_distinct, place_ranks
+from shroff.features.batch.backfill_positions import STACK_FED, begin_of, locate_edges, locate_extremes
+from shroff.features.batch.backfill_values import locate_distinct, locate_ranks
 from shroff.features.kernels.layout import DISTINCT, FIRST, LAST, MEDIAN
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, bits_of, compiled, middle
 
-TOGETHER = 512  # rows whose records are filled together: they stay in the second cache
+TOGETHER = 512  # rows whose records are filled together: these stay in the second-level cache
 
 
 @compiled
 def word_of(cells: Ints, base: Word, words: Word, cell: Word) -> Word:
-    """One word of a cell; the index is unsigned, because signed ones are checked for negative values."""
+    """Return one word of a cell; the index is unsigned, because signed ones are checked for negative values."""
     return cells[np.uint64(base + cell * words)]
 
 
@@ -50,7 +50,7 @@ def word_of(cells: Ints, base: Word, words: Word, cell: Word) -> Word:
 def take_total(
     rows: Word, begins: Ints, ends: Ints, cells: Ints, base: Word, words: Word, wide: Word, records: Ints, word: Word
 ) -> None:
-    """Subtract the totals before each window from those behind it."""
+    """Subtract the total before each window from that at its end."""
     for i in range(rows):
         after, before = word_of(cells, base, words, ends[i]), word_of(cells, base, words, begins[i])
         records[i, word] = after - before
@@ -61,9 +61,9 @@ def take_total(
 
 @compiled
 def take_value(
-    rows: Word, begins: Ints, ends: Ints, query: Ints, series: Ints, cells: Ints, places: Ints32, records: Ints
+    rows: Word, begins: Ints, ends: Ints, query: Ints, series: Ints, cells: Ints, positions: Ints32, records: Ints
 ) -> None:
-    """Take the value that a query asks for, or anything where its window is empty."""
+    """Store the value that a query reads; arbitrary if its window is empty."""
     function, word = query[QUERY_FUNCTION], query[QUERY_WORD]
     base, words = series[BASE] + series[OF_VALUE], series[WORDS]
     if FIRST <= function <= LAST:
@@ -71,12 +71,12 @@ def take_value(
             cell = begins[i] if function == FIRST else ends[i] - 1
             records[i, word] = word_of(cells, base, words, cell if ends[i] > begins[i] else 0)
         return
-    found = places[query[QUERY_PLACE]]
+    found = positions[query[QUERY_POSITION]]
     if function == DISTINCT:
         for i in range(rows):
             records[i, word] = found[i]
     elif function == MEDIAN:
-        uppers = places[query[QUERY_PLACE] + 1]
+        uppers = positions[query[QUERY_POSITION] + 1]
         for i in range(rows):
             low = word_of(cells, base, words, np.int64(max(found[i], 0)))
             high = word_of(cells, base, words, np.int64(max(uppers[i], 0)))
@@ -94,18 +94,18 @@ def take_words(
     series: Ints,
     maps: Ints32,
     cells: Ints,
-    places: Ints32,
+    positions: Ints32,
     windows: Ints,
     records: Ints,
 ) -> None:
-    """Fill the records of a few rows from their positions; `windows` is scratch space for bounds."""
+    """Fill the records of some rows from their positions; `windows` is scratch space for bounds."""
     begins, ends = windows[0], windows[1]
     for g in range(groups.shape[0]):
         group = groups[g]
-        of_end, left, last_n = places[group[GROUP_END]], group[GROUP_LEFT], group[GROUP_LAST_N]
+        of_end, left, last_n = positions[group[GROUP_END]], group[GROUP_LEFT], group[GROUP_LAST_N]
         for i in range(rows):
             ends[i] = of_end[i]
-            begins[i] = begin_of(places, i, left, last_n, ends[i])
+            begins[i] = begin_of(positions, i, left, last_n, ends[i])
         if group[EVENTS_WORD] >= 0:
             for i in range(rows):
                 records[i, group[EVENTS_WORD]] = ends[i] - begins[i]
@@ -126,7 +126,7 @@ def take_words(
                 )
         for q in range(group[GROUP_FIRST], group[GROUP_FIRST] + group[GROUP_QUERIES]):
             if queries[q, QUERY_WORD] >= 0:
-                take_value(rows, begins, ends, queries[q], series[number], cells, places, records)
+                take_value(rows, begins, ends, queries[q], series[number], cells, positions, records)
 
 
 @native(
@@ -160,7 +160,7 @@ def take_records(
     cells: Ints,
     links: Ints32,
     ranks: Ints32,
-    places: Ints32,
+    positions: Ints32,
     heads: Ints,
     stack: Ints,
     at: Ints,
@@ -169,10 +169,10 @@ def take_records(
     windows: Ints,
     records: Ints,
 ) -> None:
-    """Fill the records of the rows that ask about the keys [first, last), but for keys with late rows.
+    """Fill the records of the rows that query the keys [first, last), except keys with late rows.
 
-    Keys are taken together until they have `TOGETHER` rows, so that places are read while
-    they are still in a near cache. Long, as it hands all tables and all room to the parts.
+    Keys are grouped up to `TOGETHER` rows, so that positions are read while they are in the cache. Long, because it
+    passes all tables and scratch space to its parts.
     """
     key, is_late = first, False
     while key < last:
@@ -186,20 +186,20 @@ def take_records(
             done = end
             if begin < end:
                 start, stop = starts[key], ends[key]
-                place_edges(start, stop, rows, times, begin, end, ask_rows, ask_times, edges, base, places)
+                locate_edges(start, stop, rows, times, begin, end, ask_rows, ask_times, edges, base, positions)
                 slot, slot_end = begin - base, end - base
                 for t in range(tracks.shape[0]):
                     track, layout, stack[STACK_FED] = tracks[t], series[tracks[t, TRACK_SERIES]], -1
-                    place_extremes(
-                        slot, slot_end, is_late, layout, maps, cells, track, lanes, heads, stack, at, keys, places
+                    locate_extremes(
+                        slot, slot_end, is_late, layout, maps, cells, track, lanes, heads, stack, at, keys, positions
                     )
                 for p in range(sets.shape[0]):
-                    place_distinct(begin, end, series[sets[p, PART_SERIES]], maps, links, sets[p], base, places)
+                    locate_distinct(begin, end, series[sets[p, PART_SERIES]], maps, links, sets[p], base, positions)
                 for p in range(quantiles.shape[0]):
                     layout = series[quantiles[p, PART_SERIES]]
-                    place_ranks(start, stop, begin, end, layout, maps, ranks, quantiles[p], tree, base, places)
+                    locate_ranks(start, stop, begin, end, layout, maps, ranks, quantiles[p], tree, base, positions)
             key += 1
         for low in range(base, done, TOGETHER):
             high: Word = min(low + TOGETHER, done)
-            near = places[:, low - base : high - base]
+            near = positions[:, low - base : high - base]
             take_words(high - low, groups, queries, series, maps, cells, near, windows, records[low:high])

@@ -1,7 +1,7 @@
-"""Places: where windows begin and end among the cells of a key, and which cells are their extremes; compiled.
+"""Compiled: find the positions where windows begin and end among the cells of a key, and their extremes.
 
-All take a few whole keys at a time. Places stand by number and row that asks, the rows
-counted from `base`, the first slot of the first key.
+Each call handles a few whole keys. `positions` is indexed by number of the position and by row with a query, counted
+from `base`, the first slot of the first key.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from shroff.features.batch.backfill_plan import (
 )
 from shroff.features.kernels.numbers import Word, compiled
 
-AHEAD = 3
-# The stack of one track: its cells are those of [bottom, fed) that no later one outdoes.
+AHEAD = 3  # cells that are compared at once
+# The stack of one track: the cells of [bottom, fed) that are greater than all later ones.
 STACK_COUNT = 0
 STACK_BOTTOM = 1
-STACK_FED = 2  # -1: nothing was asked yet
+STACK_FED = 2  # -1 before the first query
 STACK_WORDS = 3
 
 
 @compiled
 def first_row(rows: Ints32, low: Word, high: Word, row: Word) -> Word:
-    """The first slot in [low, high] whose row is not before `row`."""
+    """Return the first slot in [low, high] whose row is not before `row`."""
     while low < high:
         middle = (low + high) >> 1
         if rows[middle] < row:
@@ -50,7 +50,7 @@ def first_row(rows: Ints32, low: Word, high: Word, row: Word) -> Word:
 
 @compiled
 def first_younger(times: Ints, low: Word, high: Word, cut_ms: Word) -> Word:
-    """The first slot in [low, high] whose cell is younger than `cut_ms`; times ascend."""
+    """Return the first slot in [low, high] whose cell is younger than `cut_ms`; times must ascend."""
     while low < high:
         middle = (low + high) >> 1
         if times[middle] <= cut_ms:
@@ -61,31 +61,31 @@ def first_younger(times: Ints, low: Word, high: Word, cut_ms: Word) -> Word:
 
 
 @compiled
-def steps_to(times: Ints, place: Word, cut_ms: Word) -> Word:
-    """Number of the next `AHEAD` cells before the first younger one, without a branch."""
-    first = np.int64(times[np.uint64(place)] <= cut_ms)
-    two = first & np.int64(times[np.uint64(place + 1)] <= cut_ms)
-    three = two & np.int64(times[np.uint64(place + 2)] <= cut_ms)
+def steps_to(times: Ints, slot: Word, cut_ms: Word) -> Word:
+    """Return how many of the next `AHEAD` cells come before the first younger one, without a branch."""
+    first = np.int64(times[np.uint64(slot)] <= cut_ms)
+    two = first & np.int64(times[np.uint64(slot + 1)] <= cut_ms)
+    three = two & np.int64(times[np.uint64(slot + 2)] <= cut_ms)
     return first + two + three
 
 
 @compiled
-def begin_of(places: Ints32, i: Word, left: Word, last_n: Word, end: Word) -> Word:
-    """The first cell of a window that ends before `end`."""
+def begin_of(positions: Ints32, i: Word, left: Word, last_n: Word, end: Word) -> Word:
+    """Return the first cell of a window that ends before `end`."""
     if left >= 0:
-        return np.int64(places[left, i])
-    start = np.int64(places[START, i])
+        return np.int64(positions[left, i])
+    start = np.int64(positions[START, i])
     return max(start, end - last_n) if left == LEFT_LAST_N else start
 
 
 @compiled
 def mapped(maps: Ints32, of_map: Word, slot: Word) -> Word:
-    """Position of a slot among the cells with a value."""
+    """Return the index of a slot among the cells with a value."""
     return np.int64(maps[of_map, slot]) if of_map >= 0 else slot
 
 
 @compiled
-def place_lefts(
+def locate_lefts(
     start: Word,
     stop: Word,
     times: Ints,
@@ -94,24 +94,25 @@ def place_lefts(
     ask_times: Ints,
     edges: Ints,
     base: Word,
-    places: Ints32,
+    positions: Ints32,
 ) -> None:
-    """Place all edges for the rows [begin, end), whose times ascend, among the cells [start, stop)."""
+    """Locate all edges of the rows [begin, end), whose times must ascend, among the cells [start, stop)."""
     for e in range(edges.shape[0]):
-        distance_ms, found = edges[e, 0], places[edges[e, 1]]
-        place = first_younger(times, start, stop, ask_times[begin] - distance_ms)
+        distance_ms = edges[e, 0]
+        lefts = positions[edges[e, 1]]
+        slot = first_younger(times, start, stop, ask_times[begin] - distance_ms)
         for ask in range(begin, end):
             cut_ms = ask_times[np.uint64(ask)] - distance_ms
             step = np.int64(AHEAD)
-            while step == AHEAD and place < stop:
-                step = steps_to(times, place, cut_ms)
-                place += step
-            place = min(place, stop)
-            found[np.uint64(ask - base)] = place
+            while step == AHEAD and slot < stop:
+                step = steps_to(times, slot, cut_ms)
+                slot += step
+            slot = min(slot, stop)
+            lefts[np.uint64(ask - base)] = slot
 
 
 @compiled
-def place_edges(
+def locate_edges(
     start: Word,
     stop: Word,
     rows: Ints32,
@@ -122,14 +123,14 @@ def place_edges(
     ask_times: Ints,
     edges: Ints,
     base: Word,
-    places: Ints32,
+    positions: Ints32,
 ) -> None:
-    """Place the present and all edges for the rows [begin, end) that ask about the key with cells [start, stop).
+    """Locate each row of [begin, end), which query the key with cells [start, stop), and all its edges.
 
     Cost: a step per cell and edge.
     """
     now = first_row(rows, start, stop, ask_rows[begin])
-    nows, starts, afters = places[NOW], places[START], places[AFTER]
+    nows, starts, afters = positions[NOW], positions[START], positions[AFTER]
     for ask in range(begin, end):
         i = ask - base
         row = ask_rows[np.uint64(ask)]
@@ -138,14 +139,14 @@ def place_edges(
         nows[np.uint64(i)] = now
         starts[np.uint64(i)] = start
         afters[np.uint64(i)] = now + np.int64(now < stop and rows[np.uint64(now)] == row)
-    place_lefts(start, stop, times, begin, end, ask_times, edges, base, places)
+    locate_lefts(start, stop, times, begin, end, ask_times, edges, base, positions)
 
 
 @compiled
 def first_stack(
     cells: Ints, of_value: Word, words: Word, flip: Word, low: Word, high: Word, at: Ints, keys: Ints
 ) -> Word:
-    """Put the cells of [low, high) that no later one outdoes on the empty stack; gives how many there are."""
+    """Fill the empty stack with the cells of [low, high) that are greater than all later ones; return their number."""
     count = np.int64(0)
     for cell in range(high - 1, low - 1, -1):
         value = cells[np.uint64(of_value + cell * words)] ^ flip
@@ -163,7 +164,7 @@ def first_stack(
 def feed_stack(
     cells: Ints, of_value: Word, words: Word, flip: Word, upto: Word, stack: Ints, at: Ints, keys: Ints
 ) -> Word:
-    """Let a stack take in the cells before `upto`; gives how many of it stayed what they were all the while."""
+    """Feed the cells before `upto` to a stack; return how many of its lower cells never changed meanwhile."""
     count, fed = stack[STACK_COUNT], stack[STACK_FED]
     lowest = count
     while fed < upto:
@@ -181,18 +182,18 @@ def feed_stack(
 
 @compiled
 def greatest(cells: Ints, of_value: Word, words: Word, flip: Word, low: Word, high: Word) -> Word:
-    """The last cell with the greatest key in [low, high); -1 if empty. Cost: one step per cell."""
-    found: Word = np.int64(-1)
+    """Return the last cell with the greatest key in [low, high); -1 if empty. Cost: one step per cell."""
+    best_cell: Word = np.int64(-1)
     best: Word = np.int64(0)
     for cell in range(low, high):
         key = cells[of_value + cell * words] ^ flip
-        if found < 0 or key >= best:
-            found, best = cell, key
-    return found
+        if best_cell < 0 or key >= best:
+            best_cell, best = cell, key
+    return best_cell
 
 
 @compiled
-def place_extremes(
+def locate_extremes(
     low: Word,
     high: Word,
     is_late: Word,
@@ -205,25 +206,25 @@ def place_extremes(
     stack: Ints,
     at: Ints,
     keys: Ints,
-    places: Ints32,
+    positions: Ints32,
 ) -> None:
-    """Place the extremes of one track for the rows in the slots [low, high), -1 where a window is empty.
+    """Locate the extremes of one track for the rows [low, high); -1 for an empty window.
 
-    One stack holds every cell that no later one outdoes, keys falling; nothing leaves it at
-    its lower end, so all windows with this end share it, each with a head of its own. `at`
-    and `keys` are its room, as long as the most cells of one key.
+    The stack has every cell that is greater than all later ones, so its keys fall. Nothing leaves its lower end, so
+    all windows with the same end share it, each with its own head. `at` and `keys` are its storage, as long as the
+    largest key.
 
-    A late row may ask about windows that end before what the stack was fed, or begin before
-    its bottom: there the cells themselves are looked at, unless the stack knows all the same.
+    The windows of a late row may end before the last cell of the stack, or begin before its bottom: then the cells
+    themselves are searched, unless the stack has the answer anyway.
     """
     of_map, words, of_value = series[OF_MAP], series[WORDS], series[BASE] + series[OF_VALUE]
-    flip, ends = track[TRACK_FLIP], places[track[TRACK_END]]
+    flip, ends = track[TRACK_FLIP], positions[track[TRACK_END]]
     first, last = track[TRACK_FIRST], track[TRACK_FIRST] + track[TRACK_LANES]
     if stack[STACK_FED] < 0:
         stop = np.int64(ends[low])
         least = stop
         for lane in range(first, last):
-            least = min(least, begin_of(places, low, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop))
+            least = min(least, begin_of(positions, low, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop))
             heads[lane] = 0
         stack[STACK_BOTTOM], stack[STACK_FED] = mapped(maps, of_map, least), mapped(maps, of_map, stop)
         stack[STACK_COUNT] = first_stack(cells, of_value, words, flip, stack[STACK_BOTTOM], stack[STACK_FED], at, keys)
@@ -233,7 +234,7 @@ def place_extremes(
         lowest = feed_stack(cells, of_value, words, flip, upto, stack, at, keys)
         count = stack[STACK_COUNT]
         for lane in range(first, last):
-            window = begin_of(places, i, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop)
+            window = begin_of(positions, i, lanes[lane, LANE_LEFT], lanes[lane, LANE_LAST_N], stop)
             window = mapped(maps, of_map, window)
             head = min(heads[lane], lowest)
             if is_late:
@@ -249,4 +250,4 @@ def place_extremes(
                 older = greatest(cells, of_value, words, flip, window, stack[STACK_BOTTOM])
                 if older >= 0 and cells[of_value + older * words] ^ flip > cells[of_value + found * words] ^ flip:
                     found = older
-            places[lanes[lane, LANE_OUT], i] = found
+            positions[lanes[lane, LANE_OUT], i] = found
