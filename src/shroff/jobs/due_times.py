@@ -68,7 +68,6 @@ def in_words(schedule: Schedule) -> str:
 
 @lru_cache(maxsize=1_000)
 def next_due_ms(schedule: Schedule, after_ms: int) -> int | None:
-    """Return the first due time after a time; None if there is none any more."""
     return next(due_times(schedule, after_ms), None)
 
 

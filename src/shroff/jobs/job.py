@@ -164,7 +164,6 @@ def begun(job: Job, now_ms: int) -> Job:
 
 
 def renewed(job: Job, now_ms: int, step: str, done: int, total: int, lines: tuple[str, ...]) -> Job:
-    """Return the job with its current progress."""
     return replace(job, lease_ms=now_ms + LEASE_MS, step=step[:LINE_MAX], done=done, total=total, lines=cut(lines))
 
 

@@ -76,7 +76,6 @@ class Findings(Printed, list[Finding]):
     """All checks; `repr` is the output of `shroff doctor`."""
 
     def of(self, state: str) -> list[Finding]:
-        """Return the findings with one state."""
         return [finding for finding in self if finding.state == state]
 
     def __repr__(self) -> str:
@@ -186,7 +185,6 @@ def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
 
 
 def look_at_versions() -> Finding:
-    """Report the versions of the program and its environment."""
     words = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
     return Finding("versions", OK, f"{words}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
 
@@ -358,7 +356,6 @@ def look_at_inbox(requests: Sequence[InboxRequest], now_ms: int) -> Finding:
 
 
 def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
-    """Report the engine's remarks on values that are too large."""
     if not remarks:
         yield Finding("values", OK, "no sum or value was too large")
     for words, cure in remark_words(remarks):

@@ -77,7 +77,7 @@ def _trouble(log: Log, now_ms: int, steps: ClockSteps) -> tuple[bool, str, str]:
 
 
 def is_unset() -> bool:
-    """Whether the kernel says that no time service keeps the clock right; False where it cannot be asked."""
+    """Return whether the kernel says that no time service sets the clock; False if it cannot be queried."""
     try:
         return bool(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES)) == TIME_ERROR)
     except (AttributeError, OSError, TypeError):

@@ -30,7 +30,6 @@ _CURES = {
 
 
 def remark_words(remarks: Sequence[Remark]) -> Iterator[tuple[str, str]]:
-    """Return the words and the remedy of each remark."""
     for remark in remarks:
         since = f"since sequence number {remark.first_seq:,} ({time_text(remark.first_ms)})"
         if remark.count > 1:

@@ -61,7 +61,7 @@ def read_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> RowsRead:
 
 
 def log_damage(log: Log, seed: int) -> Iterator[str]:
-    """Damage of the indexes of a log and of its refused lines, each with its remedy.
+    """Yield a message with the remedy for each damage of the log's indexes or refused lines.
 
     Cost: 0.15 µs an id and 10 µs a refused line. Of a long log the indexes are read in one minute of an hour.
     """
@@ -80,7 +80,7 @@ def log_damage(log: Log, seed: int) -> Iterator[str]:
 
 
 def table_damage(store: Path, log: Log, seed: int) -> Iterator[tuple[str, str]]:
-    """Damaged files among the stored contents of look-up tables and their packed forms, each with its remedy.
+    """Yield damaged files of look-up tables, among their stored contents and packed forms, each with its remedy.
 
     Reads for about `WITHIN_S`, in an order drawn by `seed`, so that repeated calls reach each file.
     """

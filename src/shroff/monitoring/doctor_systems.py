@@ -114,7 +114,6 @@ ALONE = ("store", "lake", "online", "snapshots", "backup", "sign_in", "http", "m
 
 
 def named_systems(systems: Systems) -> Iterator[tuple[str, System]]:
-    """Yield each external system with its key in shroff.yaml."""
     for place, source in systems.all_read:
         yield ".".join(place), source
     for name, ask in {**systems.sources, **systems.pulled}.items():
@@ -139,7 +138,6 @@ def unset_variables(systems: Systems) -> dict[str, list[str]]:
 
 
 def is_set(system: System) -> bool:
-    """Return whether all variables that a system's settings read are set."""
     return not any(unset(text) for _, text in _texts(system.options, ""))
 
 

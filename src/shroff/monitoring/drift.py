@@ -104,7 +104,7 @@ def drift_of(reference: Input, recent: Input) -> Drift:
 
 
 def stability_index(before: Floats, now: Floats) -> float:
-    """The population stability index of rows by bin: the sum of (q - p) ln(q / p) over the shares p before and q now.
+    """Return the population stability index: the sum of (q - p) ln(q / p) over the shares p before and q now.
 
     >>> round(stability_index(np.array([50.0, 50.0]), np.array([80.0, 20.0])), 4)
     0.4159

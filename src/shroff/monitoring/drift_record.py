@@ -69,7 +69,6 @@ class DriftRecord(msgspec.Struct, frozen=True):
     alerts: tuple[DriftAlert, ...] = ()
 
     def open_alert(self, event: str) -> DriftAlert | None:
-        """Return the ongoing alert about an event type."""
         return next((alert for alert in reversed(self.alerts) if alert.event == event and not alert.until), None)
 
 

@@ -70,7 +70,6 @@ class RuleHitRate(FrozenStruct):
 
     @property
     def times_usual(self) -> float:
-        """Ratio of the hits to those of the busiest usual hour."""
         return self.hits / max(int(str(self.usual.highest)) if self.usual else 0, 1)
 
     @property
@@ -160,7 +159,6 @@ class Pulse(Struct, eq=False):
 
     @property
     def is_behind(self) -> bool:
-        """Whether older records are still to be read."""
         return self._from > self._floor
 
     @property

@@ -53,7 +53,6 @@ def short_windows(definitions: Definitions, upto_ms: int) -> TextDict:
 
 
 def remarks(definitions: Definitions, source: System | None) -> list[str]:
-    """Return warnings about such windows."""
     most_ms = bound_ms(source)
     if source is None or not most_ms:
         return []
@@ -71,7 +70,7 @@ def warnings_of(definitions: Definitions, source: System | None) -> list[Problem
 
 
 def look_at_keys(log: LogReader, definitions: Definitions) -> Iterator[Finding]:
-    """Texts of the newest events that look-ups cannot read."""
+    """Report texts in the newest events that look-ups cannot read."""
     from shroff.monitoring.doctor import NOTE, OK, Finding
 
     read = key_reader(definitions)

@@ -296,12 +296,10 @@ class Operation(Generic[Given, Outcome]):
 
     @property
     def examples(self) -> Sequence[str]:
-        """The commands under `Examples:` of the docstring."""
         return help_of(self.run.__doc__)[1]
 
     @property
     def summary(self) -> str:
-        """The first line of the help."""
         return self.words.partition("\n")[0]
 
     @cached_property

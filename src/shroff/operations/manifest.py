@@ -47,7 +47,6 @@ def is_known(word: str) -> bool:
 
 
 def load(word: str) -> object:
-    """Import and return the module of a word."""
     return import_module((_own() if word in _own() else _added())[word][0])
 
 

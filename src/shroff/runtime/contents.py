@@ -36,7 +36,6 @@ _UNSTORED: Final[dict[str, Path]] = {}  # files by hash, whose store is read-onl
 
 
 def is_stored(text: str) -> bool:
-    """Return whether a text refers to a stored content."""
     return text.startswith(MARK)
 
 
@@ -105,7 +104,6 @@ def path_of(text: str) -> Path:
 
 
 def content_of(text: str) -> bytes:
-    """Return a referenced content. Raises: as `path_of`."""
     return path_of(text).read_bytes()
 
 
@@ -148,7 +146,6 @@ def packed_path(text: str, form: str) -> Path | None:
 
 
 def digest_of(text: str) -> str:
-    """Return the SHA-256 of a referenced content."""
     return text.removeprefix(MARK).split(" ")[0]
 
 

@@ -87,5 +87,4 @@ def installed(group: str) -> JsonMapping:
 
 
 def package_of(point: EntryPoint) -> str:
-    """Return the name of the package of an entry point."""
     return point.dist.name if point.dist is not None else point.value

@@ -128,7 +128,6 @@ def tell(words: str) -> None:
 
 
 def say(level: int, words: str, **fields: object) -> None:
-    """Log a message with fields, such as the id of an event."""
     LOG.log(level, "%s", words, extra={"fields": fields})
 
 
@@ -142,7 +141,6 @@ def scrubbed(text: str) -> str:
 
 
 def without_cards(text: str) -> str:
-    """Mask card numbers, which are recognized by their check digit."""
     return _DIGITS.sub(lambda match: COVERED if _is_card(match[0]) else match[0], text)
 
 
@@ -178,7 +176,6 @@ def begin(write: Callable[[str], None], format_: str, level: str, **fields: obje
 
 
 def is_json() -> bool:
-    """Return whether the log is JSON."""
     return any(isinstance(handler, _LogHandler) and handler.is_json for handler in LOG.handlers)
 
 

@@ -66,7 +66,7 @@ class ProcessWide:
 
 
 def _nothing() -> None:
-    """Put nothing back."""
+    """Restore nothing."""
 
 
 # ---- the garbage collector, calmed while many events are in memory

@@ -83,7 +83,6 @@ def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: s
 
 
 def headed(text: str, rows: Sequence[Sequence[object]], heads: Sequence[str]) -> str:
-    """Return a text with a `table` of rows below it, or the text alone without rows."""
     return f"{text}\n{table(rows, heads)}" if rows else text
 
 
@@ -114,7 +113,6 @@ class TextTable(FrozenStruct):
         return table(cells, list(self.columns)) if cells else ""
 
     def headed(self, head: str, rows: Iterable[object]) -> str:
-        """Return a line with the table below it."""
         return "\n".join(part for part in (head, self.text(rows)) if part)
 
     def of(self, answer: object) -> str:

@@ -66,7 +66,6 @@ class _State:
 
 
 def is_on() -> bool:
-    """Return whether spans are recorded."""
     return _State.tracer is not None
 
 

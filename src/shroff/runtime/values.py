@@ -77,6 +77,5 @@ class Fresh(Generic[Value]):
         return value if self._clock_s() - made_s < fresh_s else None
 
     def forget(self) -> None:
-        """Clear the cache."""
         with self._lock:
             self._kept.clear()

@@ -90,7 +90,6 @@ class AdapterFactory(ProjectPart):
         return held
 
     def open_people(self) -> PeopleStore:
-        """Open the store of people. The caller closes it."""
         from shroff.adapters.people.sql import SqlPeople
         from shroff.people.audit import sealing_by
 
@@ -279,7 +278,6 @@ def targets(sender: Sender, events: Events) -> TextDict:
 
 
 def can_send(system: System) -> bool:
-    """Return whether an adapter sends to this kind of source."""
     return entry_point(f"{_SENDER}{system.kind}") is not None
 
 

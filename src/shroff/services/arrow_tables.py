@@ -102,9 +102,9 @@ class ArrowTables(ProjectPart):
     ) -> pa.Table:
         """Compute the features of one type's events (see `Project.features`).
 
-        Rows that give no event are counted in a warning, with the reason of the first.
+        A warning counts the rows that give no event, with the reason for the first.
 
-        Raises: UsageError where there is no such type, and for both events and files.
+        Raises: UsageError if there is no such type, or both events and files are given.
         """
         from shroff.log.columns.tables import Way, feature_schema
         from shroff.replay.notebook import moment_ms, whole

@@ -34,7 +34,6 @@ class Warnings(list[str]):
     """Warnings of calls that succeeded."""
 
     def once(self, words: str) -> None:
-        """Add a warning unless it is there already."""
         if words not in self:
             self.append(words)
 

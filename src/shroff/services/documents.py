@@ -37,6 +37,5 @@ class Documents(ProjectPart):
 
     @contextmanager
     def edit(self, kind: str, type_: type[Document], name: str = "") -> Iterator[dict[str, Document]]:
-        """Edit documents as `SqlDocuments` does."""
         with self.open() as table, table.edit(kind, type_, name) as documents:
             yield documents

@@ -106,7 +106,6 @@ def table_of(events: object) -> pa.Table | None:
 
 
 def rows_of(events: Any) -> Iterable[Any]:
-    """Return the rows of a data frame, or the items of any other iterable."""
     table = table_of(events)
     return events if table is None else (row for batch in table.to_batches() for row in batch.to_pylist())
 

@@ -160,10 +160,10 @@ WATERMARK_CURE = "It lies beyond the clock: 'shroff watermark' sets the watermar
 
 
 def runs_backwards(times: Sequence[int], steps_min: int = 2) -> bool:
-    """Whether a file begins with its newest line: of the steps between different times at most one in 20 leads ahead.
+    """Return whether a file begins with its newest line: at most one in 20 steps between different times goes forward.
 
     Args:
-        steps_min: The least number of steps that lead back, two at least.
+        steps_min: Minimum number of backward steps, at least two.
     """
     steps = np.diff(np.array(times, np.int64))
     back, ahead = np.count_nonzero(steps < 0), np.count_nonzero(steps > 0)
@@ -171,7 +171,7 @@ def runs_backwards(times: Sequence[int], steps_min: int = 2) -> bool:
 
 
 def order_remarks(first: Sequence[Submission], source: str, definitions: Definitions) -> list[str]:
-    """A sentence if the first lines of a file are in no order of time; else none."""
+    """Return a sentence if the first lines of a file are in no order of time; else an empty list."""
     steps = np.diff(np.array([item.event.time_ms for item in first if item.event is not None], np.int64))
     back = np.count_nonzero(steps < 0)
     if back < _UNSORTED_MIN or back <= _UNSORTED_SHARE * len(steps) or definitions.events.has_arrivals:
@@ -181,7 +181,7 @@ def order_remarks(first: Sequence[Submission], source: str, definitions: Definit
 
 
 def lookup_remarks(first: Sequence[Submission], source: str, definitions: Definitions) -> list[str]:
-    """Sentences on texts of the first lines of a file that look-ups cannot read."""
+    """Return sentences about texts in the first lines of a file that look-ups cannot read."""
     read = key_reader(definitions)
     if read is None:
         return []

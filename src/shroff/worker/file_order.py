@@ -144,7 +144,7 @@ def arranged(
 
 
 def _oldest_first(lines: Iterable[Submission]) -> Iterator[Submission]:
-    """The submissions of a file; from the last to the first if the newest stands first."""
+    """Yield the submissions of a file, in reverse if it begins with its newest line."""
     first, submissions = looked_into(lines)
     times = [submission.event.time_ms for submission in first if submission.event is not None]
     return in_reverse(submissions) if runs_backwards(times) else submissions

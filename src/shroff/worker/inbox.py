@@ -105,7 +105,6 @@ class _Replied(msgspec.Struct):
 
 
 def labels_request(submissions: Iterable[Submission], money_places: int) -> bytes:
-    """Encode a request to append labels."""
     return to_json(forwarded_input.given(submissions, money_places))
 
 
@@ -503,7 +502,6 @@ def _refusal(request: InboxRequest, words: str) -> Reply:
 
 
 def answers_of(result: msgspec.Raw) -> list[Answer]:
-    """Decode the results of labels."""
     return from_json(result, type=list[Answer])
 
 
@@ -514,7 +512,6 @@ def taken_of(result: msgspec.Raw) -> Prepared | None:
 
 
 def retried_of(result: msgspec.Raw) -> list[Retried]:
-    """Decode the results of quarantine entries."""
     return from_json(result, type=list[Retried])
 
 

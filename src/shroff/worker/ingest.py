@@ -89,7 +89,6 @@ class IngestReport(Struct):
         return [batch for batch in self._pending.values() if batch]
 
     def document(self) -> JsonObject:
-        """Return the counts as JSON."""
         events = self.events
         labels = self.labels
         typed = self.typed

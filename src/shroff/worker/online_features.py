@@ -298,13 +298,11 @@ class _Keys:
 
 
 def _names_of_texts(parts: Sequence[Node]) -> list[str]:
-    """Return the fields of a key that consists of text fields only; else an empty list."""
     names = [part.name for part in parts if isinstance(part, ThisField) and part.type.is_text]
     return names if len(names) == len(parts) else []
 
 
 def _texts_of(type_: EventType) -> type[msgspec.Struct]:
-    """Return the structure of a stored event of which only texts are decoded."""
     fields = [(f"f{at}", str | None if field.type.is_text else Any, None) for at, field in enumerate(type_.fields)]
     return msgspec.defstruct("Texts", fields, rename={f"f{at}": field.name for at, field in enumerate(type_.fields)})
 

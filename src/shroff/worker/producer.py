@@ -125,7 +125,6 @@ class TopicChooser:
 
     @property
     def names(self) -> list[str]:
-        """Topics of a sender with the settings of `into`."""
         return [f"{_TOPIC}{name}" for name in self.topics]
 
     def watched(self, lines: Lines, source: str) -> Lines:

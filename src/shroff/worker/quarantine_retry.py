@@ -131,7 +131,6 @@ def submissions(
 
 
 def outcomes(entries: Iterable[Entry], answers: Iterable[Answer]) -> list[Retried]:
-    """Return the result of each entry."""
     results = []
     for (number, entry), answer in zip(entries, answers, strict=True):
         refused = answer.kind in {REFUSED, UNTAKEN}

@@ -56,7 +56,6 @@ class RequestReader:
 
     @property
     def types(self) -> Sequence[str]:
-        """Names of the event types that can be sent."""
         return list(self.definitions.events.types)
 
     def one(

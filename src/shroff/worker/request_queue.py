@@ -93,12 +93,10 @@ class RequestQueue(Struct, eq=False):
 
     @property
     def waiting(self) -> int:
-        """Submissions without an answer."""
         return sum(self._put) - sum(self._answered)
 
     @property
     def age_s(self) -> float:
-        """Waiting time of the first request in the queue."""
         return max(self._age_s(kind) for kind in (False, True))
 
     def _age_s(self, kind: int) -> float:

@@ -87,7 +87,6 @@ class Standby(Struct, eq=False):
 
     @property
     def seq(self) -> int:
-        """Last sequence number that was folded."""
         return 0 if self._start is None else self._start[0].seq
 
     def _say(self, words: str) -> None:

@@ -101,7 +101,6 @@ class ScoreQueue:
 
     @property
     def are_wanted(self) -> bool:
-        """Whether score requests are pending or came within the last second."""
         return self.line.waiting > 0 or time.monotonic() - self._put_s < WANTED_S
 
     def attend(self, writer: Writer, _log: Log) -> None:

@@ -209,7 +209,6 @@ class AttackedType:
         return found
 
     def units(self, event: Event) -> int:
-        """Return the amount in minor units; 0 if missing."""
         value = event.values[self.amount]
         return value if isinstance(value, int) else 0
 

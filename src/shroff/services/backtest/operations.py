@@ -212,8 +212,7 @@ class LogBacktests(ProjectPart):
 
         Raises: UsageError for a rule that reads the score or `since flag`.
 
-        Cost: the batch engine over the newest 65,536 sequence numbers, then four times as many at each call, and over
-        the
+        Cost: the batch engine over the newest 65,536 sequence numbers, then four times as many at each call, and the
             events in their windows; nothing for cached columns.
         """
         nodes, first = [rule.when for rule in rules], rules[0]

@@ -150,7 +150,6 @@ def line_of(made: BackupEntry | CreatedBackup) -> str:
 
 
 def _at(place: str, option: str = "--at") -> str:
-    """Return the vault's option for the next command, if the request named it."""
     return f" {option} {place}" if place else ""
 
 

@@ -236,7 +236,6 @@ def _write_log(vault: Vault, path: Path, points: list[BackedUpLog], progress: Pr
 
 
 def damage_of(opened: Callable[[], AbstractContextManager[Log]], within_s: float = 1.0) -> str:
-    """Return the damage that `doctor` finds in a log, empty if none."""
     from shroff.monitoring.doctor import WRONG, look_at_rows
 
     try:

@@ -211,7 +211,6 @@ class Vault:
         return _ahead(self.get, names, READERS)
 
     def pieces(self) -> dict[str, int]:
-        """Map all pieces to their bytes."""
         return {piece.name.rpartition("/")[2]: piece.size for piece in self._objects.list(PIECES)}
 
     def remove_piece(self, name: str) -> None:

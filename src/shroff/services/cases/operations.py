@@ -488,7 +488,6 @@ def _undone(desk: CaseService, project: Project, who: Who, undo: int, case: int 
 
 
 def time_of(text: str, what: str) -> int:
-    """Parse a time to milliseconds. Raises: InvalidRequestError."""
     try:
         found = parse_time(text)
     except ValueError as error:

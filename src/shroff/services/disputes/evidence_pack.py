@@ -69,7 +69,6 @@ def _masked(value: Any, card: str, kept: set[str]) -> Any:
 
 
 def pack_html(pack: JsonMapping) -> str:
-    """Render the pack as one HTML file, without scripts or external resources."""
     heads = [name for name in pack["stages"][0] if any(stage[name] is not None for stage in pack["stages"])]
     return page(
         __package__, "evidence.html", {}, title=f"Evidence for {pack['event']}", project="", pack=pack, heads=heads

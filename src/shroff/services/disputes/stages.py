@@ -52,7 +52,6 @@ class _StageLabel(msgspec.Struct):
 
 
 def is_stage(reason: str | None) -> bool:
-    """Return whether a label's reason is a stage of a dispute."""
     words = (reason or "").split()
     return words[:1] == [_MARK] and len(words) > 1 and words[1] in STAGES
 

@@ -294,7 +294,6 @@ class RuleDraftFiles(ProjectPart):
 
 
 def is_short(text: str) -> bool:
-    """Return whether a text fits into a draft."""
     return len(text.encode("utf-8", "surrogatepass")) <= DRAFT_BYTES_MAX
 
 

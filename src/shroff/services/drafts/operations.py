@@ -296,7 +296,6 @@ def check_of(checked: Checked, text: str) -> DraftCheck:
 
 
 def mistake(problem: Problem, lines: Sequence[str]) -> DraftMistake:
-    """Locate a mistake in these lines, with the suggested word if there is one."""
     line = lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
     word = _WORD.match(line, max(0, problem.column - 1))
     near = _NEAR.search(problem.hint)
@@ -445,7 +444,6 @@ def _step(project: Project, request: DraftStep[AdoptedFile], action: str) -> tup
 
 
 def adopted(requests: WriterRequests, file: str) -> AdoptedFile:
-    """Make a written file active and report whether it is."""
     why_not = requests.put_in_force(WRITTEN, [f"{FOLDER}{file}"], rows_alone=False)
     return AdoptedFile(file=file, in_force=not why_not, why_not=why_not or None)
 

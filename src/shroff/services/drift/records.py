@@ -24,6 +24,5 @@ class DriftRecords(ProjectPart):
         return self._documents.read(KIND, DriftRecord).get(NAME, DriftRecord())
 
     def add(self, report: DriftReport, looked_at: str, newest_ms: int) -> None:
-        """Add a report to the record; see `with_look`."""
         with self._documents.edit(KIND, DriftRecord) as stored:
             stored[NAME] = with_look(stored.get(NAME, DriftRecord()), report, looked_at, newest_ms)

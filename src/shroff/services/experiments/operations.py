@@ -159,7 +159,6 @@ def show_experiment(
 
 
 def experiments_in(definitions: Definitions) -> list[str]:
-    """List the rules that assign keys to arms by their own id."""
     return [rule.id for rule in definitions.evaluated if rule.rollout < 1 and not rule.drawn_as]
 
 

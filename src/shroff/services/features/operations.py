@@ -188,8 +188,6 @@ def _bins(ordered: Sequence[Value], low: Value, high: Value) -> list[int]:
 
 
 def _readers(definitions: Definitions, name: str) -> Iterator[str]:
-    """Yield rules, models and other features that read a feature, directly or through others."""
-
     def reads(*nodes: Node) -> bool:
         return name in read_by(nodes, definitions.features.get).features
 

@@ -178,11 +178,9 @@ class Productions(ProjectPart):
 
 
 def _read_by_a_worker(sender: Sender, events: Events, system: System) -> set[str]:
-    """Return the types whose topics a worker reads: all in the settings."""
     return targets(sender, events).keys() - ({LABEL} if "labels" not in system.options else set())
 
 
 def _from_row(lines: Lines, first_row: int) -> Lines:
-    """Skip to this data line, counted from 1."""
     deque(islice(lines, first_row - 1), maxlen=0)
     return lines

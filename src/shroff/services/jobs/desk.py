@@ -313,5 +313,4 @@ def _leave_out(change: JobChange, schedule: Schedule, due_ms: int, now_ms: int, 
 
 
 def who_of(job: Job) -> Who | None:
-    """Return the user who requested a job; None for a schedule."""
     return from_json(job.who, type=Who) if job.who else None

@@ -74,7 +74,6 @@ class JobDocument(OperationAnswer):
 
     @property
     def progress(self) -> str:
-        """Progress, or the reason for its end."""
         if self.why or not self.step or self.state not in OPEN:
             return self.why or ""
         of = f" of {self.total:,}" if self.total else ""

@@ -56,7 +56,6 @@ class JobRun(ProgressSteps):
             self._seen = (name, done + number, total, lines)
 
     def say(self, text: str) -> None:
-        """Add a line to the log."""
         with self._lock:
             name, done, total, lines = self._seen
             self._seen = (name, done, total, cut((*lines, text)))

@@ -75,7 +75,6 @@ class JobWorker:
         self._loop = RetriedLoop("jobs", self._timed, tell, Backoff(AFTER_FAILURE_S), message="jobs wait: {}")
 
     def begin(self) -> None:
-        """Start working on a thread."""
         self._loop.start()
 
     def end(self) -> None:

@@ -60,7 +60,6 @@ class Lake(FrozenStruct):
 
     @property
     def state(self) -> LakeState:
-        """Content of the lake, from its manifests."""
         from shroff.streams.lake_manifest import read_state
 
         return read_state(self.objects)

@@ -348,7 +348,6 @@ class ListFiles(ProjectPart):
 
 
 def _same(name: str, why_not: str) -> lists.ListChange:
-    """Return the result for a list without changed entries."""
     return lists.ListChange(
         list=name, added=0, changed=0, removed=0, in_force=not why_not, why_not=why_not or None, what=lists.SAME
     )

@@ -392,7 +392,6 @@ def _readers(definitions: Definitions, name: str) -> Iterator[str]:
 
 
 def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> TableRow | None:
-    """Return the row that a value selects at a time, if any."""
     shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
     places = definitions.settings.money_places
     try:

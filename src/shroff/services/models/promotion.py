@@ -160,7 +160,6 @@ def champion_then(stored: Stored) -> str | None:
 
 
 def failure_of(failed: Sequence[GateResult]) -> str:
-    """Return a message with the failed gates; empty if none failed."""
     return f"it failed {', '.join(dict.fromkeys(gate.name for gate in failed))}" if failed else ""
 
 
@@ -359,9 +358,7 @@ class Promotions(Printed, ProjectPart):
             share: A number above 0 and at most 1: 0.1 is a tenth of the keys.
             entity: The entity of the keys.
 
-        Raises: UsageError for an invalid share, without a champion, or if a gate fails: a challenger makes decisions,
-        so it
-            must pass them.
+        Raises: UsageError for an invalid share, without a champion, or if a gate fails, since a challenger decides.
         """
         if isinstance(share, bool) or not isinstance(share, int | float):
             raise UsageError(f"a share is a number above 0 and at most 1, such as 0.1 for 10 %, not {share!r}.")

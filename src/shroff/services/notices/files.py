@@ -292,8 +292,7 @@ class SentLetters(ProjectPart):
             key: The same key and mail again sends nothing; without a key each call sends.
 
         Raises: UsageError for another mail with this key, and if an earlier attempt's delivery is unknown;
-        TransientError
-            if the mail was not sent, so that the same key may be tried again.
+            TransientError if the mail was not sent, so that the same key may be tried again.
         """
         from shroff.notices.mailer import DoubtError
         from shroff.notices.store import DROPPED, PARTLY, REFUSED, SENT, UNKNOWN, OutgoingMessage

@@ -85,9 +85,8 @@ class PrivacyErasure(ProjectPart):
 
         Raises: UsageError for an unknown entity.
 
-        Cost: one pass over the log, by all versions of the event types. It works while another process writes, and if
-        no
-            field is declared personal.
+        Cost: one pass over the log, by all versions of the event types. Works while another process writes, and also
+            if no field is declared personal.
         """
         from shroff.worker.inbox import ERASE
 

@@ -68,7 +68,6 @@ class QuarantineEntry(OperationAnswer):
 
     @property
     def where(self) -> str:
-        """Source and line, with the row number if it differs."""
         row = f" (row {self.row})" if self.place.isdecimal() and str(self.row) != self.place else ""
         return f"{self.source}:{self.place}{row}"
 

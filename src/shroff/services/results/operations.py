@@ -454,7 +454,6 @@ def _figures(row: ResultRow) -> JsonObject:
 
 
 def changed(share: float | None) -> str:
-    """Format a relative change, such as +3.2 %; empty if not known."""
     return "" if share is None else percent(share, "+.1")
 
 

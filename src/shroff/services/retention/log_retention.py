@@ -86,8 +86,7 @@ class Retention(ProjectPart):
             writing: Called with the number of records written to the lake; `pruning` with the number removed.
 
         Raises: UsageError if the project has no log, no `keep` or no lake; StateError if the lake differs from the
-        store,
-            which leaves the store as it is.
+            store, which then stays unchanged.
         """
         self._requests.needs_log("so nothing is kept")
         keep_ms = self._systems.keep_ms

@@ -62,12 +62,10 @@ class SinkDelivery:
         self._log.maintain()  # cases, people and notices write even if no event arrives
 
     def finish_all(self) -> None:
-        """Try all due notifications once before the end."""
         if self._telling is not None:
             self._telling.finish_all()
 
     def health(self, last_seq: int) -> list[DeliveryHealth]:
-        """Return the health of each delivery, for a log that ends at `last_seq`."""
         told = [] if self._telling is None else [self._telling.health()]
         return [*self._delivery.health(last_seq), *told]
 

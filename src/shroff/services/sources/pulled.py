@@ -117,8 +117,7 @@ class PulledSources(PulledFiles):
             from_backup: Read these files from their stored downloads, without a request.
 
         Raises: UsageError if there is no such source or file; TransientError if it cannot be reached; LogBusyError
-        while
-            another process syncs a source of this project.
+            while another process syncs a source of this project.
         """
         with alone(self._paths.state / LOCK, SYNCING), closing(self.opened(name)) as source:
             given = _DownloadedFiles(source) if from_backup else source

@@ -358,7 +358,6 @@ class _Typed(msgspec.Struct):
 
 
 def _type_in(body: bytes) -> str:
-    """Return the type in a rejected message; empty if it cannot be read."""
     try:
         return from_json(body, type=_Typed).Type[:100]
     except (ValueError, RecursionError):

@@ -108,8 +108,7 @@ class ScoreCutoffs(ProjectPart):
             what_if: Other costs and review capacity, and thresholds to try.
 
         Raises: ChangedMeanwhileError if the champion or policy.yaml changed in between; UsageError if there is no
-        model, no
-            test rows or no costs.
+            model, or no test rows or costs.
         """
         from shroff.training.cutoffs import WhatIf, cutoffs_of
 
@@ -154,8 +153,7 @@ class ScoreCutoffs(ProjectPart):
             ends: The experiment of the event type that ends with this change.
 
         Raises: ChangedMeanwhileError; NotActiveError if an experiment ends and its policy or rules in the files are not
-        the
-            active ones; UsageError if policy.yaml cannot be changed; DefinitionError if the project would have errors.
+            active; UsageError if policy.yaml cannot be changed; DefinitionError if the project would have errors.
         """
         from shroff.project.policy_text import POLICY, costs_of, without_experiment
 

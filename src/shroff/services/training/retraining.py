@@ -204,7 +204,6 @@ class Watch:
     # ---- one file
 
     def _take(self, name: str, before: Progress | None) -> FileReport | None:
-        """Process a complete file; None if it changed or was removed meanwhile."""
         if before is not None and before.state == APPENDED:
             return self._learn(name, before, None)
         taken = self._files.take(name, before)

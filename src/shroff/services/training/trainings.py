@@ -291,9 +291,8 @@ class Training(ProjectPart):
             say: Called with messages, such as a file that it waits for.
 
         Raises: UsageError at once if there is nothing to watch. During iteration: LogBusyError while another process
-        watches
-            for this project, or, with `once`, if the log's writer does not respond for a minute; TransientError, with
-            `once`, if the location cannot be reached.
+            watches for this project, or, with `once`, if the log's writer does not respond for a minute;
+            TransientError, with `once`, if the location cannot be reached.
         """
         from shroff.replay.clusters import growing_on
         from shroff.services.sources.pulled import SourceReader
@@ -317,7 +316,6 @@ class Training(ProjectPart):
         return self._watching(given, Watch(self, given, options, say, steps))
 
     def _watching(self, given: PulledSource, watch: Watch) -> Iterator[FileReport]:
-        """Yield the reports while holding the project's watch lock."""
         words = "another 'shroff train --watch' runs for this project; stop it first"
         with config.alone(self._paths.state / "watch.lock", words), closing(given):
             yield from watch.reports()

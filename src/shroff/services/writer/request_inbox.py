@@ -29,7 +29,6 @@ class Inboxes(ProjectPart):
     _outside: AdapterFactory
 
     def brief(self, writer: Writer, log: Log) -> InboxServer:
-        """Return an inbox for the duration of a call."""
         return self._inbox(writer, log, is_running=False)
 
     def running(self, writer: Writer, log: Log) -> InboxServer:

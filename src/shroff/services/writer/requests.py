@@ -163,7 +163,6 @@ class WriterRequests(ProjectPart):
             return False
 
     def hashing(self) -> Callable[[str], str]:
-        """Return a cached function from list values to their hashes."""
         hasher = self._log.hasher
         return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
 

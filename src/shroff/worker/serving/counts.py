@@ -78,7 +78,6 @@ class Latencies:
         self.sum += seconds * count
 
     def exemplify(self, seconds: float, trace_id: str) -> None:
-        """Keep this trace as the exemplar of its latency bucket."""
         self.exemplars[_texts(SECONDS)[bisect_left(SECONDS, seconds)]] = trace_id, seconds, time.time()
 
     def shown(self) -> list[tuple[str, float]]:
@@ -103,7 +102,6 @@ class Latencies:
         return Latencies(self.counts)
 
     def since(self, earlier: Latencies) -> Latencies:
-        """Return the counts of messages after `earlier`."""
         return Latencies([now - then for now, then in zip(self.copy().counts, earlier.counts, strict=True)])
 
 
@@ -216,7 +214,6 @@ class Buckets:
         self.sum += math.fsum(values)
 
     def shown(self) -> list[tuple[str, float]]:
-        """Return cumulative counts by upper bound."""
         return list(zip(_texts(self.bounds), accumulate(self.counts), strict=True))
 
 

@@ -34,7 +34,6 @@ class DeadLetters:
         self._next_s = 0.0
 
     def note(self, refused: int) -> None:
-        """Count the quarantined messages of a committed batch."""
         self.has_news = self.has_news or (refused > 0 and self._source.takes_refused)
 
     @property

@@ -72,7 +72,6 @@ class Outflow(Struct, eq=False):
                     self._tell(message)
 
     def finish_all(self) -> None:
-        """Try due notices once before delivery ends."""
         if self._delivery is not None:
             self._delivery.finish_all()
 

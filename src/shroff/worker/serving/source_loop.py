@@ -147,7 +147,6 @@ class SourceLoop:
     # ---- reading
 
     def _left(self) -> int:
-        """Return how many messages may still be polled under the limit."""
         on_their_way = sum(len(round_.submissions) for round_ in self._rounds)
         limit = self._options.limit
         return self._poison.size if limit is None else limit - self._work.taken - on_their_way
@@ -220,7 +219,6 @@ class SourceLoop:
         self._finish()
 
     def _finish(self) -> None:
-        """Wait for the running commit, if there is one."""
         with unmeant_as(lambda error: SuspectError(self._rounds[0].submissions, error)):
             self._committer.finish()
 

@@ -166,13 +166,11 @@ class NamedReader:
 
     @property
     def failing(self) -> str:
-        """Why the source returns nothing; empty if it is healthy."""
         messages = [str(self.error)] if self.error is not None else self.health.words
         return messages[-1] if messages else ""
 
     @property
     def is_lasting(self) -> bool:
-        """Whether waiting alone does not cure the error."""
         return self.error is not None and not isinstance(self.error, TransientError)
 
     def own(self, offsets: TextMapping) -> TextDict:
@@ -186,7 +184,6 @@ class NamedReader:
         return [polled._replace(part=f"{self.name}/{polled.part}") for polled in found]
 
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
-        """Return runs taken from its merge as messages."""
         assert isinstance(self.source, MergingSource)
         return self.named(self.source.taken(runs))
 
