@@ -124,7 +124,7 @@ def _answer(page: Page, dropped: Dropped) -> None:
 
 def _first_decision(page: Page) -> None:
     """Open the most urgent case of the queue or, if there is none yet, a decision of the list, and see a reason."""
-    expect(page.get_by_role("heading", name="Queue")).to_be_visible()
+    expect(page.get_by_role("heading", name="Queue", exact=True)).to_be_visible()
     case = page.get_by_role("link", name="Open the whole case")
     if case.count():
         case.click()

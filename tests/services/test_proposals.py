@@ -401,6 +401,17 @@ def test_credits_and_debits_in_one_amount_are_compared_by_their_size(tmp_path):
     assert hits == [[]] * (len(TIMES) - 1) + [["amount_far_above_mean"]]
 
 
+def test_amounts_without_a_rate_do_not_lower_the_mean_that_the_rule_compares(tmp_path):
+    file = tmp_path / "rates.csv"
+    codes = ["EUR CHF GBP USD SEK".split()[n % 5] for n in range(len(TIMES))]
+    lines = (f"k{n},{at:%Y-%m-%dT%H:%M:%SZ},{50 + n}.50,{codes[n]},a\n" for n, at in enumerate(TIMES))
+    file.write_text("id,at,amount,currency,account\n" + "".join(lines))
+    project, _, _ = tried(tmp_path / "bank", file)
+
+    hits = [list(decision["rules"]) for decision in project.decisions().to_pylist()]
+    assert hits == [[] if code == "EUR" else ["no_rate"] for code in codes]
+
+
 def test_days_and_months_that_could_change_places_are_asked(tmp_path):
     file = tmp_path / "short.csv"
     lines = (f"k{n},0{4 + n % 3}/0{3 + n % 2}/2026 10:00,{n}.50\n" for n in range(30))

@@ -124,7 +124,7 @@ def _proposal_lines(proposal: ProposedProject) -> list[str]:
         [
             column["column"],
             column["role"] or "",
-            column["type"] or (f"left out: {column['reason']}" if column["reason"] else ""),
+            column["type"] or (f"left out: {column['reason']}" if column["reason"] and not column["role"] else ""),
             ", ".join(column["also"]),
             column["example"],
         ]

@@ -15,7 +15,7 @@ from shroff.services.proposals.profile import FileColumn
 from shroff.services.proposals.roles import SAME, TAKEN, Candidate, Draft, ProposedField, has, joined, slug
 
 TYPES_MAX = 8
-FILL_RATES = "fill tables/fx.csv with rates"
+FILL_RATES = "fill tables/fx.csv with rates; until then, review takes amounts in other currencies"
 _EVIDENT = 3.0  # for values that nothing but amounts have
 _SIDE = 0.02  # share of the lines that have a side
 _TOKEN_DIGITS = 16

@@ -254,7 +254,7 @@ def _questions(
             reason = f"{' or '.join(choices[:2])}? --role {plan.role}={choices[1]} takes the other"
             questions.append({"role": plan.role, "choices": choices, "why": reason})
     for column in draft.later_by_name:
-        reason = f"is {column.name} known only after the event, as its name says? Its values do not show it; "
+        reason = f"is {column.name} known only after the event? Its name says so, its values do not; "
         reason += f"--ignore {column.name}"
         choices = [column.name, f"ignored={column.name}"]
         questions.append({"role": "feature", "choices": choices, "why": f"{reason} leaves it out"})
@@ -282,7 +282,7 @@ def _questions(
         reason = f"on which day does the file begin? --role since={FIRST_DAY} names it"
         questions.append({"role": "time", "choices": [f"since={FIRST_DAY}"], "why": reason})
     if draft.zone_guessed and not zone:
-        reason = "in which time zone is the clock of the times? --role zone=Europe/Berlin names it"
+        reason = "in which time zone are the times written? --role zone=Europe/Berlin names it"
         questions.append({"role": "zone", "choices": ["zone=UTC"], "why": reason})
     if draft.is_currency_guessed:
         reason = "in which currency are the amounts? --role currency=USD names it"
@@ -314,6 +314,8 @@ def _plans(
         field = by_column.get(id(column))
         reason = reasons.get(id(column), "" if column.values else "no line has it")
         if field is None:
+            if role in {"time", "money"}:
+                reason = "read together with another column"
             plans.append(ColumnPlan(column.name, "", role, "", (), reason))
         else:
             also = () if role == "entity" and column is not draft.leading else draft.also.get(role, ())
@@ -409,7 +411,7 @@ def _field(draft: Draft, column: FileColumn, names: set[str], as_text: Collectio
     is_money = (has(column, "money") or has(column, "amount")) and not has(column, "no_money")
     is_long = all(re.fullmatch(r"\d{12,19}|(\d{4}[ -]){3}\d{4}", text) for text in column.distinct)
     if (is_long and has(column, "card")) or "iban" in name:
-        found.type, found.guess = "text? hashed", "card or account numbers are kept as keyed hashes"
+        found.type, found.guess = "text? hashed", "a card or account number, kept so that only its end can be read"
     elif column.is_phone or (has(column, "phone") and not column.is_boolean):
         found.type, found.guess = "text? personal", "a phone number, kept beside the log, where it can be erased"
     elif _is_personal(column, name, is_key=is_key):

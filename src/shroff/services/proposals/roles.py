@@ -316,7 +316,7 @@ def _counted(draft: Draft) -> list[Candidate]:
         unit = unit if column.most * int(unit[:-1]) * (30 if unit[-1] == "d" else 1) < 10**8 else "1s"
         name = slug(column.path[-1:])
         name = "paid_at" if name in TAKEN or name.startswith(("c_", "column")) else name
-        guess = f"units of {unit} since {draft.first_day or 'a day to be named'}"
+        guess = f"numbers count steps of {unit} from {draft.first_day or 'a day that you name'}"
         read = ProposedField(name, "time", f"{draft.start} + integer({column.row}) * {unit}", guess, column)
         candidates.append(Candidate(len(column.distinct) / len(column.texts), 0, read, [column]))
     return candidates
@@ -352,7 +352,7 @@ def id_of(draft: Draft) -> ProposedField:
         "id", [candidate for column in draft.free_for("id") if (candidate := _id_candidate(draft, column))]
     )
     if best is None:
-        why = "no column names each event, so its file and line do; the same file must keep its name"
+        why = "no column has another value for each event, so file and line name it; a renamed file has new events"
         return ProposedField("payment_id", "text", _ITEM_ID if draft.profile.each else _LINE_ID, why)
     if draft.also["id"]:
         best.field.guess = joined(best.field.guess, f"it could also be {' or '.join(draft.also['id'])}")

@@ -337,6 +337,7 @@ def _note_examples(trial: Trial, project: Project, submission: Submission, event
             text = f"{show(value, declared.type, settings.money_places)} {settings.currency}"
         else:
             text = show(value, declared.type, settings.money_places)
+            text = f"…{text.rpartition(':')[2]}" if declared.shape.is_hashed else text
         _keep(trial, declared.name, text)
     for name, text in submission.personal:
         _keep(trial, name, text)
