@@ -87,18 +87,6 @@ OTHER_NAMES = """() => {
         && !` ${plain(node.getAttribute("aria-label"))} `.includes(` ${plain(seen(node))} `)
         && plain(seen(node))).map((node) => node.outerHTML.slice(0, 160));
 }"""
-# Values of a table whose heads a phone does not show, and that have no name before them. Those of a brief table are a
-# sentence; the first of a row is its head.
-NAMELESS = """() => [...document.querySelectorAll(".scroll > .table:not(.cases, .brief)")]
-    .filter((table) => table.tHead && !table.tHead.checkVisibility())
-    .flatMap((table) => {
-        const heads = [...table.tHead.rows[0].cells].map((head) => head.textContent.trim());
-        const all = [...table.tBodies].flatMap((body) => [...body.rows]);
-        const rows = all.filter((row) => row.cells.length === heads.length);
-        const isNameless = (cell, at) => cell.tagName === "TD" && heads[at] && cell.textContent.trim()
-            && cell.checkVisibility() && getComputedStyle(cell, "::before").content !== JSON.stringify(heads[at]);
-        return rows.flatMap((row) => [...row.cells].filter(isNameless));
-    }).map((cell) => cell.outerHTML.slice(0, 120))"""
 JUDGED = Path(__file__).with_name("judged.js")
 
 
@@ -162,8 +150,6 @@ class Looker:
                 self._note(f"it is {wide} px wide on a screen of {width} px")
             for clipped in self.page.evaluate(CLIPPED):
                 self._note(f"cut off without a scrollbar at {width} px: {clipped}")
-            for nameless in self.page.evaluate(NAMELESS)[:3]:
-                self._note(f"a value without the head of its column at {width} px: {nameless}")
             self._judge(f"{scheme} at {width} px", is_first=scheme == "light")
 
     def _judge(self, where: str, *, is_first: bool) -> None:

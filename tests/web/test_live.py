@@ -356,7 +356,7 @@ def test_a_row_whose_reason_is_on_its_way_does_not_say_that_there_is_none(bank, 
 
     async def steps(asks: Asker, browser: Browser) -> None:
         def reason(page: str) -> str:
-            (cell,) = re.findall(r'<td class="second of-why"[^>]*>(.*?)</td>', page, re.DOTALL)
+            (cell,) = re.findall(r'<td class="second"[^>]*>(.*?)</td>', page, re.DOTALL)
             return str(cell).strip()
 
         await post(browser, payment(1, "2026-01-05T08:30:00Z", "1234.50"))

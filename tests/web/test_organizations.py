@@ -408,7 +408,7 @@ async def shows_ways(ben: Browser, eve: Browser) -> None:
     assert b"/o/" not in (await eve.get("/me")).body
     nowhere = (await eve.get("/o/nowhere/queue")).body.replace(b"nowhere", b"north")
     assert (await eve.get("/o/north/queue")).body == nowhere
-    assert (await ben.get("/o/south")).headers["location"] == "/o/south/checks"
+    assert (await ben.get("/o/south")).headers["location"] == "/o/south/queue"
     page = (await ben.get("/o/south/rules")).body.decode()
     elsewhere = {path for path in LOCAL.findall(page) if not path.startswith(("/o/south/", "/static/"))}
     assert elsewhere == {"/me", "/o/north/"}

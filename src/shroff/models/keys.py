@@ -71,8 +71,11 @@ class Metric(FrozenStruct):
 
 
 METRICS = (
-    Metric("auc_roc", "Area under the ROC curve: how often a fraud scores above a genuine event; ties half."),
-    Metric("average_precision", "Area under the precision-recall curve, as a step function."),
+    Metric("auc_roc", "How often a fraud scores above a genuine event (area under the ROC curve; ties half)."),
+    Metric(
+        "average_precision",
+        "From the highest score down, the mean precision at each fraud (area under the precision-recall curve).",
+    ),
     Metric(
         "card_precision_at_k",
         "Of the k keys (cards, accounts) with the highest scores of each day, the share with fraud; mean over days. "
@@ -111,8 +114,8 @@ METRICS = (
     ),
     Metric(
         "calibration_error",
-        "Expected calibration error: the mean difference between scores and the share of frauds in bands of scores, "
-        "weighted by events.",
+        "How far scores are from the share of frauds among events with like scores, on average over events (expected "
+        "calibration error).",
         is_less_better=True,
     ),
     Metric("brier", "Brier score: the mean squared difference of score and label (1: fraud).", is_less_better=True),

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from shroff.errors import PausedError, SignInError, UsageError
 from shroff.people import passkeys, sessions, users
-from shroff.people.access import Role
+from shroff.people.access import Right, Role
 from shroff.people.store import token_hash
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 ME = "/me"
 DISPLAY = f"{ME}/display"
-START = {Role.ADMIN: "/checks", Role.ANALYST: "/queue", Role.AUTHOR: "/rules", Role.VIEWER: "/results"}
+START = {Role.AUTHOR: "/rules", Role.VIEWER: "/results"}
 PASSWORDS = ("password", "new", "again")
 
 
 async def first(_: Service, request: Request) -> Response:
-    return see_other(START.get(request.who.role, ME))
+    queue = "/queue" if request.who.may(Right.READ_CASES) else ME
+    return see_other(START.get(request.who.role, queue))
 
 
 async def change_password(service: Service, request: Request) -> Response:

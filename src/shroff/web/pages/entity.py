@@ -25,7 +25,7 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.answers import offer
 from shroff.web.pages.cases.casework import Where, line_of
 from shroff.web.pages.charts.links import GraphKey, LinkGraph, link_graph
-from shroff.web.pages.charts.windows import FeatureTexts, windows_of
+from shroff.web.pages.charts.windows import windows_of
 from shroff.web.pages.decision import decision_path, entity_path
 from shroff.web.pages.renderer import page
 from shroff.web.pages.rules import lists
@@ -121,7 +121,6 @@ async def show(service: Service, request: Request) -> Response:
         older=None if older is None else next_of(older),
         before=before,
         windows=windows_of(found.timeline.events, [decision.shown for decision in found.earlier]),
-        tells=FeatureTexts(project.definitions),
         in_table=IN_TABLE,
         lists=await service.in_thread(lists.standings, project, name, key),
         lasts=lists.LASTS,

@@ -24,6 +24,7 @@ from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Form, Request
 from shroff.web.http.routes import GROUPS
 from shroff.web.http.static import static
+from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import decision_path, entity_path, experiment_path, rule_path
 from shroff.web.pages.words import FILTERS, in_zone, moment
 
@@ -195,8 +196,9 @@ def open_cases_html(count: int | None) -> str:
 async def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
     """Render a page for a signed-in user. With a nonempty `mistake` the status 200 becomes 422.
 
-    Templates also have `currency`, `csrf_field` for each form, `query_params`, `may` (whether the user has a right),
-    `person` (the display name of a user), and functions for the addresses of decisions, entities and rules.
+    Templates also have `currency`, `titles` of features, `csrf_field` for each form, `query_params`, `may` (whether the
+    user has a right), `person` (the display name of a user), and functions for the addresses of decisions,
+    entities and rules.
     """
     assert request.signed_in is not None
     who = request.signed_in.who
@@ -249,6 +251,7 @@ def _page(
     currency = service.project.definitions.settings.currency
     csrf_field = Markup('<input type="hidden" name="csrf" value="{}">').format(signed_in.csrf)
     common = {"seen": seen, "csrf_field": csrf_field, "currency": currency, "organizations": None, "told": request.told}
+    common["titles"] = FeatureTexts(service.project.definitions)
     names: TextDict = {}
 
     def person(name: str) -> str:

@@ -28,7 +28,6 @@ from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
 from shroff.web.pages.cases.casework import QueueLine, Where, amount, line_of, toast
-from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import Looked, decision_path, looked
 from shroff.web.pages.renderer import page, part, see_other
 from shroff.web.pages.words import sentence
@@ -85,7 +84,6 @@ async def show(
         mistake=mistake,
         offer=await service.in_thread(offer, service, request, about, form),
         refunded=await service.in_thread(_refunded, service, in_case, row.event, row.id),
-        titles=FeatureTexts(service.project.definitions),
         where=Where(""),
         link=link,
         has_customer_reasons=await service.in_thread(service.project.notice_files.tells_customers, row.event),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from shroff.explain.entities import KeyEvent
 from shroff.explain.past import typical_range
@@ -88,14 +91,28 @@ class FeatureTexts:
         self._teller = ValueWording(self._nodes.get, settings.currency, settings.money_places)
 
     def title(self, feature: str) -> str:
-        """Return a title such as `Payments in 1 h`, from the feature's expression if that is short, else its name."""
+        """Return a title such as `Payments in 1 h`, from the feature's expression if that is short, else its name.
+
+        >>> FeatureTexts.plain("hour(payment.paid_at)")
+        'Hour of paid at'
+        """
         node = self._nodes.get(feature)
         if node is None or node.type.kind == "boolean":
-            return feature.partition(".")[2].replace("_", " ").capitalize()
+            return self.plain(feature)
         wording = self._teller.wording(node)
         noun = f"share {wording.noun}" if wording.is_share else wording.noun
         noun = feature.partition(".")[2].replace("_", " ") if len(noun) > TITLE_MAX else noun
         return f"{noun[:1].upper()}{noun[1:]}"
+
+    @staticmethod
+    def plain(code: str) -> str:
+        """Spell out a field, a model's input or another name without a feature's expression."""
+        words = re.sub(r"\b[a-z]\w*\.", "", code).replace("(", " of ").replace(")", "").replace("_", " ")
+        return f"{words[:1].upper()}{words[1:]}"
+
+    def named(self, code: str) -> Markup:
+        """Return the title as HTML; its tooltip is the name in code."""
+        return Markup('<span title="{}">{}</span>').format(code, self.title(code))
 
     def value(self, feature: str, found: Any) -> str:
         """Format a value of a decision: money with its currency, shares in percent, other reals in three digits."""

@@ -1,6 +1,6 @@
 // Parts of a page that change while it is looked at: each comes whole, as the server made it for the page.
 
-import { fillWhys, localTimes, namedCells } from "./page.js";
+import { fillWhys, localTimes, hideEmptyColumns } from "./page.js";
 
 const says = document.querySelector("[data-updates]");
 const pause = document.querySelector("[data-pause]");
@@ -22,7 +22,7 @@ function show(parts) {
       details.open = isOpen;
     }
     localTimes(place);
-    namedCells(place);
+    hideEmptyColumns(place);
     fillWhys(place);
   }
 }

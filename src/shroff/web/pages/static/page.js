@@ -210,29 +210,11 @@ export async function fillWhys(root = document) {
   }
 }
 
-const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TFOOT: "rowgroup", TR: "row", TD: "cell" };
-
-/** On a phone rows of tables are cards, in which each value has the head of its column before it. Without this they
- * scroll. What is laid out as cards is told as a table all the same: hence the roles. */
-export function namedCells(root = document) {
-  for (const table of root.querySelectorAll(".scroll > .table:not(.cases)")) {
-    const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
-    table.classList.add("as-cards");
-    for (const element of [table, ...table.querySelectorAll("thead, tbody, tfoot, tr, td, th")]) {
-      element.setAttribute("role", ROLES[element.tagName] ?? (element.scope === "col" ? "columnheader" : "rowheader"));
-    }
-    for (const row of table.querySelectorAll("tbody tr, tfoot tr")) {
-      [...row.cells].forEach((cell, at) => cell.tagName === "TD" && cell.colSpan === 1 && heads[at] && (cell.dataset.head = heads[at]));
-    }
-  }
-  hideEmptyColumns(root);
-}
-
 /** Whether a cell shows nothing, and no script will fill it. */
 const isEmpty = (cell) => cell.textContent.trim() === "" && !cell.querySelector("svg, img, input, select, textarea, button") && !cell.matches("[data-why], [aria-busy], :has([data-why], [aria-busy])");
 
 /** A column in which no row has a value is left out, and comes back with its first value. */
-function hideEmptyColumns(root) {
+export function hideEmptyColumns(root = document) {
   for (const table of root.querySelectorAll("table:has(thead)")) {
     const heads = [...table.tHead.rows[0].cells];
     const rows = [...table.rows].filter((row) => row.parentElement !== table.tHead && row.cells.length === heads.length);
@@ -369,7 +351,7 @@ export function prepare() {
     tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - tab.offsetWidth; // tabs that do not fit scroll
   }
   localTimes();
-  namedCells();
+  hideEmptyColumns();
   isoDays();
   showHints();
   fillWhys();

@@ -1,6 +1,6 @@
 // Tests in the form of a rule: a grid of events for each, with whether the rule hits them.
 
-import { namedCells } from "./page.js";
+import { hideEmptyColumns } from "./page.js";
 import { button, element, keepForm } from "./rule_table.js";
 
 const AT = "2026-01-05T10:00:00Z";
@@ -117,6 +117,6 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
   });
   const below = element("p", "buttons", addEvent, ...(others.length ? [addField] : []));
   const drawn = element("div", "rule-test", head, above, element("div", "scroll", table), ...(isReadOnly ? [] : [below]));
-  namedCells(drawn);
+  hideEmptyColumns(drawn);
   return drawn;
 }
