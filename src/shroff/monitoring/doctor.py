@@ -427,7 +427,8 @@ def _watermark(log: Log, definitions: Definitions, now_ms: int, seen: EarlierFin
 
 def look_at_clock(log: Log, now_ms: int, seen: EarlierFindings) -> Finding:
     is_wrong, words, cure = clock_words(log, now_ms, seen.clock)
-    return Finding("clock", WRONG if is_wrong else NOTE if cure else OK, words, cure)
+    state = NOTE if cure else OK
+    return Finding("clock", WRONG if is_wrong else state, words, cure)
 
 
 def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Log) -> Finding:

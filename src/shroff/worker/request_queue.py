@@ -218,5 +218,6 @@ def _stop(submissions: Sequence[Submission], start: int, stop: int, most: float)
         if most <= 0:
             return at, most
         submission = submissions.others.get(at) if isinstance(submissions, EventRun) else submissions[at]
-        most -= 1 if submission is None or submission.refusal is None or submission.refused is not None else 1 / REFUSED
+        is_refused = submission is not None and submission.refusal is not None and submission.refused is None
+        most -= 1 / REFUSED if is_refused else 1
     return stop, most

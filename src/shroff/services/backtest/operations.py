@@ -440,8 +440,8 @@ def run_backtest(backtests: LogBacktests, progress: ProgressSteps, request: RunB
 def _again(request: RunBacktest) -> str:
     names = {"--rules": "rules", "--policy": "policy", "--model": "model", "--from": "start", "--to": "end"}
     names |= {"--as-of": "as_of", "--as": "as_type", "--labels": "labels"}
-    given = [
-        word for flag, name in names.items() if (value := getattr(request, name)) is not None for word in (flag, value)
-    ]
-    given += ["--order", "time"] if request.order == "time" else []
-    return " ".join(["shroff backtest", *map(argument, (*request.files, *given)), "--report backtest.html"])
+    options = [[flag, getattr(request, name)] for flag, name in names.items()]
+    words = [word for option in options if option[1] is not None for word in option]
+    if request.order == "time":
+        words += ["--order", "time"]
+    return " ".join(["shroff backtest", *map(argument, (*request.files, *words)), "--report backtest.html"])

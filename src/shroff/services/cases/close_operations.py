@@ -115,15 +115,18 @@ def show_close_rules(desk: CaseService, log: Log, request: ShowCloseRules) -> Cl
         closed = [
             case for number, case in cases.items() if closing_ms(rule, case, marks) <= touched.get(number, now_ms)
         ]
-        said = [_said(case) for case in closed]
-        frauds = [alert for case, verdict in zip(closed, said, strict=True) if verdict == FRAUD for alert in case]
-        past = _known(len(closed), sum(map(bool, said)), said.count(FRAUD))
+        verdicts = [_verdict_of(case) for case in closed]
+        frauds = [alert for case, verdict in zip(closed, verdicts, strict=True) if verdict == FRAUD for alert in case]
+        past = _known(len(closed), sum(map(bool, verdicts)), verdicts.count(FRAUD))
         own = closings.get(mark, {})
         row = last.get(mark)
+        state = "new"
+        if row is not None:
+            state = "stopped" if row.what == STOPPED else "approved"
         shown.append(
             CloseRuleFigures(
                 rule.name,
-                "new" if row is None else "stopped" if row.what == STOPPED else "approved",
+                state,
                 None if row is None else time_text(row.at_ms),
                 None if row is None else row.name,
                 past,
@@ -152,10 +155,12 @@ def _known(cases: int, known: int, frauds: int) -> KnownCases:
     return KnownCases(cases, known, frauds, OutcomeRate.of(frauds, known))
 
 
-def _said(alerts: Sequence[Alert]) -> str:
+def _verdict_of(alerts: Sequence[Alert]) -> str:
     """Return the verdict of people or labels on a case; empty if there is none yet."""
-    said = {alert.label or (alert.verdict if alert.decided_by else "") for alert in alerts}
-    return FRAUD if FRAUD in said else "genuine" if said == {"genuine"} else ""
+    verdicts = {alert.label or (alert.verdict if alert.decided_by else "") for alert in alerts}
+    if FRAUD in verdicts:
+        return FRAUD
+    return "genuine" if verdicts == {"genuine"} else ""
 
 
 class CloseRuleChange(OperationRequest["CloseRules"]):

@@ -98,7 +98,9 @@ class VerifiedLog(ReportAnswer["tuple[Verification, VerifyLog]"]):
         return ["shroff doctor" if self.exit_status() else "shroff export decisions"]
 
     def exit_status(self) -> int:
-        return 1 if self.mismatches else 3 if self.unread else 0
+        if self.mismatches:
+            return 1
+        return 3 if self.unread else 0
 
 
 @operation("verify", right="read:decisions")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
@@ -313,7 +313,9 @@ def list_disputes(
     as_of_ms = moment_ms(request.as_of, "--as-of")
     within = request.due_within
     until = time_text(now() + named_duration("--due-within", within)) if within else ""
-    stages = {request.stage} if request.stage else ANSWERABLE if request.is_open else STAGES
+    stages: Collection[str] = ANSWERABLE if request.is_open else STAGES
+    if request.stage:
+        stages = {request.stage}
     before = cursor_of({"cursor": request.cursor}, tuple[bool, str, str]) or ()
     with log.reading() as reader:
         wanted = {
@@ -335,12 +337,14 @@ def _known(log: Log, definitions: Definitions, stages: Mapping[str, list[Dispute
         type_, _, id_ = event.partition("/")
         if type_ in definitions.events.types:
             ids.setdefault(type_, []).append(id_)
-    found = []
+    disputes = []
     for type_, named in ids.items():
         for id_, record in log.find(type_, named).items():
-            known = stages[event := f"{type_}/{id_}"]
-            found.append(((known[-1].stage not in ANSWERABLE, known[-1].due or "~", event), record, known))
-    return sorted(found, key=itemgetter(0))
+            event = f"{type_}/{id_}"
+            latest = stages[event][-1]
+            order = latest.stage not in ANSWERABLE, latest.due or "~", event
+            disputes.append((order, record, stages[event]))
+    return sorted(disputes, key=itemgetter(0))
 
 
 def _judged(
@@ -355,7 +359,8 @@ def _judged(
 
 
 def _last(stages: Sequence[DisputeStage], name: str) -> str | None:
-    return next((value for stage in reversed(stages) if (value := getattr(stage, name)) is not None), None)
+    values = (getattr(stage, name) for stage in reversed(stages))
+    return next((value for value in values if value is not None), None)
 
 
 def _row(record: Record, stages: Sequence[DisputeStage], evidence: PriorEvidence) -> DisputeRow:

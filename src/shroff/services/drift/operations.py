@@ -123,6 +123,8 @@ def measure_drift(health: HealthChecks, progress: ProgressSteps, request: Measur
 def _row(drift: Drift) -> tuple[str, ...]:
     test = "-" if drift.statistic is None else f"{drift.test} {drift.statistic:.3g}"
     p_value = "-" if drift.p_value is None else f"{drift.p_value:.2g}"
-    mark = "moved" if drift.has_moved else "too few" if drift.is_unclear else ""
+    mark = "too few" if drift.is_unclear else ""
+    if drift.has_moved:
+        mark = "moved"
     shares = (percent(share, ".1") for share in (drift.missing_now, drift.missing_before, drift.unseen))
     return drift.name, mark, f"{drift.psi:.3f}", f"{drift.psi_by_chance:.3f}", test, p_value, *shares

@@ -66,8 +66,9 @@ class Experiment(OperationAnswer):
 
     @property
     def verdict(self) -> str:
-        arm = "B" if float(self.low) > 0 else "A" if float(self.high) < 0 else ""
-        return f"Arm {arm} is better." if arm else "Neither arm is proven better yet."
+        if float(self.low) > 0:
+            return "Arm B is better."
+        return "Arm A is better." if float(self.high) < 0 else "Neither arm is proven better yet."
 
 
 def arm_figures(arm: ExperimentArm) -> list[object]:

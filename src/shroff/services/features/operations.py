@@ -181,8 +181,11 @@ def _bins(ordered: Sequence[Value], low: Value, high: Value) -> list[int]:
     """Count values in equal steps from `low` to `high`; for integers, no step without one."""
     values = [float(value) for value in ordered]  # type: ignore[arg-type]  # numbers: see `_ORDERED`
     first, size = float(low), float(high) - float(low)  # type: ignore[arg-type]  # as above
-    steps = min(BINS, int(size) + 1) if isinstance(low, int) else BINS if size else 1
-    width = (size + isinstance(low, int)) / steps or 1.0
+    steps = BINS if size else 1
+    if isinstance(low, int):
+        size += 1
+        steps = min(BINS, int(size))
+    width = size / steps or 1.0
     counts = Counter(min(max(int((value - first) / width), 0), steps - 1) for value in values)
     return [counts[at] for at in range(steps)]
 

@@ -196,20 +196,26 @@ class ListFiles(ProjectPart):
     def _by_two(
         self, name: str, put: Sequence[lists.Entry], out: Sequence[str], *, is_whole: bool, reason: str = "", etag: str
     ) -> lists.ListChange:
-        subject, wanted = f"list {name}", self.wanted(name, put, out, is_whole=is_whole, etag=etag)
-        values, gone = [row[0] for row in wanted["put"]], wanted["out"]
+        subject = f"list {name}"
+        change = self.wanted(name, put, out, is_whole=is_whole, etag=etag)
+        values = [row[0] for row in change["put"]]
+        removed = change["out"]
         if is_whole:
             stay = set(values)
-            gone = [*dict.fromkeys(entry.value for entry in self.entries(name) if entry.value not in stay)]
-        parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
-        parts += (
-            [f"take {len(gone) if len(gone) > 1 else gone[0]} out{f' ({reason})' if reason else ''}"] if gone else []
-        )
-        says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
+            removed = [*dict.fromkeys(entry.value for entry in self.entries(name) if entry.value not in stay)]
+        parts = []
+        if put or is_whole:
+            parts.append(f"put {values[0] if len(put) == 1 else len(put)} in")
+        if removed:
+            why = f" ({reason})" if reason else ""
+            parts.append(f"take {removed[0] if len(removed) == 1 else len(removed)} out{why}")
+        says = " and ".join(parts)
+        if is_whole:
+            says += ", and nothing else is to be in it"
         agreements = self._agreements
-        if not agreements.agrees(subject, wanted, says, out=gone):
+        if not agreements.agrees(subject, change, says, out=removed):
             return _same(name, WAITS)
-        with agreements.approved(subject, wanted):
+        with agreements.approved(subject, change):
             return self._changed(name, put, out, is_whole=is_whole, reason=reason, tag=etag)
 
     def _changed(

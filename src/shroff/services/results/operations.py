@@ -251,25 +251,30 @@ def show_results(
     earlier = first - timedelta(days_of(first, last)), first - timedelta(1)
     whole_ms = [day_start_ms(earlier[0], zone), starts_ms[0], starts_ms[-1]]
     values: Sequence[str | UnsetType | None] = [UNSET] * len(spans)
-    shares, is_there = curve.known_shares(), oldest_ms <= whole_ms[0] and last <= day_at(known_ms, zone)
+    shares = curve.known_shares()
+    is_there = oldest_ms <= whole_ms[0] and last <= day_at(known_ms, zone)
     mature_ms = curve.as_of_ms - mature_after_ms(definitions, shares)
     if by in PERIODS:
+        count = len(spans)
         codes = period_codes(events, [whole_ms[0], *starts_ms])
-        before, *tables = tallies(events, codes, 1 + (count := len(spans)))
-        whole, codes = OutcomeTable.sum(tables), np.maximum(codes - 1, -1)
-        lengths, priors = [end - start for start, end in spans], [None, *tables[:-1]]
-        priors = [
-            above
-            if oldest_ms <= starts_ms[at - 1] and starts_ms[at + 1] <= known_ms and lengths[at] == lengths[at - 1]
-            else None
-            for at, above in enumerate(priors)
-        ]
+        before, *tables = tallies(events, codes, 1 + count)
+        whole = OutcomeTable.sum(tables)
+        codes = np.maximum(codes - 1, -1)
+        lengths = [end - start for start, end in spans]
+        priors: list[OutcomeTable | None] = [None] * count
+        for index in range(1, count):
+            is_as_long = lengths[index] == lengths[index - 1]
+            if is_as_long and oldest_ms <= starts_ms[index - 1] and starts_ms[index + 1] <= known_ms:
+                priors[index] = tables[index - 1]
     else:
-        before, whole = tallies(events, everything := period_codes(events, whole_ms), 2)
+        everything = period_codes(events, whole_ms)
+        before, whole = tallies(events, everything, 2)
         codes, values = value_codes(parts, everything if parts is events else period_codes(parts, whole_ms))
-        if (count := len(values)) > ROWS_MAX:
+        count = len(values)
+        if count > ROWS_MAX:
             raise UsageError(f"by: {by} has {count:,} values; results have at most {ROWS_MAX:,} rows.")
-        spans, tables = spans * count, tallies(parts, codes, 2 * count)
+        spans = spans * count
+        tables = tallies(parts, codes, 2 * count)
         priors = [*tables[count:]] if is_there else [None] * count
         codes = np.where(codes < count, codes, -1)
     finals = final_fraud(parts, codes, count, curve.as_of_ms, shares)
@@ -333,12 +338,22 @@ def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone:
         sold = [table.of(["approve"]) for at_ms, table in zip(starts_ms, sales, strict=False) if at_ms >= start_ms]
         return (sum(bad) if unit == "money" else len(bad)), sum(pair[unit == "money"] for pair in sold)
 
-    ratios, left = [], ((month + timedelta(32)).replace(day=1) - today).days
+    ratios = []
+    remaining_days = ((month + timedelta(32)).replace(day=1) - today).days
     for name, limit in limits.items():
-        (bad, all_), pace = since(month_ms, *name.split("_")), since(pace_ms, *name.split("_"))
-        gap, daily = limit * all_ - bad, (pace[0] - limit * pace[1]) * DAY_MS / (end_ms - pace_ms)
-        days = 0 if bad and gap <= 0 else ceil(gap / daily) if daily > 0 else left
-        ratios.append(SchemeRatio(name, bad / all_ if all_ else None, limit, days if all_ and days < left else None))
+        bad, sales_so_far = since(month_ms, *name.split("_"))
+        if not sales_so_far:
+            ratios.append(SchemeRatio(name, None, limit, None))
+            continue
+        recent_bad, recent_sales = since(pace_ms, *name.split("_"))
+        gap = limit * sales_so_far - bad
+        daily = (recent_bad - limit * recent_sales) * DAY_MS / (end_ms - pace_ms)
+        days = remaining_days
+        if bad and gap <= 0:
+            days = 0
+        elif daily > 0:
+            days = ceil(gap / daily)
+        ratios.append(SchemeRatio(name, bad / sales_so_far, limit, days if days < remaining_days else None))
     return ratios
 
 
@@ -391,7 +406,8 @@ def result_row(
     caught, missed = tally.of(STOPPED, ["fraud"]), tally.of(["approve"], ["fraud"])
     false_declines = tally.of(["decline"], ["genuine"])
     unlabeled_declines, _ = tally.of(["decline"], ["none"])
-    ends = (fraud_money, final[1] if final else fraud_money) if is_mature else final
+    if is_mature:
+        final = fraud_money, final[1] if final else fraud_money
     counts: JsonObject = dict(zip(OUTCOME_COUNTS, (count for count, _ in outcomes), strict=True))
     row = ResultRow(
         start=span[0],
@@ -416,7 +432,7 @@ def result_row(
             false_declines=money(false_declines[1]),
         ),
         mature=is_mature,
-        estimate=None if ends is None else FraudEstimate(*map(money, ends)),
+        estimate=None if final is None else FraudEstimate(*map(money, final)),
     )
     if prior is not None:
         was, now = (_figures(of) for of in (result_row(definitions, span, value, prior, None, is_mature=True), row))
@@ -458,11 +474,15 @@ def changed(share: float | None) -> str:
 
 
 def _shown(row: ResultRow) -> tuple[str, ...]:
-    name = f"{row.start}" if isinstance(row.value, UnsetType) else "(missing)" if row.value is None else row.value
-    ends, cells = "", {**_cells(row), "stopped": row.events - row.approved}
+    name = "(missing)" if row.value is None else row.value
+    if isinstance(name, UnsetType):
+        name = str(row.start)
+    ends = ""
     if row.estimate is not None:
         ends = " to ".join(f"{Decimal(end):,f}" for end in dict.fromkeys((row.estimate.low, row.estimate.high)))
-    cells["fraud.basis_points"] = None if (points := row.fraud.basis_points) is None else f"{points:.2f}"
+    cells = {**_cells(row), "stopped": row.events - row.approved}
+    points = row.fraud.basis_points
+    cells["fraud.basis_points"] = None if points is None else f"{points:.2f}"
     if row.has_no_labeled_decline:
         cells |= {"false_declines": None, "money.false_declines": None}
     texts = (NOT_KNOWN if cells[figure] is None else f"{Decimal(cells[figure]):,}" for figure in SHOWN)

@@ -320,7 +320,9 @@ class Delivered(OperationAnswer):
         return ["shroff outbox list" if self.exit_status() else "shroff export decisions"]
 
     def exit_status(self) -> int:
-        return AWAY if any(sink.trouble for sink in self.sinks) else STUCK if self.stuck else 0
+        if any(sink.trouble for sink in self.sinks):
+            return AWAY
+        return STUCK if self.stuck else 0
 
 
 @operation("outbox deliver", right="mend:input")

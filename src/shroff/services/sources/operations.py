@@ -186,12 +186,12 @@ def list_sources(
         )
         for named, counts, aside, suspicious in pulled.all()
     ]
-    rows += [
-        SourceShown(
+    for name, system, counts in source.named():
+        row = SourceShown(
             name=name,
             kind=system.kind,
-            state="failing" if counts.failing else "not read yet" if counts.received_ms is None else "read",
-            failing={"why": counts.failing, "since": time_text_or_none(counts.failing_ms)} if counts.failing else None,
+            state="not read yet" if counts.received_ms is None else "read",
+            failing=None,
             waiting=counts.waiting,
             appended=counts.appended,
             duplicates=counts.duplicates,
@@ -199,8 +199,10 @@ def list_sources(
             skipped=counts.skipped,
             **_times(counts),
         )
-        for name, system, counts in source.named()
-    ]
+        if counts.failing:
+            row.state = "failing"
+            row.failing = {"why": counts.failing, "since": time_text_or_none(counts.failing_ms)}
+        rows.append(row)
     return NamedSources(sources=rows)
 
 

@@ -307,7 +307,9 @@ class ServedPushes:
                 return before.state
             if is_auto:
                 source.confirm(push)
-            state = UNSUBSCRIBED if push.kind == UNSUBSCRIBE else CONFIRMED if is_auto else PENDING
+            state = CONFIRMED if is_auto else PENDING
+            if push.kind == UNSUBSCRIBE:
+                state = UNSUBSCRIBED
             confirm = push.confirm if state == PENDING else ""
             kept = Subscription(push.topic, state, now_ms, push.id, confirm, push.sent)
             files.keep_subscription(named.name, kept)

@@ -156,7 +156,9 @@ class TrainedModel(ReportAnswer["TrainReport"]):
         return f"shroff models {'promote' if self.passed else 'show'} {id_}", f"shroff models shadow {id_}"
 
     def exit_status(self) -> int:
-        return NOT_PASSED if not self.passed else QUARANTINED if self.report.is_incomplete else 0
+        if not self.passed:
+            return NOT_PASSED
+        return QUARANTINED if self.report.is_incomplete else 0
 
     def brief(self) -> JsonMapping:
         names = "model event as_of rows fraud passed gates promoted why_not".split()
@@ -364,7 +366,9 @@ def _line(report: FileReport) -> str:
     if not report.model:
         brought = f"{', '.join(parts)}; " if parts else ""
         return f"{name}: {brought}no model: {why.rstrip('.')}."
-    state = "promoted" if report.promoted else f"not promoted: {why.rstrip('.')}" if why else "not promoted"
+    state = "promoted" if report.promoted else "not promoted"
+    if why and not report.promoted:
+        state += f": {why.rstrip('.')}"
     return f"{name}: {', '.join([*parts, report.model])}, {state}."
 
 
