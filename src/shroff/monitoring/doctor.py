@@ -161,7 +161,6 @@ def told(subject: str, look: Callable[[], Iterable[Finding]], cure: str = "") ->
 
 
 def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple[Problem, ...]) -> Iterator[Finding]:
-    """Report the location of the files, and whether they form a valid project."""
     if definitions is None or errors:
         words = f"{folder / 'shroff.yaml'}; {many(len(errors), 'mistake')} in its files"
         yield Finding("project", WRONG, words, "Run 'shroff check' to see each with file and line.")
@@ -316,7 +315,6 @@ def look_at_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> Finding:
 
 
 def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
-    """Report the position of each sink, its failure, and its stuck rows."""
     for sink_state in sink_states(log, sinks):
         subject = _subject(sink_state.name)
         if sink_state.trouble is not None:
@@ -363,7 +361,6 @@ def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
 
 
 def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -> Iterator[Finding]:
-    """Report how many events were explored, and until when exploration lasts."""
     exploring = {event: policy.explore for event, policy in definitions.policies.items() if policy.explore is not None}
     days = _days_of(log) if exploring else {}
     for event, explore in exploring.items():
@@ -432,7 +429,6 @@ def look_at_clock(log: Log, now_ms: int, seen: EarlierFindings) -> Finding:
 
 
 def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Log) -> Finding:
-    """Report whether the project's files are the active version."""
     try:
         differences = unapplied(log)
     except DefinitionError as error:

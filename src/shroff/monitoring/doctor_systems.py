@@ -142,7 +142,6 @@ def is_set(system: System) -> bool:
 
 
 def look_at_variables(systems: Systems) -> Iterator[Finding]:
-    """Yield one finding for all unset variables, if there are any."""
     keys_by_variable = unset_variables(systems)
     if keys_by_variable:
         details = "; ".join(f"{name} ({', '.join(keys)})" for name, keys in keys_by_variable.items())
@@ -170,7 +169,6 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def write_ahead_bytes(log: Path) -> int | None:
-    """Return the size of the write-ahead log beside a log file; None if there is none."""
     path = log.with_name(f"{log.name}-wal")
     return path.stat().st_size if path.exists() else None
 
@@ -316,7 +314,6 @@ def source_finding(where: str, lags: Sequence[PartLag]) -> Finding:
 
 
 def look_at_pushed(names: Iterable[str], troubles: Sequence[tuple[str, str, int]]) -> Iterator[Finding]:
-    """Report pushed sources, and what keeps their messages away."""
     for name in names:
         if words := "; ".join(words for source, words, _ in troubles if source == name):
             yield Finding(f"source {name}", WRONG, words, "'shroff sources list' shows all subscriptions.")
@@ -325,7 +322,6 @@ def look_at_pushed(names: Iterable[str], troubles: Sequence[tuple[str, str, int]
 
 
 def look_at_watched(aside: Iterable[tuple[str, str, int]]) -> Iterator[Finding]:
-    """Report the files of watched locations that are set aside."""
     by_place: dict[str, list[str]] = {}
     for place, words, _ in aside:
         by_place.setdefault(place, []).append(words)

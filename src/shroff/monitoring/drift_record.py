@@ -104,7 +104,6 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str, newest_m
 
 
 def findings(record: DriftRecord) -> list[Finding]:
-    """Return the findings of `doctor` on drift; empty if it was never checked."""
     return [_finding(event, look, record.open_alert(event)) for event, look in sorted(record.looks.items())]
 
 

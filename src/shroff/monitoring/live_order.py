@@ -65,7 +65,6 @@ def remarks(definitions: Definitions, source: System | None) -> list[str]:
 
 
 def warnings_of(definitions: Definitions, source: System | None) -> list[Problem]:
-    """Return the same warnings for `shroff check`."""
     return [Problem("shroff.yaml", 0, 0, "source", f"{words}.") for words in remarks(definitions, source)]
 
 

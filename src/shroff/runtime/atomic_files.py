@@ -380,7 +380,6 @@ def _csv_cell(value: object) -> str:
 
 
 def has_secret_name(parts: Sequence[str]) -> bool:
-    """Return whether a path in a project's folder has the name of a secret."""
     return parts[0] == "secrets" or parts[-1].startswith(".env") or parts[-1].endswith(_SECRET_ENDINGS)
 
 

@@ -85,7 +85,6 @@ def failure(what: str, error: BaseException, **fields: str) -> Told:
 
 
 def kept_errors(folder: Path) -> list[JsonObject]:
-    """Return the last unexpected errors of a project, oldest first."""
     entries = []
     with suppress(OSError):
         for line in (folder / ERRORS_FILE).read_bytes().splitlines():
@@ -145,7 +144,6 @@ def without_cards(text: str) -> str:
 
 
 def _is_card(text: str) -> bool:
-    """Return whether digits pass the check of card numbers (Luhn)."""
     digits = [int(digit) for digit in reversed(text) if digit.isdigit()]
     doubled = [sum(divmod(2 * digit, 10)) for digit in digits[1::2]]
     return (sum(digits[::2]) + sum(doubled)) % 10 == 0

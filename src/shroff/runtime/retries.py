@@ -44,7 +44,6 @@ class Backoff:
         return self._clock() >= self._next_s
 
     def worked(self) -> None:
-        """Forget all failures."""
         self.failures = 0
         self._pause_s = self._first_s
         self.hurry()
@@ -108,7 +107,6 @@ class RetriedLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the current step end, and wait for it."""
         self.stopping.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -108,7 +108,6 @@ class TextTable(FrozenStruct):
     empty: str = ""
 
     def text(self, rows: Iterable[object]) -> str:
-        """Return the table; empty without rows."""
         cells = [[_shown(row, column) for column in self.columns.values()] for row in rows]
         return table(cells, list(self.columns)) if cells else ""
 
@@ -116,7 +115,6 @@ class TextTable(FrozenStruct):
         return "\n".join(part for part in (head, self.text(rows)) if part)
 
     def of(self, answer: object) -> str:
-        """Return the text of an answer that is a list of rows."""
         rows = getattr(answer, self.rows)
         if not self.noun:
             return self.text(rows) or self.empty
@@ -301,14 +299,12 @@ _ESCAPE_ITSELF = f"{ESCAPE}S"
 
 
 def escaped(text: str) -> str:
-    """Escape a text for PostgreSQL."""
     if "\0" in text or ESCAPE in text:
         return text.replace(ESCAPE, _ESCAPE_ITSELF).replace("\0", _NUL)
     return text
 
 
 def unescaped(text: str) -> str:
-    """Restore an escaped text."""
     if ESCAPE not in text:
         return text
     return "".join(

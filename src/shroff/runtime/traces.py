@@ -139,7 +139,6 @@ def _begin(version: str) -> None:
 
 
 def parent_in(headers: Sequence[tuple[str, bytes | None]] | None) -> str:
-    """Return the `traceparent` among a message's headers; empty if there is none."""
     parent = next((value for name, value in headers or () if name == HEADER and value), b"")
     return (parent or b"").decode("latin-1")
 

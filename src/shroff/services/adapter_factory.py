@@ -51,7 +51,6 @@ class AdapterFactory(ProjectPart):
     """The outside systems of a project, by its settings; what is opened is closed by the caller."""
 
     def avro_decoder(self) -> AvroDecoder | None:
-        """Return the Avro decoder of the project's live source; None if no source reads Avro."""
         each = [system for _, system in self._systems.all_read if system.text("format", "json") == "avro"]
         return self._avro_of(each[0]) if each else None
 
@@ -189,7 +188,6 @@ class AdapterFactory(ProjectPart):
         return bool(store_adapter(url).is_there(url, **own))
 
     def _store(self) -> System | None:
-        """Return the system that has the log; None for a log in a file."""
         return None if self._paths.is_elsewhere else self._systems.store
 
     def prepare_state(self) -> None:

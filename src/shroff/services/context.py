@@ -76,7 +76,6 @@ class ProjectContext:
 
     @property
     def loaded(self) -> Loaded:
-        """Project files, with their errors and warnings."""
         from shroff.services.project_files import load
 
         return self.files_read.get(lambda: load(self))
@@ -106,11 +105,9 @@ class ProjectContext:
         return self.asked_by if self.asked_by is not None else local(user_name(), self.via)
 
     def afresh(self) -> ProjectContext:
-        """Return the same project with its files read again."""
         return replace(self, taken=ActiveFilesInUse(), files_read=MadeOnce(), systems_read=MadeOnce())
 
     def at(self, paths: ProjectPaths) -> ProjectContext:
-        """Return the same project with its log in another location."""
         return replace(self, paths=paths, files_read=MadeOnce())
 
     def reload(self) -> None:

@@ -47,7 +47,6 @@ def foreseen_json(body: bytes) -> bytes:
 
 
 def problem_of(answer: Answer) -> JsonObject:
-    """Return the problem document (RFC 9457) of a submission that was not accepted."""
     if answer.kind == UNTAKEN:
         no_type = 'no event type accepts this line; name its type, or write {"EVENT": {…}}'
         not_true = f"skipped: 'when' of {answer.type} in events.yaml is not true for this line"

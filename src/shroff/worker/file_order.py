@@ -209,7 +209,6 @@ class Overlaps(Struct, eq=False):
             self.by_file[source] += answers[number - begin].kind in {DECIDED, TAKEN}
 
     def warnings(self) -> list[str]:
-        """Return one warning for all files with such events."""
         late = [f"{count:,} of {source}" for source, count in self.by_file.items() if count]
         text = (
             f"Events happened before the newest one of the files before theirs: {', '.join(late)}. Files are read one "

@@ -112,7 +112,6 @@ class IngestReport(Struct):
         }
 
     def labels_text(self) -> list[str]:
-        """Return the counts of labels, and a warning if pending ones seem to name an undeclared event type."""
         lines = [f"{many(self.labels.read, 'label')} read: {self.labels.words}."]
         if typed := self.typed:
             example = one_line(typed[0])
@@ -244,7 +243,6 @@ class Committer(Struct, eq=False):
         return self._under_way is None or self._under_way[1].done()
 
     def start(self) -> None:
-        """Start committing the prepared batch, if any."""
         prepared = self.prepared
         self.prepared = None
         if prepared is not None:

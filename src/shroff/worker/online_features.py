@@ -177,7 +177,6 @@ class OnlineSink:
         self._log.close()
 
     def _rows(self, last: Mapping[tuple[str, str], tuple[Outgoing, int]]) -> list[EntityRow]:
-        """Return the stored features of each key, given its last decision and the time of that event."""
         documents: dict[int, _ShownFeatures] = {}
         entity_rows = []
         for (entity, key), (row, time_ms) in last.items():
@@ -289,7 +288,6 @@ class _Keys:
         return {entity: frame.key_values(entity) for entity in keys}
 
     def _narrowed(self, type_: EventType) -> EventType:
-        """Return the event type with only its id, time and key fields."""
         read = {type_.id_field, type_.time_field}
         for name in self._entities[type_.name]:
             leaves = [leaf for part in self._events.entities[name].keys[type_.name] for leaf in walk(part)]

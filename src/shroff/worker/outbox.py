@@ -78,7 +78,6 @@ class Deliveries(NamedTuple):
 
     @property
     def failing(self) -> list[SinkState]:
-        """Deliveries that currently fail."""
         return [state for state in self.states if state.trouble is not None]
 
     def beside(self, running: Iterable[DeliveryHealth]) -> Deliveries:
@@ -156,7 +155,6 @@ def key_of(text: str) -> StuckKey:
 
 
 def all_stuck(log: Log, sink: str = "") -> Iterator[list[StuckRow]]:
-    """Yield all stuck rows of a sink, or of all sinks, in lists."""
     after: StuckKey = ("", 0, 0)
     while rows := log.outbox.stuck(sink, after=after, limit=KEYS_MAX):
         yield rows
@@ -164,7 +162,6 @@ def all_stuck(log: Log, sink: str = "") -> Iterator[list[StuckRow]]:
 
 
 def sink_states(log: Log, sinks: Mapping[str, System]) -> list[SinkState]:
-    """Return the positions of a project's sinks in the store."""
     last = log.last_seq()
     states = []
     for name, system in sinks.items():

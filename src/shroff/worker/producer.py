@@ -165,7 +165,6 @@ class TopicChooser:
         return f"All events went to {topic}. Compare --topic-by with the columns that it reads: {'; '.join(columns)}."
 
     def target(self, submission: Submission) -> str:
-        """Return the target of an event: the name of its topic, else its type."""
         number = line_and_row(submission.place)[1] or 0
         chosen = self._chosen[number - 1] if 0 < number <= len(self._chosen) else 0
         self.counts[self.topics[chosen - 1] if chosen else f"the topic of {submission.type}"] += 1
@@ -228,7 +227,6 @@ class MessageMaker:
         return write(submission)
 
     def _write(self, first: Submission) -> Write:
-        """Return the encoder for the type of this submission."""
         is_shared = self._sender.target(first.type).is_shared
         if first.type == LABEL and self._is_json:
             return self._label_json

@@ -37,7 +37,6 @@ def part_of(name: str) -> str:
 
 
 def own_types(systems: Systems, events: Events) -> dict[str, OwnTypes]:
-    """Return the event types of each source whose settings name them."""
     sources = systems.with_own_types.items()
     return {f"{_BEGINS[source.contract]}/{name}": _own_of(source, events) for name, source in sources}
 

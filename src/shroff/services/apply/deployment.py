@@ -146,7 +146,6 @@ def tag_of(found: Sequence[FileDifference]) -> str:
 
 
 def needed(found: Sequence[FileDifference]) -> frozenset[Right]:
-    """Return the rights needed to activate these changes."""
     return frozenset(
         next((right for start, right in RIGHTS if change.file.startswith(start)), Right.EDIT_RULES) for change in found
     )

@@ -73,7 +73,6 @@ def list_approvals(project: Project, who: Who, request: ShowApprovals) -> Approv
 
 
 def _act_of(change: PendingApproval) -> Operation[..., Any] | None:
-    """Return the operation that a change waits for; None for a list, rule or silence."""
     return OPERATIONS.get(change.change.get("act", ""))
 
 

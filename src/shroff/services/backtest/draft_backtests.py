@@ -65,7 +65,6 @@ class DraftBacktests(ProjectPart):
                 self._delete(name)
 
     def get(self, draft: str) -> DraftBacktest | None:
-        """Return a draft with its report; None if it is deleted."""
         return self._documents.read(DRAFT_BACKTEST, DraftBacktest, draft).get(draft)
 
     def put(self, draft: str, document: DraftBacktest) -> None:

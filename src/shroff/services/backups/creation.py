@@ -161,7 +161,6 @@ class BackupWriter:
         began, tails = self._vault.stored, 0  # bytes of tails made meanwhile
 
         def follow() -> BackupPoint | None:
-            """Make the next tail if one can follow."""
             nonlocal tail_every_s, tails
             if tail_every_s is None or self._last is None:
                 return None
@@ -311,7 +310,6 @@ def pages_bytes(pages: dict[int, bytes]) -> bytes:
 
 
 def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:
-    """Decode a piece written by `pages_bytes`."""
     (count,) = struct.unpack_from("<I", data)
     numbers = struct.unpack_from(f"<{count}I", data, 4)
     start = 4 * (count + 1)
@@ -319,7 +317,6 @@ def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:
 
 
 def read_note(state: Path) -> BackupNote | None:
-    """Read the note of this machine's last backup; None if it made none."""
     path = state / project_files.NOTE
     try:
         return from_json(path.read_bytes(), type=BackupNote)

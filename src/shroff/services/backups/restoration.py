@@ -75,7 +75,6 @@ def point_at(vault: Vault, to_ms: int | None) -> tuple[int, tuple[int, ...]]:
         return numbers[-1], ()
 
     def readable(at: int) -> BackupPoint | None:
-        """Return the nearest readable point at or before an index."""
         for number in reversed(numbers[: at + 1]):
             with suppress(StorageError):
                 return vault.point(number)[0]
@@ -276,7 +275,6 @@ def _hold_letters(database: Path) -> int:
 
 
 def _sync(folder: Path) -> None:
-    """Make all files durable before the folder is renamed."""
     for place, _, names in os.walk(folder, onerror=unreadable):
         for name in names:
             with (Path(place) / name).open("rb") as file:

@@ -94,8 +94,6 @@ def tools_folder(context: ProjectContext) -> Path | None:
 
 
 def restore_log(tool: PostgresDump, vault: Vault, database: BackedUpLog, reason: str, progress: Progress) -> int:
-    """Restore one log; return the number of held letters."""
-
     def pieces() -> Iterator[bytes]:
         for data in vault.contents(database.whole or ()):
             yield data

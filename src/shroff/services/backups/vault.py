@@ -187,7 +187,6 @@ class Vault:
         return name
 
     def put_all(self, pieces: Iterable[bytes]) -> list[str]:
-        """Store pieces in parallel; return their names in order."""
         if self._known is None:
             self._known = set(self.pieces())
         return list(_ahead(self.put, pieces, WRITERS))

@@ -67,7 +67,6 @@ class Asked(FrozenStruct):
 
 
 def asked_about(notices: NoticeStore, alerts: Iterable[Alert], now_ms: int) -> list[Asked]:
-    """List the questions about the events of alerts, newest first."""
     with notices.look() as look:
         about = look.questions_about({alert.named for alert in alerts})
         found = [question for question in about if question.answer or not question.is_why]

@@ -98,7 +98,6 @@ class RuleDraftFiles(ProjectPart):
 
     @property
     def need_second_person(self) -> bool:
-        """Whether a rule must be approved by somebody who did not write it."""
         return RULES_APART in self._systems.second_person
 
     def refuse_rules_in(self, folder: Path) -> None:

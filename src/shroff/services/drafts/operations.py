@@ -461,7 +461,6 @@ def recorder(people: ProjectPeople, action: str, rule: str, after: JsonObject, b
 
 
 def _of_draft(drafts: RuleDraftFiles, rules: Rules, id_: str) -> tuple[list[str], list[str]]:
-    """Return the lines that a draft adds to the current rule, and those that it removes."""
     draft, rule = drafts.one(id_), rules.standing(id_)
     gone, new = changed_lines("" if rule is None else rule.text, "" if draft is None else draft.text)
     return new, gone

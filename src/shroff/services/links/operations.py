@@ -268,7 +268,6 @@ def _declared(definitions: Definitions, files: TextDict, entity: str, key: str) 
 
 
 def _first_linked(definitions: Definitions) -> str:
-    """Return the entity of the first aggregate that links keys, else the first entity."""
     nodes = [computed.node for computed in computed_of(definitions)]
     linked: list[Aggregate] = [
         aggregate for node in nodes for aggregate in aggregates(node) if aggregate.via is not None

@@ -349,7 +349,6 @@ class ListFiles(ProjectPart):
 
     @property
     def need_second_person(self) -> bool:
-        """Whether another user must approve each change of a list."""
         return LISTS in self._systems.second_person
 
 
@@ -371,7 +370,6 @@ def _check(name: str, entry: lists.Entry) -> None:
 
 
 def _audited(entries: Sequence[lists.Entry]) -> Any:
-    """Return entries for the audit log, or only their number if many."""
     if not entries:
         return None
     return [asdict(entry) for entry in entries] if len(entries) <= SHOWN_MAX else {"entries": len(entries)}

@@ -413,7 +413,6 @@ def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> Tab
 
 
 def _versions(project: Project, log: Log, name: str) -> list[LookUpVersion]:
-    """List the versions of a table, newest first, with the user who applied each."""
     with project.people.open() as desk, desk.store.look() as people:
         applied = people.record(AuditFilter(action="project.apply"), limit=1_000, is_newest_first=True)
 

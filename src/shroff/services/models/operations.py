@@ -471,7 +471,6 @@ class ChangeModel(OperationRequest[Deployment]):
 
     @property
     def deploys(self) -> bool:
-        """Whether it changes the champion."""
         return self.do in {"promote", "rollback"}
 
 

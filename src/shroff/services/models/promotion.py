@@ -90,7 +90,6 @@ class Deployment(OperationAnswer):
 
     @property
     def failure(self) -> str:
-        """Which gates keep the model from being promoted, in words; empty for none."""
         return failure_of(self.failed)
 
     def text(self) -> str:

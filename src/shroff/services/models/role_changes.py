@@ -22,7 +22,6 @@ def promoted(found: InForce, promotion: Promotion) -> InForce:
 
 
 def is_rollback(then: InForce, now: InForce) -> bool:
-    """Return whether `now` is exactly the rollback of `then`."""
     champion = then.previous[-1] if then.previous else None
     return then.champion is not None and (now.champion, now.previous) == (champion, then.previous[:-1])
 

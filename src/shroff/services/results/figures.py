@@ -270,7 +270,6 @@ class ResultEvents:
         self._fields[by] = last, codes
 
     def as_of(self, moment_ms: int, by: str = "") -> DecidedEvents:
-        """Return the events up to a time, with the labels known then."""
         columns = [(NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)]
         answered, reports, before = [NO_WORDS], [NO_LABELS], 0
         for kept in self._types.values():
@@ -351,7 +350,6 @@ class OutcomeTable(FrozenStruct):
     money: Array  # Python's integers
 
     def of(self, outcomes: Sequence[str] = OUTCOMES, labels: Sequence[str] = LABELS) -> tuple[int, int]:
-        """Return the count and money of events with these outcomes and labels."""
         cells = [(OUTCOMES.index(outcome), LABELS.index(label)) for outcome in outcomes for label in labels]
         return sum(int(self.counts[cell]) for cell in cells), sum(int(self.money[cell]) for cell in cells)
 

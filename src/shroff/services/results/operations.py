@@ -455,7 +455,6 @@ def _leave_out_false_positive_rate(row: ResultRow) -> None:
 
 
 def _cells(row: ResultRow) -> JsonObject:
-    """Flatten a row; names of nested values are joined by a dot."""
     cells: JsonObject = {}
     for name, value in msgspec.to_builtins(row).items():
         if value is None and name in NESTED:

@@ -20,7 +20,6 @@ class OutcomeRate(msgspec.Struct):
 
     @classmethod
     def of(cls, part: int, whole: int) -> OutcomeRate | None:
-        """Return the rate of a part of some events; None if there are no events."""
         from shroff.models.evaluation.exploration import wilson
 
         return cls(part / whole, *wilson(part / whole, whole)) if whole else None

@@ -90,7 +90,6 @@ class CookbookRecipe(NamedTuple):
 
 @cache
 def cookbook() -> list[CookbookRecipe]:
-    """Read the rules of the template `cookbook`, then its features."""
     folder, found = TEMPLATE_FOLDER / "cookbook", list[CookbookRecipe]()
     for path in sorted((folder / "rules").glob("*.yaml")):
         text = path.read_text(encoding="utf-8")

@@ -237,5 +237,4 @@ class RuleLooks(ProjectPart):
 
 
 def reason_of(row: AuditEntry | None) -> str:
-    """Return the reason for a rule change in the audit log; empty if none was given."""
     return "" if row is None else str(from_json(row.after).get("reason", ""))

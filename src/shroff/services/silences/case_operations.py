@@ -147,12 +147,10 @@ def _answer(desk: CaseService, case: Case, why_not: str) -> CaseSilenced:
 
 
 def pending_silences(project: Project, entity: str, key: str) -> dict[str, PendingApproval]:
-    """Map rule ids to silences of a key that wait for a second person."""
     requests = project.agreements.asked(f"{OF_SILENCE}{entity} {key}")
     return {request.change["rule"]: request for request in requests}
 
 
 def silences_of(project: Project, entity: str, key: str, now_ms: int) -> dict[str, Silence]:
-    """Map rule ids to the active silences of a key."""
     found = [silence for silence in project.silences.all() if (silence.entity, silence.key) == (entity, key)]
     return {silence.rule: silence for silence in found if silence.holds(now_ms)}

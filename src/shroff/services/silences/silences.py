@@ -121,7 +121,6 @@ class Silences(ProjectPart):
 
     @property
     def need_second_person(self) -> bool:
-        """Whether another user must approve each silence."""
         return SILENCES in self._systems.second_person
 
 

@@ -175,7 +175,6 @@ class OnlineFeatures(ProjectPart):
 
 
 def sink_systems(systems: Systems) -> dict[str, System]:
-    """Map route names to the systems that receive decisions: sinks and online features."""
     from shroff.worker.outbox import ONLINE
 
     return {**systems.sinks, **({} if systems.online is None else {ONLINE: systems.online})}

@@ -123,7 +123,6 @@ class FileTaking(Struct, eq=False):
     _names: dict[str, str] = {}  # of ingested files, by the hash of their content
 
     def tell(self, words: str) -> None:
-        """Report a message once."""
         if words not in self._said:
             self._said.add(words)
             self._say(words.rstrip("."))
@@ -133,7 +132,6 @@ class FileTaking(Struct, eq=False):
         return self._context.definitions.versions.definitions
 
     def known(self) -> dict[str, Progress]:
-        """Return the progress of each file in the log."""
         if not self._context.log.exists():
             return {}
         with self._context.log.reading() as log:
@@ -149,7 +147,6 @@ class FileTaking(Struct, eq=False):
             del self._names[progress.sha256]
 
     def progress(self, name: str) -> Progress | None:
-        """Return the progress of one file; None if the log has none."""
         if not self._context.log.exists():
             return None
         with self._context.log.reading() as log:
@@ -413,7 +410,6 @@ def _words(error: Exception, path: Path) -> str:
 
 
 def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -90,7 +90,6 @@ class SourceShown(OperationAnswer, kw_only=True):
     suspicious: list[Document] | UnsetType = UNSET
 
     def notes(self) -> Iterator[str]:
-        """Remarks beside the counts, line by line."""
         for row in self.subscriptions or ():
             yield f"{row['topic']} {row['state']} since {row['at']}"
         for did, by in (("skipped", self.skipped), ("refused", self.refused or {})):
@@ -299,7 +298,6 @@ class FileSynced(msgspec.Struct):
 
     @property
     def refused(self) -> int:
-        """Lines in quarantine."""
         return self.appended["quarantined"] + self.appended["labels"]["quarantined"] if self.appended else 0
 
 

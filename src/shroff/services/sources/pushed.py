@@ -280,7 +280,6 @@ class ServedPushes:
         return named, source
 
     def reader(self, definitions: Definitions) -> PushReader:
-        """Return the reader of messages for the current event definitions."""
         before, systems = self._read_for
         if self._reader is None or before is not definitions or systems is not self._systems:
             context = self._context

@@ -242,7 +242,6 @@ class _EventRules:
         )
 
     def suggest(self, request: SuggestRules, drafts: RuleDraftFiles, answer: RuleSuggestions) -> None:
-        """Search, test, and add the results to the answer."""
         from shroff.models.sets import FRAUD
         from shroff.services.suggestions.search import RuleSearch, confirmed, rules_to_drop
 

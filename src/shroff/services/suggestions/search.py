@@ -41,7 +41,6 @@ class Part(FrozenStruct):
     codes: tuple[int, ...] = ()
 
     def holds(self, values: Floats) -> Bools:
-        """Evaluate the part; missing values yield False."""
         if self.codes:
             return np.isin(values, self.codes)
         return values > self.cut if self.is_above else values <= self.cut
@@ -58,7 +57,6 @@ class RuleCosts(FrozenStruct):
     reviews: float
 
     def worth(self, effect: str, frauds: Bools, amounts: Floats) -> Floats:
-        """Return the gain from stopping each event."""
         cost = self.review if effect == "review" else np.where(frauds, 0.0, self.false_decline)
         return np.asarray(np.where(frauds, amounts, 0.0) - cost)
 
@@ -181,7 +179,6 @@ class RuleSearch:
 
 
 def holds(parts: Parts, columns: Sequence[Floats]) -> Bools:
-    """Evaluate a condition for each row."""
     return np.asarray(np.logical_and.reduce([part.holds(columns[part.column]) for part in parts]))
 
 

@@ -81,7 +81,6 @@ class CutoffsChange(FrozenStruct):
 
     @staticmethod
     def costs(side: TextMapping) -> TextDict:
-        """Return the changed costs of one side."""
         return {name: side[name] for name in ("missed_fraud", *AMOUNTS) if name in side}
 
     def can_be_undone(self, policy: Policy) -> bool:

@@ -309,7 +309,6 @@ class CheapestThresholds(ReportAnswer["Cutoffs"], Printed):
 
 
 def lower(point: Point, otherwise: float = 2.0) -> float:
-    """Return the lower threshold of a point, which orders the curve."""
     return min((cut for cut in (point.review_at, point.decline_at) if cut is not None), default=otherwise)
 
 

@@ -160,7 +160,6 @@ class Watch:
             raise UsageError(f"--again: {name} has not changed since it was ingested. Correct it first.")
 
     def _before(self, name: str) -> FileReport:
-        """Return the current result of a file that an earlier process ingested."""
         known = self._files.progress(name)
         if name not in self._given.names():
             return FileReport(name, ASIDE, "there is no such file of a kind that can be read")

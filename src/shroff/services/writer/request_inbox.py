@@ -111,7 +111,6 @@ class Inboxes(ProjectPart):
         return _Afresh(fresh, now)
 
     def _take_over(self, systems: Systems) -> None:
-        """Use these settings and the current notices from now on."""
         files = notice_files(config.read_files(self._paths.folder, [], (NOTICES,)))
         if (systems, files) != (self._systems, self._context.taken.files):
             self._context.systems_read.put(systems)

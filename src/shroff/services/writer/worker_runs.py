@@ -197,7 +197,6 @@ class WorkerRuns(ProjectPart):
     def _chosen(
         self, sources: Sequence[str | Path], as_type: str | None, format: str | None
     ) -> tuple[list[Path], System | None]:
-        """Return the files named by `sources`, or else the live source."""
         live = [source for source in sources if isinstance(source, str) and "://" in source]
         if sources and not live:
             return [Path(source) for source in sources], None

@@ -376,7 +376,6 @@ class _Type(NamedTuple):
 
 
 def _values(columns: Mapping[str, Column | Coded], type_: _Type) -> Iterator[tuple[Any, ...]]:
-    """Yield the values of each event; fields that are not read are None."""
     fields = [columns[name] if at in type_.read else None for at, name in enumerate(columns)]
     plain = (declared.column() if isinstance(declared, Coded) else declared for declared in fields)
     return zip(*(repeat(None) if column is None else values_of(column) for column in plain), strict=False)
