@@ -114,8 +114,8 @@ ALONE = ("store", "lake", "online", "snapshots", "backup", "sign_in", "http", "m
 
 
 def named_systems(systems: Systems) -> Iterator[tuple[str, System]]:
-    for place, source in systems.all_read:
-        yield ".".join(place), source
+    for path, source in systems.all_read:
+        yield ".".join(path), source
     for name, ask in {**systems.sources, **systems.pulled}.items():
         yield f"sources.{name}.{ask.system.kind}", ask.system
     for name, system in systems.sinks.items():
@@ -214,9 +214,9 @@ def delivered_sample(
 
     draw = Random(now_ms)  # noqa: S311 - a sample, not a secret
     first = through
-    for place, at_ms in log.ingested(max(began, through - RECENT_MAX), through):
+    for record, at_ms in log.ingested(max(began, through - RECENT_MAX), through):
         if at_ms is not None and at_ms > now_ms - DAY_MS:
-            first = max(place - 1, began)
+            first = max(record - 1, began)
             break
     newest = _newest(read, first, through)
     recent = [*newest, *_drawn(read, first, through, draw)]
@@ -323,10 +323,10 @@ def look_at_pushed(names: Iterable[str], troubles: Sequence[tuple[str, str, int]
 
 def look_at_watched(aside: Iterable[tuple[str, str, int]]) -> Iterator[Finding]:
     by_place: dict[str, list[str]] = {}
-    for place, words, _ in aside:
-        by_place.setdefault(place, []).append(words)
-    for place, reasons in by_place.items():
-        yield Finding(place, WRONG, "; ".join(reasons), "'shroff sources check' lists all such files.")
+    for location, words, _ in aside:
+        by_place.setdefault(location, []).append(words)
+    for location, reasons in by_place.items():
+        yield Finding(location, WRONG, "; ".join(reasons), "'shroff sources check' lists all such files.")
 
 
 def _without_twice(words: str) -> str:

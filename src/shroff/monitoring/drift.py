@@ -165,9 +165,9 @@ def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, f
 
 def _by_text(given: Input, texts: Array) -> Floats:
     """Return rows by category, followed by those without one."""
-    place = np.append(np.searchsorted(texts, np.array(given.categories, texts.dtype)), len(texts))
+    indices = np.append(np.searchsorted(texts, np.array(given.categories, texts.dtype)), len(texts))
     codes = np.where(np.isnan(given.values), len(given.categories), given.values).astype(np.int64)
-    return np.bincount(place[codes], minlength=len(texts) + 1).astype(np.float64)
+    return np.bincount(indices[codes], minlength=len(texts) + 1).astype(np.float64)
 
 
 def _by_number(reference: Input, recent: Input) -> tuple[float | None, float | None]:

@@ -227,10 +227,12 @@ def _sample(input_: Input, rows: Ints) -> Input:
     if not input_.categories:
         return replace(input_, values=values)
     present = np.unique(values[~np.isnan(values)]).astype(np.int64)
-    place = np.full(len(input_.categories) + 1, np.nan)
-    place[present] = np.arange(len(present))
+    code_of = np.full(len(input_.categories) + 1, np.nan)
+    code_of[present] = np.arange(len(present))
     codes = np.where(np.isnan(values), len(input_.categories), values).astype(np.int64)
-    return replace(input_, values=place[codes], categories=tuple(input_.categories[code] for code in present.tolist()))
+    return replace(
+        input_, values=code_of[codes], categories=tuple(input_.categories[code] for code in present.tolist())
+    )
 
 
 def _scores(

@@ -48,10 +48,10 @@ class Told(str):
     fields: JsonMapping
 
     def __new__(cls, words: str, level: int = logging.WARNING, fields: JsonMapping | None = None) -> Self:
-        told = super().__new__(cls, words)
-        told.level = level
-        told.fields = fields or {}
-        return told
+        message = super().__new__(cls, words)
+        message.level = level
+        message.fields = fields or {}
+        return message
 
 
 class _ErrorStacks:

@@ -68,11 +68,11 @@ class AdapterFactory(ProjectPart):
         from shroff.adapters.http_calls import Calls
         from shroff.adapters.registry.http import HttpRegistry
 
-        told = {"url": address} if address or system is None else dict(system.registry)
-        if not told.get("url"):
+        options = {"url": address} if address or system is None else dict(system.registry)
+        if not options.get("url"):
             raise UsageError("source: Avro messages need 'registry:', the address of their schemas.")
-        found = self._systems.called(System("registry", told), self._paths.folder)
-        return HttpRegistry(found.text("url"), Calls.of(found.options))
+        settings = self._systems.called(System("registry", options), self._paths.folder)
+        return HttpRegistry(settings.text("url"), Calls.of(settings.options))
 
     def reach(self, system: System, limit_s: float, contract: str = "sink") -> str:
         """Connect to a system's server and disconnect; return `host:port`. Raises: TransientError, UsageError."""
@@ -128,8 +128,8 @@ class AdapterFactory(ProjectPart):
         Raises: UsageError if no adapter sends to this kind of source.
         """
         if not can_send(system):
-            there = ", ".join(name.removeprefix(_SENDER) for name in sorted(entries()) if name.startswith(_SENDER))
-            raise UsageError(f"shroff does not send to a source of the kind {system.kind}; it sends to {there}.")
+            kinds = ", ".join(name.removeprefix(_SENDER) for name in sorted(entries()) if name.startswith(_SENDER))
+            raise UsageError(f"shroff does not send to a source of the kind {system.kind}; it sends to {kinds}.")
         definitions = self._definitions
         settled = self._systems.source_in(self._paths.folder, system)
         sender: Sender = load_entry(f"{_SENDER}{system.kind}")(settled, project=definitions.settings.name)
@@ -216,20 +216,20 @@ def _claims(kind: str, systems: Mapping[str, System], unnamed: System | None) ->
 
     The unnamed source owns its topics alone: the log has its positions from before sources had names.
     """
-    found: dict[str, set[str]] = defaultdict(set)
+    claims: dict[str, set[str]] = defaultdict(set)
     named = sorted(
         (system is unnamed and name == kind, name) for name, system in systems.items() if system.kind == kind
     )
     for is_unnamed, name in named:  # the unnamed one last
         for topic in _topics_of(systems[name]):
-            found[topic] = {name} if is_unnamed else {*found[topic], name}
-    return found
+            claims[topic] = {name} if is_unnamed else {*claims[topic], name}
+    return claims
 
 
 def _topics_of(system: System) -> list[str]:
     named = system.options.get(settings_of("source", system.kind).types, {})
-    found = [topic for topics in named.values() for topic in ([topics] if isinstance(topics, str) else topics)]
-    return [*found, *([labels] if (labels := system.text("labels")) else [])]
+    declared = [topic for topics in named.values() for topic in ([topics] if isinstance(topics, str) else topics)]
+    return [*declared, *([labels] if (labels := system.text("labels")) else [])]
 
 
 def make_state_folder(places: config.ProjectPaths) -> None:
@@ -266,13 +266,13 @@ def encoder_of(
 
 def targets(sender: Sender, events: Events) -> TextDict:
     """Map event types, and labels, to their topic or stream; types without one are left out."""
-    found = {}
+    target_by_type = {}
     for name in (*events.types, LABEL):
         try:
-            found[name] = sender.target(name).name
+            target_by_type[name] = sender.target(name).name
         except UsageError:
             continue
-    return found
+    return target_by_type
 
 
 def can_send(system: System) -> bool:

@@ -114,10 +114,10 @@ class ArrowTables(ProjectPart):
         left = self._left_out()
         with nullcontext(files) if events is None else as_file(events) as of:
             tables = self.feature_parts(event, paths(of), Way(engine), as_of_ms=moment_ms(as_of), left=left)
-            found = whole(feature_schema(self._definitions, event), tables)
+            table = whole(feature_schema(self._definitions, event), tables)
         if left.count:
             warn_caller(f"{left}.")
-        return with_floats(found) if floats else found
+        return with_floats(table) if floats else table
 
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet, by default with the batch engine."""
@@ -145,8 +145,8 @@ class ArrowTables(ProjectPart):
         from shroff.replay.notebook import events_table
 
         with self._log.reading() as log:
-            found = events_table(log, self._definitions, event, as_of)
-        return with_floats(found) if floats else found
+            table = events_table(log, self._definitions, event, as_of)
+        return with_floats(table) if floats else table
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
         """Get one row for each event with a label at `as_of`, with its verdict at that time.
@@ -197,8 +197,8 @@ class ArrowTables(ProjectPart):
         if files and way.engine in {"batch", "online"}:
             from shroff.log.columns.files import file_columns
 
-            found = file_columns(files, definitions, self._log.hasher, event, as_of_ms, left, format=way.format)
-            yield from tables_of(definitions, event, found, definitions.settings.lateness_ms, way)
+            columns = file_columns(files, definitions, self._log.hasher, event, as_of_ms, left, format=way.format)
+            yield from tables_of(definitions, event, columns, definitions.settings.lateness_ms, way)
         elif files:
             lines = ((path.name, read_lines(path, way.format, left.tell)) for path in files)
             batches = known_by(file_batches(lines, definitions, self._log.hasher, event, left), as_of_ms)

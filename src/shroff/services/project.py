@@ -102,12 +102,12 @@ class Project(Printed, _Parts):
     def __repr__(self) -> str:
         folder = self.context.paths.folder
         try:
-            found = self.definitions
+            definitions = self.definitions
         except DefinitionError as error:
             return f"<shroff project {folder}: {many(len(error.problems), 'mistake')}, which .check() shows>"
         except ShroffError:
             return f"<shroff project {folder}>"
-        return f"<shroff project {found.settings.name} in {folder}: {counts_of(found)}>"
+        return f"<shroff project {definitions.settings.name} in {folder}: {counts_of(definitions)}>"
 
     def run(self, request: OperationRequest[Outcome], progress: ProgressSteps | None = None) -> Outcome:
         """Run the operation of a request, such as `ShowList(name="cards")`; its audit row is written before it acts.
@@ -281,16 +281,16 @@ class Project(Printed, _Parts):
         self, *, start: str | date = "", end: str | date = "", by: str = "week", as_of: str = "", zone: str = ""
     ) -> Results:
         """Count fraud and what decisions did, as `shroff results`: a row for each period, rule or value of a field."""
-        given = {"start": start, "end": end, "by": by, "as_of": as_of, "zone": zone}
-        found: Results = self.call("results", **{name: value for name, value in given.items() if value})
-        return found
+        options = {"start": start, "end": end, "by": by, "as_of": as_of, "zone": zone}
+        results: Results = self.call("results", **{name: value for name, value in options.items() if value})
+        return results
 
     def drift(
         self, event: str | None = None, *, reference: str = "model", recent: str = "7d", as_of: str | None = None
     ) -> DriftAnswer:
         """Compare recent events with the champion's training data, or with a period, as `shroff drift` does."""
-        found: DriftAnswer = self.call("drift", event=event, reference=reference, recent=recent, as_of=as_of)
-        return found
+        drift: DriftAnswer = self.call("drift", event=event, reference=reference, recent=recent, as_of=as_of)
+        return drift
 
     def thresholds(self, event: str = "", *, model: str = "", what_if: WhatIf | None = None) -> CheapestThresholds:
         """Compute the thresholds of the score with the lowest cost; `cutoffs.thresholds(apply=True)` activates them.

@@ -44,12 +44,12 @@ def load(context: ProjectContext) -> Loaded:
     problems += refused
     warnings += doubtful
     loaded = with_schedules(files, with_notices(files, _loaded(context, files)))
-    if (found := loaded.definitions) is not None:
+    if (definitions := loaded.definitions) is not None:
         if not context.paths.is_elsewhere:
-            problems += name_problems(found.events, context.systems, files.get(config.PROJECT_FILE, ""))
-            problems += id_problems(found.events, context.systems, files.get("events.yaml", ""))
-            warnings += unread_mappings(found.events, context.systems) + currency_warning(found.settings)
-        warnings += warnings_of(found, context.systems.source)
+            problems += name_problems(definitions.events, context.systems, files.get(config.PROJECT_FILE, ""))
+            problems += id_problems(definitions.events, context.systems, files.get("events.yaml", ""))
+            warnings += unread_mappings(definitions.events, context.systems) + currency_warning(definitions.settings)
+        warnings += warnings_of(definitions, context.systems.source)
     return loaded.beside(problems, warnings, None if context.paths.is_elsewhere else files)
 
 
@@ -101,8 +101,8 @@ def _held_against_log(context: ProjectContext, report: ruletests.CheckReport) ->
         return replace(report, errors=error.problems)
     except ShroffError as error:
         is_file = context.systems.store is None or context.paths.is_elsewhere
-        place = context.paths.log.relative_to(context.paths.folder).as_posix() if is_file else "the log"
-        unread = Problem(place, 0, 0, "", f"these files were not checked: {ended(str(error))}")
+        location = context.paths.log.relative_to(context.paths.folder).as_posix() if is_file else "the log"
+        unread = Problem(location, 0, 0, "", f"these files were not checked: {ended(str(error))}")
         return replace(report, warnings=(*report.warnings, unread))
     return report
 
@@ -130,16 +130,16 @@ def as_active(context: ProjectContext, active: TextMapping, names: Collection[st
 
     Raises: UsageError if the named files need changes of the others.
     """
-    there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
-    files = {name: text for name, text in there.items() if name in names or not is_deciding(name)}
+    on_disk = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
+    files = {name: text for name, text in on_disk.items() if name in names or not is_deciding(name)}
     files |= {name: text for name, text in active.items() if name not in names}
-    found = replace(context, files_read=MadeOnce(_loaded(context, files)))
+    project = replace(context, files_read=MadeOnce(_loaded(context, files)))
     try:
-        checked(found).require_models()
+        checked(project).require_models()
     except DefinitionError as error:
         words = f"this needs changes of other files that are not active: {error.problems[0]}. Apply those first"
         raise UsageError(words) from None
-    return found
+    return project
 
 
 def intake_of(context: ProjectContext, *, keeps_hashes: bool, definitions: Definitions | None = None) -> Intake:

@@ -108,8 +108,8 @@ class ProjectLog:
 
     def refuse_a_second_key(self) -> None:
         """Raise StorageError if the key of hashed fields and of the audit log is lost."""
-        if words := self.lost_key():
-            raise StorageError(f"{words}. {KEY_CURE}")
+        if problem := self.lost_key():
+            raise StorageError(f"{problem}. {KEY_CURE}")
 
     def lost_key(self) -> str:
         """Return a message if the key is missing although the log has hashed values or a sealed audit log, else ""."""

@@ -83,19 +83,19 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
         project.people.record(declared.audit, subject, before, after)
 
     own: dict[Any, object] = {Record: record, ProgressSteps: progress, AskedBy: "", type(project): project}
-    with ExitStack() as held:
+    with ExitStack() as stack:
         if kind in project.context.systems.second_person and (not counts or getattr(request, counts)):
             change = {"act": declared.name, **msgspec.to_builtins(request)}
-            own[AskedBy] = held.enter_context(project.agreements.need(kind, _subject(declared, request), change))
+            own[AskedBy] = stack.enter_context(project.agreements.need(kind, _subject(declared, request), change))
 
         def argument(type_: Any) -> object:
             if type_ in own:
                 return own[type_]
             if type_ in VALUES:
-                return VALUES[type_](project, held)
+                return VALUES[type_](project, stack)
             if isinstance(type_, type) and issubclass(type_, ProjectPart):
                 return project.part(type_)
-            return _opened(project, declared.name, type_, held)
+            return _opened(project, declared.name, type_, stack)
 
         arguments = {name: argument(type_) for name, type_ in declared.needs.items()}
         if declared.audit and Record not in declared.needs.values():

@@ -58,7 +58,7 @@ def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
 
 def variables_not_set(files: TextMapping) -> dict[str, Problem]:
     """Map each unset environment variable that settings or notices use to a warning."""
-    found: dict[str, Problem] = {}
+    by_variable: dict[str, Problem] = {}
     for name in sorted(files):
         is_read = name == config.PROJECT_FILE or (name.startswith("notices/") and name.endswith(".yaml"))
         if not is_read or "${" not in files[name]:
@@ -66,8 +66,8 @@ def variables_not_set(files: TextMapping) -> dict[str, Problem]:
         for scalar in _scalars(yamltext.read(files[name], name, [])):
             for variable in config.unset(scalar.text):
                 words = f"the variable {variable} of the environment is not set."
-                found.setdefault(variable, scalar.problem(words, "Set it where shroff runs."))
-    return found
+                by_variable.setdefault(variable, scalar.problem(words, "Set it where shroff runs."))
+    return by_variable
 
 
 def _scalars(node: yamltext.Node | None) -> Iterator[yamltext.Scalar]:
@@ -135,13 +135,13 @@ def _names(events: Events, systems: Systems) -> _Found:
         for at, name in enumerate(systems.online.options.get("entities", [])):
             yield ("online", "entities", str(at)), name, "not an entity", set(events.entities)
     if systems.lake is not None:
-        for folder, wanted in _mapping(systems.lake.options.get("documents")).items():
+        for folder, document_events in _mapping(systems.lake.options.get("documents")).items():
             from shroff.lake.documents import ALL
 
             known = {*events.types, *ALL}
             yield (
                 ("lake", "documents", folder, "of"),
-                wanted["of"],
+                document_events["of"],
                 "neither a kind of documents nor an event type",
                 known,
             )

@@ -69,30 +69,30 @@ class FirstLook(Struct, eq=False):
             for submission in first
             if submission.event is not None and submission.event.time_ms <= until_ms
         ]
-        found = [*self._in_seconds(first, source), *self._in_future(first, until_ms, source)]
+        obstacles = [*self._in_seconds(first, source), *self._in_future(first, until_ms, source)]
         backwards = self._backwards(events, source)
         lines = f"of the first {len(first):,} lines are more than {show_duration(settings.lateness_ms)}"
         behind = end.unknown(_late(events, self._newest_ms, settings.lateness_ms, self._seen.copy()))
         if backwards is not None:
-            found.append(backwards)
+            obstacles.append(backwards)
         elif self._is_disorder(behind, len(first)):
             alone = self.is_alone
             line = "a line before them" if alone else "a line before them in these files"
             cure = f"Add --order time to sort {'the file' if alone else 'the files'} first."
             if end.definitions.events.has_arrivals:
                 cure = "They arrived so late by `arrived` in events.yaml: allow more lateness in shroff.yaml."
-            found.append(Obstacle(f"{source}: {behind:,} {lines} behind {line}", cure))
+            obstacles.append(Obstacle(f"{source}: {behind:,} {lines} behind {line}", cure))
         before = behind
         behind = end.unknown(_late(events, end.watermark_ms, settings.lateness_ms, self._seen))
         if behind > before and self._is_disorder(behind, len(first)):
             cure = "Ingest older files before newer ones, or allow more lateness in shroff.yaml."
             newest = f"the newest event of the log{end.holder and f', {end.holder}'}"
-            found.append(
+            obstacles.append(
                 Obstacle(f"{source}: {behind:,} {lines} behind {newest}", WATERMARK_CURE if end.holder else cure)
             )
         times = [event.time_ms for event in events]
         self._newest_ms = max(times if self._newest_ms is None else [self._newest_ms, *times], default=None)
-        return found
+        return obstacles
 
     def _backwards(self, events: Sequence[Event], source: str) -> Obstacle | None:
         if not runs_backwards([event.time_ms for event in events], self.late_min) or not self._end.unknown(events):

@@ -198,10 +198,10 @@ def ingest(
                     committer.finish()
                 if inbox is not None and is_asked:
                     inbox.serve()
-                known = writer.look_up(batch)
+                duplicates = writer.look_up(batch)
                 committer.start()
                 reached = () if offsets is None else offsets(batch)
-                committer.prepared = writer.prepare(batch, decide=decide, offsets=reached, known=known)
+                committer.prepared = writer.prepare(batch, decide=decide, offsets=reached, known=duplicates)
         finally:
             committer.finish()
             committer.start()

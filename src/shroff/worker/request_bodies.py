@@ -122,13 +122,13 @@ class RequestReader:
         refusals: dict[bytes, tuple[Submission, Mistakes]] = {}
 
         def read(piece: bytes) -> tuple[Submission, Mistakes]:
-            if (found := refusals.get(piece)) is not None:
-                return found
+            if (decoded := refusals.get(piece)) is not None:
+                return decoded
             own: list[tuple[str, str]] = []
-            found = self.one(type_name, piece, place, own), own
-            if found[0].refusal is not None:
-                refusals[piece] = found
-            return found
+            decoded = self.one(type_name, piece, place, own), own
+            if decoded[0].refusal is not None:
+                refusals[piece] = decoded
+            return decoded
 
         return read
 

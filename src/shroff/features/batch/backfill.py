@@ -108,8 +108,10 @@ class Backfill:
         self._cell_times = self._times_of(run, self._cells, self._times)
         self._late = np.zeros(self._keys, np.uint8)
         if self._ask_themselves:
-            found = [(*keys, self._cells.starts, self._cells.ends, self._cell_times) for keys in self._cells.ranges]
-            run(find_late_keys, [(*arguments, self._late) for arguments in found])
+            arguments_by_range = [
+                (*keys, self._cells.starts, self._cells.ends, self._cell_times) for keys in self._cells.ranges
+            ]
+            run(find_late_keys, [(*arguments, self._late) for arguments in arguments_by_range])
         else:
             find_late_rows(self._times, self._inserts, self._asks, np.empty(self._keys, np.int64), self._late)
         rows = (self._inserts, self._values, self._flags)
@@ -142,9 +144,9 @@ class Backfill:
             asked = AskedRows(self._cells, times, self._late, self._cells.starts, self._cells.ends, self._come)
             run(self._take_records, [(*part, records) for part in asked.parts(self._threads)])
         else:
-            found, asked = self._asked(run, begin, end)
+            keys, asked = self._asked(run, begin, end)
             run(self._take_records, [(*part, records) for part in asked.parts(self._threads)])
-            self._come[found] = asked.come
+            self._come[keys] = asked.come
         tables = self._tables
         order = asked.order
         arrays = (order.slot_of, order.nowhere, records, tables.groups, tables.queries, self._kept.series)
@@ -160,14 +162,14 @@ class Backfill:
         from shroff.features.batch.backfill_kernels import find_keys, number_keys
 
         asks = self._asks[begin:end]
-        numbered, found = np.empty((2, end - begin), np.int64)
-        found = found[: find_keys(asks, self._numbers, found)]
-        found.sort()  # reads cells in memory order
-        number_keys(asks, self._numbers, found, numbered)
-        order = self._sorted(run, numbered, len(found), begin)
+        numbered, keys = np.empty((2, end - begin), np.int64)
+        keys = keys[: find_keys(asks, self._numbers, keys)]
+        keys.sort()  # reads cells in memory order
+        number_keys(asks, self._numbers, keys, numbered)
+        order = self._sorted(run, numbered, len(keys), begin)
         cells = self._cells
-        of_keys = (self._late[found], cells.starts[found], cells.ends[found], self._come[found])
-        return found, AskedRows(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
+        of_keys = (self._late[keys], cells.starts[keys], cells.ends[keys], self._come[keys])
+        return keys, AskedRows(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
 
     def _take_records(self, keys: Span, asked: AskedRows, records: Ints) -> None:
         from shroff.features.batch.backfill_positions import STACK_WORDS

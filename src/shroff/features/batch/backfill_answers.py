@@ -163,8 +163,8 @@ def answer_rows(
             for q in range(groups[g, GROUP_FIRST], groups[g, GROUP_FIRST] + groups[g, GROUP_QUERIES]):
                 target = queries[q, QUERY_TARGET]
                 at = begin + shift
-                results, there = out[target, at : at + rows], valid[target, at : at + rows]
-                answer(rows, groups[g], queries[q], series, block, results, there)
+                results, is_valid = out[target, at : at + rows], valid[target, at : at + rows]
+                answer(rows, groups[g], queries[q], series, block, results, is_valid)
         for row in range(begin, begin + rows):
             if record_of[row] == nowhere:
                 for target in range(out.shape[0]):

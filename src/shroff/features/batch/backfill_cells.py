@@ -127,15 +127,15 @@ def sort_by_key(run: Run, keys: Ints, limit: int, *, first_row: int, parts: int,
     run(count_keys, [(keys, *part, counts[i]) for i, part in enumerate(spans)])
     lengths = counts.sum(axis=0)
     upto = np.cumsum(lengths)
-    found = ranges_of(upto, ranges)
+    key_ranges = ranges_of(upto, ranges)
     starts = upto - lengths
-    for i, (first, last) in enumerate(found):
+    for i, (first, last) in enumerate(key_ranges):
         starts[first:last] += i
-    size = int(lengths.sum()) + len(found)
+    size = int(lengths.sum()) + len(key_ranges)
     rows, slot_of = np.zeros(size + 1, np.int32), np.empty(len(keys), np.int32)
     slots = np.cumsum(counts, axis=0) - counts + starts
     run(sort_rows, [(keys, *part, slots[i], rows, slot_of, first_row, size) for i, part in enumerate(spans)])
-    return Order(found, starts, starts + lengths, rows, slot_of)
+    return Order(key_ranges, starts, starts + lengths, rows, slot_of)
 
 
 def put_by_slot(run: Run, order: Order, source: Array, target: Array, parts: int) -> None:
@@ -155,8 +155,8 @@ def ranges_of(upto: Ints, count: int) -> tuple[Span, ...]:
     """Divide keys into `count` ranges of about equally many rows; `upto` counts the rows up to each key."""
     if len(upto) == 0:
         return ()
-    wanted = np.linspace(0, int(upto[-1]), count + 1)[1:-1]
-    cuts = np.searchsorted(upto, wanted) + 1
+    ends = np.linspace(0, int(upto[-1]), count + 1)[1:-1]
+    cuts = np.searchsorted(upto, ends) + 1
     return tuple(pairwise(sorted({0, *cuts.clip(max=len(upto)).tolist(), len(upto)})))
 
 
@@ -178,22 +178,22 @@ def keep_series(
 
     slots = len(order.rows)
     series, words, rows = choose_words(run, plan, order, inserts, values, kept, parts)
-    made = KeptSeries(
+    stored = KeptSeries(
         series,
         maps=np.zeros((rows[OF_MAP], slots), np.int32),
         cells=np.empty(words, np.int64),
         links=np.empty((rows[OF_LINKS], slots), np.int32),
         ranks=np.empty((rows[OF_RANKS], slots), np.int32),
     )
-    asked = [number for number in range(len(series)) if series[number, SCALE] > 0]
-    own, there = np.empty(slots, np.int64), np.empty(slots if rows[OF_MAP] else 0, np.uint8)
-    for number in asked:
+    queried = [number for number in range(len(series)) if series[number, SCALE] > 0]
+    own, is_present = np.empty(slots, np.int64), np.empty(slots if rows[OF_MAP] else 0, np.uint8)
+    for number in queried:
         put_by_slot(run, order, values[number], own, parts)
         if series[number, OF_MAP] >= 0:
-            put_by_slot(run, order, kept[number], there, parts)
-        run(fill_series, [(*span, own, there, series[number], made.maps, made.cells) for span in order.spans])
-    run(_link, [(made, number, keys, order, late) for number in asked for keys in order.ranges])
-    return made
+            put_by_slot(run, order, kept[number], is_present, parts)
+        run(fill_series, [(*span, own, is_present, series[number], stored.maps, stored.cells) for span in order.spans])
+    run(_link, [(stored, number, keys, order, late) for number in queried for keys in order.ranges])
+    return stored
 
 
 def choose_words(

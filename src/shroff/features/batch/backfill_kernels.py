@@ -87,29 +87,29 @@ def scatter_flags(source: Bytes, slot_of: Ints32, begin: Word, end: Word, nowher
 @native("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
 def find_late_keys(first: Word, last: Word, starts: Ints, ends: Ints, times: Ints, late: Bytes) -> Word:
     """Mark the keys of [first, last) whose times, by slot, ever fall; return their number."""
-    found = 0
+    count = 0
     for key in range(first, last):
         falls = 0
         for slot in range(starts[key] + 1, ends[key]):
             falls |= times[slot] < times[slot - 1]
         late[key] = falls
-        found += falls
-    return found
+        count += falls
+    return count
 
 
 @native("int64(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
 def find_late_rows(times: Ints, inserts: Ints, asks: Ints, newest: Ints, late: Bytes) -> Word:
     """Mark the keys in which an older row follows a younger one, be they events or queries; return their number."""
-    found = 0
+    count = 0
     newest[:] = NEVER_MS
     for row in range(times.size):
         for key in (inserts[row], asks[row]):
             if key >= 0:
                 if times[row] < newest[key]:
-                    found += late[key] == 0
+                    count += late[key] == 0
                     late[key] = 1
                 newest[key] = max(newest[key], times[row])
-    return found
+    return count
 
 
 @native("UniTuple(int64, 2)(int64[:, ::1], uint8[:, ::1], int64[::1], int64, int64, int64)")

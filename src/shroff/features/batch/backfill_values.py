@@ -230,10 +230,10 @@ def locate_ranks(
         if high > low:
             if is_median:
                 upper = np.int64(ranks[of_cell, least + rank_at(tree, size, top, (high - low >> 1) + 1)])
-                wanted = high - low + 1 >> 1
+                rank = high - low + 1 >> 1
             else:
-                wanted = rank_of(high - low, part[RANK_NUMERATOR], part[RANK_DENOMINATOR])
-            cell = np.int64(ranks[of_cell, least + rank_at(tree, size, top, wanted)])
+                rank = rank_of(high - low, part[RANK_NUMERATOR], part[RANK_DENOMINATOR])
+            cell = np.int64(ranks[of_cell, least + rank_at(tree, size, top, rank)])
         positions[part[PART_OUT], i] = cell
         if is_median:
             positions[part[PART_OUT] + 1, i] = upper

@@ -155,29 +155,29 @@ class Keeper:
 
     def _fields_after(self, stage: int) -> dict[str, dict[str, Type]]:
         """Return the fields read after the round of a stage, by event type; none if only the events are needed."""
-        found: dict[str, dict[str, Type]] = {name: {} for name in sorted(self._wanted)}
+        by_event: dict[str, dict[str, Type]] = {name: {} for name in sorted(self._wanted)}
         for at, feature in self._plan.computed:
             if at >= stage:
                 for event in feature.events:
-                    found[event] |= _fields_of([feature.node], ThisField)
+                    by_event[event] |= _fields_of([feature.node], ThisField)
         for group in self._plan.groups:
             if group.key.stage > stage:
                 for event in (group.key.event, *sorted(group.asked_at)):
-                    found.setdefault(event, {}).update(self._fields_of_group(group, event))
-        return {name: fields for name, fields in found.items() if name in self._events.types}
+                    by_event.setdefault(event, {}).update(self._fields_of_group(group, event))
+        return {name: fields for name, fields in by_event.items() if name in self._events.types}
 
     def _fields_of_group(self, group: Group, event: str) -> dict[str, Type]:
         """Return the fields that a group reads from events of a type: keys, sides of pairs and aggregated values."""
         nodes: list[Node] = [*self._events.entities[group.key.entity].keys.get(event, ())]
-        found = _fields_of(nodes, ThisField | ItemField)
+        fields = _fields_of(nodes, ThisField | ItemField)
         if event == group.key.event:
-            found |= _fields_of(group.aggregates, ItemField)
-            found |= {
+            fields |= _fields_of(group.aggregates, ItemField)
+            fields |= {
                 field.name: field.type for field in self._events.types[event].fields if field.name == group.key.matching
             }
         if event in group.asked_at:
-            found |= _fields_of(group.aggregates, ThisField)
-        return found
+            fields |= _fields_of(group.aggregates, ThisField)
+        return fields
 
 
 def _fields_of(nodes: Iterable[Node], kind: Any) -> dict[str, Type]:

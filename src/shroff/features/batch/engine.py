@@ -71,13 +71,13 @@ class BatchEngine(Rounds[GroupFeed]):
         times = self._one_of_times()
         feeds = sorted(self._of_stage(stage), key=lambda feed: feed.bytes_wanted)
         room = HELD_BYTES
-        held: list[GroupFeed] = []
+        in_memory: list[GroupFeed] = []
         for feed in feeds:
             room -= feed.bytes_wanted
-            held += [feed] if room >= 0 else []
-        for feed in feeds[len(held) :]:
+            in_memory += [feed] if room >= 0 else []
+        for feed in feeds[len(in_memory) :]:
             feed.end(times, is_held=False)
-        for feed in held:
+        for feed in in_memory:
             feed.end(times, is_held=True)
 
     def _one_of_times(self) -> Ints:

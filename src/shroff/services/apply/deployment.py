@@ -167,20 +167,20 @@ class FileDeployment(FileVersions):
         requests.needs_log("so no version is active; the first event activates the files")
         self._context.reload()
         checked(self._context)
-        found = self.unapplied()
-        if tag not in {None, tag_of(found)}:
+        changes = self.unapplied()
+        if tag not in {None, tag_of(changes)}:
             raise ChangedMeanwhileError("the files were changed meanwhile; reload the changes and apply them")
-        if words := self.why_refused(found):
-            raise NotAllowedError(words)
-        if found:
-            files = [change.file for change in found]
+        if refusal := self.why_refused(changes):
+            raise NotAllowedError(refusal)
+        if changes:
+            files = [change.file for change in changes]
             self._people.record("project.apply", "project", None, {"files": files})
             why_not = requests.put_in_force(WAITS, None, rows_alone=False)
             with self._log.reading() as log:
                 bodies = [record.body.decode() for record in log.controls()]
             remove_unnamed(self._paths.tables, [*bodies, *self._definitions.files.values()])
         seq = self.active_seq()
-        return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
+        return AppliedChanges(changed=file_changes(changes), seq=seq, applied=not why_not, why_not=why_not or None)
 
     def why_refused(self, found: Sequence[FileDifference]) -> str:
         """Return why the caller may not activate these changes; empty if they may."""
@@ -201,8 +201,8 @@ class ShowChanges(OperationRequest[FileChanges]):
 )
 def show_changes(versions: FileDeployment, request: ShowChanges) -> FileChanges:
     """List inactive changes in the project's files: files, and settings of shroff.yaml."""
-    found = versions.unapplied()
-    return FileChanges(changes=file_changes(found), tag=tag_of(found))
+    changes = versions.unapplied()
+    return FileChanges(changes=file_changes(changes), tag=tag_of(changes))
 
 
 class ApplyFiles(OperationRequest[AppliedChanges]):

@@ -142,16 +142,16 @@ class Agreements(ProjectPart):
         """
         authors = self.authors(of_two=True)
         shown = tuple(out[:SHOWN_MAX])
-        wanted = PendingApproval(subject, change, says, authors, self._now_ms(), 0, shown, len(out))
+        request = PendingApproval(subject, change, says, authors, self._now_ms(), 0, shown, len(out))
         who = self._context.who
         may_approve = who.kind == "user" and (right is None or who.may(right))
         with config.editing(self._paths):
-            others = next((waiting.authors for waiting in self.asked(subject) if waiting.tag == wanted.tag), [])
+            others = next((waiting.authors for waiting in self.asked(subject) if waiting.tag == request.tag), [])
             if others and may_approve and not any(author.is_among(authors) for author in others):
                 return True
-            told = {name: value for name, value in wanted.document.items() if value and name in _TOLD}
-            self._people.record("change.ask", subject, None, told)
-            self.put(wanted)
+            details = {name: value for name, value in request.document.items() if value and name in _TOLD}
+            self._people.record("change.ask", subject, None, details)
+            self.put(request)
         return False
 
     def put(self, wanted: PendingApproval, known: PendingApproval | None = None) -> None:
@@ -195,15 +195,15 @@ class Agreements(ProjectPart):
         Raises: WaitsError if this call is the request; NotAllowedError for commands and programs; as `approved`.
         """
         if self._context.who.kind not in {"user", "key"}:  # local user names do not prove that two are different people
-            words = f"a second person approves changes of {kind} here (shroff.yaml: second_person)"
-            raise NotAllowedError(f"{words}, so this works only in the service")
-        wanted = {name: value for name, value in change.items() if name not in OWN}
-        lines = {name: f"{value}".count("\n") for name, value in wanted.items()}  # whole files are summarized
-        said = {name: f"of {lines[name]} lines" if lines[name] else value for name, value in wanted.items()}
+            message = f"a second person approves changes of {kind} here (shroff.yaml: second_person)"
+            raise NotAllowedError(f"{message}, so this works only in the service")
+        requested = {name: value for name, value in change.items() if name not in OWN}
+        lines = {name: f"{value}".count("\n") for name, value in requested.items()}  # whole files are summarized
+        said = {name: f"of {lines[name]} lines" if lines[name] else value for name, value in requested.items()}
         says = ", ".join(f"{name} {value}" for name, value in said.items() if value)
-        if not self.agrees(subject, wanted, says):
+        if not self.agrees(subject, requested, says):
             raise WaitsError("requested; it takes effect when another person does the same within 7 days")
-        with self.approved(subject, wanted) as asked:
+        with self.approved(subject, requested) as asked:
             yield asked.authors[-1].name
 
     @contextmanager
@@ -214,14 +214,14 @@ class Agreements(ProjectPart):
 
         Raises: ChangedMeanwhileError if another user approved it at the same time.
         """
-        if not (asked := self.forget(subject, change)):
+        if not (requests := self.forget(subject, change)):
             raise ChangedMeanwhileError("another person approved or withdrew it")
         try:
-            yield asked[0]
+            yield requests[0]
         except BaseException as error:
             ends = isinstance(error, ChangedMeanwhileError) and not isinstance(error, NotActiveError)
             with suppress(StorageError, TransientError), config.editing(self._paths):  # `error` says more than these
-                self.put(replace(asked[0], ended=str(error) if ends else ""))
+                self.put(replace(requests[0], ended=str(error) if ends else ""))
             raise
 
     def authors(self, *, of_two: bool = False) -> list[Author]:

@@ -116,8 +116,8 @@ def answer(project: Project, who: Who, request: AnswerApproval) -> ApprovalAnswe
             who.require(Right.EDIT_LISTS if act is None else Right(act.right))
             if act is not None and request.approve:
                 named = {field.wire for field in act.fields}
-                given = {**change.change, "reason": request.note, "code": request.note}
-                asked = msgspec.convert({name: given[name] for name in given if name in named}, act.request)
+                values = {**change.change, "reason": request.note, "code": request.note}
+                asked = msgspec.convert({name: values[name] for name in values if name in named}, act.request)
                 return ApprovalAnswer(says=project.run(asked).text())
             project.people.record("change.withdraw", change.subject, None, {"says": change.says})
             project.agreements.forget(change.subject, change.change)

@@ -155,13 +155,13 @@ class AttackedType:
                 case _:
                     return 1
 
-        found = []
+        events = []
         for number, time_ms in enumerate(times):
             customer = chance.randrange(CUSTOMERS)
             values = tuple(value(at, field, customer, number) for at, field in enumerate(self.type.fields))
             event = Event(self.type.name, "", time_ms, values)
-            found.append(self.with_values(event, f"{id_}-{number}", time_ms, {self.type.at(time): time_ms}))
-        return found
+            events.append(self.with_values(event, f"{id_}-{number}", time_ms, {self.type.at(time): time_ms}))
+        return events
 
     def attack(self, kind: str, seen: Sequence[Event], start_ms: int, chance: Random) -> list[AttackPayment]:
         """Generate the payments of all attackers of a kind, each attacker's in time order.
@@ -174,17 +174,17 @@ class AttackedType:
         for event in seen:
             if event.values[self.card] is not None and self.units(event):
                 by_card[event.values[self.card]].append(event)
-        known = [events for events in by_card.values() if len(events) >= HABITUAL] or list(by_card.values())
-        remote = [event for events in known for event in events if self._is_remote(event)]
+        histories = [events for events in by_card.values() if len(events) >= HABITUAL] or list(by_card.values())
+        remote = [event for events in histories for event in events if self._is_remote(event)]
         merchants = sorted({str(event.values[self.merchant]) for event in seen}) if self.merchant is not None else [""]
-        found = list[AttackPayment]()
+        payments = list[AttackPayment]()
         for attacker in range(how.attackers):
             at_ms = start_ms + chance.randrange(2 * HOUR_MS)
             own: dict[int | None, Any] = {
                 at: f"{kind}-{attacker}-{chance.randrange(16**8):08x}" for at in (self.device, self.network)
             }
             for card in range(chance.randint(*how.cards)):
-                victim = chance.choice(known)
+                victim = chance.choice(histories)
                 models = [event for event in victim if self._is_remote(event)] if how.is_remote else victim
                 model = chance.choice(models or remote or victim)
                 mean = sum(map(self.units, victim)) / len(victim)
@@ -200,13 +200,13 @@ class AttackedType:
                         own[self.merchant] = chance.choice(merchants)
                     event = self.with_values(
                         model,
-                        f"attack-{kind}-{len(found) + 1}",
+                        f"attack-{kind}-{len(payments) + 1}",
                         at_ms,
                         (own if how.is_remote else {key: own[key] for key in (self.card, self.merchant)})
                         | {self.amount: max(1, int(amount))},
                     )
-                    found.append(AttackPayment(attacker, model, event))
-        return found
+                    payments.append(AttackPayment(attacker, model, event))
+        return payments
 
     def units(self, event: Event) -> int:
         value = event.values[self.amount]

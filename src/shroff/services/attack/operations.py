@@ -238,6 +238,6 @@ def _gate(text: str) -> tuple[str, float]:
 
 def _judged(name: str, limit: float, kinds: Sequence[DrilledKind]) -> AttackGate:
     """Judge a gate by the worst kind; a kind without any alarm has no seconds and is the worst."""
-    found = {kind.kind: getattr(kind, GATES[name]) for kind in kinds}
-    value, kind = max((inf if value is None else float(value), kind) for kind, value in found.items())
+    values = {kind.kind: getattr(kind, GATES[name]) for kind in kinds}
+    value, kind = max((inf if value is None else float(value), kind) for kind, value in values.items())
     return AttackGate(name, kind, None if value == inf else value, limit, passed=value <= limit)

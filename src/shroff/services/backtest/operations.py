@@ -115,7 +115,7 @@ def _hit_rows(rule: Rule, stretch: _CountedStretch, references: Sequence[tuple[i
     from shroff.language.columns import ColumnSource, evaluate_columns
 
     columns = {text_of(node): stretch.of[name] for name, node in _leaves(rule.when, rule.by)}
-    found = [np.zeros(0, np.int64)]
+    hits = [np.zeros(0, np.int64)]
     first = 0
     for end, reference in references:
         last = int(np.searchsorted(stretch.seqs, end, "right"))
@@ -126,9 +126,9 @@ def _hit_rows(rule: Rule, stretch: _CountedStretch, references: Sequence[tuple[i
         here = {text: column.take(rows) for text, column in columns.items()}
         source = ColumnSource(len(rows), partial(_column_of, here), reference, times_ms)
         hit = evaluate_columns(rule.when, source)
-        found.append(rows[hit.values & hit.valid & (times_ms < (rule.expires_ms or INTEGER_MAX))])
+        hits.append(rows[hit.values & hit.valid & (times_ms < (rule.expires_ms or INTEGER_MAX))])
         first = last
-    return np.concatenate(found)
+    return np.concatenate(hits)
 
 
 class LogBacktests(ProjectPart):
@@ -222,35 +222,35 @@ class LogBacktests(ProjectPart):
 
         folder, turn = self._paths.folder, self._now_ms() // COUNT_KEPT_MS
         missed = definitions.missed_fraud(first.on)
-        wanted = {name: leaf for node in nodes for name, leaf in _leaves(node, first.by)}
-        wanted |= {} if missed is None else {AMOUNT: missed}
+        leaves = {name: leaf for node in nodes for name, leaf in _leaves(node, first.by)}
+        leaves |= {} if missed is None else {AMOUNT: missed}
         events = hits = amount = 0
         with self._log.reading() as log:
             texts = "".join(config.read_text(folder / name) for name in DECLARED if (folder / name).exists())
-            kept = _counted(folder, first.on, f"{texts} {definitions.versions.tables}", turn)
-            if not kept.stretches:
-                self._begin(kept, definitions, log)
-            has_read, since_ms = False, kept.as_of_ms
+            cached = _counted(folder, first.on, f"{texts} {definitions.versions.tables}", turn)
+            if not cached.stretches:
+                self._begin(cached, definitions, log)
+            has_read, since_ms = False, cached.as_of_ms
             read = read_by(nodes, definitions.features.get)
-            asked = frozenset({*read.lists, *(f"{name} as a table" for name in read.tables)})
-            if asked not in kept.look_ups:
-                source = log_source(log, definitions, first.on, nodes=nodes, after=kept.stretches[-1].after)
-                kept.look_ups[asked] = source.stretches
-            then = kept.look_ups[asked]
+            look_up_key = frozenset({*read.lists, *(f"{name} as a table" for name in read.tables)})
+            if look_up_key not in cached.look_ups:
+                source = log_source(log, definitions, first.on, nodes=nodes, after=cached.stretches[-1].after)
+                cached.look_ups[look_up_key] = source.stretches
+            then = cached.look_ups[look_up_key]
             references = [*((stretch.end, stretch.reference) for stretch in then[:-1])]
             references.append((INTEGER_MAX, then[-1].reference if then else definitions.reference))
-            for stretch in kept.stretches:
-                if lacking := {name: node for name, node in wanted.items() if name not in stretch.of}:
+            for stretch in cached.stretches:
+                if lacking := {name: node for name, node in leaves.items() if name not in stretch.of}:
                     if has_read:
-                        return HitCount(kept.as_of_ms, since_ms, events, hits, amount)
-                    self._fill(stretch, lacking, first, definitions, log, kept.as_of_ms - COUNTED_MS)
+                        return HitCount(cached.as_of_ms, since_ms, events, hits, amount)
+                    self._fill(stretch, lacking, first, definitions, log, cached.as_of_ms - COUNTED_MS)
                     has_read = True
                 events, since_ms = events + len(stretch.times_ms), min([since_ms, *stretch.times_ms.tolist()])
                 for rule in rules:
                     rows = _hit_rows(rule, stretch, references)
                     hits += len(rows)
                     amount += int(stretch.of[AMOUNT].values[rows].sum()) if AMOUNT in stretch.of else 0
-        return HitCount(kept.as_of_ms, kept.as_of_ms - COUNTED_MS, events, hits, amount, is_complete=True)
+        return HitCount(cached.as_of_ms, cached.as_of_ms - COUNTED_MS, events, hits, amount, is_complete=True)
 
     def _begin(self, kept: _CountedEvents, definitions: Definitions, log: Log) -> None:
         """Set the end time of the count, and split the log's last 30 days into stretches."""
@@ -340,11 +340,11 @@ class LogBacktests(ProjectPart):
             draft.append(DraftFile("policy.yaml", str(path), config.lines_ended(config.read_text(path))))
         if model is not None:
             chosen = self._registry.load(model)
-            known = in_force.read_in_force(files.get(in_force.FILE), problems)
-            now = known.get(chosen.event, in_force.InForce())
+            roles = in_force.read_in_force(files.get(in_force.FILE), problems)
+            now = roles.get(chosen.event, in_force.InForce())
             draft_of = replace(now, champion=in_force.Promotion(chosen.id, chosen.digest))
-            found = {**known, chosen.event: draft_of}
-            files[in_force.FILE] = in_force.text_of(found)
+            changed = {**roles, chosen.event: draft_of}
+            files[in_force.FILE] = in_force.text_of(changed)
         problems += fallbacks_in(self._context, files)[0]
         loaded = load_definitions(files, self._log.hasher, self._registry.load, draft)
         return loaded.beside(problems).or_raise(), frozenset(file.over for file in draft)

@@ -79,8 +79,8 @@ class BackupWriter:
         if address.is_absolute() and address.resolve().is_relative_to(self._folder.resolve()):
             raise UsageError(f"{address} is in the project's folder, and would be lost with it. Name another place.")
         state = self._context.paths.state
-        words = "another process, such as 'shroff backup create --follow', makes backups of this project"
-        self._open.enter_context(config.alone(state / "backup.lock", words))
+        message = "another process, such as 'shroff backup create --follow', makes backups of this project"
+        self._open.enter_context(config.alone(state / "backup.lock", message))
         try:
             if (note := read_note(state)) is None:  # known before the place is marked with it
                 write_note(state, note := BackupNote(token_hex(16)))
@@ -264,10 +264,10 @@ class BackupWriter:
                 while some := self._vault.put_all(_for_a_while(blocks, pause_s)):
                     pieces += some
                     pause()
-                found = stat.S_IMODE(state.st_mode), pieces
+                stored = stat.S_IMODE(state.st_mode), pieces
                 if is_certain:  # else it may be written again, with the same times
-                    self._seen[name] = _mark(state), found
-                return found
+                    self._seen[name] = _mark(state), stored
+                return stored
         except FileNotFoundError:
             return None
         except OSError as error:

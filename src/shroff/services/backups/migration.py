@@ -99,11 +99,11 @@ def apply(context: ProjectContext, vault: Vault, planned: list[TableVersion]) ->
     if not due:
         return None
     log_file = context.paths.folder / LOG_FILE
-    with ExitStack() as held:
+    with ExitStack() as resources:
         if context.systems.store is not None:
-            held.enter_context(dump_tool(context).alone())
+            resources.enter_context(dump_tool(context).alone())
         else:
-            held.callback(WriterLock(log_file.with_suffix(".lock"), guards=log_file).release)
+            resources.callback(WriterLock(log_file.with_suffix(".lock"), guards=log_file).release)
         with writer_of(context, vault) as writer:
             writer.create()
     with closing(AdapterFactory(context).open_store(read_only=False)) as log:

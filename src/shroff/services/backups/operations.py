@@ -191,16 +191,16 @@ def create_backup(project: Project, warn: Warn, request: CreateBackup) -> Create
     from shroff.services.backups.restoration import damage_of
     from shroff.services.backups.retention import writer_of
 
-    with open_vault(project.context, request) as (vault, told), writer_of(project.context, vault) as writer:
-        if (made := writer.create(is_full=request.is_full)) is None:
-            return CreatedBackup(**told([])).about(request.place_argument)
-    entry = msgspec.structs.asdict(BackupEntry.of(made))
-    if made.is_full and made.log and (words := damage_of(project.context.log.reading)):
-        warn(f"{DAMAGED}: {words}")
-        entry["damage"] = words
-    if made.secrets:
+    with open_vault(project.context, request) as (vault, document), writer_of(project.context, vault) as writer:
+        if (point := writer.create(is_full=request.is_full)) is None:
+            return CreatedBackup(**document([])).about(request.place_argument)
+    entry = msgspec.structs.asdict(BackupEntry.of(point))
+    if point.is_full and point.log and (damage := damage_of(project.context.log.reading)):
+        warn(f"{DAMAGED}: {damage}")
+        entry["damage"] = damage
+    if point.secrets:
         warn(f"not in the backup, keep copies elsewhere: {', '.join(entry['secrets'])}")
-    return CreatedBackup(**told([made]) | entry).about(request.place_argument)
+    return CreatedBackup(**document([point]) | entry).about(request.place_argument)
 
 
 def follow_backups(
@@ -227,8 +227,8 @@ def follow_backups(
             try:
                 if (point := writer.create(tail_every_s=every_s, made=made)) is not None:
                     made(point)
-                    if point.is_full and point.log and (words := damage_of(context.log.reading)):
-                        warn(f"shroff: {DAMAGED}: {words}")
+                    if point.is_full and point.log and (damage := damage_of(context.log.reading)):
+                        warn(f"shroff: {DAMAGED}: {damage}")
                     elif point.is_full:  # once a day, as it reads every point
                         try:
                             pruned(vault, KeepRules(), context.now_ms())
@@ -290,14 +290,14 @@ def list_backups(project: Project, request: ListBackups) -> BackupList:
     """
     from shroff.services.backups.retention import listed
 
-    with open_vault(project.context, request) as (vault, told):
+    with open_vault(project.context, request) as (vault, document):
         points, damaged = listed(vault)
     entries = [BackupEntry.of(point) for point in points]
-    found = told(points) | {
+    fields = document(points) | {
         "bytes": sum(entry.bytes for entry in entries),
         "damaged": list(starmap(DamagedBackup, damaged.items())),
     }
-    return BackupList(**found, points=entries).about(request.place_argument)
+    return BackupList(**fields, points=entries).about(request.place_argument)
 
 
 class VerifyBackups(OfBackups["CheckedBackups"]):
@@ -337,13 +337,13 @@ def verify_backups(project: Project, progress: ProgressSteps, request: VerifyBac
     """
     from shroff.services.backups.retention import verified
 
-    with open_vault(project.context, request) as (vault, told):
-        found = verified(vault, progress.counting("reading, pieces"))
-        newest = told(vault.readable()[0]) | {
-            "bytes": found.bytes,
-            "damaged": list(starmap(DamagedBackup, found.damaged.items())),
+    with open_vault(project.context, request) as (vault, document):
+        result = verified(vault, progress.counting("reading, pieces"))
+        newest = document(vault.readable()[0]) | {
+            "bytes": result.bytes,
+            "damaged": list(starmap(DamagedBackup, result.damaged.items())),
         }
-    return CheckedBackups(**newest, points=found.points, pieces=found.pieces).about(request.place_argument)
+    return CheckedBackups(**newest, points=result.points, pieces=result.pieces).about(request.place_argument)
 
 
 # ---- removing
@@ -396,7 +396,7 @@ def prune_backups(project: Project, request: PruneBackups) -> PrunedBackups:
     context = project.context
     has_project = (context.paths.folder / config.PROJECT_FILE).is_file()
     rules = KeepRules(named_duration("--keep", request.keep), request.days, request.months)
-    with open_vault(context, request) as (vault, told), writer_of(context, vault) if has_project else nullcontext():
+    with open_vault(context, request) as (vault, document), writer_of(context, vault) if has_project else nullcontext():
         gone, freed = pruned(vault, rules, context.now_ms(), is_dry=request.is_dry, is_alone=has_project)
-        found = told(vault.readable()[0]) | {"bytes": freed}
-    return PrunedBackups(**found, removed=gone, dry_run=request.is_dry).about(request.place_argument)
+        fields = document(vault.readable()[0]) | {"bytes": freed}
+    return PrunedBackups(**fields, removed=gone, dry_run=request.is_dry).about(request.place_argument)

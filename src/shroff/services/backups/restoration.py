@@ -87,8 +87,8 @@ def point_at(vault: Vault, to_ms: int | None) -> tuple[int, tuple[int, ...]]:
     found = readable(stop - 1) if stop else None
     if found is None:
         first = next((point for at in range(len(numbers)) if (point := readable(at)) is not None), None)
-        words = "none can be read" if first is None else f"the first is of {time_text(first.at_ms)}"
-        raise UsageError(f"{vault.address} has no backup at or before {time_text(to_ms)}; {words}.")
+        reason = "none can be read" if first is None else f"the first is of {time_text(first.at_ms)}"
+        raise UsageError(f"{vault.address} has no backup at or before {time_text(to_ms)}; {reason}.")
     return found.number, tuple(number for number in numbers[:stop] if number > found.number)
 
 
@@ -120,10 +120,10 @@ def restore(
     chain = list(vault.chain(number))
     last = chain[0][0]
     files = next(point.files for point, _ in chain if point.files is not None)
-    given = _given(last, secrets)
-    held, left = 0, "Nothing is left of it"
+    secret_files = _given(last, secrets)
+    letters, left = 0, "Nothing is left of it"
     try:
-        with ExitStack() as kept, _unnamed(folder) as part:
+        with ExitStack() as stack, _unnamed(folder) as part:
             on_step("begun")
             for name, (mode, pieces) in files.items():
                 _write(_inside(part, name), mode & 0o777, vault.contents(pieces))
@@ -131,17 +131,17 @@ def restore(
             tool = None
             if label.shroff_backup == SERVER_FORMAT or into.url is not None:
                 tool = restored_tool(last, part, into.url, into.tools)
-                kept.enter_context(tool.emptied(again=into.again))
+                stack.enter_context(tool.emptied(again=into.again))
             if tool is not None and last.log is not None:
-                held = restore_log(tool, vault, last.log, IN_DOUBT, progress)
+                letters = restore_log(tool, vault, last.log, IN_DOUBT, progress)
                 left = f"Its log is in {tool.place}: try again with --again, which removes it first"
                 on_step("log")
             elif last.log is not None:
                 path = _inside(part, LOG_FILE)
                 _write_log(vault, path, [point.log for point, _ in reversed(chain) if point.log], progress)
-                held = _hold_letters(path)
+                letters = _hold_letters(path)
                 on_step(LOG_FILE)
-            for name, data in given.items():
+            for name, data in secret_files.items():
                 _write(_inside(part, name), 0o600, (data,))
             _inside(part, f"{config.STATE_FOLDER}/x")  # a project without a log has the folder, too
             write_note(part / config.STATE_FOLDER, BackupNote(label.id, vault.address, last.number, last.at_ms))
@@ -154,8 +154,8 @@ def restore(
             sync_folder(folder.parent)
     except OSError as error:
         raise StorageError(f"{os_words(error, folder, ' cannot be restored')}. {left}") from None
-    missing = tuple(sorted(last.secrets.keys() - given.keys()))
-    return RestoredProject(folder, last.number, last.at_ms, last.last_seq, len(files), missing, held, size, damaged)
+    missing = tuple(sorted(last.secrets.keys() - secret_files.keys()))
+    return RestoredProject(folder, last.number, last.at_ms, last.last_seq, len(files), missing, letters, size, damaged)
 
 
 @contextmanager
@@ -189,7 +189,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _given(point: BackupPoint, folder: Path | None) -> dict[str, bytes]:
     """Read a point's secrets from a folder, by full name, or by file name if that is unique."""
-    found = {}
+    secret_files = {}
     last_parts = Counter(Path(name).name for name in point.secrets)
     for name, mark in point.secrets.items():
         if folder is None:
@@ -201,8 +201,8 @@ def _given(point: BackupPoint, folder: Path | None) -> dict[str, bytes]:
             data = path.read_bytes()
             if mark and fingerprint(name, data) != mark:
                 raise UsageError(f"{path} is not the {name} of this backup. Use the file of the project that was lost.")
-            found[name] = data
-    return found
+            secret_files[name] = data
+    return secret_files
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -239,8 +239,8 @@ def damage_of(opened: Callable[[], AbstractContextManager[Log]], within_s: float
 
     try:
         with opened() as log:
-            found = look_at_rows(log, 0, within_s)
-            return found.words if found.state == WRONG else ""
+            finding = look_at_rows(log, 0, within_s)
+            return finding.words if finding.state == WRONG else ""
     except StorageError as error:
         return str(error)
 
@@ -261,8 +261,8 @@ def log_damage(vault: Vault, number: int) -> str:
         with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as connection:
             if 0 < connection.execute("PRAGMA user_version").fetchone()[0] < VERSION:
                 return ""
-        words = damage_of(lambda: closing(load_entry("log.sqlite")(path, read_only=True)), CHECK_S)
-        return words.replace(str(path), LOG_FILE)
+        damage = damage_of(lambda: closing(load_entry("log.sqlite")(path, read_only=True)), CHECK_S)
+        return damage.replace(str(path), LOG_FILE)
 
 
 def _hold_letters(database: Path) -> int:

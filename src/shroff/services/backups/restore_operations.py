@@ -71,8 +71,8 @@ class Restored(ReportAnswer[bool]):
         what = f"the project of {self.at}, up to seq {self.seq:,}, {many(self.files, 'file')}"
         lines = [f"{self.folder}: {what}, in {self.seconds:.1f} s."]
         if self.held_letters:
-            held = many(self.held_letters, "notification")
-            lines.append(f"{held} held, because sending after the backup is unknown.")
+            letters = many(self.held_letters, "notification")
+            lines.append(f"{letters} held, because sending after the backup is unknown.")
         if self.missing_secrets:
             lines.append(f"Missing secrets, copy them into {self.folder}: {', '.join(self.missing_secrets)}.")
         if self.damaged:
@@ -84,8 +84,8 @@ class Restored(ReportAnswer[bool]):
         return "\n".join(lines)
 
     def hints(self) -> Sequence[str]:
-        there = f"shroff -C {argument(self.folder)}"
-        return f"{there} verify", f"{there} audit verify"
+        project = f"shroff -C {argument(self.folder)}"
+        return f"{project} verify", f"{project} audit verify"
 
 
 @operation("restore", right="read:audit", place="place")
@@ -119,18 +119,18 @@ def restore_backup(project: Project, progress: ProgressSteps, request: RestoreBa
     with vault_of(project.context, request.place, request.key) as vault:
         counted = progress.counting("restoring, pieces")
         folder = request.folder.absolute()
-        found = restore(vault, folder, to_ms=to_ms, secrets=request.secrets, into=into, progress=counted)
+        restored = restore(vault, folder, to_ms=to_ms, secrets=request.secrets, into=into, progress=counted)
     return Restored(
         folder=str(request.folder),
-        number=found.number,
-        at=time_text(found.at_ms),
-        seq=found.last_seq,
-        files=found.files,
-        missing_secrets=list(found.missing),
-        damaged=list(found.damaged),
-        held_letters=found.held,
-        file=f"{vault.address}/{point_name(found.number)}",
-        bytes=found.bytes,
+        number=restored.number,
+        at=time_text(restored.at_ms),
+        seq=restored.last_seq,
+        files=restored.files,
+        missing_secrets=list(restored.missing),
+        damaged=list(restored.damaged),
+        held_letters=restored.held,
+        file=f"{vault.address}/{point_name(restored.number)}",
+        bytes=restored.bytes,
         seconds=round(time.monotonic() - began, 3),
     ).about(into.url is not None)
 
@@ -175,17 +175,19 @@ class MigratedTables(OperationAnswer):
         return {part.action for part in self.tables}
 
     def text(self) -> str:
-        told = {
+        summaries = {
             "refuse": "A newer shroff wrote these tables.",
             "migrate": "Tables of an older version.",
             "index": "An index of the log is damaged.",
         }
-        said = next((words for action, words in told.items() if action in self._actions()), "Nothing to migrate.")
+        summary = next(
+            (words for action, words in summaries.items() if action in self._actions()), "Nothing to migrate."
+        )
         if self.backup is not None:
-            said = f"Backup {self.backup} made, tables migrated."
+            summary = f"Backup {self.backup} made, tables migrated."
         heads = ("database", "tables", "version", "this program", "action")
         rows = [msgspec.structs.astuple(part) for part in self.tables]
-        return f"shroff {self.program}. {said}" + (f"\n{table(rows, heads)}" if rows else "")
+        return f"shroff {self.program}. {summary}" + (f"\n{table(rows, heads)}" if rows else "")
 
     def hints(self) -> Sequence[str]:
         if self.exit_status():
@@ -215,9 +217,9 @@ def migrate_tables(project: Project, request: MigrateTables) -> MigratedTables:
     began, number, made = time.monotonic(), None, JsonObject(file=None, seq=None, bytes=0)
     planned = plan(project.context, is_compared=request.is_compared)
     if not request.is_plan:
-        with open_vault(project.context, request) as (vault, told):
+        with open_vault(project.context, request) as (vault, document):
             if (number := apply(project.context, vault, planned)) is not None:
-                made = {name: value for name, value in told([vault.point(number)[0]]).items() if name in made}
+                made = {name: value for name, value in document([vault.point(number)[0]]).items() if name in made}
         planned = plan(project.context)
     return MigratedTables(
         program=__version__,

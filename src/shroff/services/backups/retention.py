@@ -158,11 +158,11 @@ def _useless(points: list[BackupPoint], damaged: Collection[int]) -> set[int]:
     """Return the damaged points before the newest full backup, and the tails that need them."""
     full = {point.number for point in points if point.is_full}
     newest = max(full, default=0)
-    found: set[int] = set()
+    useless: set[int] = set()
     for number in sorted({point.number for point in points} | set(damaged)):
-        if number < newest and (number in damaged or (number - 1 in found and number not in full)):
-            found.add(number)
-    return found
+        if number < newest and (number in damaged or (number - 1 in useless and number not in full)):
+            useless.add(number)
+    return useless
 
 
 def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[BackupPoint]:
@@ -172,13 +172,13 @@ def _gone(points: list[BackupPoint], rules: KeepRules, now_ms: int) -> list[Back
     recent = [point for point in full if point.at_ms <= now_ms - rules.all_ms]
     start = recent[-1].number if recent else full[0].number  # the last full one before: later tails need it
     start = min(start, full[-1].number)
-    kept: set[int] = set()
+    remaining: set[int] = set()
     for form, count in (("%Y-%m-%d", rules.days), ("%Y-%m", rules.months)):
         newest: dict[str, int] = {}
         for point in full:
             newest[datetime.fromtimestamp(point.at_ms / 1_000, UTC).strftime(form)] = point.number
-        kept |= set(list(newest.values())[-count:]) if count else set()
-    return [point for point in points if point.number < start and not (point.is_full and point.number in kept)]
+        remaining |= set(list(newest.values())[-count:]) if count else set()
+    return [point for point in points if point.number < start and not (point.is_full and point.number in remaining)]
 
 
 def finding(context: ProjectContext) -> Finding:
@@ -190,10 +190,10 @@ def finding(context: ProjectContext) -> Finding:
     if note is None or not note.number:
         return Finding("backup", NOTE, "this project was never backed up", cure)
     age_ms = max(0, context.now_ms() - note.at_ms)
-    words = f"the newest of {time_text(note.at_ms)}, {show_duration(age_ms - age_ms % 1_000)} ago, at {note.address}"
-    return Finding("backup", OK, words) if age_ms <= OLD_MS else Finding("backup", NOTE, words, cure)
+    message = f"the newest of {time_text(note.at_ms)}, {show_duration(age_ms - age_ms % 1_000)} ago, at {note.address}"
+    return Finding("backup", OK, message) if age_ms <= OLD_MS else Finding("backup", NOTE, message, cure)
 
 
 def _pieces(point: BackupPoint) -> set[str]:
-    found = {*(point.log.whole or ()), *point.log.changed} if point.log else set()
-    return found | {name for _, pieces in (point.files or {}).values() for name in pieces}
+    names = {*(point.log.whole or ()), *point.log.changed} if point.log else set()
+    return names | {name for _, pieces in (point.files or {}).values() for name in pieces}

@@ -36,9 +36,9 @@ class ServerBackupWriter(BackupWriter):
         """
         at_ms, before = self._moment_ms(), self._vault.stored
         tool = dump_tool(self._context)
-        with ExitStack() as held:
+        with ExitStack() as stack:
             with config.editing(self._context.paths):
-                last_seq, made_by, position, pieces = held.enter_context(tool.dump())
+                last_seq, made_by, position, pieces = stack.enter_context(tool.dump())
                 files, secrets = self._scan({})
             whole = self._vault.put_all(pieces)
         dump = DumpedLog(tool.kind, tool.tables, made_by, position)
@@ -110,5 +110,5 @@ def _tool(url: str, tools: Path | None) -> PostgresDump:
             "the log of this project is in a database server that 'shroff backup' does not copy. Use its own program, "
             "and copy the project's folder beside."
         )
-    found: PostgresDump = make(url, tools)
-    return found
+    tool: PostgresDump = make(url, tools)
+    return tool

@@ -92,15 +92,15 @@ class SqlitePages(Struct, eq=False):
 
         Without a position: all pages of the write-ahead log, which complete what `file_blocks` reads later.
         """
-        opened, found = self._opened(since)
+        opened, changes = self._opened(since)
         self._hold(opened)
-        self._last = None if found is None else found.at
-        return found
+        self._last = None if changes is None else changes.at
+        return changes
 
     def logged(self) -> PageChanges | None:
         """Like `changes` without a position, but the next `changes` continues from the earlier position."""
-        self._beside, found = self._opened(None)  # open until the next call, so its pages stay in place
-        return found
+        self._beside, changes = self._opened(None)  # open until the next call, so its pages stay in place
+        return changes
 
     def _opened(self, since: PagePosition | None) -> tuple[sqlite3.Connection, PageChanges | None]:
         opened = self._open()
@@ -174,13 +174,13 @@ class SqlitePages(Struct, eq=False):
             beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # most of the work, while others write
             try:
                 begin_between(writer)
-                found = self.changes(since)
+                changes = self.changes(since)
                 beside.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 self._hold(self._open())
                 writer.execute("ROLLBACK")
             except sqlite3.OperationalError as error:
                 raise storage_error(error, self._path) from error
-            return found
+            return changes
 
     def number(self, sql: str) -> int:
         """Return the integer result of a query at the commit read; 0 if it has none or fails."""

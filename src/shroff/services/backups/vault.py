@@ -131,10 +131,10 @@ class Vault:
 
         Raises: UsageError if there are none, of another project, or with another key.
         """
-        found = self._objects.get(LABEL)
-        if found is None:
+        stored = self._objects.get(LABEL)
+        if stored is None:
             raise UsageError(f"{self.address} has no backups of shroff. {_MAKE}")
-        self.label = label = self._decoded(found.data, BackupLabel, LABEL)
+        self.label = label = self._decoded(stored.data, BackupLabel, LABEL)
         if label.shroff_backup not in {FILE_FORMAT, SERVER_FORMAT}:
             raise UsageError(
                 f"{self.address} has backups of format {label.shroff_backup}, and this program reads formats "
@@ -193,12 +193,12 @@ class Vault:
 
     def get(self, name: str) -> bytes:
         """Read a piece. Raises: DamagedError if it is missing or altered; StorageError as `Objects.get`."""
-        found = self._objects.get(_piece(name))
-        if found is None:
+        stored = self._objects.get(_piece(name))
+        if stored is None:
             raise DamagedError(f"{self.address}: the piece {name} is missing, so this backup is incomplete. {_CURE}")
         packed = zlib.decompressobj()
         try:
-            data = packed.decompress(self._opened(found.data, name), PIECE_BYTES_MAX)
+            data = packed.decompress(self._opened(stored.data, name), PIECE_BYTES_MAX)
         except zlib.error:
             raise self._altered(_piece(name)) from None
         if not packed.eof or self._name(data) != name:
@@ -227,10 +227,10 @@ class Vault:
     def point(self, number: int) -> tuple[BackupPoint, str]:
         """Read a point and its hash. Raises: DamagedError if it is altered; StorageError if it cannot be read."""
         name = point_name(number)
-        found = self._objects.get(name)
-        if found is None:
+        stored = self._objects.get(name)
+        if stored is None:
             raise StorageError(f"{self.address}: the point {number} is missing. {_CURE}")
-        digest, _, body = self._opened(found.data, name).partition(b"\n")
+        digest, _, body = self._opened(stored.data, name).partition(b"\n")
         if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
             raise self._altered(name)
         point = self._decoded(body, BackupPoint, name)
@@ -253,9 +253,9 @@ class Vault:
                 return str(error)
 
         numbers = self.numbers()
-        found = list(zip(numbers, _ahead(read, numbers, POINT_READERS), strict=True))
-        points = [point for _, point in found if isinstance(point, BackupPoint)]
-        return points, {number: why for number, why in found if isinstance(why, str)}
+        results = list(zip(numbers, _ahead(read, numbers, POINT_READERS), strict=True))
+        points = [point for _, point in results if isinstance(point, BackupPoint)]
+        return points, {number: why for number, why in results if isinstance(why, str)}
 
     def add(self, point: BackupPoint) -> str:
         """Store a point; return its hash. Raises: UsageError if another process stored this number."""
@@ -325,8 +325,8 @@ def points_of(vault: Vault) -> list[int]:
     vault.open()
     if numbers := vault.numbers():
         return numbers
-    words = "Its pieces are of one that was stopped before its end, and the next one uses them. "
-    raise UsageError(f"{vault.address} has no complete backup. {words if vault.pieces() else ''}{_MAKE}")
+    hint = "Its pieces are of one that was stopped before its end, and the next one uses them. "
+    raise UsageError(f"{vault.address} has no complete backup. {hint if vault.pieces() else ''}{_MAKE}")
 
 
 def read_key(path: Path) -> bytes:

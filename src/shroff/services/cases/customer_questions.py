@@ -69,8 +69,8 @@ class Asked(FrozenStruct):
 def asked_about(notices: NoticeStore, alerts: Iterable[Alert], now_ms: int) -> list[Asked]:
     with notices.look() as look:
         about = look.questions_about({alert.named for alert in alerts})
-        found = [question for question in about if question.answer or not question.is_why]
-        return [_asked(look, question, now_ms) for question in reversed(found)]
+        questions = [question for question in about if question.answer or not question.is_why]
+        return [_asked(look, question, now_ms) for question in reversed(questions)]
 
 
 def asked_in(notices: NoticeStore, alerts: Mapping[int, Sequence[Alert]], now_ms: int) -> dict[int, Asked]:
@@ -78,10 +78,12 @@ def asked_in(notices: NoticeStore, alerts: Mapping[int, Sequence[Alert]], now_ms
 
     Cases without a question are left out. Cost: one query for all.
     """
-    found = asked_about(notices, [alert for those in alerts.values() for alert in those], now_ms)
+    questions = asked_about(notices, [alert for those in alerts.values() for alert in those], now_ms)
     events = {number: {alert.named for alert in those} for number, those in alerts.items()}
-    asked = {number: [question for question in found if question.event in names] for number, names in events.items()}
-    return {number: foremost(those) for number, those in asked.items() if those}
+    by_case = {
+        number: [question for question in questions if question.event in names] for number, names in events.items()
+    }
+    return {number: foremost(those) for number, those in by_case.items() if those}
 
 
 def foremost(asked: Sequence[Asked]) -> Asked:
@@ -91,9 +93,16 @@ def foremost(asked: Sequence[Asked]) -> Asked:
 
 def _asked(look: NoticeLook, question: Question, now_ms: int) -> Asked:
     letter = None if question.answer else look.letter(question.letter)  # an answer proves delivery
-    said = VERDICTS.get(question.answer, "")
-    is_over = not said and now_ms >= question.ends_ms
+    verdict = VERDICTS.get(question.answer, "")
+    is_over = not verdict and now_ms >= question.ends_ms
     trouble = letter.reason or letter.state if letter is not None and letter.state in _UNASKED else ""
     return Asked(
-        question.event, question.made_ms, question.ends_ms, said, question.answered_ms, is_over, trouble, question.words
+        question.event,
+        question.made_ms,
+        question.ends_ms,
+        verdict,
+        question.answered_ms,
+        is_over,
+        trouble,
+        question.words,
     )

@@ -109,8 +109,8 @@ class CaseQuery(OperationRequest[Outcome_co]):
 
     @property
     def query(self) -> TextDict:
-        given = {name: value for name in filters.KEYS if (value := getattr(self, name))}
-        return filters.query_of(filters.query_text(self.filter)) | given
+        values = {name: value for name in filters.KEYS if (value := getattr(self, name))}
+        return filters.query_of(filters.query_text(self.filter)) | values
 
     def wanted(self, desk: CaseService, who: Who) -> CaseFilter:
         return filters.wanted_of(self.query, who, desk)
@@ -159,18 +159,18 @@ def show_cases(desk: CaseService, definitions: Definitions, who: Who, request: S
     wanted, after = request.wanted(desk, who), cursor_of({"cursor": request.cursor}, tuple[int, int])
     if after is not None and any(abs(part) > LARGEST for part in after):
         raise BadQueryError("cursor: unknown; use 'next' of the previous page")
-    found = case_queries.listed(desk, who, wanted, filters.order_of(request.query), after, request.limit)
-    if not found.cases:
+    page = case_queries.listed(desk, who, wanted, filters.order_of(request.query), after, request.limit)
+    if not page.cases:
         filters.require_known(request.query, who, desk, definitions)
     totals = case_queries.totals(desk, who, wanted)
     answer = CaseList(
-        cases=cases_of(desk, found.cases),
+        cases=cases_of(desk, page.cases),
         totals=CaseTotals(totals.count, money(desk, totals.stake)),
-        next=next_of(found.after) if found.after else None,
+        next=next_of(page.after) if page.after else None,
     )
     if who.kind == "command":
         answer.format_reason = reasons_of(definitions)
-        if found.cases and not request.query.get("state"):
+        if page.cases and not request.query.get("state"):
             apart = {state: replace(wanted, states=states) for state, states in filters.APART.items()}
             counts = {state: case_queries.count(desk, who, narrowed) for state, narrowed in apart.items()}
             answer.apart = ", ".join(f"{count:,} {state}" for state, count in counts.items())
@@ -191,9 +191,9 @@ def show_case(
         shroff cases show 12
         shroff cases show 12 --json
     """
-    found = case_queries.detail(desk, who, request.number)
-    asked = asked_about(cases.notices(desk), found.alerts, desk.now_ms())
-    answer = whole_of(desk, found, [question.document for question in asked])
+    details = case_queries.detail(desk, who, request.number)
+    questions = asked_about(cases.notices(desk), details.alerts, desk.now_ms())
+    answer = whole_of(desk, details, [question.document for question in questions])
     if who.kind == "command":
         answer.format_reason = reasons_of(definitions)
     return answer
@@ -408,8 +408,8 @@ def claim_next_case(desk: CaseService, who: Who, request: ClaimNext) -> CaseClai
     Of the states, open, snoozed and escalated cases can be claimed. Default: open. Concurrent calls never get the same
     case.
     """
-    found = case_actions.claim_next(desk, who, request.wanted(desk, who), filters.order_of(request.query))
-    return CaseClaimed(case=None if found is None else case_of(desk, found))
+    case = case_actions.claim_next(desk, who, request.wanted(desk, who), filters.order_of(request.query))
+    return CaseClaimed(case=None if case is None else case_of(desk, case))
 
 
 class CaseTag(msgspec.Struct, forbid_unknown_fields=True):
@@ -432,7 +432,7 @@ class CasesAction(OperationRequest["CasesActed"]):
 @operation("cases bulk", right="work:cases", http="POST /cases/bulk", body_bytes_max=BODY_BYTES_MAX, has_command=False)
 def change_cases(desk: CaseService, who: Who, request: CasesAction) -> CasesActed:
     """Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed."""
-    found, failed = dispositions.bulk(
+    results, failed = dispositions.bulk(
         desk,
         who,
         {case.id: case.tag for case in request.cases},
@@ -442,13 +442,13 @@ def change_cases(desk: CaseService, who: Who, request: CasesAction) -> CasesActe
         until_ms=time_of(request.until, "until") if request.until else 0,
     )
     return CasesActed(
-        cases=cases_of(desk, found.cases if found else ()),
+        cases=cases_of(desk, results.cases if results else ()),
         failed=[
             CaseFailed(failure.case, str(failure.error), isinstance(failure.error, CaseChangedError))
             for failure in failed
         ],
-        undo=found.undo if found else None,
-        undo_until=time_text(found.until_ms) if found else None,
+        undo=results.undo if results else None,
+        undo_until=time_text(results.until_ms) if results else None,
     )
 
 
@@ -482,16 +482,16 @@ def undo_of_case(desk: CaseService, project: Project, who: Who, request: UndoOfC
 def _undone(desk: CaseService, project: Project, who: Who, undo: int, case: int = 0) -> CasesUndone:
     if not 0 < undo <= LARGEST:
         raise TooLateError("no action has this number")
-    found = dispositions.undo(desk, who, undo, case)
-    side_effects.take_out(project, found.listed)
-    return CasesUndone(cases=cases_of(desk, found.restored), changed=cases_of(desk, found.changed))
+    result = dispositions.undo(desk, who, undo, case)
+    side_effects.take_out(project, result.listed)
+    return CasesUndone(cases=cases_of(desk, result.restored), changed=cases_of(desk, result.changed))
 
 
 def time_of(text: str, what: str) -> int:
     try:
-        found = parse_time(text)
+        time_ms = parse_time(text)
     except ValueError as error:
         raise InvalidRequestError(f"{what}: {error}") from None
-    if abs(found) > LARGEST:
+    if abs(time_ms) > LARGEST:
         raise InvalidRequestError(f"{what}: the time is too far away")
-    return found
+    return time_ms

@@ -40,8 +40,8 @@ def blocked(project: Project, desk: CaseService, blocks: Sequence[str], reason: 
 
 
 def _is_in(project: Project, desk: CaseService, name: str, value: str) -> bool:
-    there = project.lists.holding(value).get(name)
-    return there is not None and not there.is_over(desk.now_ms())
+    entry = project.lists.holding(value).get(name)
+    return entry is not None and not entry.is_over(desk.now_ms())
 
 
 def checked(

@@ -96,8 +96,8 @@ class SaveView(OperationRequest["CaseView"]):
 @operation("cases save-view", right="read:cases", http="PUT /views/{name}", schema="ViewQuery", has_command=False)
 def save_view(desk: CaseService, who: Who, request: SaveView) -> CaseView:
     """Save a filter under a name of your own; an existing one is replaced."""
-    kept = case_queries.put_view(desk, who, request.name, request.query, is_shared=request.shared)
-    return next(_view(counted) for counted in case_queries.views(desk, who) if counted.view == kept)
+    view = case_queries.put_view(desk, who, request.name, request.query, is_shared=request.shared)
+    return next(_view(counted) for counted in case_queries.views(desk, who) if counted.view == view)
 
 
 class RemoveView(OperationRequest["RemovedView"]):
@@ -130,17 +130,17 @@ class ShowCapacity(OperationRequest["Capacity"]):
 )
 def show_capacity(desk: CaseService, who: Who, request: ShowCapacity) -> Capacity:
     """Get today's review capacity: cases done, expected end of the queue, and second reviews."""
-    found = case_queries.capacity(desk, who, time_of(request.since, "since") if request.since else None)
-    closed, opened = found.pace
-    looks = found.second_looks
+    capacity = case_queries.capacity(desk, who, time_of(request.since, "since") if request.since else None)
+    closed, opened = capacity.pace
+    looks = capacity.second_looks
     return Capacity(
-        reviews_a_day=found.reviews_a_day,
-        answered_today=found.today.answered,
-        closed_today=found.today.closed,
-        opened_today=found.today.opened,
-        open=CaseTotals(found.open.count, money(desk, found.open.stake)),
+        reviews_a_day=capacity.reviews_a_day,
+        answered_today=capacity.today.answered,
+        closed_today=capacity.today.closed,
+        opened_today=capacity.today.opened,
+        open=CaseTotals(capacity.open.count, money(desk, capacity.open.stake)),
         closed_an_hour=closed,
         opened_an_hour=opened,
-        clear_at=time_text_or_none(found.clear_at_ms),
+        clear_at=time_text_or_none(capacity.clear_at_ms),
         second_looks=SecondLooks(looks.waiting, looks.disputed, looks.decided, looks.agreed, looks.rate),
     )

@@ -174,10 +174,10 @@ def _row(submission: Submission, answer: Answer, definitions: Definitions) -> Do
 
 def _file_text(file: Path, counts: Document) -> str:
     rows = counts["rows"]
-    known = f", {counts['duplicates']:,} are duplicates" if counts["duplicates"] else ""
+    duplicates = f", {counts['duplicates']:,} are duplicates" if counts["duplicates"] else ""
     labels = f" and {many(counts['labels'], 'label')}" if counts["labels"] else ""
     lines = f"{many(counts['read'] - counts['labels'], 'line')}{labels} read"
-    parts = [f"{file}: {lines}, {counts['refused']:,} would be refused{known}."]
+    parts = [f"{file}: {lines}, {counts['refused']:,} would be refused{duplicates}."]
     if counts["skipped"]:
         parts.append(f"{many(counts['skipped'], 'line')} skipped: no event type's 'when' accepts them.")
     if counts["pending"]:
@@ -189,8 +189,8 @@ def _file_text(file: Path, counts: Document) -> str:
         parts.append(f"{labels} an event that is not among these lines. It may be in the rest of the file.")
     parts += [f"'shroff ingest' would stop: {words}" for words in counts["stops"]]
     for row in rows[: ROWS_SHOWN + REFUSALS_SHOWN]:
-        found = table(row["fields"].items(), indent="    ") if "fields" in row else f"    {one_line(row['reason'])}"
-        parts.append(f"  line {row['place']}, {row['type'] or 'no event type'}\n{found}")
+        details = table(row["fields"].items(), indent="    ") if "fields" in row else f"    {one_line(row['reason'])}"
+        parts.append(f"  line {row['place']}, {row['type'] or 'no event type'}\n{details}")
     if len(rows) > ROWS_SHOWN + REFUSALS_SHOWN:
         parts.append(f"  … and {len(rows) - ROWS_SHOWN - REFUSALS_SHOWN:,} more; --json has them all.")
     return "\n".join(parts)

@@ -39,9 +39,9 @@ class DecisionHistory(ProjectPart):
             row = find(log, self._definitions.events, reference)
             load = self._registry.load
             if not is_full and (past := self._looked_back(log, row.seq)) is not None:
-                found = Replayed(row, replay(log, row.seq, load, past))
-                if found.match:
-                    return found
+                replayed = Replayed(row, replay(log, row.seq, load, past))
+                if replayed.match:
+                    return replayed
             return Replayed(row, replay(log, row.seq, load))
 
     def explain(self, reference: str, progress: Progress | None = None) -> Explained:
@@ -108,5 +108,5 @@ class DecisionHistory(ProjectPart):
         """Return the backend of the batch engine (see `replay.clusters.cluster_of`)."""
         from shroff.replay.clusters import LOCAL, cluster_of
 
-        found = {} if backend == LOCAL else entries()  # searches all installed packages
-        return cluster_of(backend, address, partitions, found)
+        installed = {} if backend == LOCAL else entries()  # searches all installed packages
+        return cluster_of(backend, address, partitions, installed)

@@ -74,17 +74,17 @@ class VerifiedLog(ReportAnswer["tuple[Verification, VerifyLog]"]):
     def text(self) -> str:
         from shroff.replay.verification import engines_for
 
-        found, asked = self.report
+        verification, request = self.report
         names, counts = (
-            ", ".join(engines_for(asked.engines, asked.last)),
+            ", ".join(engines_for(request.engines, request.last)),
             many(self.mismatches, "mismatch", "mismatches"),
         )
         text = f"{many(self.events, 'event')} recomputed by {names} in {self.seconds:.1f} s: {counts}."
-        compared, decided = found.sampled
+        compared, decided = verification.sampled
         if compared < decided:
             text += f"\nBy their definition {compared:,} of {decided:,}; all of them: --sample {decided}."
         if not self.events and not self.unread:
-            where = "the log has none" if asked.last is None else "none is at these sequence numbers"
+            where = "the log has none" if request.last is None else "none is at these sequence numbers"
             text = f"No decision was compared: {where}."
         if self.undecided:
             were = many(self.undecided, "event was", "events were")
@@ -121,12 +121,12 @@ def verify_log(history: DecisionHistory, log: ProjectLog, progress: ProgressStep
         with log.reading() as reader:
             total = len(names) * reader.last_seq()
     counted = progress.counting("computing, events", total)
-    found: Verification = history.verify(names, request.sample, counted, last=request.last)
+    verification: Verification = history.verify(names, request.sample, counted, last=request.last)
     return VerifiedLog(
-        events=found.events,
-        undecided=found.undecided,
-        mismatches=found.mismatches,
-        first_mismatch=found.first_mismatch,
-        unread=found.unread,
+        events=verification.events,
+        undecided=verification.undecided,
+        mismatches=verification.mismatches,
+        first_mismatch=verification.first_mismatch,
+        unread=verification.unread,
         seconds=round(time.monotonic() - began, 3),
-    ).about((found, request))
+    ).about((verification, request))

@@ -166,11 +166,11 @@ class DisputesImported(DisputeList):
         )
         answerable = [row for row in self.disputes if row.is_open]
         due = min((row.due for row in answerable if row.due), default="")
-        told = (
+        summary = (
             f"{self.counted()} with new stages: {len(answerable):,} can be answered{due and f', the first by {due}'}; "
             f"{sum(row.eligible for row in answerable):,} of those meet Compelling Evidence 3.0."
         )
-        return f"{counts}\n{told}" if self.disputes else counts
+        return f"{counts}\n{summary}" if self.disputes else counts
 
     def hints(self) -> Sequence[str]:
         return ["shroff quarantine list" if self.quarantined else "shroff disputes"]
@@ -229,7 +229,7 @@ def import_disputes(
 
 def _labels(request: ImportDisputes, events: Events) -> Iterator[JsonObject]:
     sent = ((f"line {line}", msgspec.to_builtins(row)) for line, row in enumerate(request.disputes, start=1))
-    return (label_row(row, place) for place, row in (_rows(request.file, events) if request.file else sent))
+    return (label_row(row, location) for location, row in (_rows(request.file, events) if request.file else sent))
 
 
 def _rows(file: str, events: Events) -> Iterator[tuple[str, JsonMapping]]:
@@ -245,9 +245,9 @@ def _rows(file: str, events: Events) -> Iterator[tuple[str, JsonMapping]]:
         mapper = Mapper(events.disputes, lines.format)
         dispatcher = Dispatcher(replace(events, types={}, label=events.disputes), lines.format)
         for line in lines.lay_out(mapper.layout).read_for(mapper.all_paths):
-            place = f"{Path(file).name}:{line.line or line.number}"
+            location = f"{Path(file).name}:{line.line or line.number}"
             if line.columns is None:
-                raise UsageError(f"{place}: {line.error}")
+                raise UsageError(f"{location}: {line.error}")
             whole = MappedRow(Path(file).name, line.number, line.columns)
             for item in dispatcher.items(whole, LABEL, is_default=False):
                 if dispatcher.leaves(LABEL, item):
@@ -255,9 +255,9 @@ def _rows(file: str, events: Events) -> Iterator[tuple[str, JsonMapping]]:
                 row = mapper.fields(item)
                 for name, value in row.items():
                     if isinstance(value, RefusedValue):
-                        raise UsageError(f"{place}: {name}: {value.words}")
+                        raise UsageError(f"{location}: {name}: {value.words}")
                 times = {name: text for name in _TIMES if (text := text_of(row.get(name)))}
-                yield place, {**({"stage": ""} if mapper.is_mapped else {}), **row, **times}
+                yield location, {**({"stage": ""} if mapper.is_mapped else {}), **row, **times}
 
 
 # ---- list
@@ -318,12 +318,12 @@ def list_disputes(
         stages = {request.stage}
     before = cursor_of({"cursor": request.cursor}, tuple[bool, str, str]) or ()
     with log.reading() as reader:
-        wanted = {
+        stages_by_event = {
             event: known
             for event, known in stages_of(reader, as_of_ms).items()
             if known[-1].stage in stages and (not until or (known[-1].due or "~") <= until)
         }
-        known = _known(reader, definitions, wanted)
+        known = _known(reader, definitions, stages_by_event)
         shown, last = parted([dispute for dispute in known if dispute[0] > before], request.limit)
         disputes = [row for row, *_ in _judged(reader, definitions, cases, shown, as_of_ms)]
     late = sum(order < (False, time_text(now())) for order, *_ in known)
@@ -415,19 +415,19 @@ def pack_disputes(
 
     named, names = cases.settings.evidence, (*request.events, *([request.event] if request.event else []))
     with log.reading() as reader:
-        asked = {f"{row.event}/{row.id}" for row in (find(reader, definitions.events, name) for name in names)}
-        wanted = {
+        events = {f"{row.event}/{row.id}" for row in (find(reader, definitions.events, name) for name in names)}
+        stages_by_event = {
             event: stages
-            for event, stages in stages_of(reader, events=asked or None).items()
-            if asked or stages[-1].stage in ANSWERABLE
+            for event, stages in stages_of(reader, events=events or None).items()
+            if events or stages[-1].stage in ANSWERABLE
         }
-        if missing := sorted(asked - wanted.keys()):
+        if missing := sorted(events - stages_by_event.keys()):
             raise UsageError(f"{missing[0]} has no dispute. 'shroff disputes' lists those that there are.")
-        if len(wanted) > PACKS_MAX and not request.out:
-            raise UsageError(f"these are {len(wanted):,} packs: name one event, or write them by --out.")
-        counted, rows = progress.counting("packing", len(wanted)), []
-        known = _known(reader, definitions, wanted)
-        for row, record, stages, evidence in _judged(reader, definitions, cases, known):
+        if len(stages_by_event) > PACKS_MAX and not request.out:
+            raise UsageError(f"these are {len(stages_by_event):,} packs: name one event, or write them by --out.")
+        counted, rows = progress.counting("packing", len(stages_by_event)), []
+        disputes = _known(reader, definitions, stages_by_event)
+        for row, record, stages, evidence in _judged(reader, definitions, cases, disputes):
             rows.append(row)
             pack = evidence_pack(reader, definitions, named, record, stages, evidence)
             if request.out:

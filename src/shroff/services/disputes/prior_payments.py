@@ -67,12 +67,16 @@ def element_fields(type_: EventType, named: TextMapping) -> TextDict:
 
     `evidence` of `cases` in shroff.yaml names the field; otherwise its name decides.
     """
-    found = {element: field.name for element, name in named.items() for field in type_.fields if field.name == name}
+    field_names = {
+        element: field.name for element, name in named.items() for field in type_.fields if field.name == name
+    }
     for element, roles in _ROLES.items():
-        free = [field for field in type_.fields if field.name not in found.values() and element not in found]
+        free = [
+            field for field in type_.fields if field.name not in field_names.values() and element not in field_names
+        ]
         if (field := next((field for role in roles if (field := field_of(free, role))), None)) is not None:
-            found[element] = field.name
-    return found
+            field_names[element] = field.name
+    return field_names
 
 
 class PriorPayments:
@@ -103,22 +107,22 @@ class PriorPayments:
         if not own.keys() & set(MAIN) or len(own) < 2:
             return PriorEvidence(eligible=False, why="It lacks a device or IP address and a second value to compare.")
         key = self._events.keyed.keys(event, [entity]).get(entity)
-        found = [] if key is None else sorted(self._undisputed(record, entity, key), key=lambda past: -past.time_ms)
+        payments = [] if key is None else sorted(self._undisputed(record, entity, key), key=lambda past: -past.time_ms)
         shared = {
             past.seq: {name for name, value in _elements(past, fields).items() if own.get(name) == value}
-            for past in found
+            for past in payments
         }
         pairs = [{main, other} for main, other in product(MAIN, ELEMENTS) if main != other]
-        groups = [[past for past in found if pair <= shared[past.seq]][:2] for pair in pairs]
+        groups = [[past for past in payments if pair <= shared[past.seq]][:2] for pair in pairs]
         common = [
             (shared[first.seq] & shared[second.seq], (first, second))
             for first, second in (g for g in groups if len(g) == 2)
         ]
         if not common:
-            count = sum(bool(shared[past.seq]) for past in found)
+            count = sum(bool(shared[past.seq]) for past in payments)
             return PriorEvidence(
                 eligible=False,
-                why=f"Of {len(found)} undisputed payments by this card 120 to 365 days before, {count} share one "
+                why=f"Of {len(payments)} undisputed payments by this card 120 to 365 days before, {count} share one "
                 "element, and no two the same two elements.",
             )
         matches, two = max(common, key=lambda item: len(item[0]))
@@ -160,11 +164,11 @@ class PriorPayments:
 
     def _doubted(self, label: Record) -> Iterator[str]:
         """Yield the event of a label known at the time that says fraud or dispute."""
-        said = fields_of(label)
+        fields = fields_of(label)
         if self._as_of_ms is not None and label.time_ms > self._as_of_ms:
             return
-        if said["verdict"] == "fraud" or said["source"] == "chargeback":
-            yield said["event"]
+        if fields["verdict"] == "fraud" or fields["source"] == "chargeback":
+            yield fields["event"]
 
     def _payment(self, past: Record, record: Record, matches: list[str]) -> PriorPayment:
         row = self._log.decisions.of(past.type, [past.id]).get(past.id)

@@ -65,12 +65,12 @@ def label_row(row: JsonMapping, place: str) -> JsonObject:
     stage = str(fields.pop("stage", "")).strip().lower().replace(" ", "_")
     if stage not in STAGES:
         hint = nearest(stage, STAGES) or f"There are {', '.join(STAGES)}."
-        said = f"{stage!r} is not a stage of a dispute. {hint}"
+        problem = f"{stage!r} is not a stage of a dispute. {hint}"
         none = (
             "it has no stage. A file of disputes has the columns event, stage, known_at and due. Map other columns "
             "under 'disputes' of 'label' in events.yaml."
         )
-        raise UsageError(f"{place}: {said if stage else none}")
+        raise UsageError(f"{place}: {problem if stage else none}")
     if "reason_code" in fields:
         fields.setdefault("code", fields.pop("reason_code"))
     if "due" in fields:
@@ -94,16 +94,17 @@ def stages_of(
 
     Cost: a pass over the labels of the log, 1 µs for each that is no stage.
     """
-    found: dict[str, list[tuple[int, int, DisputeStage]]] = {}
+    by_event: dict[str, list[tuple[int, int, DisputeStage]]] = {}
     for records in log.labels_after(after):
         for record in records:
             if b'"reason":"dispute ' not in record.body or (as_of_ms is not None and record.time_ms > as_of_ms):
                 continue
             label = from_json(record.body, type=_StageLabel)
             if is_stage(label.reason) and (events is None or label.event in events):
-                found.setdefault(label.event, []).append((record.time_ms, record.seq, _stage(label)))
+                by_event.setdefault(label.event, []).append((record.time_ms, record.seq, _stage(label)))
     return {
-        event: [stage for _, _, stage in sorted(stages, key=lambda item: item[:2])] for event, stages in found.items()
+        event: [stage for _, _, stage in sorted(stages, key=lambda item: item[:2])]
+        for event, stages in by_event.items()
     }
 
 
@@ -113,7 +114,7 @@ def _stage(label: _StageLabel) -> DisputeStage:
     due = None
     with suppress(UsageError):  # a mapping may produce any text
         due = time_text(moment_ms(details["due"]) or 0) if "due" in details else None
-    kept = {name: details.get(name) for name in DETAILS if name != "due"}
+    more = {name: details.get(name) for name in DETAILS if name != "due"}
     return DisputeStage(
-        stage=stage, known_at=label.known_at, verdict=label.verdict, amount=label.amount, due=due, **kept
+        stage=stage, known_at=label.known_at, verdict=label.verdict, amount=label.amount, due=due, **more
     )

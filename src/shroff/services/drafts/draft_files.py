@@ -103,8 +103,8 @@ class RuleDraftFiles(ProjectPart):
     def refuse_rules_in(self, folder: Path) -> None:
         """Raises: NotAllowedError for the project's rules folder if a second person approves rules."""
         if self.need_second_person and folder.resolve() == (self._paths.folder / FOLDER).resolve():
-            words = "a second person approves rules here (shroff.yaml: approve), so this works only in the service"
-            raise NotAllowedError(f"{words}; name another folder, and make drafts of it on the page of rules")
+            message = "a second person approves rules here (shroff.yaml: approve), so this works only in the service"
+            raise NotAllowedError(f"{message}; name another folder, and make drafts of it on the page of rules")
 
     def has_drafts_in(self, folder: Path) -> bool:
         return folder.resolve() == self._folder.resolve()
@@ -113,8 +113,8 @@ class RuleDraftFiles(ProjectPart):
 
     def all(self) -> list[StoredDraft]:
         notes = self._notes()
-        found = sorted(path for path in self._folder.glob("*.yaml") if _can_be_id(path.stem))
-        texts = {path.stem: config.read_text(own(self._paths.folder, f"{DRAFTS}/{path.name}")) for path in found}
+        files = sorted(path for path in self._folder.glob("*.yaml") if _can_be_id(path.stem))
+        texts = {path.stem: config.read_text(own(self._paths.folder, f"{DRAFTS}/{path.name}")) for path in files}
         drafts = [StoredDraft(id_, text, notes.get(id_, Note())) for id_, text in texts.items()]
         return [draft if draft.note.tag == draft.tag else replace(draft, note=Note()) for draft in drafts]
 
@@ -273,10 +273,10 @@ class RuleDraftFiles(ProjectPart):
                 notes.pop(id, None)
 
     def _require(self, id: str, tag: str) -> StoredDraft | None:
-        found = self.one(id)
-        if not is_version(tag, "" if found is None else found.tag):
+        draft = self.one(id)
+        if not is_version(tag, "" if draft is None else draft.tag):
             raise ChangedMeanwhileError(f"the draft of {id} was changed meanwhile; reload it and try again.")
-        return found
+        return draft
 
     def _there(self, id: str, tag: str) -> StoredDraft:
         found = self._require(id, tag)

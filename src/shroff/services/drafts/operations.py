@@ -324,8 +324,8 @@ def write_draft(
     """Save the draft of a rule, even if it has errors. Nothing becomes active."""
     authors = agreements.authors(of_two=drafts.need_second_person)
     before = drafts.one(request.rule)
-    there = before or rules.standing(request.rule)  # the text that it replaces
-    gone, new_lines = changed_lines("" if there is None else there.text, request.source)
+    current = before or rules.standing(request.rule)  # the text that it replaces
+    gone, new_lines = changed_lines("" if current is None else current.text, request.source)
 
     def recorded(_: str, new: str) -> None:
         old = {"draft": None if before is None else before.tag, "lines": gone}
@@ -365,8 +365,8 @@ def drop_draft(
     """Delete a draft and its trial."""
     new_lines, _ = _of_draft(drafts, rules, request.rule)
     standing, draft = rules.standing(request.rule), drafts.one(request.rule)
-    told = {"draft": "" if draft is None else draft.tag, "lines": new_lines}
-    drafts.drop(request.rule, request.etag, lambda *_: people.record("draft.drop", subject_of(request.rule), told))
+    details = {"draft": "" if draft is None else draft.tag, "lines": new_lines}
+    drafts.drop(request.rule, request.etag, lambda *_: people.record("draft.drop", subject_of(request.rule), details))
     if standing is not None:
         adopted(requests, standing.file.name)
     return DroppedDraft(dropped=request.rule)
@@ -438,9 +438,9 @@ def _step(project: Project, request: DraftStep[AdoptedFile], action: str) -> tup
     """Return the file for a draft, and the function that records the step with changed lines and reason."""
     file = request.file or project.rule_looks.one(request.rule).home
     new_lines, gone = _of_draft(project.drafts, project.rules, request.rule)
-    told: JsonObject = {"draft": request.etag, "lines": new_lines}
-    told |= {"reason": checked_reason(request.reason)} if request.reason.strip() else {}
-    return file, recorder(project.people, action, request.rule, told, {"lines": gone})
+    details: JsonObject = {"draft": request.etag, "lines": new_lines}
+    details |= {"reason": checked_reason(request.reason)} if request.reason.strip() else {}
+    return file, recorder(project.people, action, request.rule, details, {"lines": gone})
 
 
 def adopted(requests: WriterRequests, file: str) -> AdoptedFile:

@@ -72,7 +72,7 @@ class DriftAnswer(ReportAnswer["DriftReport"]):
         if None not in report.label_delay_days:
             before, now = report.label_delay_days
             lines += ["", f"  Median label delay: {now:.1f} days; {before:.1f} days in the reference."]
-        return "\n".join([*lines, *(f"  {one_line(words)}" for words in self.remarks)])
+        return "\n".join([*lines, *(f"  {one_line(remark)}" for remark in self.remarks)])
 
     def hints(self) -> Sequence[str]:
         return [*([f"shroff train --as {argument(self.event)}"] if self.moved else []), "shroff doctor"]

@@ -80,7 +80,7 @@ class EntityKeys(OperationAnswer):
 def list_keys(project: Project, request: ListKeys) -> EntityKeys:
     """List keys of an entity with their newest events and flags: the newest keys, or those that begin with a text.
 
-    A whole key is found in the whole log. Beginnings are searched from the newest event back, for a fifth of a second
+    A whole key is page in the whole log. Beginnings are searched from the newest event back, for a fifth of a second
     at once.
 
     Examples:
@@ -94,17 +94,17 @@ def list_keys(project: Project, request: ListKeys) -> EntityKeys:
     prefix = stored_text(definitions.events, project.log.hasher, name, request.prefix)
     with project.log.reading() as log:
         look, before = project.history.entities(log), cursor_of({"cursor": request.cursor}, int)
-        found, looked_to = look.newest_keys(name, prefix, before, request.limit)
+        page, looked_to = look.newest_keys(name, prefix, before, request.limit)
         keys = []
-        for key, event in found.items():
-            said = summary_in(definitions, event.record)
+        for key, event in page.items():
+            summary = summary_in(definitions, event.record)
             keys.append(
                 ListedKey(
                     key=key,
-                    name=said.name_of(name, key),
+                    name=summary.name_of(name, key),
                     event=f"{event.record.type}/{event.record.id}",
                     time=time_text(event.record.time_ms),
-                    about=said.title,
+                    about=summary.title,
                     outcome=event.outcome or None,
                     score=event.score,
                     rules=list(event.rules),

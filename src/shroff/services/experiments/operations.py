@@ -61,8 +61,8 @@ class Experiment(OperationAnswer):
     def text(self) -> str:
         heads = ("arm", "keys", *(name_of(number).lower() for number in SHOWN), f"cost per {OF_KEYS:,} keys")
         rows = [[arm.value, arm.keys, *arm_figures(arm), arm.cost_per_1000] for arm in self.arms]
-        found = f"Arm B of {self.rule} saves {self.saved} ({self.low} to {self.high}) of {OF_KEYS:,} keys."
-        return f"{table(rows, heads)}\n\n{found} {self.verdict} All are mature from {self.mature_from} on."
+        saving = f"Arm B of {self.rule} saves {self.saved} ({self.low} to {self.high}) of {OF_KEYS:,} keys."
+        return f"{table(rows, heads)}\n\n{saving} {self.verdict} All are mature from {self.mature_from} on."
 
     @property
     def verdict(self) -> str:

@@ -77,7 +77,7 @@ class FeatureProfiles(OperationAnswer):
 
     def text(self) -> str:
         heads = "feature|type|missing|5 %|median|95 %|read by".split("|")
-        found = [*([self.tried] if self.tried else []), *self.features]
+        profiles = [*([self.tried] if self.tried else []), *self.features]
         rows = [
             (
                 each.name,
@@ -90,7 +90,7 @@ class FeatureProfiles(OperationAnswer):
                 ),
                 ", ".join(each.read_by),
             )
-            for each in found
+            for each in profiles
         ]
         newest = f"{many(len(self.features), 'feature')} of {self.event}, at its newest {many(self.events, 'event')}."
         return headed(newest, rows, heads)
@@ -113,8 +113,8 @@ def profile_features(project: Project, request: ProfileFeatures) -> FeatureProfi
     decided = definitions.events.decided
     event = request.event or next(iter(decided), "")
     if event not in decided:
-        known = f"{', '.join(decided)} are" if decided else "no type is"
-        raise UsageError(f"no event type {event!r} is decided; {known}.")
+        known_types = f"{', '.join(decided)} are" if decided else "no type is"
+        raise UsageError(f"no event type {event!r} is decided; {known_types}.")
     seen: Sequence[PastDecision] = ()
     if project.log.exists():
         with project.log.reading() as log:
@@ -124,11 +124,11 @@ def profile_features(project: Project, request: ProfileFeatures) -> FeatureProfi
     if request.expression:
         node = _typed(definitions, event, request.expression)
         tried = _profile(definitions, teller, seen, node, request.expression)
-    found = [
+    profiles = [
         _profile(definitions, teller, seen, FeatureValue(definitions.features[name].type, name), name)
         for name in definitions.feature_names(event)
     ]
-    return FeatureProfiles(event=event, events=len(seen), features=found, tried=tried)
+    return FeatureProfiles(event=event, events=len(seen), features=profiles, tried=tried)
 
 
 def _typed(definitions: Definitions, event: str, text: str) -> Node:
@@ -148,7 +148,7 @@ def _profile(
     meant = node if feature is None else feature.node
     values = [value for value in map(read, seen) if value is not None]
     wording, counts = teller.wording(meant), Counter(values)
-    said = {value: teller.value(node.type, value, wording) for value, _ in counts.most_common(FREQUENT)}
+    texts = {value: teller.value(node.type, value, wording) for value, _ in counts.most_common(FREQUENT)}
     low = median = high = ""
     bins: list[int] = []
     if node.type.kind in _ORDERED and values:
@@ -173,7 +173,7 @@ def _profile(
         bins=bins,
         frequent=[]
         if median
-        else [(said[value], count / len(values)) for value, count in counts.most_common(FREQUENT)],
+        else [(texts[value], count / len(values)) for value, count in counts.most_common(FREQUENT)],
     )
 
 

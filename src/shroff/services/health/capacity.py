@@ -87,7 +87,7 @@ class CapacityEstimate(OperationAnswer):
     def text(self) -> str:
         measured, rate, days = self.measured, self.rate, self.measured.reach_days
         reach = "some windows have no end" if days is None else f"for the longest window, {days:,.3g} days"
-        found = [
+        rows = [
             ("events per second", f"{measured.rate:,.0f}", "one process on this machine, durable"),
             ("disk per event", bytes_text(round(measured.log_bytes)), "event, decision, flags, indexes"),
             ("state per event", bytes_text(round(measured.state_bytes)), reach),
@@ -100,7 +100,7 @@ class CapacityEstimate(OperationAnswer):
         ]
         head = f"Measured with {many(measured.events, 'event')}:"
         want = f"{rate.per_day:,.0f} events a day, at most {rate.peak:,.0f} a second, need:"
-        return "\n".join([head, table(found), want, table(needs)])
+        return "\n".join([head, table(rows), want, table(needs)])
 
     @classmethod
     def of(cls, measured: MeasuredEvents, rate: EventRate) -> CapacityEstimate:

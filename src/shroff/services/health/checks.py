@@ -199,16 +199,16 @@ class HealthChecks(ProjectPart):
             _ = self._definitions, self._notice_files.declared
         except ShroffError:  # `check` reports it; run the checks that need no project file
             can_read = False
-        found = asked(self._tries(can_read=can_read, has_log=has_log), LIMIT_S)
+        findings = asked(self._tries(can_read=can_read, has_log=has_log), LIMIT_S)
         if has_log:
-            found += self._look_at_schedules()
+            findings += self._look_at_schedules()
             with self._log.reading() as log:
-                found.append(look_at_clock(log, self._now_ms(), seen))
-        found += look_at_pushed(self._systems.sources, [*self._pushed.troubles()])
-        found += look_at_variables(self._systems)
-        found += _settings_findings([], self._context.loaded.files or {}, self._systems)
-        wrong = {finding.subject for finding in found if finding.state == WRONG}
-        return {finding.subject: finding.subject in wrong for finding in found}
+                findings.append(look_at_clock(log, self._now_ms(), seen))
+        findings += look_at_pushed(self._systems.sources, [*self._pushed.troubles()])
+        findings += look_at_variables(self._systems)
+        findings += _settings_findings([], self._context.loaded.files or {}, self._systems)
+        wrong = {finding.subject for finding in findings if finding.state == WRONG}
+        return {finding.subject: finding.subject in wrong for finding in findings}
 
     def _look_at_schedules(self) -> list[Finding]:
         from shroff.monitoring.doctor import WRONG, Finding
@@ -280,8 +280,8 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.doctor_systems import source_finding
 
         if name:
-            found = source_finding(system.kind, self._source.look(name, system))
-            return replace(found, subject=f"source {name}")
+            finding = source_finding(system.kind, self._source.look(name, system))
+            return replace(finding, subject=f"source {name}")
         with closing(self._outside.open_source(system)) as source:
             offsets = {}
             if has_log:
@@ -299,19 +299,19 @@ class HealthChecks(ProjectPart):
     def _look_at_lake(self, *, has_log: bool) -> Finding:
         from shroff.monitoring.doctor import NOTE, WRONG, Finding
 
-        found = self._lake.look(self._lake.pruned() if has_log else 0)
-        if not has_log or found.state == WRONG:
-            return found
+        finding = self._lake.look(self._lake.pruned() if has_log else 0)
+        if not has_log or finding.state == WRONG:
+            return finding
         (state,) = self._lake_states()
         through, now_ms = state.through or 0, self._now_ms()
         with self._log.reading() as log:
             age_ms = now_ms - (next((at_ms for _, at_ms in log.ingested(through, through + 1)), None) or now_ms)
         if age_ms < LAKE_LATE_MS:
-            return found
+            return finding
         words = f"{many(state.lag, 'record is', 'records are')} not in it"
         words += f", the oldest for {show_duration(age_ms // 1_000 * 1_000)}"
-        cure = f"{found.cure} 'shroff serve' and 'shroff run' write it while they run, 'shroff lake write' once."
-        return Finding("lake", WRONG if age_ms > DAY_MS else NOTE, f"{found.words}; {words}", cure.strip())
+        cure = f"{finding.cure} 'shroff serve' and 'shroff run' write it while they run, 'shroff lake write' once."
+        return Finding("lake", WRONG if age_ms > DAY_MS else NOTE, f"{finding.words}; {words}", cure.strip())
 
     def _look_at_copies(self) -> Finding:
         from shroff.monitoring.doctor import OK, Finding
@@ -422,10 +422,10 @@ def _settings_findings(warnings: Sequence[Problem], files: TextMapping, systems:
     variables = variables_not_set(files)
     idle = [f"{problem}" for problem in warnings if problem.file.startswith("notices/")]
     idle = [words for words in idle if words not in {f"{problem}" for problem in variables.values()}]
-    found = [Finding("notices", WRONG, "; ".join(idle), "'shroff check' shows each line.")] if idle else []
+    findings = [Finding("notices", WRONG, "; ".join(idle), "'shroff check' shows each line.")] if idle else []
     of_systems = unset_variables(systems)
     others = [problem for name, problem in variables.items() if name not in of_systems]
-    return [*found, *(Finding("variables", WRONG, f"{problem}", problem.hint) for problem in others)]
+    return [*findings, *(Finding("variables", WRONG, f"{problem}", problem.hint) for problem in others)]
 
 
 def _joined(found: Sequence[Finding], tried: Sequence[Finding]) -> list[Finding]:
@@ -438,8 +438,8 @@ def _joined(found: Sequence[Finding], tried: Sequence[Finding]) -> list[Finding]
         for finding in tried
         if finding.subject in stored and finding.state != OK and stored[finding.subject] != WRONG
     }
-    kept = [finding for finding in found if finding.subject not in news or finding.state != OK]
-    return kept + [finding for finding in tried if finding.subject in news or finding.subject not in stored]
+    remaining = [finding for finding in found if finding.subject not in news or finding.state != OK]
+    return remaining + [finding for finding in tried if finding.subject in news or finding.subject not in stored]
 
 
 def _widest(systems: Systems) -> System | None:
@@ -452,7 +452,9 @@ def _widest(systems: Systems) -> System | None:
 def _event_of(definitions: Definitions, event: str | None) -> str:
     if event is not None:
         return event
-    known = sorted({*definitions.scoring, *definitions.models}) or list(definitions.events.decided)
-    if len(known) == 1:
-        return known[0]
-    raise UsageError(f"name an event type with --as: {', '.join(known)}." if known else "no event type is decided.")
+    event_types = sorted({*definitions.scoring, *definitions.models}) or list(definitions.events.decided)
+    if len(event_types) == 1:
+        return event_types[0]
+    raise UsageError(
+        f"name an event type with --as: {', '.join(event_types)}." if event_types else "no event type is decided."
+    )

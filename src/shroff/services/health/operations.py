@@ -49,10 +49,10 @@ def examine_project(health: HealthChecks, progress: ProgressSteps, request: Exam
         shroff -C mybank doctor --json
         shroff doctor --bundle report.zip
     """
-    found: Findings = health.doctor()
-    answer = Diagnosis(ok=not found.of("wrong"), findings=list(found)).about(found)
+    findings: Findings = health.doctor()
+    answer = Diagnosis(ok=not findings.of("wrong"), findings=list(findings)).about(findings)
     if request.bundle is not None:
-        answer.bundle, answer.parts = str(request.bundle), health.bug_report(found, request.bundle)
+        answer.bundle, answer.parts = str(request.bundle), health.bug_report(findings, request.bundle)
         file = one_line(request.bundle)
         progress.warn(f"The bug report is in {file}. It has no events and no secrets; read it before you send it.")
     return answer

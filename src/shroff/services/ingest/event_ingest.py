@@ -174,8 +174,8 @@ class EventIngest(ProjectPart):
         report.unmatched = intake.unmatched
         report.changed = [path.name for path, stamp in stamps.items() if _stamp(path) != stamp]
         for name in report.changed:
-            words = f"{name} changed while it was read, so its lines may be of two versions"
-            self._context.warnings.once(f"{words}. Run the command again: what the log has already is not doubled.")
+            message = f"{name} changed while it was read, so its lines may be of two versions"
+            self._context.warnings.once(f"{message}. Run the command again: what the log has already is not doubled.")
         for path in paths(files):
             self._context.warnings += _rounded_keys(
                 self._context, path, as_type or only_type(self._definitions), format
@@ -291,8 +291,8 @@ class EventIngest(ProjectPart):
         from shroff.replay.notebook import AnswerList
         from shroff.worker.answers import answer_value
 
-        found = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
-        values = (answer_value(answer, line_of(place)) for place, answer in found)
+        answers = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
+        values = (answer_value(answer, line_of(place)) for place, answer in answers)
         return AnswerList(value if isinstance(value, Refusal) else replace(value, seq=None) for value in values)
 
     def look_at(
@@ -358,10 +358,10 @@ class EventIngest(ProjectPart):
 def _stamp(path: Path) -> tuple[int, int] | None:
     """Return size and modification time of a file; None if it is no regular file, such as a pipe."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return (found.st_size, found.st_mtime_ns) if path.is_file() else None
+    return (status.st_size, status.st_mtime_ns) if path.is_file() else None
 
 
 @contextmanager

@@ -159,17 +159,17 @@ class Productions(ProjectPart):
 
         Raises: UsageError if one cannot be created; TransientError if the server does not answer.
         """
-        made: list[str] = []
+        created: list[str] = []
         events = self._definitions.events
         for system in (system for _, system in self._systems.all_read if can_send(system)):
             sender, _ = self._outside.open_sender(system)
             with closing(sender):
-                made += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
+                created += sender.prepare(sorted(_read_by_a_worker(sender, events, system)), partitions)
         for name, sink_system in self._systems.sinks.items():
             if settings_of("sink", sink_system.kind).is_prepared:
                 with closing(self._outside.open_sink(name, sink_system)) as sink:
-                    made += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
-        return made
+                    created += sink.prepare(partitions) if isinstance(sink, PreparedSink) else ()
+        return created
 
     def _intake(self) -> Intake:
         from shroff.events.intake import Intake

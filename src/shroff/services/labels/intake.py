@@ -73,12 +73,12 @@ class LabelIntake(ProjectPart):
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
         event, now_ms = self._whole(event), self._now_ms()
-        given = {"event": event, "verdict": verdict, "known_at": time_text(now_ms)}
+        row = {"event": event, "verdict": verdict, "known_at": time_text(now_ms)}
         more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
-        given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
-        raw = msgspec.json.encode({"label": given})
+        row |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
+        raw = msgspec.json.encode({"label": row})
         intake = intake_of(self._context, keeps_hashes=True)
-        submission = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
+        submission = intake.submit("label", row, source="shroff label", place="1", raw=raw, is_strict=True)
         submission = undated(submission) if known_at is None else submission
         action, label = None, submission.label
         if submission.refusal is not None:
@@ -164,9 +164,9 @@ class LabelIntake(ProjectPart):
         from shroff.worker.answers import json_lines, rows_of
 
         now = time_text(self._now_ms())
-        given = {"verdict": verdict, "source": source, "known_at": known_at, "reason": reason, "amount": amount}
-        said = {name: value for name, value in given.items() if value is not None}
-        rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
+        arguments = {"verdict": verdict, "source": source, "known_at": known_at, "reason": reason, "amount": amount}
+        defaults = {name: value for name, value in arguments.items() if value is not None}
+        rows = ({"known_at": now, **defaults, **_given(row)} for row in rows_of(labels))
         return self.add_rows([msgspec.json.decode(line) for line in json_lines(rows, is_strict=True)], "frame")
 
     def _label_file_beside(self, file: Path, progress: Progress | None) -> IngestReport:

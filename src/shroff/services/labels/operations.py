@@ -62,19 +62,19 @@ class RecordLabels(OperationRequest["LabelAnswer"]):
         return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
 
     def __post_init__(self) -> None:
-        asked = [name for name in LISTS if getattr(self, name)]
-        if len(asked) > 1 or (asked and (self.what or self.fields)):
-            raise UsageError(f"--{asked[0]} lists labels; the only other option it takes is --as-of.")
+        lists = [name for name in LISTS if getattr(self, name)]
+        if len(lists) > 1 or (lists and (self.what or self.fields)):
+            raise UsageError(f"--{lists[0]} lists labels; the only other option it takes is --as-of.")
         if self.days is not None and not self.maturity:
             raise UsageError("--days is for --maturity.")
-        if not asked and self.as_of is not None:
+        if not lists and self.as_of is not None:
             raise UsageError(
                 "--as-of is for --pending, --conflicts and --maturity; when a label became known is --known-at."
             )
-        if not asked and len(self.what) not in {1, 2}:
+        if not lists and len(self.what) not in {1, 2}:
             raise UsageError("name a FILE, or an event and its verdict: payment/p-1 fraud.")
-        if len(self.what) == 1 and (said := next(iter(self.fields), "")):
-            raise UsageError(f"--{said.replace('_', '-')} is for one label; a file says it in its columns.")
+        if len(self.what) == 1 and (option := next(iter(self.fields), "")):
+            raise UsageError(f"--{option.replace('_', '-')} is for one label; a file says it in its columns.")
 
 
 class LabelAnswer(ReportAnswer[tuple[str, str]]):
@@ -345,11 +345,11 @@ def show_label_statistics(label_reports: LabelReports, request: ShowLabelStatist
     """Get statistics of labels: how many, how fast, conflicting, unmatched, and customers' answers."""
     from shroff.services.labels.reports import AGES, SHOWN
 
-    found = label_reports.look(request.period_ms)
-    together, curve = found.together, found.together.maturity
+    statistics = label_reports.look(request.period_ms)
+    together, curve = statistics.together, statistics.together.maturity
     return LabelsTogether(
-        counted_from=found.counted_after + 1,
-        counted_to=found.counted_to,
+        counted_from=statistics.counted_after + 1,
+        counted_to=statistics.counted_to,
         events=together.events,
         in_force=dict(sorted(together.in_force.items())),
         came=[
@@ -383,14 +383,14 @@ def show_label_statistics(label_reports: LabelReports, request: ShowLabelStatist
                 for point in curve.points
             ],
         ),
-        waiting=found.waits,
-        without_label=[EventsWithoutLabel(*row) for row in zip(AGES, found.without_label, strict=True)],
+        waiting=statistics.waits,
+        without_label=[EventsWithoutLabel(*row) for row in zip(AGES, statistics.without_label, strict=True)],
         customers=CustomerAnswers(
-            found.asked.count,
-            found.answers.get("genuine", 0),
-            found.answers.get("fraud", 0),
-            found.asked.ended,
-            found.asked.open,
+            statistics.asked.count,
+            statistics.answers.get("genuine", 0),
+            statistics.answers.get("fraud", 0),
+            statistics.asked.ended,
+            statistics.asked.open,
             together.held,
         ),
-    ).about(found)
+    ).about(statistics)

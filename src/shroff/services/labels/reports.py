@@ -175,8 +175,8 @@ class LabelReports(ProjectPart):
 
         with self._log.reading() as log:
             is_kept = as_of is not None and log.last_seq() > KEPT_BACK
-            asked = id(definitions), as_of, *outcomes, label, rule, field_value, *(starts_ms or ())
-        return (self._kept.chosen.get(asked, choose, CHOSEN_S) if is_kept else choose())[:2]
+            cache_key = id(definitions), as_of, *outcomes, label, rule, field_value, *(starts_ms or ())
+        return (self._kept.chosen.get(cache_key, choose, CHOSEN_S) if is_kept else choose())[:2]
 
     # ---- statistics of all
 
@@ -192,7 +192,7 @@ class LabelReports(ProjectPart):
                     waits = log.counts().waiting
                     rows = log.waiting.all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
                 with self._notice_files.told() as store, store.look() as look:
-                    asked = look.asked_between(asked_ms, now_ms + 1, now_ms)
+                    question_counts = look.asked_between(asked_ms, now_ms + 1, now_ms)
             except UsageError:  # no log yet
                 return LabelLook()
             together = self._kept.together.get(labels.count, lambda: self._together(labels, as_of_ms))
@@ -206,7 +206,7 @@ class LabelReports(ProjectPart):
                 came_between(labels.histories, since_ms, newest_ms),
                 *_days(labels, since_ms, newest_ms, self._systems.time_zone),
                 _without_label(np.array(self._kept.decided_ms), together.labeled_ms, as_of_ms),
-                asked,
+                question_counts,
                 next(of.verdicts for of in came_between(labels.histories, asked_ms, now_ms) if of.source == CUSTOMER),
                 waits,
                 [waiting_row(row) for row in rows],

@@ -180,11 +180,11 @@ def check_lake(lake: Lakes, progress: ProgressSteps, request: CheckLake) -> Lake
 
     pruned = lake.pruned() if request.to is None else 0  # read before the lake, which then has all that was pruned
     with lake.open(request.to) as opened:
-        found = opened.check(progress.counting("checking, files"))
-        if found.upto < pruned:
-            found.problems.append(shortage(opened.address, found.upto, pruned))
-        found.lake, found.ok = opened.address, not found.problems
-        return found
+        check = opened.check(progress.counting("checking, files"))
+        if check.upto < pruned:
+            check.problems.append(shortage(opened.address, check.upto, pruned))
+        check.lake, check.ok = opened.address, not check.problems
+        return check
 
 
 class ListLakeFiles(OfLake["ListedLakeFiles"]):

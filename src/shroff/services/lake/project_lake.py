@@ -138,8 +138,8 @@ class Lake(FrozenStruct):
     def files(self, folder: str = "") -> list[File]:
         """List the lake's current files, sorted by path, or those of a folder such as `events/type=payment`."""
         inside = f"{folder.strip('/')}/" if folder else ""
-        found = self.state.files
-        return [found[path] for path in sorted(found) if path.startswith(inside)]
+        files = self.state.files
+        return [files[path] for path in sorted(files) if path.startswith(inside)]
 
     def decide(
         self, out: Path, cluster: Cluster, *, places: int | None = None, progress: Progress | None = None
@@ -185,9 +185,9 @@ class Lakes(ProjectPart):
         from shroff.lake.delta import DeltaTables
 
         formats: list[TableFormat] = [DeltaTables(objects)] if options.get("delta") == "true" else []
-        with ExitStack() as held:
+        with ExitStack() as stack:
             if "catalog" in options and to is None:
-                formats.append(held.enter_context(self._catalog(objects)))
+                formats.append(stack.enter_context(self._catalog(objects)))
             yield formats
 
     @contextmanager

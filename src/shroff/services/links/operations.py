@@ -124,15 +124,15 @@ def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) ->
     with log.reading() as reader:
         definitions = with_past_look_ups(reader, definitions, as_of_ms)
         as_of_ms = (reader.watermark_ms() or 0) if as_of_ms is None else as_of_ms
-        found = entity_links(reader, definitions, request.entity, as_of_ms).of(key, as_of_ms, request.steps)
+        links = entity_links(reader, definitions, request.entity, as_of_ms).of(key, as_of_ms, request.steps)
     return EntityLinksAnswer(
         entity=request.entity,
         key=text,
         as_of=time_text(as_of_ms),
-        links=found.links,
-        hubs=found.hubs,
-        members=found.members,
-        ring=found.ring,
+        links=links.links,
+        hubs=links.hubs,
+        members=links.members,
+        ring=links.ring,
     )
 
 
@@ -170,12 +170,12 @@ class RingsBuilt(OperationAnswer):
     NEXT: ClassVar = ("shroff check",)
 
     def text(self) -> str:
-        made = (
+        summary = (
             f"{many(self.rings, 'ring')} of {many(self.keys, 'key')} of {self.entity}, the largest of {self.largest:,}."
         )
         state = f"Active from sequence number {self.seq:,} on." if self.in_force else f"Not active: {self.why_not}"
         joined = f" {many(self.joined, 'open case')} joined." if self.joined else ""
-        return f"{made} {FILE} is written. {state}{joined}"
+        return f"{summary} {FILE} is written. {state}{joined}"
 
 
 @operation("rings build", right="edit:lists", is_long=True)
@@ -199,13 +199,13 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
         then = with_past_look_ups(log, definitions, as_of_ms)
         as_of_ms = (log.watermark_ms() or 0) if as_of_ms is None else as_of_ms
         counted = progress.counting("reading links, events", log.last_seq())
-        found = entity_links(log, then, entity, as_of_ms, counted)
-    if not found.events:
+        links = entity_links(log, then, entity, as_of_ms, counted)
+    if not links.events:
         raise UsageError(
             f"nothing links keys of {entity}: no feature of it has 'via', and no other entity has a key at its events. "
             f"Write such a feature: linked: distinct(payment.{entity} via payment.device) over 30d"
         )
-    rings = found.rings(as_of_ms)
+    rings = links.rings(as_of_ms)
     key = _key_type(definitions, entity)
     with config.editing(context.paths):
         context.reload()

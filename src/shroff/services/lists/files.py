@@ -90,18 +90,18 @@ class ListFiles(ProjectPart):
 
     def _checked_version(self, name: str, tags: str) -> str:
         """Return the version of a list. Raises: ChangedMeanwhileError if it is none of `tags`."""
-        if not is_version(tags, there := self.tag(name)):
-            raise ChangedMeanwhileError(f"the list {name} has changed since; reload it and ask again", there)
-        return there
+        if not is_version(tags, version := self.tag(name)):
+            raise ChangedMeanwhileError(f"the list {name} has changed since; reload it and ask again", version)
+        return version
 
     def holding(self, value: str) -> dict[str, lists.Entry]:
         """Find the lists with a value, by name, with its entry."""
-        definitions, found = self._definitions, {}
+        definitions, entries = self._definitions, {}
         for name in definitions.reference.lists:
             text = self._list_text(name)
             read = self._context.read_once.list_known(lists.file_of(name), text)
-            found[name] = lists.entry_of(text, value, self._stands_for(name, definitions.look_ups), read)
-        return {name: entry for name, entry in found.items() if entry is not None}
+            entries[name] = lists.entry_of(text, value, self._stands_for(name, definitions.look_ups), read)
+        return {name: entry for name, entry in entries.items() if entry is not None}
 
     def make(self, name: str) -> lists.ListChange:
         """Create a list without entries.
@@ -160,10 +160,10 @@ class ListFiles(ProjectPart):
             return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason, tag=tag)
         if self._context.who.kind not in {"user", "key"}:  # local user names do not prove that two are different people
             what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
-            words = (
+            message = (
                 f"a second person approves {what} here (shroff.yaml: second_person), so this works only in the service"
             )
-            raise NotAllowedError(f"{words}; {way}")
+            raise NotAllowedError(f"{message}; {way}")
         if is_silence:
             raise SecondPersonError(f"a second person approves silences here; {SILENCE_WAY}")
         etag = self._checked_version(name, tag or "*") if is_whole or tag not in {"", "*"} else ""
@@ -180,9 +180,9 @@ class ListFiles(ProjectPart):
             raise NotRequestedError("reload the list")
         asked = waiting[tag]
         agreements.second(asked.authors, "a list change")
-        wanted = msgspec.convert(asked.change, WantedChange)
-        put = [lists.Entry(value, note, asked.by, expires_at) for value, note, expires_at in wanted.put]
-        return self._by_two(name, put, wanted.out, is_whole=wanted.is_whole, etag=wanted.etag)
+        change = msgspec.convert(asked.change, WantedChange)
+        put = [lists.Entry(value, note, asked.by, expires_at) for value, note, expires_at in change.put]
+        return self._by_two(name, put, change.out, is_whole=change.is_whole, etag=change.etag)
 
     def wanted(
         self, name: str, put: Sequence[lists.Entry], out: Sequence[str] = (), *, is_whole: bool = False, etag: str = ""
@@ -190,8 +190,8 @@ class ListFiles(ProjectPart):
         """Get a change as it waits for a second person. Raises: UsageError."""
         values = self.hashed(name, [entry.value for entry in put])
         rows = [[value, entry.note, entry.expires_at] for value, entry in zip(values, put, strict=True)]
-        found = {"put": rows, "out": self.hashed(name, out), "is_whole": is_whole}
-        return {**found, "etag": etag} if etag else found
+        change = {"put": rows, "out": self.hashed(name, out), "is_whole": is_whole}
+        return {**change, "etag": etag} if etag else change
 
     def _by_two(
         self, name: str, put: Sequence[lists.Entry], out: Sequence[str], *, is_whole: bool, reason: str = "", etag: str
@@ -235,13 +235,13 @@ class ListFiles(ProjectPart):
             after = _audited(edit.after) or ({"reason": reason} if reason else None)
             self._people.record("list.change", f"list {name}", _audited(edit.before), after)
 
-        edit, known = self.write(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
+        edit, checked_files = self.write(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
         requests = self._requests
         end = requests.end_of_log()
-        why_not = requests.put_in_force(WRITTEN, [lists.file_of(name)], known=known)
+        why_not = requests.put_in_force(WRITTEN, [lists.file_of(name)], known=checked_files)
         behind = requests.changed_behind(end) if end and not why_not else set()
         values = [*(entry.value for entry in put), *out]
-        stands = self._stands_for(name, (known or self._definitions).look_ups)
+        stands = self._stands_for(name, (checked_files or self._definitions).look_ups)
         over = [entry.expires_at for entry in put if entry.is_over(self._now_ms())]
         is_one = len(values) == 1 and not is_whole
         return lists.ListChange(
@@ -282,13 +282,13 @@ class ListFiles(ProjectPart):
             _check(name, entry)
         with config.editing(self._paths):
             self._context.reload()
-            known = self._known_files(name)
-            is_new = makes and known is None and name not in self._definitions.reference.lists
+            checked_files = self._known_files(name)
+            is_new = makes and checked_files is None and name not in self._definitions.reference.lists
             if is_new:
                 asked, text = checked_with(self._context, {lists.file_of(name): lists.EMPTY}).look_ups, lists.EMPTY
             else:
-                asked = (known or self._definitions).look_ups
-                text = self._list_text(name if known else lists.known_list(name, self._definitions))
+                asked = (checked_files or self._definitions).look_ups
+                text = self._list_text(name if checked_files else lists.known_list(name, self._definitions))
             stands_for = self._stands_for(name, asked)
             read = self._context.read_once.list_known(lists.file_of(name), text)
             rows = self._context.read_once.plain_rows(lists.file_of(name), text)
@@ -297,21 +297,21 @@ class ListFiles(ProjectPart):
             if lacking := [value for value in out if stands_for(value) not in gone]:
                 raise UsageError(f"{lacking[0]!r} is not in the list {name}.")
             if found.text != text:
-                if known is None or not known.allows(lists.file_of(name), found, stands_for):
-                    known = None
+                if checked_files is None or not checked_files.allows(lists.file_of(name), found, stands_for):
+                    checked_files = None
                     checked_with(self._context, {lists.file_of(name): found.text})
                 before(found)
                 self._write_list(name, found.text)
                 if found.is_plain:
                     self._context.read_once.keep_plain(lists.file_of(name), found.text, found.entries)
-                if known is not None:
-                    known = known.edited(lists.file_of(name), config.lines_ended(found.text))
-                    known.keep(self._paths.checked)
+                if checked_files is not None:
+                    checked_files = checked_files.edited(lists.file_of(name), config.lines_ended(found.text))
+                    checked_files.keep(self._paths.checked)
         self._context.reload()
-        if known is None:
+        if checked_files is None:
             with suppress(DefinitionError):  # reported on activation
                 checked(self._context)
-        return found, known
+        return found, checked_files
 
     def _known_files(self, name: str) -> CheckedFiles | None:
         """Return the last check's cached result if it suffices for a change of this list's rows."""

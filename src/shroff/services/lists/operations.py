@@ -116,10 +116,10 @@ def show_list(lists: ListFiles, agreements: Agreements, request: ShowList) -> Li
     Examples:
         shroff lists show blocked_cards
     """
-    asked = [waiting.document for waiting in agreements.asked(f"list {request.name}")]
+    requests = [waiting.document for waiting in agreements.asked(f"list {request.name}")]
     # Read before the entries: an outdated tag is rejected later, while a tag too new would hide a change
     tag = lists.tag(request.name)
-    return ListEntries(name=request.name, tag=tag, entries=lists.entries(request.name), asked=asked)
+    return ListEntries(name=request.name, tag=tag, entries=lists.entries(request.name), asked=requests)
 
 
 # ---- changing

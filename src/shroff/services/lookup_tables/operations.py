@@ -143,8 +143,8 @@ def put_table(project: Project, asked_by: AskedBy, request: PutTable) -> TableCh
         if name not in declared:
             context.who.require(Right.EDIT_RULES)
             changes[EVENTS] = with_table(files.get(EVENTS, ""), name, _columns(request, rows))
-        told = {"lines": rows.count("\n"), "file": file, **({"asked_by": asked_by} if asked_by else {})}
-        count = len(write_checked(project, changes, "table.change", name, told).reference.tables[name])
+        details = {"lines": rows.count("\n"), "file": file, **({"asked_by": asked_by} if asked_by else {})}
+        count = len(write_checked(project, changes, "table.change", name, details).reference.tables[name])
     context.reload()
     why_not = project.requests.put_in_force(WRITTEN, [*changes], rows_alone=False)
     return TableChange(name=name, rows=count, is_new=name not in declared, why_not=why_not or None)
@@ -354,8 +354,8 @@ def show_table(project: Project, request: ShowTable) -> TableView:
     """
     definitions, name = project.definitions, request.name
     if name not in definitions.events.tables:
-        known = nearest(name, definitions.events.tables) or "'shroff tables' lists those that there are."
-        raise UnknownTableError(f"there is no table {name!r}. {known}")
+        hint = nearest(name, definitions.events.tables) or "'shroff tables' lists those that there are."
+        raise UnknownTableError(f"there is no table {name!r}. {hint}")
     try:
         at_ms = parse_time(request.at) if request.at else project.context.now_ms()
     except ValueError as error:
@@ -417,8 +417,8 @@ def _versions(project: Project, log: Log, name: str) -> list[LookUpVersion]:
         applied = people.record(AuditFilter(action="project.apply"), limit=1_000, is_newest_first=True)
 
     def by(at_ms: int) -> str:
-        found = (row for row in applied if 0 <= at_ms - row.at_ms <= APPLIED_WITHIN_MS)
-        return next((row.name for row in found if f'"{FOLDER}{name}.' in row.after), "")
+        near = (row for row in applied if 0 <= at_ms - row.at_ms <= APPLIED_WITHIN_MS)
+        return next((row.name for row in near if f'"{FOLDER}{name}.' in row.after), "")
 
     changed = [
         record

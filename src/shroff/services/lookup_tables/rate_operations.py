@@ -96,7 +96,7 @@ def import_rates(project: Project, request: ImportRates) -> ImportedRates:
     settings, events = _declared(folder)
     name, shape = settings.rates, events.tables[settings.rates]
     columns = events.table_keys[name], shape.since, rate_column(shape)
-    known: dict[tuple[str, str], str] = {}
+    rate_by_key: dict[tuple[str, str], str] = {}
     files = config.read_files(folder, [], (f"tables/{name}.",))
     target = folder / table_file(name, files)
     if target.suffixes != [".csv"]:
@@ -106,26 +106,26 @@ def import_rates(project: Project, request: ImportRates) -> ImportedRates:
     if text := files.get(f"tables/{name}.csv"):
         for _, cells in cells_of(target.name, text):
             code, day, rate = (cells.get(column, "") for column in columns)
-            known[day.removesuffix("T00:00:00Z"), code] = rate
+            rate_by_key[day.removesuffix("T00:00:00Z"), code] = rate
     own = settings.currency
-    found = list(_rates_of(request.file, own, shape.columns[columns[2]].places, is_inverse=request.inverse))
-    read = [row for row in found if row[0] in CODES and row[1] >= request.start]
+    rates = list(_rates_of(request.file, own, shape.columns[columns[2]].places, is_inverse=request.inverse))
+    read = [row for row in rates if row[0] in CODES and row[1] >= request.start]
     new = {(day, code): rate for code, day, rate in read}
     if twice := [(code, day) for code, day, rate in read if new[day, code] != rate]:
         code, day = twice[0]
         raise UsageError(
             f"{request.file.name} has two rates of {code} on {day}. Nothing was written; leave one of them."
         )
-    changed = sum(known[key] != rate for key, rate in new.items() if key in known)
-    lines = [f"{code},{day},{rate}" for (day, code), rate in sorted((known | new).items())]
+    changed = sum(rate_by_key[key] != rate for key, rate in new.items() if key in rate_by_key)
+    lines = [f"{code},{day},{rate}" for (day, code), rate in sorted((rate_by_key | new).items())]
     target.parent.mkdir(exist_ok=True)
     config.write_text(target, "\n".join([",".join(columns), *lines, ""]))
     return ImportedRates(
         files=[f"tables/{name}.csv"],
         read=len(read),
-        added=len(new.keys() - known),
+        added=len(new.keys() - rate_by_key),
         changed=changed,
-        skipped=sorted({code for code, _, _ in found} - CODES),
+        skipped=sorted({code for code, _, _ in rates} - CODES),
         latest=max((f"{day}: 1 {code} = {rate} {own}" for code, day, rate in read), default=""),
     )
 

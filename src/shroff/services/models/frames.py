@@ -171,9 +171,9 @@ def _onnx_of(fitted: Any, some: Any) -> bytes:
         raise UsageError("a model of scikit-learn needs skl2onnx: pip install 'shroff[onnx]' skl2onnx") from None
     try:
         numbers = some.to_numpy("float32")
-        made = to_onnx(fitted, numbers[:1], options={"zipmap": False})
+        converted = to_onnx(fitted, numbers[:1], options={"zipmap": False})
     except Exception as error:  # noqa: BLE001 - errors of pandas and skl2onnx have no common class
-        words = str(error).partition("\n")[0].rstrip(".")
-        raise UsageError(f"skl2onnx cannot convert the {type(fitted).__name__}: {words}. {CURE}.") from None
-    data: bytes = made.SerializeToString()
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise UsageError(f"skl2onnx cannot convert the {type(fitted).__name__}: {reason}. {CURE}.") from None
+    data: bytes = converted.SerializeToString()
     return data

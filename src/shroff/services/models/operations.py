@@ -334,13 +334,13 @@ def import_model(training: Training, progress: ProgressSteps, request: ImportMod
     from shroff.training.foreign.rows import SNIPPET
     from shroff.training.train import Steps
 
-    given = msgspec.structs.asdict(request)
+    options = msgspec.structs.asdict(request)
     if request.check is None:
         raise UsageError(f"--check names rows with the model's own scores, to check it against, such as {SNIPPET}.")
-    given["categories"] = categories_in(request.categories)
+    options["categories"] = categories_in(request.categories)
     judging = progress.counting("judging folds")
     steps = Steps(progress.counting("reading events"), lambda _number, _of: judging(1))
-    return TrainedModel.measured(training.import_model(**given, steps=steps))
+    return TrainedModel.measured(training.import_model(**options, steps=steps))
 
 
 # ---- changing

@@ -100,7 +100,7 @@ class Deployment(OperationAnswer):
                 f"{self.model} is not promoted: it fails {many(len(self.failed), 'gate')}.\n{gates_text(self.failed)}"
             )
         scores = f"{self.champion} scores {self.event}" if self.champion else f"rules alone decide {self.event}"
-        words = {
+        summaries = {
             PROMOTED: f"{self.model} is the champion of {self.event}"
             + (f", replacing {self.before}." if self.before else "."),
             ROLLED_BACK: f"{self.before} is rolled back: {scores}.",
@@ -111,7 +111,7 @@ class Deployment(OperationAnswer):
             SAME: f"nothing changed; {self.model} already had this role.",
         }[self.what]
         active = "active from the next event" if self.in_force else f"not active: {self.why_not.rstrip('.')}"
-        return f"{words} It is {active}." + (f"\n{self.unused}" if self.unused else "")
+        return f"{summaries} It is {active}." + (f"\n{self.unused}" if self.unused else "")
 
     def hints(self) -> Sequence[str]:
         if not self.failed:
@@ -192,7 +192,7 @@ class Promotions(Printed, ProjectPart):
             unused = self._definitions.unused_scores()
             scorers = (scorer for scoring in self._definitions.scoring.values() for scorer in scoring.all)
             changed = {scorer.id: scorer.redefined for scorer in scorers}
-        found = sorted(
+        summaries = sorted(
             self._registry.summaries(), key=lambda summary: summary.made_at, reverse=True
         )  # equal times: by id
         return ModelList(
@@ -203,7 +203,7 @@ class Promotions(Printed, ProjectPart):
                 unused=_words(unused.get(model.id)),
                 unwaived=in_force.get(model.event, InForce()).unwaived(model.id, model.failed),
             )
-            for model in found
+            for model in summaries
         )
 
     def add(
@@ -242,12 +242,12 @@ class Promotions(Printed, ProjectPart):
     def one(self, id_: str) -> ModelDetails:
         """Get one model. Raises: UsageError if there is none; RegistryError if it is damaged."""
         stored, in_force = self._registry.read(id_), self.in_force()
-        found = in_force.get(stored.event, InForce())
-        promotions = tuple(champion for champion in found.champions if champion.id == id_)
+        roles = in_force.get(stored.event, InForce())
+        promotions = tuple(champion for champion in roles.champions if champion.id == id_)
         changed: tuple[str, ...] = ()
         with suppress(DefinitionError):
             changed = self._definitions.redefined(stored.event, stored.manifest)
-        return ModelDetails(stored, role_of(found, id_), promotions, changed)
+        return ModelDetails(stored, role_of(roles, id_), promotions, changed)
 
     def promote(
         self, id_: str, *, waive: Sequence[str] = (), reason: str = "", by: str = "", champion: str | None = None
@@ -404,10 +404,10 @@ class Promotions(Printed, ProjectPart):
     def in_force(self) -> Everything:
         problems: list[Problem] = []
         text = config.read_files(self._paths.folder, [], (FILE,)).get(FILE)
-        found = read_in_force(text, problems)
+        by_event = read_in_force(text, problems)
         if problems:
             raise DefinitionError(problems)
-        return found
+        return by_event
 
     def _logged(self) -> Everything | None:
         """Return the models that are active in the log; None without a readable log.
@@ -424,22 +424,22 @@ class Promotions(Printed, ProjectPart):
     ) -> str:
         """Resolve the event type among those with a champion; with `is_logged`, also those in the log."""
         scored = [self.in_force(), (self._logged() or {}) if is_logged else {}]
-        known = list(
+        event_types = list(
             dict.fromkeys(name for part in scored for name, roles in part.items() if roles.champion is not None)
         )
-        if event in known or (not event and len(known) == 1):
-            return event or known[0]
-        if not known:
+        if event in event_types or (not event and len(event_types) == 1):
+            return event or event_types[0]
+        if not event_types:
             raise NoChampionError(f"no model is active, {otherwise}.")
         if not event:
-            raise UsageError(f"several event types have an active model; name one: {', '.join(known)}.")
-        hint = nearest(event, known) or f"There is one of {', '.join(known)}."
+            raise UsageError(f"several event types have an active model; name one: {', '.join(event_types)}.")
+        hint = nearest(event, event_types) or f"There is one of {', '.join(event_types)}."
         raise UsageError(f"no model of {event!r} is active. {hint}")
 
     def _event_tried(self, id_: str) -> str:
         """Return the event type of a model that has a role; its folder may be missing."""
-        for known in (self.in_force(), self._logged() or {}):
-            for event, force in known.items():
+        for active in (self.in_force(), self._logged() or {}):
+            for event, force in active.items():
                 if role_of(force, id_):
                     return event
         raise UsageError(f"{id_} is neither in shadow nor a challenger. 'shroff models list' shows the roles.")
@@ -467,8 +467,8 @@ class Promotions(Printed, ProjectPart):
             if after != found:
                 checked_with(self._context, {FILE: text})
             if is_new:
-                told = {"champion": now, "what": what, **({"by": by} if by else {})}
-                self._people.record("model.change", f"model {id_ or now or then}", {"champion": then}, told)
+                details = {"champion": now, "what": what, **({"by": by} if by else {})}
+                self._people.record("model.change", f"model {id_ or now or then}", {"champion": then}, details)
             if after != found:
                 config.write_text(own(self._paths.folder, FILE), text)
         self._context.reload()

@@ -77,14 +77,14 @@ def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], re
 
     Raises: UsageError without reason or name, and for a gate that did not fail.
     """
-    known = {gate.words: gate for gate in failed}
+    failed_by_words = {gate.words: gate for gate in failed}
     named = [" ".join(words.split()) for words in waived]
     for words in named:
-        if words not in known:
+        if words not in failed_by_words:
             raise UsageError(f"{words!r} is not a gate that {id_} failed. {_meant(words, failed)}")
     if named and not (reason.strip() and by.strip()):
         raise UsageError("a waiver needs a reason and a name: add --reason TEXT --by NAME.")
-    gates = [known[words] for words in dict.fromkeys(named)]
+    gates = [failed_by_words[words] for words in dict.fromkeys(named)]
     return [Waiver(gate.name, reason.strip(), by.strip(), gate.limit) for gate in gates]
 
 

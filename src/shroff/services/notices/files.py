@@ -53,8 +53,10 @@ class NoticeFiles(ProjectPart):
         from shroff.notices.definitions import load_notices
 
         definitions, files, zone = self._definitions, self.files(), self._systems.time_zone
-        given = definitions, tuple(sorted(files.items())), zone
-        return self._context.read_once.of_same("notices", given, lambda: load_notices(files, definitions, [], [], zone))
+        cache_key = definitions, tuple(sorted(files.items())), zone
+        return self._context.read_once.of_same(
+            "notices", cache_key, lambda: load_notices(files, definitions, [], [], zone)
+        )
 
     def files(self) -> TextMapping:
         from shroff.log.active_files import NOTICES
@@ -68,11 +70,11 @@ class NoticeFiles(ProjectPart):
 
     def one(self, name: str) -> Notice:
         """Get one notice. Raises: UsageError if there is none with this name."""
-        found = self.declared
-        if name not in found:
-            hint = nearest(name, found) or f"There is {', '.join(found) or 'none'}."
+        declared = self.declared
+        if name not in declared:
+            hint = nearest(name, declared) or f"There is {', '.join(declared) or 'none'}."
             raise UsageError(f"there is no notice {name!r}. {hint}")
-        return found[name]
+        return declared[name]
 
     @property
     def mail_folder(self) -> str | None:
@@ -85,12 +87,12 @@ class NoticeFiles(ProjectPart):
 
     def case_notices(self, people: PeopleStore, log: Log) -> CaseNotifications | None:
         """Get the writer of notifications for opened cases; None if no notice is on cases."""
-        found = [notice for notice in self.declared.values() if notice.on == "case"]
-        if not found:
+        notices = [notice for notice in self.declared.values() if notice.on == "case"]
+        if not notices:
             return None
         from shroff.notices.case_notifications import CaseNotifications
 
-        return CaseNotifications(found, self._definitions, self.store_beside(people), log, self._now_ms)
+        return CaseNotifications(notices, self._definitions, self.store_beside(people), log, self._now_ms)
 
     def store_beside(self, people: PeopleStore) -> NoticeStore:
         """Open the store of notices on the connections of `people`, which closes them."""
@@ -169,12 +171,12 @@ class SentLetters(ProjectPart):
             notice for notice in services.notices.values() if notice.reasons and notice.event == name.partition("/")[0]
         ]
         with self._log.reading() as log:
-            told = Facts(services.definitions).told(log, name)
-        if told is None or not told.receipt:
+            facts = Facts(services.definitions).told(log, name)
+        if facts is None or not facts.receipt:
             raise UsageError(f"{name!r} is no decision. Name an event as payment/p-1.")
         if not fits:
             raise UsageError(
-                f"no notice has texts for customers of {told.type}: write 'reasons' into notices/why.yaml."
+                f"no notice has texts for customers of {facts.type}: write 'reasons' into notices/why.yaml."
             )
         if not (self._systems.public_url or self._context.served_at):
             raise UsageError(
@@ -183,7 +185,7 @@ class SentLetters(ProjectPart):
         now_ms = self._now_ms()
         # Erased with the person's data, which invalidates the link
         ids, nobody = token_bytes(ID_BYTES).hex(), token_bytes(32)
-        question = Question(ids, "", fits[0].name, name, told.receipt, nobody, now_ms, now_ms + fits[0].lasts_ms)
+        question = Question(ids, "", fits[0].name, name, facts.receipt, nobody, now_ms, now_ms + fits[0].lasts_ms)
         with self._notice_files.told() as store, store.change() as change:
             about = change.questions_about([name])
             if sum(known.is_why and known.ends_ms > now_ms for known in about) >= LINKS_MAX:
@@ -215,17 +217,17 @@ class SentLetters(ProjectPart):
         with self._notice_files.told() as store:
             with store.look() as look:
                 letters = [letter.id for letter in look.letters_about(events)]
-                asked, worded = look.questions_about(events), look.worded_about(events)
+                questions, worded = look.questions_about(events), look.worded_about(events)
             ids = [
                 *letters,
-                *(question.letter for question in asked if question.letter),
+                *(question.letter for question in questions if question.letter),
                 *map(preview_id, self._notice_files.declared),
             ]
             files = kept_of(self._paths.mail, ids)
-            if of is not None and (files or letters or asked or worded):
-                told = {"mails": len(files), "letters": len(letters)}
+            if of is not None and (files or letters or questions or worded):
+                counts_by_kind = {"mails": len(files), "letters": len(letters)}
                 with store.change() as change:
-                    change.people.audit(Act(self._context.who, "mail.erase", of, None, told), self._now_ms())
+                    change.people.audit(Act(self._context.who, "mail.erase", of, None, counts_by_kind), self._now_ms())
                     change.forget(letters, events)
                 for path in files:
                     path.unlink(missing_ok=True)
@@ -351,12 +353,12 @@ def with_notices(files: TextMapping, loaded: Loaded) -> Loaded:
 
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    found = load_notices(files, loaded.definitions, problems, warnings)
+    notices = load_notices(files, loaded.definitions, problems, warnings)
     if any(name.startswith(FOLDER) and name.endswith(".j2") for name in files):
         from shroff.notices.texts.templates import NoticeTemplates
         from shroff.notices.texts.text_check import check_texts
 
-        mistakes = check_texts(NoticeTemplates(files), found)
+        mistakes = check_texts(NoticeTemplates(files), notices)
         problems += [
             Problem(mistake.name, mistake.line, 1 if mistake.line else 0, "", mistake.words) for mistake in mistakes
         ]

@@ -154,7 +154,7 @@ class NoticeViews(ProjectPart):
 
         on = [notice for notice in self._notice_files.declared.values() if notice.on in FOLLOWED]
         services = self.services() if on else None
-        found = []
+        routes = []
         for notice in on:
 
             def opened(notice: Notice = notice) -> Sink:
@@ -162,8 +162,8 @@ class NoticeViews(ProjectPart):
                 return (DecisionsTold if notice.on == DecisionsTold.on else VerdictsTold)(services, notice)
 
             take = FOLLOWED[notice.on]
-            found.append(SinkRoute(OF_NOTICE + notice.name, opened, take, notice.outcomes, from_now=True))
-        return found
+            routes.append(SinkRoute(OF_NOTICE + notice.name, opened, take, notice.outcomes, from_now=True))
+        return routes
 
     def check(self) -> None:
         """Raises: UsageError if these files cannot notify anybody, because a variable is not set."""
@@ -199,13 +199,13 @@ class NoticeViews(ProjectPart):
         if not self._notice_files.declared:
             return []
         with self._log.reading() as log:
-            found, rows = sink_states(log, notice_systems(self._notice_files.declared)), log.counts().outbox
+            states, rows = sink_states(log, notice_systems(self._notice_files.declared)), log.counts().outbox
         with self._notice_files.told() as store, store.look() as look:
             counts, waiting, failing = (look.count_letters([OPEN, *FAILED]), look.count_waiting(), look.failing())
         waiting, lost = waiting + counts.pop(OPEN, 0), sum(counts.values())
         kind = "files" if self._systems.mails_are_files else self._systems.mailer.kind
         trouble = Trouble(failing[0].reason, failing[0].made_ms) if failing else None
-        return [*found, SinkState("notices", kind, "messages", None, rows + waiting, trouble, lost)]
+        return [*states, SinkState("notices", kind, "messages", None, rows + waiting, trouble, lost)]
 
     def inactive(self, log: Log) -> list[str]:
         """List inactive notices of the project's files by name; none if the files have errors."""

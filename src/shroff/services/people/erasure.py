@@ -95,16 +95,16 @@ class PrivacyErasure(ProjectPart):
         names: list[str] = []
         of = self.pseudonym(entity, key)
         with self._log.reading() as log:
-            wanted = _sought(log, self._definitions, self._log.hasher, entity, key)
-            for named in _events_of(log, wanted, progress):
+            sought = _sought(log, self._definitions, self._log.hasher, entity, key)
+            for named in _events_of(log, sought, progress):
                 events += len(named)
-                there = _with_personal(log, named)
-                erased += len(there)
-                if there and not is_dry:
-                    action = Action("personal.erase", of, None, {"events": len(there)})
-                    self._requests.ask(ERASE, to_json(there), action)
+                personal = _with_personal(log, named)
+                erased += len(personal)
+                if personal and not is_dry:
+                    action = Action("personal.erase", of, None, {"events": len(personal)})
+                    self._requests.ask(ERASE, to_json(personal), action)
                 names += (f"{type_}/{id_}" for type_, id_ in named)
-            mentioned = _mentioned(log, key, wanted)
+            mentioned = _mentioned(log, key, sought)
         if names:  # from here on, new mails find no address
             mails, letters = self._letters.forget(names, None if is_dry else of)
         return Erased(
@@ -117,17 +117,17 @@ class PrivacyErasure(ProjectPart):
 
     def all_of(self, entity: str, key: str, progress: Callable[[int], None] | None = None) -> list[JsonObject]:
         """Return each event with this key, with its personal fields, decision and labels. Raises, costs: as `erase`."""
-        found = dict[str, JsonObject]()
+        by_event = dict[str, JsonObject]()
         with self._log.reading() as log:
-            wanted = _sought(log, self._definitions, self._log.hasher, entity, key)
-            for named in _events_of(log, wanted, progress):
+            sought = _sought(log, self._definitions, self._log.hasher, entity, key)
+            for named in _events_of(log, sought, progress):
                 for type_ in dict.fromkeys(type_ for type_, _ in named):
                     ids = [id_ for of, id_ in named if of == type_]
                     beside, decisions = log.personal.of(type_, ids), log.decisions.of(type_, ids)
                     late = {id_: _record(event) for id_, event in log.late.with_ids(type_, ids).items()}
                     for id_, event in {**log.find(type_, ids), **late}.items():
                         decision = decisions.get(id_)
-                        found[f"{type_}/{id_}"] = {
+                        by_event[f"{type_}/{id_}"] = {
                             "event": f"{type_}/{id_}",
                             "time": time_text(event.time_ms),
                             "fields": from_json(event.body) | beside.get(id_, {}),
@@ -137,9 +137,9 @@ class PrivacyErasure(ProjectPart):
             for records in log.labels_after():
                 for record in records:
                     label = from_json(record.body)
-                    if about := found.get(label["event"]):
+                    if about := by_event.get(label["event"]):
                         about["labels"].append(label)
-        return list(found.values())
+        return list(by_event.values())
 
 
 class _Sought(NamedTuple):
@@ -155,17 +155,17 @@ _SoughtByType = dict[str, dict[str, _Sought]]  # by event type, then by its fiel
 
 def _sought(log: Log, definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> _SoughtByType:
     """Parse a key by today's event types and by all that were active in the log. Raises: UsageError."""
-    places, found = definitions.settings.money_places, _SoughtByType()
+    places, by_type = definitions.settings.money_places, _SoughtByType()
     for events in (definitions.events, *events_of(log, places)):
         with suppress(UsageError):  # that version had other key parts, or no such entity
             key = stored_key(events, hasher, entity, key_of(events, entity, text))
             keyed = KeyFinder(replace(definitions, events=events), Records(events, places))
             for type_, parts in events.entities[entity].keys.items():
                 version = repr((events.types[type_].fields, parts))
-                found.setdefault(type_, {}).setdefault(version, _Sought(keyed, entity, key))
-    if not found:
+                by_type.setdefault(type_, {}).setdefault(version, _Sought(keyed, entity, key))
+    if not by_type:
         key_of(definitions.events, entity, text)
-    return found
+    return by_type
 
 
 def _events_of(log: Log, wanted: _SoughtByType, progress: Callable[[int], None] | None) -> Iterator[list[Named]]:
@@ -195,10 +195,10 @@ def _has(record: LogRecord, wanted: Collection[_Sought]) -> bool:
 
 
 def _with_personal(log: Log, named: Sequence[Named]) -> list[Named]:
-    there: list[Named] = []
+    named_personal: list[Named] = []
     for type_ in dict.fromkeys(type_ for type_, _ in named):
-        there += [(type_, id_) for id_ in log.personal.of(type_, [id_ for of, id_ in named if of == type_])]
-    return there
+        named_personal += [(type_, id_) for id_ in log.personal.of(type_, [id_ for of, id_ in named if of == type_])]
+    return named_personal
 
 
 def _all(log: Log, progress: Callable[[int], None] | None) -> Iterator[list[LogRecord]]:

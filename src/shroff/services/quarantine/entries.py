@@ -87,9 +87,9 @@ class QuarantineEntries(ProjectPart):
     def _header(self, path: Path) -> CsvHeader | None:
         """Return the header of a file, None if it has none; a file name without a known format counts as CSV."""
         events = self._definitions.events
-        found = [type_.mappings.get("csv") for type_ in (*events.types.values(), events.label)]
+        mappings = [type_.mappings.get("csv") for type_ in (*events.types.values(), events.label)]
         layouts = {
-            header.layout for header in found if header is not None and (header.layout.columns or header.layout.skip)
+            header.layout for header in mappings if header is not None and (header.layout.columns or header.layout.skip)
         }
         with read_lines(path, format_by_name(path.name) or "csv") as lines:
             if len(layouts) == 1:
@@ -105,7 +105,7 @@ class QuarantineEntries(ProjectPart):
         """
         from shroff.worker.quarantine_retry import submissions
 
-        found, intake = dict[int, str](), intake_of(self._context, keeps_hashes=False)
+        fixed_by, intake = dict[int, str](), intake_of(self._context, keeps_hashes=False)
         for at in range(0, len(entries), TOGETHER):
             group = entries[at : at + TOGETHER]
             read = [
@@ -113,16 +113,18 @@ class QuarantineEntries(ProjectPart):
                 for submission in submissions(group, intake, {})
             ]
             for type_ in {type_ for type_, id_ in read if id_}:
-                asked = [(*row, id_) for row, (of, id_) in zip(group, read, strict=True) if of == type_ and id_]
+                candidates = [(*row, id_) for row, (of, id_) in zip(group, read, strict=True) if of == type_ and id_]
                 if type_ == LABEL:
-                    records = _labels_since(log, {id_ for *_, id_ in asked}, min(entry.at_ms for _, entry, _ in asked))
+                    records = _labels_since(
+                        log, {id_ for *_, id_ in candidates}, min(entry.at_ms for _, entry, _ in candidates)
+                    )
                 else:
-                    named = log.find(type_, sorted({id_ for *_, id_ in asked}))
+                    named = log.find(type_, sorted({id_ for *_, id_ in candidates}))
                     records = {id_: [record] for id_, record in named.items()}
-                for number, entry, id_ in asked:
+                for number, entry, id_ in candidates:
                     if any(_is_sent_again(log, entry, record, id_) for record in records.get(id_, ())):
-                        found[number] = id_ if type_ == LABEL else f"{type_}/{id_}"
-        return found
+                        fixed_by[number] = id_ if type_ == LABEL else f"{type_}/{id_}"
+        return fixed_by
 
     def drop(self, numbers: Sequence[int]) -> int:
         """Drop quarantined entries permanently, all of them without numbers; return their number.
@@ -145,12 +147,12 @@ def _labels_since(log: LogReader, events: Collection[str], at_ms: int) -> dict[s
 
     Cost: 3 µs for each label since then.
     """
-    found: dict[str, list[Record]] = {}
+    by_event: dict[str, list[Record]] = {}
     first = bisect_left(range(log.pruned_to(), log.last_seq()), at_ms, key=lambda seq: _ingested_ms(log, seq + 1))
     for record in chain.from_iterable(log.labels_after(log.pruned_to() + first)):
         if (event := record.id.rpartition("#")[0]) in events:
-            found.setdefault(event, []).append(record)
-    return found
+            by_event.setdefault(event, []).append(record)
+    return by_event
 
 
 def _ingested_ms(log: LogReader, seq: int) -> int:
@@ -175,10 +177,10 @@ def _texts(raw: bytes) -> set[str]:
             cells = next(csv.reader([text], delimiter=";" if text.count(";") > text.count(",") else ","), [])
         except csv.Error:  # such as a carriage return in a cell, or a cell above 131,072 characters
             return set()
-        found = [cell.strip() for cell in cells if cell.strip()]
+        texts = [cell.strip() for cell in cells if cell.strip()]
     else:
-        found = [str(scalar) for scalar in islice(_scalars(value), VALUES_MAX)] if isinstance(value, dict) else []
-    return {text for text in found[:VALUES_MAX] if len(text) <= ID_LENGTH_MAX and "\0" not in text}
+        texts = [str(scalar) for scalar in islice(_scalars(value), VALUES_MAX)] if isinstance(value, dict) else []
+    return {text for text in texts[:VALUES_MAX] if len(text) <= ID_LENGTH_MAX and "\0" not in text}
 
 
 def _scalars(value: object) -> Iterator[str | float]:

@@ -111,10 +111,10 @@ class DecidedEvents(FrozenStruct):
 
     def rows_at(self, places: Sequence[int]) -> Ints:
         """Return the rows of these sequence numbers; unknown ones are left out."""
-        order, wanted = np.argsort(self.seqs, kind="stable"), np.array(places, np.int64)
-        at = np.searchsorted(self.seqs, wanted, sorter=order)
+        order, seqs = np.argsort(self.seqs, kind="stable"), np.array(places, np.int64)
+        at = np.searchsorted(self.seqs, seqs, sorter=order)
         rows: Ints = order[at[at < len(order)]]
-        return rows.compress(self.seqs[rows] == wanted[at < len(order)])
+        return rows.compress(self.seqs[rows] == seqs[at < len(order)])
 
     def having(
         self, outcomes: Sequence[str], label: str, starts_ms: Sequence[int] | None, rule: str, value: str | None
@@ -313,8 +313,8 @@ def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> Draw
     back-test, unless no event has a label.
     """
     rows, propensities = _drawn(events, events.propensities, start_ms, end_ms)
-    known = (events.labels[rows] != UNCLEAR_LABEL) & (events.labels != NO_LABEL).any()
-    return _drawn_fraud(events, rows[known], propensities[known]) if known.any() else None
+    is_known = (events.labels[rows] != UNCLEAR_LABEL) & (events.labels != NO_LABEL).any()
+    return _drawn_fraud(events, rows[is_known], propensities[is_known]) if is_known.any() else None
 
 
 def missed_fraud(events: DecidedEvents, start_ms: int, end_ms: int) -> tuple[int, int, *DrawnFraud]:
@@ -324,11 +324,15 @@ def missed_fraud(events: DecidedEvents, start_ms: int, end_ms: int) -> tuple[int
     In each stratum the answered ones also stand for the unanswered ones, so that late answers cause no bias.
     """
     rows, propensities = _drawn(events, events.sampled, start_ms, end_ms)
-    known = np.isin(events.seqs[rows], events.answered) & (events.labels[rows] <= GENUINE_LABEL)
+    is_answered = np.isin(events.seqs[rows], events.answered) & (events.labels[rows] <= GENUINE_LABEL)
     for propensity in np.unique(propensities):
         here = propensities == propensity
-        propensities[here] *= known[here].mean()
-    return len(rows), int((propensities == 0).sum()), *_drawn_fraud(events, rows[known], propensities[known])
+        propensities[here] *= is_answered[here].mean()
+    return (
+        len(rows),
+        int((propensities == 0).sum()),
+        *_drawn_fraud(events, rows[is_answered], propensities[is_answered]),
+    )
 
 
 def _drawn(events: DecidedEvents, drawn: Mapping[int, float], start_ms: int, end_ms: int) -> tuple[Ints, Floats]:

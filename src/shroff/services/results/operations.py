@@ -205,7 +205,7 @@ def show_results(
 
     An event counts on the day on which it happened, with the outcome of its decision and its active label. Labels
     come late: rows that are not mature have an interval for their fraud, from the share of frauds that are usually
-    known after so many days, and the rate of frauds.
+    hint after so many days, and the rate of frauds.
 
     Examples:
         shroff results
@@ -228,8 +228,8 @@ def show_results(
     zone, by, fields = request.zone or project.context.systems.time_zone, request.by, result_fields(definitions)
     choices = [*PERIODS, RULE, *fields]
     if by not in choices:
-        known = nearest(by, choices) or f"There is {', '.join(choices)}."
-        raise UsageError(f"by: {by!r} is no period and no field of the decided events. {known}")
+        hint = nearest(by, choices) or f"There is {', '.join(choices)}."
+        raise UsageError(f"by: {by!r} is no period and no field of the decided events. {hint}")
     curve = label_reports.maturity(as_of=request.as_of)
     field = by if by in fields else ""
     events = label_reports.decided_events(field, curve.as_of_ms, progress.counting("reading, events"))
@@ -370,8 +370,8 @@ def _spans(first: date, last: date, by: str) -> list[Span]:
     of_day = {"day": 1, "week": 7}.get(by)
     days = (first + timedelta(number) for number in range(count))
     periods = groupby(days, lambda day: (day.toordinal() - 1) // of_day if of_day else day.replace(day=1))
-    found = [[*members] for _, members in periods]
-    return [(members[0], members[-1]) for members in found]
+    spans = [[*members] for _, members in periods]
+    return [(members[0], members[-1]) for members in spans]
 
 
 def _end_ms(day: date, zone: str) -> int:
@@ -379,11 +379,11 @@ def _end_ms(day: date, zone: str) -> int:
 
 
 def mature_after_ms(definitions: Definitions, shares: Sequence[tuple[float, float]]) -> int:
-    """Return the age of mature events: the label delay, and at least 99 % of frauds known."""
+    """Return the age of mature events: the label delay, and at least 99 % of frauds days_known."""
     from shroff.models.loader import longest_label_delay_ms
 
-    known = next((days for days, (share, _) in enumerate(shares) if share >= KNOWN_SHARE * shares[-1][0]), 0)
-    return max(longest_label_delay_ms(definitions.models), known * DAY_MS)
+    days_known = next((days for days, (share, _) in enumerate(shares) if share >= KNOWN_SHARE * shares[-1][0]), 0)
+    return max(longest_label_delay_ms(definitions.models), days_known * DAY_MS)
 
 
 def result_row(
@@ -436,8 +436,8 @@ def result_row(
     )
     if prior is not None:
         was, now = (_figures(of) for of in (result_row(definitions, span, value, prior, None, is_mature=True), row))
-        known = (name for name in was if None not in (was[name], now[name]))
-        pairs = ((name, Decimal(str(was[name])), Decimal(str(now[name]))) for name in known)
+        names = (name for name in was if None not in (was[name], now[name]))
+        pairs = ((name, Decimal(str(was[name])), Decimal(str(now[name]))) for name in names)
         row.change = {name: float(after / before - 1) for name, before, after in pairs if before}
     return row
 

@@ -99,11 +99,11 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
         at_ms = log.watermark_ms()
         if at_ms is None or at_ms <= until_ms:
             return Watermark(watermark=time_text_or_none(at_ms), clock=clock)
-        found = watermark_holder(log, project.definitions, until_ms)
-    if found is None:
+        holder = watermark_holder(log, project.definitions, until_ms)
+    if holder is None:
         return Watermark(watermark=time_text(at_ms), clock=clock)
-    proposed = time_text_or_none(found.before_ms)
-    return Watermark(watermark=time_text(at_ms), clock=clock, event=found.event, seq=found.seq, proposed=proposed)
+    proposed = time_text_or_none(holder.before_ms)
+    return Watermark(watermark=time_text(at_ms), clock=clock, event=holder.event, seq=holder.seq, proposed=proposed)
 
 
 def _set_back(requests: WriterRequests, request: SetWatermark) -> WatermarkBack:
@@ -117,5 +117,5 @@ def _set_back(requests: WriterRequests, request: SetWatermark) -> WatermarkBack:
         raise UsageError(f"{request.to!r} is not a time such as 2026-03-01T10:00:00Z: {error}") from None
     action = Action("watermark.set", "log", None, {"to": time_text(at_ms), "because": request.because})
     reply = requests.ask(WATERMARK, to_json((at_ms, request.because)), action)
-    seq, found = from_json(reply, type=tuple[int, WatermarkReset])
-    return WatermarkBack(watermark=found.at, was=found.was, seq=seq)
+    seq, result = from_json(reply, type=tuple[int, WatermarkReset])
+    return WatermarkBack(watermark=result.at, was=result.was, seq=seq)

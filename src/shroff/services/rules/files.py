@@ -128,10 +128,10 @@ class Rules(Printed, ProjectPart):
         with config.editing(self._paths):
             self._context.reload()
             now = self.file(name)
-            there = "" if now is None else now.tag
-            if not is_version(tag, there):
-                words = f"{FOLDER}{name} was changed meanwhile; read it again, and change that."
-                raise ChangedMeanwhileError(words, there)
+            version = "" if now is None else now.tag
+            if not is_version(tag, version):
+                message = f"{FOLDER}{name} was changed meanwhile; read it again, and change that."
+                raise ChangedMeanwhileError(message, version)
             self.write_held(name, text, before)
 
     def write_held(self, name: str, text: str, before: Before) -> None:
@@ -151,15 +151,15 @@ class Rules(Printed, ProjectPart):
 
     def standings(self) -> dict[str, RuleLocation]:
         """Find all rules in the project's files, by id. Cost: reads all rule files."""
-        found: dict[str, RuleLocation] = {}
+        locations: dict[str, RuleLocation] = {}
         for file in self.files():
-            there = texts.rule_texts(file.text)
-            trials = {trial_of(trial): trial for trial in sorted(there, key=trial_number) if trial_of(trial)}
-            for id, rule in there.items():
+            texts_by_id = texts.rule_texts(file.text)
+            trials = {trial_of(trial): trial for trial in sorted(texts_by_id, key=trial_number) if trial_of(trial)}
+            for id, rule in texts_by_id.items():
                 trial = trials.get(id, "")
-                trial_text = there[trial].text if trial else ""
-                found[id] = RuleLocation(file, rule.text, texts.is_in_shadow(rule.text), trial, trial_text)
-        return found
+                trial_text = texts_by_id[trial].text if trial else ""
+                locations[id] = RuleLocation(file, rule.text, texts.is_in_shadow(rule.text), trial, trial_text)
+        return locations
 
     def put_back(self, id: str, text: str, file: str, before: Before = unrecorded) -> str:
         """Restore an earlier text of a rule in the project's files; an empty text removes the rule.
@@ -170,13 +170,13 @@ class Rules(Printed, ProjectPart):
         with config.editing(self._paths):
             standing = self.standing(id)
             name = file if standing is None else standing.file.name
-            there = self.text_of(name)
-            after = texts.with_rule(there, id, text) if text else texts.without_rule(there, id)
+            current = self.text_of(name)
+            after = texts.with_rule(current, id, text) if text else texts.without_rule(current, id)
             return self.put(name, after, before)
 
     def text_of(self, name: str) -> str:
-        found = self.file(name)
-        return "" if found is None else found.text
+        file = self.file(name)
+        return "" if file is None else file.text
 
     def put(self, name: str, text: str, before: Before) -> str:
         """Write a locked rule file, or delete it if it is empty."""

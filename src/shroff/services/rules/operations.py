@@ -144,12 +144,14 @@ class RuleWhole(RuleState, rename={"source": "text"}):
 
     def text(self) -> str:
         counts = self.record
-        said = (
+        summary = (
             f"{many(counts.hits, 'hit')}, {counts.in_shadow:,} of them in shadow; of older ones {counts.older_fraud:,} "
         )
-        said += f"fraud, {counts.older_genuine + counts.older_none:,} genuine or unlabeled. "
-        said += f"Precision, %: {_percent(counts.precision) or 'unknown'}."
-        return "\n".join([f"{self.id}: {self.state}. {self.says or ''}".rstrip(), said, "", self.source.rstrip("\n")])
+        summary += f"fraud, {counts.older_genuine + counts.older_none:,} genuine or unlabeled. "
+        summary += f"Precision, %: {_percent(counts.precision) or 'unknown'}."
+        return "\n".join(
+            [f"{self.id}: {self.state}. {self.says or ''}".rstrip(), summary, "", self.source.rstrip("\n")]
+        )
 
     def hints(self) -> Sequence[str]:
         return [f"shroff rules history {argument(self.id)}"]
@@ -195,9 +197,9 @@ class ShowRules(OperationRequest[RuleStates]):
 @operation("rules", right="read:definitions", http="GET /records")
 def show_rules(rule_looks: RuleLooks, definitions: Definitions, request: ShowRules) -> RuleStates:
     """List every rule with its state and its statistics over the newest part of the log."""
-    found = rule_looks.list_all(is_whole=True)
+    rules = rule_looks.list_all(is_whole=True)
     since_ms = rule_looks.records.since_ms
-    return RuleStates(since=time_text_or_none(since_ms), rules=[_state(RuleState, look, definitions) for look in found])
+    return RuleStates(since=time_text_or_none(since_ms), rules=[_state(RuleState, look, definitions) for look in rules])
 
 
 class ShowRule(OperationRequest[RuleWhole]):
@@ -217,9 +219,9 @@ def show_rule(rule_looks: RuleLooks, agreements: Agreements, definitions: Defini
     Examples:
         shroff rules show many_payments
     """
-    found = rule_looks.one(request.rule, is_whole=True)
-    asked = [waiting.document for waiting in agreements.asked(subject_of(request.rule))]
-    return _state(RuleWhole, found, definitions, source=found.text, says=found.says or None, asked=asked)
+    rule = rule_looks.one(request.rule, is_whole=True)
+    requests = [waiting.document for waiting in agreements.asked(subject_of(request.rule))]
+    return _state(RuleWhole, rule, definitions, source=rule.text, says=rule.says or None, asked=requests)
 
 
 def _state(kind: type[AnyState], look: RuleLook, definitions: Definitions, **more: Any) -> AnyState:
@@ -269,8 +271,8 @@ def show_rule_history(rule_looks: RuleLooks, request: ShowRuleHistory) -> RuleVe
     """
     from shroff.services.rules.overview import reason_of
 
-    found = rule_looks.one(request.rule)
-    who = rule_looks.who_changed(found)
+    rule = rule_looks.one(request.rule)
+    who = rule_looks.who_changed(rule)
     return RuleVersions(
         versions=[
             RuleVersion(
@@ -281,7 +283,7 @@ def show_rule_history(rule_looks: RuleLooks, request: ShowRuleHistory) -> RuleVe
                 by=who[version.seq].name if version.seq in who else None,
                 reason=reason_of(who.get(version.seq)) or None,
             )
-            for version in found.versions
+            for version in rule.versions
         ]
     )
 
@@ -335,8 +337,8 @@ def restore_rule(
         says = f"{f'roll back to the version of sequence number {seq}' if text else 'take it out'}: {reason}"
         if not agreements.agrees(subject, change, says, Right.APPROVE_RULES):
             return AdoptedFile(file=look.home, in_force=False, why_not=WAITS)
-    told = {"reason": request.reason, "version": seq}
-    before = recorder(people, "rule.back" if text else "rule.off", id_, told)
+    details = {"reason": request.reason, "version": seq}
+    before = recorder(people, "rule.back" if text else "rule.off", id_, details)
     put = rules.put_back(id_, text, look.home, before)
     agreements.forget(subject)
     return adopted(requests, put)
@@ -433,10 +435,10 @@ def show_rule_files(project: Project, request: ShowRuleFiles) -> RuleFiles:
 )
 def show_rule_file(project: Project, request: ShowRuleFile) -> RuleFileText:
     """Get one rule file with its text."""
-    if (found := project.rules.file(request.file)) is None:
+    if (file := project.rules.file(request.file)) is None:
         raise NoRuleFileError(f"there is no file rules/{request.file}")
     project.rule_looks.follow(is_whole=True)
-    return RuleFileText(**_of_file(project, found), source=found.text)
+    return RuleFileText(**_of_file(project, file), source=file.text)
 
 
 @operation(

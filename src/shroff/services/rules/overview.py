@@ -162,10 +162,10 @@ class RuleLooks(ProjectPart):
 
     def tests_of(self, rule: Rule) -> Sequence[TestResult]:
         """Return the results of a rule's tests, cached while the definitions stay the same. May take seconds."""
-        definitions, known = self._definitions, self.kept.tests.get(rule.id)
-        if known is None or known[0] is not definitions or known[1] is not rule:
-            known = self.kept.tests[rule.id] = (definitions, rule, run_tests_of(rule, definitions, self._log.hasher))
-        return known[2]
+        definitions, cached = self._definitions, self.kept.tests.get(rule.id)
+        if cached is None or cached[0] is not definitions or cached[1] is not rule:
+            cached = self.kept.tests[rule.id] = (definitions, rule, run_tests_of(rule, definitions, self._log.hasher))
+        return cached[2]
 
     def list_all(self, *, is_whole: bool = False) -> list[RuleLook]:
         """List every rule that exists, existed, or has a draft, by id, removed ones last. May wait.
@@ -182,17 +182,17 @@ class RuleLooks(ProjectPart):
             | drafts.keys()
             | self.kept.histories.of.keys()
         )
-        found = [self._look(id_, drafts.get(id_), standings.get(id_), has_all=has_all) for id_ in sorted(ids)]
-        return sorted(found, key=lambda look: look.state == OFF)
+        rules = [self._look(id_, drafts.get(id_), standings.get(id_), has_all=has_all) for id_ in sorted(ids)]
+        return sorted(rules, key=lambda look: look.state == OFF)
 
     def one(self, id_: str, *, is_whole: bool = False) -> RuleLook:
         """Return one rule, as `list_all`. Raises: NoRuleError if there never was one."""
-        found = self.look_up(id_, is_whole=is_whole)
-        if not found.is_known:
+        rule = self.look_up(id_, is_whole=is_whole)
+        if not rule.is_known:
             if self.is_experiment(id_):
                 raise NoRuleError(f"{id_!r} is an experiment of policy.yaml, not a rule. Run 'shroff experiment {id_}'")
             raise NoRuleError(f"there is no rule {id_!r}, and there never was")
-        return found
+        return rule
 
     def is_experiment(self, id_: str) -> bool:
         """Return whether policy.yaml has or had an experiment of this name."""

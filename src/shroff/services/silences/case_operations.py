@@ -68,13 +68,13 @@ def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase)
     if not any(declared.id == rule and declared.by == case.entity for declared in project.definitions.rules):
         words = f"case {case.number} is about a {case.entity}, and no rule {rule[:100]!r} has that as its key."
         raise UsageError(words)
-    told = {"until": request.until}
+    details = {"until": request.until}
     if project.silences.need_second_person:
-        recorded = _record(desk, project, case, request, "silence_ask", told, why)
+        recorded = _record(desk, project, case, request, "silence_ask", details, why)
         authors = project.agreements.authors(of_two=True)
         project.silence_requests.ask(rule, case.key, request.until, why, authors, recorded)
         return _answer(desk, case, WAITS)
-    recorded = _record(desk, project, case, request, "silence", told, why)
+    recorded = _record(desk, project, case, request, "silence", details, why)
     project.silences.write(rule, case.key, request.until, note=why, by=who.name, before=recorded)
     return _in_force(desk, project, case, rule)
 
@@ -129,11 +129,11 @@ def _record(
     """Return a function that records the change in the case version read and in the audit log; call it before the
     write.
     """
-    told = {"entity": case.entity, "key": case.key, "case": case.number, **more}
-    change = (told, None) if verb == "silence_end" else (None, told)
+    details = {"entity": case.entity, "key": case.key, "case": case.number, **more}
+    change = (details, None) if verb == "silence_end" else (None, details)
     act = Act(project.context.who, f"rule.{verb}", f"rule {request.rule}", *change)
-    words = ", ".join(filter(None, (request.rule, why)))
-    return lambda *_: case_actions.silenced(desk, act, case.number, words, HAPPENED[verb], request.tag)
+    note = ", ".join(filter(None, (request.rule, why)))
+    return lambda *_: case_actions.silenced(desk, act, case.number, note, HAPPENED[verb], request.tag)
 
 
 def _in_force(desk: CaseService, project: Project, case: Case, rule: str) -> CaseSilenced:
@@ -152,5 +152,5 @@ def pending_silences(project: Project, entity: str, key: str) -> dict[str, Pendi
 
 
 def silences_of(project: Project, entity: str, key: str, now_ms: int) -> dict[str, Silence]:
-    found = [silence for silence in project.silences.all() if (silence.entity, silence.key) == (entity, key)]
-    return {silence.rule: silence for silence in found if silence.holds(now_ms)}
+    silences = [silence for silence in project.silences.all() if (silence.entity, silence.key) == (entity, key)]
+    return {silence.rule: silence for silence in silences if silence.holds(now_ms)}

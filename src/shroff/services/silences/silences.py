@@ -138,8 +138,8 @@ class PendingSilences(ProjectPart):
 
     def all(self) -> list[PendingApproval]:
         """List the requests that have not expired, by rule and key."""
-        found = [waiting for waiting in self._agreements.all() if waiting.subject.startswith(OF_SILENCE)]
-        return sorted(found, key=lambda waiting: (waiting.change["rule"], waiting.change["key"]))
+        requests = [waiting for waiting in self._agreements.all() if waiting.subject.startswith(OF_SILENCE)]
+        return sorted(requests, key=lambda waiting: (waiting.change["rule"], waiting.change["key"]))
 
     def ask(
         self, rule: str, key: str, until: str, note: str, authors: Sequence[Author], before: Callable[[], None]
@@ -185,9 +185,9 @@ class PendingSilences(ProjectPart):
         return next((it for it in self.all() if (it.change["rule"], it.change["key"]) == (rule, key)), None)
 
     def _known_request(self, rule: str, key: str, tag: str | None = None) -> PendingApproval:
-        found = self._of(rule, key)
-        if found is None:
+        request = self._of(rule, key)
+        if request is None:
             raise UsageError(f"there is no request any more to silence rule {rule[:100]!r} for this key.")
-        if tag not in {None, found.tag}:
+        if tag not in {None, request.tag}:
             raise ChangedMeanwhileError(f"another silence of {rule} is requested now; reload, and approve that one.")
-        return found
+        return request

@@ -66,8 +66,8 @@ class SinkDelivery:
             self._telling.finish_all()
 
     def health(self, last_seq: int) -> list[DeliveryHealth]:
-        told = [] if self._telling is None else [self._telling.health()]
-        return [*self._delivery.health(last_seq), *told]
+        notices = [] if self._telling is None else [self._telling.health()]
+        return [*self._delivery.health(last_seq), *notices]
 
     def _tell_people(self) -> None:
         """Start or stop the notification worker, as the active settings require."""
@@ -91,8 +91,8 @@ class Sinks(ProjectPart):
 
     def _alone(self) -> AbstractContextManager[None]:
         """Take the machine-wide delivery lock. Raises: LogBusyError if another process holds it."""
-        words = "another process, such as 'shroff run', already delivers to the sinks of this project"
-        return config.alone(self._paths.state / "delivery.lock", words)
+        message = "another process, such as 'shroff run', already delivers to the sinks of this project"
+        return config.alone(self._paths.state / "delivery.lock", message)
 
     @contextmanager
     def delivering(self, log: Log) -> Iterator[SinkDelivery]:

@@ -190,7 +190,7 @@ def sink_routes(context: ProjectContext) -> list[SinkRoute]:
     from shroff.log.experiment_arms import ExperimentArms
     from shroff.streams.sink_cursor import SinkRoute
 
-    found = []
+    routes = []
     for name, system in context.systems.sinks.items():
         outside = _UNSAID.sub("-", f"{context.definitions.settings.name}-{name}")
         opened = partial(AdapterFactory(context).open_sink, outside, system)
@@ -200,6 +200,6 @@ def sink_routes(context: ProjectContext) -> list[SinkRoute]:
         by = outside, system, context.systems.http if is_called else None
         take = system.text("take", "decisions")
         more = {"complete": ExperimentArms().rows} if take == "decisions" else {}
-        found.append(SinkRoute(name, opened, take, outcomes, system.starts_now, by, **more))
+        routes.append(SinkRoute(name, opened, take, outcomes, system.starts_now, by, **more))
     online = ProjectParts(context).online.route()
-    return [*found, *([] if online is None else [online]), *ProjectParts(context).notices.routes()]
+    return [*routes, *([] if online is None else [online]), *ProjectParts(context).notices.routes()]

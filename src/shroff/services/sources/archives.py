@@ -61,9 +61,9 @@ class KeptArchives(Struct, eq=False):
     def _places(self) -> Iterator[list[Objects]]:
         """Yield the object store in use, then the one used before the project had a lake."""
         lakes = Lakes(self._context)
-        with ExitStack() as held:
-            lake = [held.enter_context(lakes.open()).objects] if self._context.systems.lake else []
-            yield [*lake, held.enter_context(lakes.objects_at({}, str(self._context.paths.state)))]
+        with ExitStack() as stack:
+            lake = [stack.enter_context(lakes.open()).objects] if self._context.systems.lake else []
+            yield [*lake, stack.enter_context(lakes.objects_at({}, str(self._context.paths.state)))]
 
     def _named(self, name: str) -> str:
         return f"{RAW}/{self._source}/{name}"
@@ -72,15 +72,15 @@ class KeptArchives(Struct, eq=False):
         """List the parts of the last download, or all without a list; None if there are none."""
         if (listed := place.get(self._named(f"{name}.json"))) is not None:
             return from_json(listed.data, type=list[str])
-        found = [stored.name.rpartition("/")[2] for stored in place.list(f"{RAW}/{self._source}")]
-        return [file for file in found if file.startswith(f"{name}-")] or None
+        names = [stored.name.rpartition("/")[2] for stored in place.list(f"{RAW}/{self._source}")]
+        return [file for file in names if file.startswith(f"{name}-")] or None
 
     def _brought(self, place: Objects, name: str, folder: Path) -> Path:
         path = folder / name
         with private(path) as file:
             number = 0
-            while found := place.get(self._named(_part(name, number))):
-                file.write(found.data)
+            while content := place.get(self._named(_part(name, number))):
+                file.write(content.data)
                 number += 1
         if _digest(path) not in name:
             raise UsageError(f"{self._named(name)} is damaged or gone: its SHA-256 is not the one in its name.")

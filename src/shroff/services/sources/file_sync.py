@@ -135,10 +135,10 @@ class FileTaking(Struct, eq=False):
         if not self._context.log.exists():
             return {}
         with self._context.log.reading() as log:
-            found = {name: read_progress(text) for name, text in log.offsets.of(self._given.source).items()}
-        for name, progress in found.items():
+            by_name = {name: read_progress(text) for name, text in log.offsets.of(self._given.source).items()}
+        for name, progress in by_name.items():
             self._note(name, progress)
-        return found
+        return by_name
 
     def _note(self, name: str, progress: Progress) -> None:
         if progress.sha256 and progress.state != ASIDE:
@@ -211,7 +211,7 @@ class FileTaking(Struct, eq=False):
     ) -> Prepared:
         """Send lines of a file to the process that writes the log. Raises: ReadOnError if another process did so."""
         definitions = self._context.definitions
-        taken = ProjectParts(self._context).labelling.hand(
+        prepared = ProjectParts(self._context).labelling.hand(
             HandedLines(
                 given(submissions, definitions.settings.money_places, definitions.events.types),
                 source or self._given.source,
@@ -222,9 +222,9 @@ class FileTaking(Struct, eq=False):
                 is_first,
             )
         )
-        if taken is None:
+        if prepared is None:
             raise ReadOnError
-        return taken
+        return prepared
 
     def take(self, name: str, before: Progress | None) -> TakenFile | None:
         """Append a complete file; None if it changed or was removed meanwhile."""
@@ -251,15 +251,15 @@ class FileTaking(Struct, eq=False):
                 return self._set_aside(name, progress, before, _words(error, path))
             try:
                 _check_same(self._given, name, progress)
-                taken = self._append(name, path, progress, before)
+                file_lines = self._append(name, path, progress, before)
             except ReadOnError:
                 return None
             except ChangedFileError:  # its offset stays at APPENDING, with the hash of the old bytes
                 self.changing = name
                 self.tell(f"{name} changed while it was read, and is read again from its first line")
                 return None
-            self._note(name, taken.progress)
-            return taken
+            self._note(name, file_lines.progress)
+            return file_lines
 
     def _begun(self, path: Path, stamp: Stamp | None, before: Progress | None) -> Progress:
         """Return the initial progress; a file stays suspicious until it is read completely."""
@@ -361,20 +361,20 @@ class FileTaking(Struct, eq=False):
         since_ms = before.since_ms if was_aside and before is not None else self._context.now_ms()
         aside = _with(progress, state=ASIDE, why=why, version=self._version, since_ms=since_ms)
         self.record(name, aside, before)
-        place = self._given.source
-        if not place.startswith(f"{PULLED}/"):  # `doctor` and notices find the sources of shroff.yaml themselves
+        location = self._given.source
+        if not location.startswith(f"{PULLED}/"):  # `doctor` and notices find the sources of shroff.yaml themselves
             with self._context.log.reading() as log:
-                is_known = log.offsets.get(WATCHED, place) is not None
+                is_known = log.offsets.get(WATCHED, location) is not None
             if not is_known:
-                self.record(place, aside, None, source=WATCHED)
+                self.record(location, aside, None, source=WATCHED)
         self._note(name, aside)
         return TakenFile(aside, None)
 
     def _appended(self, progress: Progress, read: _FileLines, *, is_new: bool) -> Progress:
         # Reasons for suspicion in a file read to its end
         bad = read.bad and read.bad / read.count > self._given.bad_max
-        words = [f"{read.bad:,} of {read.count:,} lines cannot be read" if bad else "", self._given.lost()]
-        suspicious = " and ".join(filter(None, words))
+        reasons = [f"{read.bad:,} of {read.count:,} lines cannot be read" if bad else "", self._given.lost()]
+        suspicious = " and ".join(filter(None, reasons))
         since_ms = progress.since_ms if progress.suspicious == suspicious else self._context.now_ms()
         return _with(
             progress,

@@ -308,10 +308,10 @@ class SyncedFiles(OperationAnswer):
     files: list[FileSynced]
 
     def text(self) -> str:
-        taken = sum(file.appended is not None for file in self.files)
+        appended = sum(file.appended is not None for file in self.files)
         changing = [one_line(file.file) for file in self.files if file.state == CHANGING]
         words = f" {', '.join(changing)} changed while it was read; the next sync reads it again." if changing else ""
-        return f"{many(taken, 'file')} ingested.{words}{'' if self.files else ' No new files.'}"
+        return f"{many(appended, 'file')} ingested.{words}{'' if self.files else ' No new files.'}"
 
     def hints(self) -> Sequence[str]:
         if self._has("set aside"):
@@ -333,10 +333,10 @@ class SyncedFiles(OperationAnswer):
         return sum(file.refused for file in self.files)
 
     def brief(self) -> Document:
-        taken = [file.appended for file in self.files if file.appended is not None]
-        counts = [count for document in taken for count in (document, document["labels"])]
+        appended = [file.appended for file in self.files if file.appended is not None]
+        counts = [count for document in appended for count in (document, document["labels"])]
         names = ("appended", "duplicates", "quarantined")
-        return {"files": len(taken), **{name: sum(count[name] for count in counts) for name in names}}
+        return {"files": len(appended), **{name: sum(count[name] for count in counts) for name in names}}
 
 
 @operation("sources sync", right="submit:events", is_long=True, kind="sync", job_fields=("source",))
@@ -442,19 +442,19 @@ def verify_messages(pushed: PushedSources, now_ms: Clock, request: VerifyMessage
     if folder is not None and not folder.is_dir():
         raise UsageError(f"--certificates: there is no folder {folder}.")
     bodies = {str(file): _read(file) for file in request.files}
-    known = {} if folder is None else {path.name: _read(path) for path in folder.glob("*.pem")}
-    return JudgedMessages(messages=pushed.judged(request.source, bodies, at_ms, known))
+    certificates = {} if folder is None else {path.name: _read(path) for path in folder.glob("*.pem")}
+    return JudgedMessages(messages=pushed.judged(request.source, bodies, at_ms, certificates))
 
 
 def _read(file: Path) -> bytes:
     try:
         with file.open("rb") as opened:
-            found = opened.read(FILE_BYTES_MAX + 1)
+            content = opened.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise UsageError(f"{os_words(error, file, ' cannot be read')}.") from None
-    if len(found) > FILE_BYTES_MAX:
+    if len(content) > FILE_BYTES_MAX:
         raise UsageError(f"{file} has more than {FILE_BYTES_MAX:,} bytes, the limit of a message.")
-    return found
+    return content
 
 
 class ConfirmSubscriptions(OperationRequest["ConfirmedTopics"]):

@@ -105,23 +105,23 @@ class SourceParts(ProjectPart):
         """
         from shroff.log.read_positions import known, parts_read
 
-        found: dict[str, list[PartRead]] = {}
+        by_source: dict[str, list[PartRead]] = {}
         if self._log.exists():
             with self._log.reading() as log:
-                found = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
+                by_source = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
         system = self._systems.source
-        named = {part_read.part: part_read for part_read in found.pop(READ, ())}
+        named = {part_read.part: part_read for part_read in by_source.pop(READ, ())}
         for name, source in self._systems.named_read.items():
             begin = f"{READ}/{name}/"
             lags = self._answered(partial(self.look, name, source))
             own = {part: read for part, read in named.items() if part.startswith(begin)}
-            found[name] = _joined(own, [each._replace(part=f"{begin}{each.part}") for each in lags])
+            by_source[name] = _joined(own, [each._replace(part=f"{begin}{each.part}") for each in lags])
         if system is not None and not self._systems.named_read:
-            read = {part.part: part for part in found.get(system.kind, ())}
+            read = {part.part: part for part in by_source.get(system.kind, ())}
             offsets = known({name: part.offset for name, part in read.items()})
             lags = self._answered(partial(self._look, system, offsets))
-            found[system.kind] = _joined(read, lags)
-        return found
+            by_source[system.kind] = _joined(read, lags)
+        return by_source
 
     def _answered(self, look: Callable[[], list[PartLag]]) -> list[PartLag]:
         try:
@@ -164,11 +164,11 @@ class SourceParts(ProjectPart):
 def _joined(read: Mapping[str, PartRead], lags: list[PartLag]) -> list[PartRead]:
     from shroff.log.read_positions import NOTHING, PartRead
 
-    found = dict(read)
+    by_part = dict(read)
     for lag in lags:
-        before = found.get(lag.part, PartRead(lag.part, NOTHING))
-        found[lag.part] = replace(before, waiting=lag.waiting, trouble=lag.trouble)
-    return [found[part] for part in sorted(found)]
+        before = by_part.get(lag.part, PartRead(lag.part, NOTHING))
+        by_part[lag.part] = replace(before, waiting=lag.waiting, trouble=lag.trouble)
+    return [by_part[part] for part in sorted(by_part)]
 
 
 # ---- operations

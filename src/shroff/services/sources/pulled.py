@@ -126,18 +126,18 @@ class PulledSources(PulledFiles):
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
 
     def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
-        found = [file for file in given.names() if first <= file <= (last or first)]
-        if not found:
+        files = [file for file in given.names() if first <= file <= (last or first)]
+        if not files:
             raise UsageError(f"{name} has nothing from {first} to {last or first}.")
         known, missing = taking.known(), list[NotKeptError]()
-        for file in found:
+        for file in files:
             try:
                 yield self._counted(name, file, taking.take(file, known.get(file)), taking.changing)
             except NotKeptError as error:
                 missing.append(error)
-                if len(found) > 1:
+                if len(files) > 1:
                     yield SyncedFile(file, NOT_KEPT, str(error))
-        if len(missing) == len(found):
+        if len(missing) == len(files):
             raise missing[0]
 
     def _counted(self, name: str, file: str, taken: TakenFile | None, changing: str) -> SyncedFile:
@@ -156,16 +156,16 @@ class PulledSources(PulledFiles):
             names = given.names()
             if given.remark:
                 taking.tell(given.remark)
-            known = taking.known()
+            progress_by_name = taking.known()
             for file in names:
-                if file in known and taking.is_over(file, known[file]):
+                if file in progress_by_name and taking.is_over(file, progress_by_name[file]):
                     continue
-                taken = taking.take(file, known.get(file)) if given.is_complete(file) else None
-                found = self._counted(name, file, taken, taking.changing)
-                yield found
-                if taken is None:
+                appended = taking.take(file, progress_by_name.get(file)) if given.is_complete(file) else None
+                result = self._counted(name, file, appended, taking.changing)
+                yield result
+                if appended is None:
                     return
-                has_new = has_new or found.appended is not None
+                has_new = has_new or result.appended is not None
 
     def _count(self, name: str, report: IngestReport) -> None:
         counts = self._counts.counts(name)

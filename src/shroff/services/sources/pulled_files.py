@@ -76,9 +76,9 @@ class PulledFiles(ProjectPart):
         return [self._view(source) for source in self._systems.pulled.values()]
 
     def _view(self, source: NamedSource) -> PulledView:
-        found = {file: read_progress(text) for file, text in self.known(source.name).items()}
-        aside = {file: progress for file, progress in found.items() if progress.state == ASIDE}
-        suspicious = {file: progress for file, progress in found.items() if progress.suspicious}
+        by_name = {file: read_progress(text) for file, text in self.known(source.name).items()}
+        aside = {file: progress for file, progress in by_name.items() if progress.state == ASIDE}
+        suspicious = {file: progress for file, progress in by_name.items() if progress.suspicious}
         return PulledView(source, self._counts.counts(source.name), aside, suspicious)
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:

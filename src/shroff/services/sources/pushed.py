@@ -102,8 +102,8 @@ class JudgedMessage(msgspec.Struct):
 def known_source(name: str, sources: Mapping[str, NamedSource], what: str) -> NamedSource:
     """Return a source by name. Raises: UsageError if there is none of this kind, `pushed` or `pulled`."""
     if name not in sources:
-        there = f"There is {', '.join(sources)}." if sources else f"shroff.yaml has no {what} source under 'sources:'."
-        raise UsageError(f"there is no {what} source {name!r}. {nearest(name, sources) or there}")
+        hint = f"There is {', '.join(sources)}." if sources else f"shroff.yaml has no {what} source under 'sources:'."
+        raise UsageError(f"there is no {what} source {name!r}. {nearest(name, sources) or hint}")
     return sources[name]
 
 
@@ -157,11 +157,11 @@ class PushedSources(ProjectPart):
         return [(text, self.files.counts(name), self._subscriptions(text)) for name, text in named.items()]
 
     def _subscriptions(self, source: NamedSource) -> list[Subscription]:
-        found = self.files.subscriptions(source.name)
+        subscriptions = self.files.subscriptions(source.name)
         with suppress(UsageError):  # an unset variable: the topics are not known
             topics = filled(source.system).options.get("topics", ())
-            found = [subscription for subscription in found if subscription.topic in topics]
-        return found
+            subscriptions = [subscription for subscription in subscriptions if subscription.topic in topics]
+        return subscriptions
 
     def named(self, name: str) -> NamedSource:
         """Get a source by its name. Raises: UsageError if there is none."""
@@ -209,18 +209,18 @@ class PushedSources(ProjectPart):
         """
         named = self.named(name)
         waiting = [subscription for subscription in self._subscriptions(named) if subscription.state == PENDING]
-        found = [subscription for subscription in waiting if not topic or subscription.topic == topic]
-        if not found:
+        pending = [subscription for subscription in waiting if not topic or subscription.topic == topic]
+        if not pending:
             raise UsageError(f"no subscription of {name} waits to be confirmed. 'shroff sources list' shows them.")
         source = self.opened(named)
-        for subscription in found:
+        for subscription in pending:
             source.confirm(
                 Push(SUBSCRIBE, subscription.id, b"", topic=subscription.topic, confirm=subscription.confirm)
             )
             subscription.state, subscription.at_ms, subscription.confirm = CONFIRMED, self._now_ms(), ""
             self.files.keep_subscription(name, subscription)
             self._people.record("source.confirm", name, None, {"topic": subscription.topic})
-        return [subscription.topic for subscription in found]
+        return [subscription.topic for subscription in pending]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """List problems that block messages, with their source and since when."""

@@ -289,13 +289,13 @@ class _EventRules:
             self.amounts[learn],
             replace(costs, reviews=max(0.0, costs.reviews * max(1.0, length / DAY_MS) - used)),
         )
-        found = list(search.rules())
-        answer.tried += len(found)
+        conditions = list(search.rules())
+        answer.tried += len(conditions)
         columns, frauds = [self.columns[at][test] for at in fit], self.frauds[test]
         worth = {effect: gains[test] for effect, gains in worth.items()}
-        for parts, effect, of in confirmed(found, columns, before[test] == 0, frauds, times[test], worth):
-            there = tuple(replace(part, column=fit[part.column]) for part in parts)
-            rule = self._suggested(there, effect, of, test[of.hits], drafts)
+        for parts, effect, of in confirmed(conditions, columns, before[test] == 0, frauds, times[test], worth):
+            parts_in_fit = tuple(replace(part, column=fit[part.column]) for part in parts)
+            rule = self._suggested(parts_in_fit, effect, of, test[of.hits], drafts)
             answer.rules += [] if rule is None else [rule]
 
     def _suggested(

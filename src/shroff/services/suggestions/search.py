@@ -249,12 +249,12 @@ def rules_to_drop(
     """Yield rules without which decisions earn at least as much, given the remaining ones: reason, money, reviews
     saved.
     """
-    kept = sorted(hits, key=lambda rule: len(hits[rule]))
-    while kept:
+    remaining = sorted(hits, key=lambda rule: len(hits[rule]))
+    while remaining:
         best: tuple[str, str, float, int] | None = None
-        now = outcomes(kept)
-        for rule in kept:
-            others = [other for other in kept if other != rule]
+        now = outcomes(remaining)
+        for rule in remaining:
+            others = [other for other in remaining if other != rule]
             without = outcomes(others)
             changed = np.flatnonzero(without != now)
             if not len(changed):
@@ -270,5 +270,5 @@ def rules_to_drop(
                 best = rule, "it costs more than it saves", money, int(saved)
         if best is None:
             return
-        kept.remove(best[0])
+        remaining.remove(best[0])
         yield best

@@ -114,14 +114,14 @@ class ScoreCutoffs(ProjectPart):
         tag = self.policy_tag
         stored = self._registry.read(model) if model else self._champion(event)
         settings = self._definitions.models.get(stored.event)
-        found = cutoffs_of(self._definitions, settings, stored, what_if or WhatIf())
+        cutoffs = cutoffs_of(self._definitions, settings, stored, what_if or WhatIf())
         if not apply:
-            return found, None
+            return cutoffs, None
         if not model and self._champion(stored.event).id != stored.id:
-            words = f"{stored.id} is not the champion of {stored.event} any more; run the command again."
-            raise ChangedMeanwhileError(words)
-        best = found.found.best
-        return found, self.write(stored.event, (best.review_at, best.decline_at), model=stored.id, tag=tag)
+            message = f"{stored.id} is not the champion of {stored.event} any more; run the command again."
+            raise ChangedMeanwhileError(message)
+        best = cutoffs.found.best
+        return cutoffs, self.write(stored.event, (best.review_at, best.decline_at), model=stored.id, tag=tag)
 
     @property
     def policy_tag(self) -> str:
@@ -211,13 +211,13 @@ class ScoreCutoffs(ProjectPart):
         """Return the costs of a what-if that differ from policy.yaml, in its notation."""
         from shroff.project.policy_text import costs_of
 
-        there = costs_of(self._policy_text(), event)
-        given = {name: getattr(what_if, name) for name in AMOUNTS}
-        found = {name: f"{value:.10g}" for name, value in given.items() if value is not None}
+        current = costs_of(self._policy_text(), event)
+        requested = {name: getattr(what_if, name) for name in AMOUNTS}
+        changed = {name: f"{value:.10g}" for name, value in requested.items() if value is not None}
         if what_if.missed_share != 1:
-            now = there["missed_fraud"]
-            found["missed_fraud"] = f"{f'({now})' if ' ' in now else now} * {what_if.missed_share:.10g}"
-        return {name: text for name, text in found.items() if not _is_same(text, there.get(name, ""))}
+            now = current["missed_fraud"]
+            changed["missed_fraud"] = f"{f'({now})' if ' ' in now else now} * {what_if.missed_share:.10g}"
+        return {name: text for name, text in changed.items() if not _is_same(text, current.get(name, ""))}
 
     def _drawn(self, ends: EndedExperiment | None) -> list[Rule]:
         return [rule for rule in self._definitions.rules if ends and rule.drawn_as == ends.name]

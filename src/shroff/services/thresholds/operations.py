@@ -441,8 +441,8 @@ def undo_thresholds(
     from shroff.people.store import AuditFilter
 
     with people.open() as desk, desk.store.look() as look:
-        wanted = AuditFilter(action=APPLY, subject=f"policy of {request.event}")
-        rows = look.record(wanted, before=None, limit=1, is_newest_first=True)
+        filters = AuditFilter(action=APPLY, subject=f"policy of {request.event}")
+        rows = look.record(filters, before=None, limit=1, is_newest_first=True)
     if not rows or not (change := CutoffsChange.of(rows[0])).can_be_undone(definitions.policy(request.event)):
         raise UsageError("the last change of thresholds cannot be undone: policy.yaml has others now.")
     reason, there = f"Undo: {change.after.get('reason', '')}"[:REASON_MAX], change.before

@@ -307,30 +307,30 @@ def _watched(
 
 
 def _is_new(report: FileReport) -> bool:
-    taken = report.appended
-    return taken is not None and taken.events.appended + taken.events.quarantined + taken.labels.read > 0
+    counts = report.appended
+    return counts is not None and counts.events.appended + counts.events.quarantined + counts.labels.read > 0
 
 
 def _status(reports: Sequence[FileReport], *, is_of_file: bool) -> tuple[int, str]:
     """Return exit status and hint for the files; or for the first one, and the models trained on it."""
     from shroff.services.sources.pulled_files import ASIDE, CHANGING
 
-    asked = reports[:1] if is_of_file else reports
-    if any(report.state == CHANGING for report in asked):
+    concerned = reports[:1] if is_of_file else reports
+    if any(report.state == CHANGING for report in concerned):
         return NOT_READ, ""
-    made = [report for report in reports if report.model]
-    if any(report.state == ASIDE or _quarantined(report) for report in asked):
+    trained = [report for report in reports if report.model]
+    if any(report.state == ASIDE or _quarantined(report) for report in concerned):
         return QUARANTINED, "shroff quarantine list"
     # A file with labels of which none matches an event probably uses wrong ids
     if any(
         report.appended is not None and 0 < report.appended.labels.read == report.appended.labels.pending
-        for report in asked
+        for report in concerned
     ):
         return QUARANTINED, "shroff label --pending"
-    if reports and not made:
+    if reports and not trained:
         return NO_MODEL, ""
-    if made and not made[-1].has_passed:
-        return NOT_PASSED, f"shroff models show {argument(made[-1].model)}"
+    if trained and not trained[-1].has_passed:
+        return NOT_PASSED, f"shroff models show {argument(trained[-1].model)}"
     return 0, "shroff models list"
 
 
@@ -373,5 +373,5 @@ def _line(report: FileReport) -> str:
 
 
 def _quarantined(report: FileReport) -> int:
-    taken = report.appended
-    return 0 if taken is None else taken.events.quarantined + taken.labels.quarantined
+    counts = report.appended
+    return 0 if counts is None else counts.events.quarantined + counts.labels.quarantined

@@ -160,29 +160,29 @@ class Watch:
             raise UsageError(f"--again: {name} has not changed since it was ingested. Correct it first.")
 
     def _before(self, name: str) -> FileReport:
-        known = self._files.progress(name)
+        progress = self._files.progress(name)
         if name not in self._given.names():
             return FileReport(name, ASIDE, "there is no such file of a kind that can be read")
-        if known is None or known.state not in {DONE, ASIDE}:
+        if progress is None or progress.state not in {DONE, ASIDE}:
             raise TransientError(f"{name} was not ingested yet")
-        if known.state == DONE and self._files.has_changed(name, known):
+        if progress.state == DONE and self._files.has_changed(name, progress):
             return FileReport(name, ASIDE, "it changed after it was ingested, and is not ingested again")
-        if not known.model:
-            return FileReport(name, known.state, known.why)
-        return self._of_model(name, known.model)
+        if not progress.model:
+            return FileReport(name, progress.state, progress.why)
+        return self._of_model(name, progress.model)
 
     def _round(self) -> Iterator[FileReport]:
         """Process complete files in order; stop at an incomplete one, named by `_waits_for`."""
         self._took, self._waits_for, names = False, "", self._given.names()
-        known = self._files.known()
-        wanted = [name for name in names if self._is_wanted(name, known.get(name))]
-        complete = {name for name in wanted if self._given.is_complete(name)}
-        for name in wanted:
+        progress_by_name = self._files.known()
+        pending = [name for name in names if self._is_wanted(name, progress_by_name.get(name))]
+        complete = {name for name in pending if self._given.is_complete(name)}
+        for name in pending:
             if name not in complete:
                 self._waits_for = name
                 return
             self._context.reload()
-            report = self._take(name, known.get(name))
+            report = self._take(name, progress_by_name.get(name))
             self._changing = ""
             if report is None and self._given.stamp(name) is not None:
                 self._changing = name
@@ -205,15 +205,15 @@ class Watch:
     def _take(self, name: str, before: Progress | None) -> FileReport | None:
         if before is not None and before.state == APPENDED:
             return self._learn(name, before, None)
-        taken = self._files.take(name, before)
-        if taken is None:
+        ingested = self._files.take(name, before)
+        if ingested is None:
             return None
-        if taken.progress.state == ASIDE:
-            return FileReport(name, ASIDE, taken.progress.why, lines=taken.progress.lines)
+        if ingested.progress.state == ASIDE:
+            return FileReport(name, ASIDE, ingested.progress.why, lines=ingested.progress.lines)
         if name == self._options.again and before is not None and before.state == DONE:
-            counts = None if taken.appended is None else taken.appended.document()
+            counts = None if ingested.appended is None else ingested.appended.document()
             ProjectParts(self._context).people.record("file.again", f"file {name}", {"sha256": before.sha256}, counts)
-        return self._learn(name, *taken)
+        return self._learn(name, *ingested)
 
     @contextmanager
     def _submissions(self, name: str, path: Path, *, is_look: bool = False) -> Iterator[Iterator[Submission]]:
@@ -223,13 +223,13 @@ class Watch:
         with ExitStack() as opened:
             lines = opened.enter_context(read_lines(path, tell=self._files.tell))
             type_name = "label" if are_labels else self._event
-            found = intake.submissions(lines, path.name, type_name, is_default=True)
-            found = in_order_of_arrival(found, intake.events, lines.format, type_name)
+            rows = intake.submissions(lines, path.name, type_name, is_default=True)
+            rows = in_order_of_arrival(rows, intake.events, lines.format, type_name)
             if self._options.labels_inside and not is_look and not are_labels:
                 again = opened.enter_context(read_lines(path))
                 intake.lay_out(again, path.name, "label", beside=self._event)
-                found = with_labels(found, intake.submissions(again, path.name, "label"))
-            yield found
+                rows = with_labels(rows, intake.submissions(again, path.name, "label"))
+            yield rows
 
     # ---- learning
 
@@ -248,7 +248,7 @@ class Watch:
     def _trained(self, name: str, brought_by: TextDict, appended: IngestReport | None) -> FileReport:
         options = self._options
         try:
-            found = self._training.train(
+            report = self._training.train(
                 self._event,
                 promote=options.promote,
                 by=options.by,
@@ -258,8 +258,8 @@ class Watch:
             )
         except UsageError as error:
             return FileReport(name, DONE, f"{error}{self._hint(name)}", appended)
-        why = "" if found.promoted else found.why_not
-        return FileReport(name, DONE, why, appended, found, found.stored.id, found.promoted, found.passed)
+        why = "" if report.promoted else report.why_not
+        return FileReport(name, DONE, why, appended, report, report.stored.id, report.promoted, report.passed)
 
     def _hint(self, name: str) -> str:
         """Return advice for a file of events that was read without labels, so that no model was trained."""

@@ -100,20 +100,20 @@ def write_training_set(
     from shroff.runtime.process_wide import one_heap, without_pandas
 
     one_heap()
-    given: JsonObject = {"files": request.files, "labels": request.labels}
+    inputs: JsonObject = {"files": request.files, "labels": request.labels}
     with without_pandas():
         way = Way(reading=progress.counting("reading events"), computing=progress.counting("computing events"))
         if request.again is not None:
             if request.order != "file" or {request.event, request.as_of, request.fold} != {None}:
                 raise UsageError("--again takes event, order, moment and fold from the manifest: leave them out.")
-            built = training_sets.again(request.again, out=request.out, way=way, **given)
+            built = training_sets.again(request.again, out=request.out, way=way, **inputs)
             answer = _answer(built.report, equal=built.is_equal, differing=built.differing, why=built.why)
             answer.asked = str(request.again)
             return answer
         if request.out is None:
             raise UsageError("a training set needs a folder: add --out FOLDER.")
-        given |= {"as_of": request.as_of, "fold": request.fold, "order": request.order}
-        return _answer(training_sets.write(request.out, request.event, way=way, **given))
+        inputs |= {"as_of": request.as_of, "fold": request.fold, "order": request.order}
+        return _answer(training_sets.write(request.out, request.event, way=way, **inputs))
 
 
 def _answer(report: SetReport, **more: Any) -> BuiltTrainingSet:

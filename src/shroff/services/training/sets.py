@@ -61,8 +61,8 @@ class SetReport(Printed, FrozenStruct):
         ):
             rows.append((role, f"{many(row_count, 'row')} with {many(frauds, 'fraud')}, from {start} to {end}"))
         inputs = many(len(manifest.inputs), "input")
-        made = f"{many(manifest.rows, manifest.event)} as of {manifest.as_of}, {inputs}, in {self.seconds:.1f} s"
-        lines = [f"{self.folder}: {made}.", table(rows[: 2 if fold.is_final else 3])]
+        summary = f"{many(manifest.rows, manifest.event)} as of {manifest.as_of}, {inputs}, in {self.seconds:.1f} s"
+        lines = [f"{self.folder}: {summary}.", table(rows[: 2 if fold.is_final else 3])]
         lines += [f"  {self.left}."] if self.left.count else []
         return "\n".join([*lines, *(f"  {one_line(words)}" for words in self.remarks)])
 
@@ -124,12 +124,12 @@ class TrainingSets(ProjectPart):
 
         settings = settings_of(self._definitions, event)
         _check_new(Path(out))
-        with self._source(settings, InputFiles(files=files, labels=labels, order=order)) as found:
+        with self._source(settings, InputFiles(files=files, labels=labels, order=order)) as inputs:
             as_of_ms = moment_ms(as_of)
-            as_of_ms = found.history.newest(self._now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = inputs.history.newest(self._now_ms()) if as_of_ms is None else as_of_ms
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
-            return self._write(Path(out), settings, found, as_of_ms, fold, way)
+            return self._write(Path(out), settings, inputs, as_of_ms, fold, way)
 
     def frame(
         self,
@@ -151,8 +151,8 @@ class TrainingSets(ProjectPart):
 
         with TemporaryDirectory(prefix="shroff-") as scratch:
             out = Path(scratch) / "set"
-            made = self.write(out, event, as_of=as_of, fold=fold, files=files, labels=labels, order=order)
-            names = [input_.name for input_ in made.manifest.inputs]
+            report = self.write(out, event, as_of=as_of, fold=fold, files=files, labels=labels, order=order)
+            names = [input_.name for input_ in report.manifest.inputs]
             return TrainingFrame.read(out, names, self._definitions.settings.money_places)
 
     def again(
@@ -171,20 +171,20 @@ class TrainingSets(ProjectPart):
             files: The files that it was built from, if any; `labels` likewise.
             out: The folder to write; by default the set is compared and discarded.
 
-        Raises: UsageError if it was built from files and none are given, or from a log longer than this one.
+        Raises: UsageError if it was built from files and none are inputs, or from a log longer than this one.
         """
         from shroff.training.sets.manifest import differences, read_manifest
         from shroff.training.sets.wanted import settings_of
 
         then = read_manifest(Path(manifest))
         settings = settings_of(self._definitions, then.event)
-        given = InputFiles(files=files, labels=labels, order=then.source.order)
-        _check_given(Path(manifest), then, given)
+        inputs = InputFiles(files=files, labels=labels, order=then.source.order)
+        _check_given(Path(manifest), then, inputs)
         if out is not None:
             _check_new(Path(out))
-        with TemporaryDirectory(prefix="shroff-") as folder, self._source(settings, given, then) as found:
-            place = Path(folder) / "set" if out is None else Path(out)
-            report = self._write(place, settings, found, then.as_of_ms, then.fold.fold, way)
+        with TemporaryDirectory(prefix="shroff-") as folder, self._source(settings, inputs, then) as found:
+            target = Path(folder) / "set" if out is None else Path(out)
+            report = self._write(target, settings, found, then.as_of_ms, then.fold.fold, way)
         now = report.manifest
         differing = tuple(name for name, digest in then.files.items() if now.files.get(name) != digest)
         return SetAgain(report, not differing, differing, tuple(differences(then, now)))

@@ -239,7 +239,7 @@ class Training(ProjectPart):
         read = read_by(foreign, path.name, definitions, event, _declared(inputs), dict(categories or {}))
         settings, said = settings_for(definitions, event, read)
         refuse_numbers(path.name, foreign, calibrate=calibrate)
-        found = ImportedModel(
+        imported = ImportedModel(
             path.name,
             digest,
             foreign,
@@ -260,7 +260,7 @@ class Training(ProjectPart):
                 log_source(log, definitions, event),
                 self._run(steps, Way(spill=self._spill_folder())),
                 as_of_ms=as_of_ms,
-                making=lambda given: found.maker(given, settings),
+                making=lambda given: imported.maker(given, settings),
             )
         return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
 
@@ -334,18 +334,18 @@ def left_out(taken: IngestReport, log: Log) -> list[str]:
     Args:
         log: The log into which the files were read.
     """
-    found = []
+    remarks = []
     if refused := taken.events.quarantined + taken.labels.quarantined + taken.untaken:
         words = "were" if refused != 1 else "was"
         listed = [rejected for _, rejected in log.quarantine.entries(log.quarantine.numbers()[:REFUSED_SHOWN])]
         places = "; ".join(f"{rejected.source}, {rejected.place}: {rejected.reason.rstrip('.')}" for rejected in listed)
         rest = "; and so on" if places and refused > REFUSED_SHOWN else ""
         said = f": {places}{rest}" if places else ": no event type accepts them"
-        found.append(f"{refused:,} of the lines {words} refused, and left out{said}.")
+        remarks.append(f"{refused:,} of the lines {words} refused, and left out{said}.")
     if waiting := taken.labels.pending:
         named = many(waiting, "label names an event that is", "labels name events that are")
-        found.append(f"{named} not in the files, and {'was' if waiting == 1 else 'were'} left out.")
-    return found
+        remarks.append(f"{named} not in the files, and {'was' if waiting == 1 else 'were'} left out.")
+    return remarks
 
 
 def _declared(inputs: Inputs | None) -> list[Declared] | None:

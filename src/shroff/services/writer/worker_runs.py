@@ -240,20 +240,20 @@ class WorkerRuns(ProjectPart):
 
         shroff: tuple[str, ...] = (sys.executable, "-P", "-m", "shroff", "-C", str(self._paths.folder))
 
-        found: list[BackgroundTask] = []
+        tasks: list[BackgroundTask] = []
         if self._systems.snapshots.text("to"):
-            found.append(Copying(snapshots, self._copies))
+            tasks.append(Copying(snapshots, self._copies))
         lake = None if self._paths.is_elsewhere else self._systems.lake
         if lake is not None:
             every_s, words = lake.duration_ms("every", "1m") / 1_000, "the lake is behind the log"
             command = (*shroff, "lake", "write", "--json")
-            found.append(
+            tasks.append(
                 BesideCommand(command, leads, every_s=every_s, first_s=every_s, otherwise=words, at_the_end=True)
             )
         if self._systems.keep_ms is not None and not self._paths.is_elsewhere:
             prune, words = (*shroff, "prune", "--json"), "old events stay in the store"
-            found.append(BesideCommand(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
-        return found
+            tasks.append(BesideCommand(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
+        return tasks
 
     def _copies(self, held: ExitStack) -> SnapshotCopies | None:
         """Open the store of snapshot copies until `held` closes; None if the log has no record yet."""
@@ -279,8 +279,8 @@ class WorkerRuns(ProjectPart):
         self._outside.prepare_state()
         snapshots = Snapshots(self._paths.snapshots, kept=int(self._systems.snapshots.text("kept", str(KEPT))))
         try:
-            with ExitStack() as held:
-                if self._systems.snapshots.text("to") and (copies := self._copies(held)) is not None:
+            with ExitStack() as stack:
+                if self._systems.snapshots.text("to") and (copies := self._copies(stack)) is not None:
                     with closing(self._log.open(read_only=True)) as log:
                         copies.fetch(snapshots, log.last_seq(), tell)
         except (TransientError, StorageError) as error:
