@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 from shroff.errors import TransientError, UsageError
 from shroff.plugins.adapters import System, Target
+from shroff.plugins.operations import Backoff, RetriedLoop
 from shroff_plugins.connectors.redis_server import RedisServer
 
 LABEL = "label"
@@ -63,8 +63,10 @@ class RedisSender:
         self._trouble = ""
         self._reasons: Counter[str] = Counter()
         self.sent = self.failed = 0
-        self._thread = threading.Thread(target=self._run, name="redis sender", daemon=True)
-        self._thread.start()
+        self._number = 0
+        self._batch: list[_RedisMessage] = []
+        self._loop = RetriedLoop("redis sender", self._step, self._note, Backoff(AGAIN_S))
+        self._loop.start()
 
     def __repr__(self) -> str:
         return f"<RedisSender {self._server.address}>"
@@ -120,21 +122,30 @@ class RedisSender:
             self._queue.clear()
             self._changed.notify_all()
         if was_open:
-            self._thread.join()
+            self._loop.stop()
             with suppress(TransientError, UsageError):
                 self._server.ask("DEL", self._counter)
             self._server.close()
 
     # ---- the thread that sends
 
-    def _run(self) -> None:
-        number = 0
-        while batch := self._next():
-            number += 1
-            self._deliver(number, batch)
+    def _step(self) -> float:
+        """Deliver a batch; after a failure the next step delivers the same one, with the same number."""
+        if not self._batch:
+            self._batch = self._next()
+            self._number += 1
+        if self._batch:
+            self._deliver()
+            self._note("")
+            self._loop.forget()
+            self._batch = []
             with self._changed:
                 self._under_way = 0
                 self._changed.notify_all()
+        return 0.0
+
+    def _note(self, trouble: str) -> None:
+        self._trouble = trouble
 
     def _next(self) -> list[_RedisMessage]:
         """Wait for messages and return a batch; an empty one only if the sender is closed."""
@@ -149,24 +160,18 @@ class RedisSender:
             self._under_way = len(batch)
         return batch
 
-    def _deliver(self, number: int, batch: Sequence[_RedisMessage]) -> None:
-        """Add a batch, with retries until it is stored or the server refuses it."""
+    def _deliver(self) -> None:
+        """Add the batch, or count it as failed if the server refuses it. Raises: TransientError."""
+        batch = self._batch
         streams = {name: at for at, name in enumerate(dict.fromkeys(message.stream for message in batch), 2)}
-        words: list[str | bytes | int] = [number, self._field]
+        words: list[str | bytes | int] = [self._number, self._field]
         for message in batch:
             words += (streams[message.stream], message.value)
         call = (1 + len(streams), self._counter, *streams, *words)
-        while not self._is_closed:
-            try:
-                (reply,) = self._server.run_all(_ADD, [call])
-                if isinstance(reply, Exception):
-                    raise reply
-            except TransientError as error:
-                self._trouble = str(error)
-                time.sleep(AGAIN_S)
-                continue
-            except UsageError as error:
-                self.failed += len(batch)
-                self._reasons[str(error)] += len(batch)
-            self._trouble = ""
-            return
+        try:
+            (reply,) = self._server.run_all(_ADD, [call])
+            if isinstance(reply, Exception):
+                raise reply
+        except UsageError as error:
+            self.failed += len(batch)
+            self._reasons[str(error)] += len(batch)
