@@ -80,7 +80,7 @@ class EntityKeys(OperationAnswer):
 def list_keys(project: Project, request: ListKeys) -> EntityKeys:
     """List keys of an entity with their newest events and flags: the newest keys, or those that begin with a text.
 
-    A whole key is page in the whole log. Beginnings are searched from the newest event back, for a fifth of a second
+    A whole key is found in the whole log. Beginnings are searched from the newest event back, for a fifth of a second
     at once.
 
     Examples:

@@ -205,7 +205,7 @@ def show_results(
 
     An event counts on the day on which it happened, with the outcome of its decision and its active label. Labels
     come late: rows that are not mature have an interval for their fraud, from the share of frauds that are usually
-    hint after so many days, and the rate of frauds.
+    known after so many days, and the rate of frauds.
 
     Examples:
         shroff results
@@ -379,7 +379,7 @@ def _end_ms(day: date, zone: str) -> int:
 
 
 def mature_after_ms(definitions: Definitions, shares: Sequence[tuple[float, float]]) -> int:
-    """Return the age of mature events: the label delay, and at least 99 % of frauds days_known."""
+    """Return the age of mature events: the label delay, and at least 99 % of frauds known."""
     from shroff.models.loader import longest_label_delay_ms
 
     days_known = next((days for days, (share, _) in enumerate(shares) if share >= KNOWN_SHARE * shares[-1][0]), 0)

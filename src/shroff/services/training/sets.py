@@ -171,7 +171,7 @@ class TrainingSets(ProjectPart):
             files: The files that it was built from, if any; `labels` likewise.
             out: The folder to write; by default the set is compared and discarded.
 
-        Raises: UsageError if it was built from files and none are inputs, or from a log longer than this one.
+        Raises: UsageError if it was built from files and none are given, or from a log longer than this one.
         """
         from shroff.training.sets.manifest import differences, read_manifest
         from shroff.training.sets.wanted import settings_of
