@@ -137,6 +137,19 @@ def test_a_trial_without_time_for_all_lines_reaches_the_end_of_the_file(tmp_path
     assert behind_end <= timedelta(minutes=8)
 
 
+def test_a_file_is_taken_whole_if_its_lines_fit_by_the_speed_so_far(tmp_path, monkeypatch):
+    lines = 15_000
+    file = payments(tmp_path / "march.csv", lines)
+    project, _, _ = app.propose_project(tmp_path / "bank", file, None)
+    clock = count()
+    monkeypatch.setattr(trial_module, "process_time", lambda: next(clock) / 1_000)
+    monkeypatch.setattr(trial_module, "_STEP", 8)
+    trial = trial_module.try_project(project, file, "amount", limit_s=3.2, line_count=lines)
+
+    assert trial.is_whole
+    assert trial.taken == trial.lines == lines
+
+
 def test_a_file_that_takes_far_too_long_is_left_and_the_trial_says_so(tmp_path, monkeypatch):
     lines = 3_000
     file = payments(tmp_path / "march.csv", lines)

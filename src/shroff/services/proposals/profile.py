@@ -168,6 +168,7 @@ class FileProfile:
     layout: CsvLayout
     mark: str
     beginning: str
+    line_count: int
     each: str = ""
 
 
@@ -182,7 +183,7 @@ def profile_of(path: Path) -> FileProfile:
             layout, beginning = _beginning(path, lines.records.first_lines(_HEADER_LINES))
             lines.lay_out(layout)
             lines.columns  # noqa: B018 (it is read)
-        rows = _sampled(lines)
+        rows, line_count = _sampled(lines)
     each = _array_of(rows)
     events = [event for row in rows for event in _events(row, each)]
     places = dict.fromkeys(place for event in events for place, value in event.items() if not isinstance(value, list))
@@ -212,14 +213,16 @@ def profile_of(path: Path) -> FileProfile:
     if words:
         layout = CsvLayout(layout.separator, layout.columns, layout.skip, frozenset(words))
     array = expression_text(RowValue(TEXT, each)) if each else ""
-    return FileProfile(lines.format, named, layout, mark, beginning, array)
+    return FileProfile(lines.format, named, layout, mark, beginning, line_count, array)
 
 
-def _sampled(lines: Iterable[Line]) -> list[JsonMapping]:
+def _sampled(lines: Iterable[Line]) -> tuple[list[JsonMapping], int]:
+    """Return columns of lines in the order of the file, and the number of lines, up to READ_LINES_MAX."""
     numbered = zip(range(READ_LINES_MAX), lines, strict=False)
     first = [line.columns for _, line in islice(numbered, FIRST_LINES) if line.columns is not None]
     later: list[tuple[int, JsonMapping]] = []
     distance = 1
+    number = len(first)
     for number, line in numbered:
         if number % distance or line.columns is None:
             continue
@@ -227,7 +230,7 @@ def _sampled(lines: Iterable[Line]) -> list[JsonMapping]:
         if len(later) == LATER_LINES:
             distance *= 2
             later = [(number, columns) for number, columns in later if not number % distance]
-    return [*first, *(columns for _, columns in later)]
+    return [*first, *(columns for _, columns in later)], number + 1
 
 
 def spread(items: Sequence[Item], count: int) -> Sequence[Item]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shroff.services.project import Project
 
 WriteProject = Callable[[Path, Mapping[str, bytes]], "tuple[Project, list[str]]"]
-_LIMITS_S = (1.0, 10.5, 4.0)  # of processor for each trial; a small file is whole in the first
+_LIMITS_S = (1.0, 12.5, 4.0)  # of processor for each trial; a small file is whole in the first
 _FEW = 0.001  # share of the lines that may be refused without a correction
 _FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
 _LATE_MAX = 0.01  # share of late lines with which `ingest` stops
@@ -107,7 +107,10 @@ def _attempt(
     with TemporaryDirectory(prefix="shroff-") as scratch:
         project, _ = write(Path(scratch), {path: text.encode() for path, text in proposal.files.items()})
         is_later = not any(plan.role == "label_time" for plan in proposal.columns)
-        trial = try_project(project, file, amount, limit_s, is_quick=limit_s == _LIMITS_S[0], is_later=is_later)
+        is_quick = limit_s == _LIMITS_S[0]
+        trial = try_project(
+            project, file, amount, limit_s, is_quick=is_quick, is_later=is_later, line_count=profile.line_count
+        )
         return _Attempt(proposal, trial, project.definitions.settings)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import tee
+from math import inf
 from pathlib import Path
 from time import process_time
 from typing import TYPE_CHECKING, TypeVar
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 One = TypeVar("One")
 EXAMPLES = 3
-_ALL_LINES_S = 3.0  # of processor, for which all lines are taken; then every second, every fourth and so on
+_ALL_LINES_S = 3.0  # of processor, after which the speed so far decides whether all lines are taken
 _EXAMPLE_LINES = 2_000
 _EXAMPLE_LENGTH = 40  # characters
 _STEP = 512  # lines between two looks at the clock
@@ -97,12 +98,19 @@ class Trial:
 
 
 def try_project(
-    project: Project, file: Path, amount: str, limit_s: float, *, is_quick: bool = False, is_later: bool = False
+    project: Project,
+    file: Path,
+    amount: str,
+    limit_s: float,
+    *,
+    is_quick: bool = False,
+    is_later: bool = False,
+    line_count: float = inf,
 ) -> Trial:
     """Take the lines of a file, with their labels, within some seconds of processor.
 
-    CSV is read as columns, whole, if each value of an event is a cell. Of another file that takes longer, fewer and
-    fewer lines are taken, to its end.
+    CSV is read as columns, whole, if each value of an event is a cell. Another file is taken whole if its lines fit
+    into the seconds by the speed so far; else fewer and fewer lines are taken, to its end.
 
     Args:
         amount: The field of the event's amount; empty if it has none.
@@ -111,7 +119,7 @@ def try_project(
     """
     trial = Trial()
     try:
-        _take(trial, project, file, amount, _Clock(limit_s, is_quick), is_later=is_later)
+        _take(trial, project, file, amount, _Clock(limit_s, is_quick, line_count), is_later=is_later)
     except UsageError as error:
         trial.stop = str(error)
     trial.refused = sum(trial.reasons.values())
@@ -256,10 +264,12 @@ class _Clock:
 
     limit_s: float
     is_quick: bool
+    line_count: float  # of the file; inf if unknown
 
     def choose(self, lines: Iterable[One], trial: Trial, *, takes_all: bool = False) -> Iterator[One]:
         """Lines by the time: all, then every second, every fourth and so on. If a file is left, the trial says so."""
         now = process_time()
+        looked = now, 0
         due = now + min(_ALL_LINES_S, self.limit_s / 2)
         end = now + self.limit_s
         last = now + (1 if self.is_quick else _READ_AT_MOST) * self.limit_s
@@ -278,8 +288,11 @@ class _Clock:
             if takes_all:
                 continue
             if now > due and now < end and distance < _STEP:
-                distance *= 2
+                since, passed = looked
+                rest_s = (self.line_count - number) * (now - since) / (number - passed)
+                distance *= 1 + (rest_s > end - now)
                 due = now + (end - now) / 3
+                looked = now, number
             elif now > end and distance < _STEP:
                 distance = _STEP
 
