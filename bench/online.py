@@ -205,7 +205,7 @@ def state_bytes(payments: Payments) -> tuple[float, int]:
     mine = histories(PLAN)
     feed(columns_of(payments), mine, 4_096, 0, len(payments.times))
     kept = sum(item.memory_bytes for item in mine) / sum(item.cells for item in mine)
-    return kept, 8 * mine[0].snapshot().cast("q")[layout.CELL_WORDS]
+    return kept, 8 * mine[0].snapshot().cast("q")[layout.PACKED_WORDS]
 
 
 def peer_row(name: str, ours: list[float], theirs: list[float]) -> str:

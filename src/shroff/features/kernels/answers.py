@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.arrays import Bytes, Ints
-from shroff.features.kernels.cells import first_kept, is_kept, place, totals_before, value_at
+from shroff.features.kernels.cells import add_cells, first_kept, place, read, time_at, totals, trimmed
 from shroff.features.kernels.distinct import move_set
 from shroff.features.kernels.layout import (
     BEGIN,
-    CELL_WORDS,
     COUNT,
     COUNT_BITS,
     COUNT_MASK,
@@ -34,6 +33,7 @@ from shroff.features.kernels.layout import (
     G_FIRST,
     G_SERIES,
     G_WINDOW,
+    GROUP,
     GROUP_WORDS,
     GROUPS,
     GROUPS_BEFORE,
@@ -52,11 +52,7 @@ from shroff.features.kernels.layout import (
     MEDIAN,
     MIN,
     NUMERATOR,
-    OF_COUNTS,
     OF_FOLD,
-    OF_SQUARES,
-    OF_SUM,
-    ORIGIN,
     PART,
     QUANTILE,
     QUERIES,
@@ -75,7 +71,6 @@ from shroff.features.kernels.layout import (
     WINDOW_WORDS,
     WINDOWS,
     WINDOWS_BEFORE,
-    ZERO_CELL,
 )
 from shroff.features.kernels.numbers import Word, bits_of, compiled, in_order, middle, product, scaled, spread
 from shroff.features.kernels.order import feed_deque, greatest_key, search_deque, values_at_ranks
@@ -104,16 +99,15 @@ def place_edges(heap: Ints, head: Word, time_ms: Word) -> Word:
     The search begins at the edge's last position, so rows in order cost a step or two. A late row searches backwards,
     and leaves the last position unchanged.
     """
-    origin, lo, hi = heap[head + ORIGIN], heap[head + LO], heap[head + HI]
-    words = heap[CELL_WORDS]
+    lo, hi = heap[head + LO], heap[head + HI]
     edges, places = heap[EDGES], heap[EDGE_PLACES]
     for i in range(heap[EDGES + 1]):
         hint = heap[head + HINTS + i]
-        found = place(heap, origin, words, lo, hi, hint, time_ms - heap[edges + i])
+        found = place(heap, head, lo, hi, hint, time_ms - heap[edges + i])
         heap[places + i] = found
         if found > hint:
             heap[head + HINTS + i] = found
-    return place(heap, origin, words, lo, hi, hi, time_ms)
+    return place(heap, head, lo, hi, hi, time_ms)
 
 
 @compiled
@@ -167,17 +161,11 @@ def extreme_of(heap: Ints, head: Word, series: Word, track: Word, window: Word) 
         else:
             # The row is late, and a later cell outside of its window has removed the window's entries.
             found, key = greatest_key(heap, head, track, begin, end)
-    if heap[window + LEFT] == LEFT_EVER and has_fold(heap, head, series):
+    if heap[window + LEFT] == LEFT_EVER and trimmed(heap, head, series) != 0:
         fold = heap[head + heap[series + OF_FOLD] + (F_MIN if flip != 0 else F_MAX)] ^ flip
         if not found or fold > key:
             found, key = True, fold
     return np.int64(found), key ^ flip
-
-
-@compiled
-def has_fold(heap: Ints, head: Word, series: Word) -> Word:
-    """Whether a kept value of this series was trimmed."""
-    return heap[totals_before(heap, head) + heap[series + OF_COUNTS]] & COUNT_MASK != 0
 
 
 @compiled
@@ -193,31 +181,49 @@ def different_of(heap: Ints, head: Word, part: Word, window: Word) -> Word:
 def end_of(heap: Ints, head: Word, series: Word, window: Word, function: Word, live: Word) -> Word:
     """Return the first or last value of a window that has one; `live` is the number of its values in cells."""
     begin, end = heap[window + BEGIN], heap[window + END]
-    words = heap[CELL_WORDS]
-    at = np.int64(0)
+    value, time_ms = np.int64(0), np.int64(0)
     if live > 0:
         position = begin if function == FIRST else end - 1
-        at = heap[head + ORIGIN] + position * words
-        if not is_kept(heap, series, at):
+        is_present, value = read(heap, head, series, position)
+        if not is_present:
             position = first_kept(heap, head, series, begin, end, 1 if function == FIRST else live)
-            at = heap[head + ORIGIN] + position * words
-    if heap[window + LEFT] == LEFT_EVER and has_fold(heap, head, series):
+            value = read(heap, head, series, position)[1]
+        time_ms = time_at(heap, head, position)
+    if heap[window + LEFT] == LEFT_EVER and trimmed(heap, head, series) != 0:
         fold = head + heap[series + OF_FOLD]
         if function == FIRST:
-            if live == 0 or heap[at] >= heap[fold + F_FIRST_AT]:
+            if live == 0 or time_ms >= heap[fold + F_FIRST_AT]:
                 return heap[fold + F_FIRST]
-        elif live == 0 or heap[at] < heap[fold + F_LAST_AT]:
+        elif live == 0 or time_ms < heap[fold + F_LAST_AT]:
             return heap[fold + F_LAST]
-    return value_at(heap, series, at)
+    return value
+
+
+@compiled
+def totals_of(
+    heap: Ints, head: Word, series: Word, begin: Word, end: Word, is_ever: Word
+) -> tuple[Word, Word, Word, Word, Word]:
+    """Return the totals of a window: its number of values, low and high part of their sum, and of their squares."""
+    counts, low, squares, high = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    if not is_ever and end - begin <= GROUP:
+        counts, low, squares, high = add_cells(heap, head, series, begin, end, counts, low, squares, high)
+        return counts & COUNT_MASK, low, counts >> COUNT_BITS, squares, high
+    counts, low, squares, high = totals(heap, head, series, end)
+    if is_ever:
+        return counts & COUNT_MASK, low, counts >> COUNT_BITS, squares, high
+    counts_before, low_before, squares_before, high_before = totals(heap, head, series, begin)
+    sum_high = (counts >> COUNT_BITS) - (counts_before >> COUNT_BITS)
+    sum_high = ((sum_high - np.int64(np.uint64(low) < np.uint64(low_before))) << COUNT_BITS) >> COUNT_BITS
+    high = high - high_before - np.int64(np.uint64(squares) < np.uint64(squares_before))
+    return (counts - counts_before) & COUNT_MASK, low - low_before, sum_high, squares - squares_before, high
 
 
 @compiled
 def answer(heap: Ints, head: Word, first: Word, last: Word, row: Word, out: Ints, valid: Bytes) -> Word:
     """Answer the queries of the groups [first, last); False if the heap is full.
 
-    It exceeds the usual length, as all functions share the differences of running totals.
+    It exceeds the usual length, as all functions share the totals of a window.
     """
-    words, origin = heap[CELL_WORDS], heap[head + ORIGIN]
     for g in range(first, last):
         group = heap[GROUPS] + g * GROUP_WORDS
         window = heap[WINDOWS] + heap[group + G_WINDOW] * WINDOW_WORDS
@@ -226,29 +232,13 @@ def answer(heap: Ints, head: Word, first: Word, last: Word, row: Word, out: Ints
         if not ever and end < begin:
             end = begin
             heap[window + END] = end
-        after = origin + (end - 1) * words
-        before = heap[ZERO_CELL] if ever else origin + (begin - 1) * words
         events = end - 1 if ever else end - begin
         series = np.int64(0)
-        n, counts_after = events, np.int64(0)
+        n = events
         sum_low, sum_high, square_low, square_high = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
         if heap[group + G_SERIES] >= 0:
             series = heap[SERIES] + heap[group + G_SERIES] * SERIES_WORDS
-            counts_after = heap[after + heap[series + OF_COUNTS]]
-            counts_before = heap[before + heap[series + OF_COUNTS]]
-            n = (counts_after - counts_before) & COUNT_MASK
-            of_sum = heap[series + OF_SUM]
-            if of_sum >= 0:
-                low, taken = heap[after + of_sum], heap[before + of_sum]
-                sum_low = low - taken
-                sum_high = (counts_after >> COUNT_BITS) - (counts_before >> COUNT_BITS)
-                sum_high = ((sum_high - np.int64(np.uint64(low) < np.uint64(taken))) << COUNT_BITS) >> COUNT_BITS
-                of_squares = heap[series + OF_SQUARES]
-                if of_squares >= 0:
-                    low, taken = heap[after + of_squares], heap[before + of_squares]
-                    square_low = low - taken
-                    square_high = heap[after + of_squares + 1] - heap[before + of_squares + 1]
-                    square_high = square_high - np.int64(np.uint64(low) < np.uint64(taken))
+            n, sum_low, sum_high, square_low, square_high = totals_of(heap, head, series, begin, end, ever)
         for i in range(heap[group + G_FIRST], heap[group + G_FIRST] + heap[group + G_COUNT]):
             query = heap[QUERIES] + i * QUERY_WORDS
             function = heap[query + FUNCTION]
@@ -290,8 +280,8 @@ def answer(heap: Ints, head: Word, first: Word, last: Word, row: Word, out: Ints
                 if there:
                     live = n
                     if ever:
-                        live = counts_after - heap[totals_before(heap, head) + heap[series + OF_COUNTS]]
-                    value = end_of(heap, head, series, window, function, live & COUNT_MASK)
+                        live -= trimmed(heap, head, series)
+                    value = end_of(heap, head, series, window, function, live)
                     out[target, row] = in_order(value) if heap[series + IS_REAL] != 0 else value
             elif function == QUANTILE and there:
                 rank = rank_of(n, heap[query + NUMERATOR], heap[query + DENOMINATOR])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from shroff.arrays import Ints
-from shroff.features.kernels.cells import class_of, clear_words, size_of, totals_before
+from shroff.features.kernels.cells import class_of, clear_words, length_of, repack, size_of
 from shroff.features.kernels.layout import (
     ACCOUNTS,
-    CELL_WORDS,
+    BASE_MS,
+    BLOCKS,
     CHUNK,
     CHUNK_CLASS,
+    CHUNK_LO,
     D_AT,
     D_BEGIN,
     D_CLASS,
@@ -23,14 +25,12 @@ from shroff.features.kernels.layout import (
     HI,
     LO,
     LOG,
-    ORIGIN,
     T_HEAD,
     TABLE_WORDS,
     TABLES,
     TAIL,
     TRACK_WORDS,
     TRACKS,
-    ZERO_CELL,
 )
 from shroff.features.kernels.native import entry_point
 from shroff.features.kernels.numbers import Word, compiled
@@ -55,13 +55,13 @@ def compact(heap: Ints, into: Ints) -> None:
     Args:
         into: The target, at least as long as the used part of the heap. Its word TAIL then has its used length.
     """
-    blocks = heap[ZERO_CELL] + heap[CELL_WORDS]
+    blocks = heap[BLOCKS]
     for i in range(blocks):
         into[i] = heap[i]
     for i in range(FREE, FREE + FREE_CLASSES):
         into[i] = 0
     into[TAIL], into[LOG] = blocks, 0
-    room, head_words, words = heap[HEADS_ROOM], heap[HEAD_WORDS], heap[CELL_WORDS]
+    room, head_words = heap[HEADS_ROOM], heap[HEAD_WORDS]
     if room == 0:
         return
     into[HEADS] = copied(heap, heap[HEADS], room * head_words, class_of(room * head_words), into)
@@ -69,10 +69,15 @@ def compact(heap: Ints, into: Ints) -> None:
         head = into[HEADS] + key * head_words
         clear_words(into, head + heap[ACCOUNTS], heap[ACCOUNTS + 1])  # accounts are rebuilt when needed
         if into[head + CHUNK] != 0:
-            live = (into[head + HI] - into[head + LO] + 1) * words
-            into[head + CHUNK_CLASS] = class_of(live)
-            chunk = copied(heap, totals_before(into, head), live, into[head + CHUNK_CLASS], into)
-            into[head + CHUNK], into[head + ORIGIN] = chunk, chunk - (into[head + LO] - 1) * words
+            base_ms, hi = into[head + BASE_MS], into[head + HI]
+            words = length_of(into, base_ms, hi - into[head + CHUNK_LO])
+            chunk = copied(heap, into[head + CHUNK], words, into[head + CHUNK_CLASS], into)
+            into[head + CHUNK] = chunk
+            repack(into, head, chunk, base_ms)
+            words = length_of(into, base_ms, hi - into[head + LO])
+            into[head + CHUNK_CLASS] = class_of(words)
+            into[TAIL] = chunk + size_of(into[head + CHUNK_CLASS])
+            clear_words(into, chunk + words, into[TAIL] - chunk - words)
         for i in range(heap[TRACKS + 1]):
             deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
             if into[deque + D_AT] != 0:

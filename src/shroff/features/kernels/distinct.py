@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.arrays import Ints
-from shroff.features.kernels.cells import class_of, clear_words, copy_words, give, is_kept, take, value_at
+from shroff.features.kernels.cells import class_of, clear_words, copy_words, give, read, take
 from shroff.features.kernels.layout import (
-    CELL_WORDS,
     DIFFERENT,
     ENTRY_COUNTERS,
     ENTRY_USES,
@@ -21,7 +20,6 @@ from shroff.features.kernels.layout import (
     H_ROOM,
     H_USED,
     L_AT,
-    ORIGIN,
     R_AT,
     S_COUNTER,
     S_ENTRY,
@@ -185,13 +183,11 @@ def move_set(heap: Ints, head: Word, window: Word, begin: Word, end: Word) -> bo
 @compiled
 def change_set(heap: Ints, head: Word, window: Word, position: Word, direction: Word) -> None:
     """Add the cell at a position to a window's count, or remove it, if it has a value."""
-    series = heap[window + S_SERIES]
-    cell = heap[head + ORIGIN] + position * heap[CELL_WORDS]
-    if is_kept(heap, series, cell):
-        if direction == ENTERS:
-            enter(heap, head, window, value_at(heap, series, cell))
-        else:
-            leave(heap, head, window, value_at(heap, series, cell))
+    is_present, value = read(heap, head, heap[window + S_SERIES], position)
+    if is_present and direction == ENTERS:
+        enter(heap, head, window, value)
+    elif is_present:
+        leave(heap, head, window, value)
 
 
 @compiled

@@ -6,29 +6,33 @@ return False if the heap is full.
 
 from __future__ import annotations
 
-from shroff.arrays import Ints
+import numpy as np
+
+from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.cells import (
     class_of,
     clear_words,
     copy_words,
     give,
-    is_kept,
+    length_of,
     place,
+    read,
+    repack,
     size_of,
     take,
-    totals_before,
-    value_at,
+    time_at,
+    trimmed,
 )
 from shroff.features.kernels.distinct import drain_set
 from shroff.features.kernels.layout import (
     A_CLASS,
     A_SEEDS,
     ACCOUNTS,
-    CELL_WORDS,
+    BASE_MS,
     CELLS,
     CHUNK,
     CHUNK_CLASS,
-    COUNT_MASK,
+    CHUNK_LO,
     D_AT,
     D_CLASS,
     D_FED,
@@ -42,6 +46,7 @@ from shroff.features.kernels.layout import (
     FAR_MS,
     H_AT,
     H_ROOM,
+    HALF_MASK,
     HEAD_WORDS,
     HEADS,
     HEADS_ROOM,
@@ -51,10 +56,10 @@ from shroff.features.kernels.layout import (
     LEFT_EVER,
     LO,
     LOOKS,
-    OF_COUNTS,
+    MISSING,
     OF_FOLD,
     OLDEST_MS,
-    ORIGIN,
+    PACKED_WORDS,
     R_AT,
     REACH_CELLS,
     REACH_MS,
@@ -67,12 +72,13 @@ from shroff.features.kernels.layout import (
     SERIES_WORDS,
     SET_WORDS,
     SETS,
+    SPARE_MS,
     T_HEAD,
     TABLE_WORDS,
     TABLES,
     TRACK_WORDS,
     TRACKS,
-    ZERO_CELL,
+    WIDE,
 )
 from shroff.features.kernels.numbers import Word, compiled
 from shroff.features.kernels.order import drop_before
@@ -80,9 +86,10 @@ from shroff.features.kernels.order import drop_before
 
 @compiled
 def blank_head(heap: Ints, head: Word) -> None:
-    """Initialize the head of a key without events; its position 0 is the zero cell."""
+    """Initialize the head of a key without events."""
     clear_words(heap, head, heap[HEAD_WORDS])
-    heap[head + ORIGIN] = heap[ZERO_CELL]
+    heap[head + CHUNK_LO] = 1
+    heap[head + BASE_MS] = WIDE
     heap[head + LO] = 1
     heap[head + HI] = 1
     heap[head + OLDEST_MS] = FAR_MS
@@ -115,39 +122,69 @@ def room_for_key(heap: Ints, key: Word) -> bool:
 
 
 @compiled
-def room_for_cell(heap: Ints, head: Word, watermark_ms: Word) -> bool:
-    """Make room for one more cell of a key. Cost: copies O(1) cells, amortized."""
-    words = heap[CELL_WORDS]
-    chunk = heap[head + CHUNK]
-    if chunk != 0:
-        size = size_of(heap[head + CHUNK_CLASS])
-        if heap[head + ORIGIN] + (heap[head + HI] + 1) * words <= chunk + size:
-            return True
-        trim_key(heap, head, watermark_ms)
-        live = heap[head + HI] - heap[head + LO]
-        # At most 3/4 full
-        if (live + 2) * words * 4 <= size * 3:
-            copy_words(heap, totals_before(heap, head), chunk, (live + 1) * words)
-            heap[head + ORIGIN] = chunk - (heap[head + LO] - 1) * words
-            return True
-    live = heap[head + HI] - heap[head + LO]
-    # Room to grow by 3/4
-    return move_chunk(heap, head, class_of((live + 2 + (live * 3) // 4) * words))
+def is_fitting(heap: Ints, base_ms: Word, time_ms: Word, values: Ints, kept: Bytes, row: Word) -> bool:
+    """Whether a row fits into a chunk with this base."""
+    if base_ms == WIDE:
+        return True
+    if not 0 <= time_ms - base_ms <= HALF_MASK:
+        return False
+    beyond = 0
+    for i in range(heap[SERIES + 1]):
+        if kept[i, row] != 0 and not MISSING < values[i, row] < -MISSING:
+            beyond += 1
+    return beyond == 0
 
 
 @compiled
-def move_chunk(heap: Ints, head: Word, size_class: Word) -> bool:
+def best_base(heap: Ints, head: Word, time_ms: Word, values: Ints, kept: Bytes, row: Word) -> Word:
+    """Return the base of a packed chunk for the live cells and a row; WIDE if they or later cells do not fit."""
+    if heap[PACKED_WORDS] == 0:
+        return WIDE
+    lo, hi = heap[head + LO], heap[head + HI]
+    newest_ms = max(time_ms, time_at(heap, head, hi - 1)) if lo < hi else time_ms
+    base_ms = min(time_ms, heap[head + OLDEST_MS]) - min(heap[LATENESS_MS], SPARE_MS)
+    if not is_fitting(heap, base_ms, time_ms, values, kept, row) or newest_ms - base_ms > HALF_MASK - SPARE_MS:
+        return WIDE
+    for position in range(lo, hi if heap[head + BASE_MS] == WIDE else lo):
+        for i in range(heap[SERIES + 1]):
+            is_present, value = read(heap, head, heap[SERIES] + i * SERIES_WORDS, position)
+            if is_present and not MISSING < value < -MISSING:
+                return WIDE
+    return base_ms
+
+
+@compiled
+def room_for_cell(
+    heap: Ints, head: Word, time_ms: Word, values: Ints, kept: Bytes, row: Word, watermark_ms: Word
+) -> bool:
+    """Make room for a row's cell. Cost: copies O(1) cells, amortized."""
+    chunk, base_ms = heap[head + CHUNK], heap[head + BASE_MS]
+    size = size_of(heap[head + CHUNK_CLASS]) if chunk != 0 else np.int64(0)
+    is_fit = is_fitting(heap, base_ms, time_ms, values, kept, row)
+    if is_fit and length_of(heap, base_ms, heap[head + HI] - heap[head + CHUNK_LO] + 1) <= size:
+        return True
+    trim_key(heap, head, watermark_ms)
+    if not is_fit or base_ms == WIDE:
+        base_ms = best_base(heap, head, time_ms, values, kept, row)
+    cells = heap[head + HI] - heap[head + LO] + 1
+    # At most 3/4 full
+    if base_ms == heap[head + BASE_MS] and length_of(heap, base_ms, cells) * 4 <= size * 3:
+        repack(heap, head, chunk, base_ms)
+        return True
+    # Room to grow by 3/4
+    return move_chunk(heap, head, class_of(length_of(heap, base_ms, cells + (cells - 1) * 3 // 4)), base_ms)
+
+
+@compiled
+def move_chunk(heap: Ints, head: Word, size_class: Word, base_ms: Word) -> bool:
     """Move a key's cells to a block of another class."""
-    words = heap[CELL_WORDS]
     fresh = take(heap, size_class)
     if fresh == 0:
         return False
-    live = heap[head + HI] - heap[head + LO]
-    copy_words(heap, totals_before(heap, head), fresh, (live + 1) * words)
-    give(heap, heap[head + CHUNK], heap[head + CHUNK_CLASS])
-    heap[head + CHUNK] = fresh
+    chunk, chunk_class = heap[head + CHUNK], heap[head + CHUNK_CLASS]
+    repack(heap, head, fresh, base_ms)
+    give(heap, chunk, chunk_class)
     heap[head + CHUNK_CLASS] = size_class
-    heap[head + ORIGIN] = fresh - (heap[head + LO] - 1) * words
     return True
 
 
@@ -158,13 +195,12 @@ def trim_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
     Cost: a pass over the removed cells for each fold and set.
     """
     lo, hi = heap[head + LO], heap[head + HI]
-    words = heap[CELL_WORDS]
     oldest_ms = watermark_ms - heap[LATENESS_MS]
     keep = hi
     if heap[REACH_MS] >= 0:
-        keep = place(heap, heap[head + ORIGIN], words, lo, hi, lo, oldest_ms - heap[REACH_MS])
+        keep = place(heap, head, lo, hi, lo, oldest_ms - heap[REACH_MS])
     if heap[REACH_CELLS] > 0:
-        surely = place(heap, heap[head + ORIGIN], words, lo, hi, hi, oldest_ms)
+        surely = place(heap, head, lo, hi, hi, oldest_ms)
         keep = min(keep, surely - heap[REACH_CELLS])
     for i in range(heap[SETS + 1]):
         window = heap[SETS] + i * SET_WORDS
@@ -183,7 +219,7 @@ def trim_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
     for i in range(heap[TRACKS + 1]):
         drop_before(heap, head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD], keep)
     heap[head + LO] = keep
-    heap[head + OLDEST_MS] = heap[heap[head + ORIGIN] + keep * words] if keep < hi else FAR_MS
+    heap[head + OLDEST_MS] = time_at(heap, head, keep) if keep < hi else FAR_MS
     heap[CELLS] -= keep - lo
 
 
@@ -191,17 +227,16 @@ def trim_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
 def fold_cells(heap: Ints, head: Word, series: Word, end: Word) -> None:
     """Update a series' fold (first, last, least and greatest value) by the live cells before position `end`."""
     fold = head + heap[series + OF_FOLD]
-    words = heap[CELL_WORDS]
-    empty = heap[totals_before(heap, head) + heap[series + OF_COUNTS]] & COUNT_MASK == 0
+    empty = trimmed(heap, head, series) == 0
     for position in range(heap[head + LO], end):
-        at = heap[head + ORIGIN] + position * words
-        if not is_kept(heap, series, at):
+        is_present, value = read(heap, head, series, position)
+        if not is_present:
             continue
-        value = value_at(heap, series, at)
-        if empty or heap[at] < heap[fold + F_FIRST_AT]:
-            heap[fold + F_FIRST], heap[fold + F_FIRST_AT] = value, heap[at]
-        if empty or heap[at] >= heap[fold + F_LAST_AT]:
-            heap[fold + F_LAST], heap[fold + F_LAST_AT] = value, heap[at]
+        time_ms = time_at(heap, head, position)
+        if empty or time_ms < heap[fold + F_FIRST_AT]:
+            heap[fold + F_FIRST], heap[fold + F_FIRST_AT] = value, time_ms
+        if empty or time_ms >= heap[fold + F_LAST_AT]:
+            heap[fold + F_LAST], heap[fold + F_LAST_AT] = value, time_ms
         heap[fold + F_MIN] = value if empty else min(value, heap[fold + F_MIN])
         heap[fold + F_MAX] = value if empty else max(value, heap[fold + F_MAX])
         empty = False
@@ -249,6 +284,7 @@ def sweep_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
     if live == 0 and heap[EVER] == 0:
         forget_key(heap, head)
         return
-    needed = (live + 1) * heap[CELL_WORDS]
-    if needed * 4 <= size_of(heap[head + CHUNK_CLASS]):
-        move_chunk(heap, head, class_of(needed))
+    needed = length_of(heap, heap[head + BASE_MS], live)
+    smaller = class_of(needed)
+    if smaller + 4 <= heap[head + CHUNK_CLASS]:
+        move_chunk(heap, head, smaller, heap[head + BASE_MS])

@@ -2,28 +2,31 @@
 
 All state of a history is one array of signed 64-bit words, its *heap*:
 
-    | fixed words | free lists | plan | scratch | zero cell | blocks ...          | free |
-    0             FREE         PLAN                                          TAIL
+    | fixed words | free lists | plan | scratch | blocks ...          | free |
+    0             FREE         PLAN             BLOCKS                TAIL
 
 A *block* belongs to a key (its chunk of cells, a deque, a table of values), or is the directory, which has a *head* of
 `HEAD_WORDS` words for each key. The plan has the length of cells and heads and the offset of each part of them, so one
 compiled kernel serves every plan.
 
-A *cell* is an event: its time, then for each series a word of two counters, and the words that the series needs. Sums
-are stored as running totals, so the sum of any window is one subtraction:
+A *cell* is an event. The cells of a key are all packed or all wide:
 
-    counts   40 bits: number of values up to here; 24 bits: the high part of the running sum
-    sum      the running sum modulo 2^64          (88 bits with the high part: exact)
-    squares  two words: the running sum of squares, modulo 2^128
-    value    the value itself, if there is no sum from which it follows
+    packed   halves of words: the time since `BASE_MS`, then the value of each series, `MISSING` for none
+    wide     the time, a bit for each series that has a value, then the values
 
-Cells have *positions*, from 1, in the order (time, arrival). The cell before the first live one stays, as it has the
-totals of all trimmed cells.
+Cells have *positions*, from 1, in the order (time, arrival). Before each 16 cells, except a chunk's first, stand the
+running *totals* of the chunk's earlier cells, for each series:
+
+    counts   40 bits: number of values; 24 bits: the high part of the sum
+    sum      the sum modulo 2^64                  (88 bits with the high part: exact)
+    squares  two words: the sum of squares, modulo 2^128
+
+If a query has no window, totals include those of all cells before the chunk, which the head has.
 """
 
 from __future__ import annotations
 
-VERSION = 5
+VERSION = 6
 
 # Fixed words; word 0 is the version.
 TAIL = 1  # first word that was never used
@@ -31,10 +34,11 @@ WANTED = 2  # words of the last block that did not fit
 HEADS = 3  # address of the directory
 HEADS_ROOM = 4  # number of keys for which the directory has room
 CELLS = 5  # live cells
+PACKED_WORDS = 6  # words of a packed cell; 0: all cells are wide
 PHASE = 7  # 1: the row at which a call resumes was inserted already
-CELL_WORDS = 8
+CELL_WORDS = 8  # words of a wide cell
 HEAD_WORDS = 9
-ZERO_CELL = 10  # address of a cell of zeros, the predecessor of a key's first cell
+BLOCKS = 10  # address of the first block
 LATENESS_MS = 11
 REACH_MS = 12  # longest time that a window reaches back from the oldest possible row; -1: no window by time
 REACH_CELLS = 13  # number of cells that `last n` needs; 0: none
@@ -67,19 +71,19 @@ MARK = 42  # offset in a head of its mark
 ACCOUNTS = 43  # offset in a head of the addresses of its accounts, one for each window, and their number
 LOG = 45  # address of the last arrivals, as head numbers: link value << 32 | key or 0; 0: there is no account yet
 LOG_ROOM = 1 << 16
+TOTALS_WORDS = 46  # words of the totals before 16 cells
+BEFORE = 47  # offset in a head of the totals before the chunk; 0: all queries have windows
 OF_LINK = 3  # series, from the end: the code of the link value
 OF_KEY = 2  # the code of the key
 OF_ARRIVAL = 1  # the arrival number of an event that is aggregated
 
-# A series in the plan. Offsets are into a cell or a head; -1: none.
-SERIES_WORDS = 8
-OF_COUNTS = 0
-OF_SUM = 1
-OF_SQUARES = 2
-OF_VALUE = 3
-IS_REAL = 4
-OF_FOLD = 5
-SCALE = 6
+# A series in the plan. Offsets are into a wide cell or a head; -1: none.
+SERIES_WORDS = 5
+NUMBER = 0
+OF_VALUE = 1
+IS_REAL = 2
+OF_FOLD = 3
+SCALE = 4
 
 # A window in the plan, and its positions for this row.
 WINDOW_WORDS = 6
@@ -182,13 +186,14 @@ ENTRY_USES = 1  # sum of its counters; 0: free
 ENTRY_COUNTERS = 2
 
 # A head: the state of one key.
-ORIGIN = 0  # address that position 0 would have
+CHUNK_LO = 0  # position of the first cell of the chunk, live or not
 LO = 1  # first live position
 HI = 2  # position after the last cell
 CHUNK = 3  # address of the block of cells; 0: none
 CHUNK_CLASS = 4
 OLDEST_MS = 5  # time of the first live cell; FAR_MS: none
-HINTS = 6  # last position of each edge
+BASE_MS = 6  # of packed cells; WIDE: the cells are wide
+HINTS = 7  # last position of each edge
 
 # A fold: totals over trimmed cells for queries without a window.
 FOLD_WORDS = 6
@@ -199,8 +204,15 @@ F_LAST_AT = 3
 F_MIN = 4
 F_MAX = 5
 
+SERIES_TOTALS = 4  # counts, sum, low and high word of squares
+GROUP_BITS = 4  # 16 cells between totals
+GROUP = 1 << GROUP_BITS
+HALF_MASK = (1 << 32) - 1
+MISSING = -(1 << 31)
+SPARE_MS = 1 << 28  # 3 days: a chunk is packed if cells of so much later fit, too
 COUNT_BITS = 40
 COUNT_MASK = (1 << 40) - 1
 NEVER_MS = -(1 << 61)  # before all times
 FAR_MS = 1 << 61  # after all times
+WIDE = FAR_MS
 UNREAD = -2  # key of a row whose answers are not needed

@@ -16,6 +16,7 @@ import numpy as np
 
 from shroff.arrays import Ints
 from shroff.features.kernels.cells import (
+    address,
     class_of,
     clear_words,
     copy_words,
@@ -54,7 +55,6 @@ from shroff.features.kernels.layout import (
     OF_ARRIVAL,
     OF_KEY,
     OF_LINK,
-    ORIGIN,
     SEED_WORDS,
     SERIES,
     SERIES_WORDS,
@@ -84,9 +84,9 @@ def is_marked(heap: Ints, head: Word, mark: Word) -> bool:
 @compiled
 def span(heap: Ints, head: Word, after_ms: Word, upto_ms: Word) -> tuple[Word, Word]:
     """Return the address of the first cell of a head in a window (after, upto], and the number of cells."""
-    origin, lo, hi, words = heap[head + ORIGIN], heap[head + LO], heap[head + HI], heap[CELL_WORDS]
-    begin = place(heap, origin, words, lo, hi, lo, after_ms)
-    return origin + begin * words, max(place(heap, origin, words, lo, hi, hi, upto_ms) - begin, 0)
+    lo, hi = heap[head + LO], heap[head + HI]
+    begin = place(heap, head, lo, hi, lo, after_ms)
+    return address(heap, head, begin), max(place(heap, head, lo, hi, hi, upto_ms) - begin, 0)
 
 
 @compiled

@@ -10,23 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.arrays import Ints
-from shroff.features.kernels.cells import class_of, copy_words, give, is_kept, size_of, take, value_at
-from shroff.features.kernels.layout import (
-    CELL_WORDS,
-    D_AT,
-    D_BEGIN,
-    D_CLASS,
-    D_COUNT,
-    D_FED,
-    LO,
-    ORIGIN,
-    T_FLIP,
-    T_HEAD,
-    T_SERIES,
-)
+from shroff.features.kernels.cells import class_of, copy_words, give, read, size_of, take
+from shroff.features.kernels.layout import D_AT, D_BEGIN, D_CLASS, D_COUNT, D_FED, LO, T_FLIP, T_HEAD, T_SERIES
 from shroff.features.kernels.numbers import Word, compiled
 
-SMALLEST_CLASS = 2  # four entries
+SMALLEST_CLASS = 0  # two entries
 
 
 @compiled
@@ -72,12 +60,11 @@ def feed_deque(heap: Ints, head: Word, track: Word, end: Word) -> Word:
     """Add the cells before `end`; False if the heap is full, and a repeated call continues."""
     deque = head + heap[track + T_HEAD]
     position = heap[deque + D_FED]
-    words = heap[CELL_WORDS]
     series, flip = heap[track + T_SERIES], heap[track + T_FLIP]
     while position < end:
-        cell = heap[head + ORIGIN] + position * words
-        if is_kept(heap, series, cell):
-            key = value_at(heap, series, cell) ^ flip
+        is_present, value = read(heap, head, series, position)
+        if is_present:
+            key = value ^ flip
             last = heap[deque + D_AT] + (heap[deque + D_BEGIN] + heap[deque + D_COUNT] - 1) * 2
             while heap[deque + D_COUNT] > 0 and heap[last + 1] <= key:
                 heap[deque + D_COUNT] -= 1
@@ -119,10 +106,10 @@ def insert_in_deque(heap: Ints, head: Word, track: Word, position: Word) -> None
     for i in range(later, count):
         heap[at + i * 2] += 1
     heap[deque + D_FED] += 1
-    cell = heap[head + ORIGIN] + position * heap[CELL_WORDS]
-    if not is_kept(heap, heap[track + T_SERIES], cell):
+    is_present, value = read(heap, head, heap[track + T_SERIES], position)
+    if not is_present:
         return
-    key = value_at(heap, heap[track + T_SERIES], cell) ^ heap[track + T_FLIP]
+    key = value ^ heap[track + T_FLIP]
     if later < count and heap[at + later * 2 + 1] >= key:
         return
     earlier = later
@@ -140,13 +127,12 @@ def insert_in_deque(heap: Ints, head: Word, track: Word, position: Word) -> None
 @compiled
 def greatest_key(heap: Ints, head: Word, track: Word, begin: Word, end: Word) -> tuple[bool, Word]:
     """Return whether [begin, end) has a value, and its greatest key, by reading each cell; for late rows."""
-    words = heap[CELL_WORDS]
     series, flip = heap[track + T_SERIES], heap[track + T_FLIP]
     found, best = False, np.int64(0)
     for position in range(begin, end):
-        cell = heap[head + ORIGIN] + position * words
-        if is_kept(heap, series, cell):
-            key = value_at(heap, series, cell) ^ flip
+        is_present, value = read(heap, head, series, position)
+        if is_present:
+            key = value ^ flip
             if not found or key > best:
                 found, best = True, key
     return found, best
@@ -191,12 +177,11 @@ def values_at_ranks(
     values = take(heap, size_class)
     if values == 0:
         return False, np.int64(0), np.int64(0)
-    words = heap[CELL_WORDS]
     found = values
     for position in range(begin, end):
-        cell = heap[head + ORIGIN] + position * words
-        if is_kept(heap, series, cell):
-            heap[found] = value_at(heap, series, cell)
+        is_present, one = read(heap, head, series, position)
+        if is_present:
+            heap[found] = one
             found += 1
     value = select(heap, values, count, rank)
     second = value if other == rank else select(heap, values, count, other)

@@ -6,7 +6,17 @@ import numpy as np
 
 from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.answers import place_edges, place_windows, rank_of
-from shroff.features.kernels.cells import class_of, clear_words, copy_words, give, is_kept, place, take, value_at
+from shroff.features.kernels.cells import (
+    address,
+    class_of,
+    clear_words,
+    copy_words,
+    give,
+    is_kept,
+    place,
+    take,
+    value_at,
+)
 from shroff.features.kernels.distinct import room_of, slot_of
 from shroff.features.kernels.keys import forget_account
 from shroff.features.kernels.layout import (
@@ -48,7 +58,6 @@ from shroff.features.kernels.layout import (
     NTH_LAST,
     NUMERATOR,
     OF_ARRIVAL,
-    ORIGIN,
     PART,
     QUANTILE,
     RIGHT,
@@ -165,14 +174,14 @@ def look_step(
             links = np.int64(1)
         if not is_linked:
             count = max(heap[window + END] - heap[window + BEGIN], np.int64(0))
-        oldest = heap[head + ORIGIN] + heap[window + BEGIN] * heap[CELL_WORDS]
+        oldest = address(heap, head, heap[window + BEGIN])
         load_this(heap, look, values, kept, row)
         skipped, since = np.int64(0), heap[look + PART]
         if since != 0 and not is_linked and count > 0:
             skipped, begin, end = count, heap[window + BEGIN], heap[window + END]
             if heap[since + 1] != 0:
                 cut_ms = heap[since] - 1
-                skipped = place(heap, heap[head + ORIGIN], heap[CELL_WORDS], begin, end, end, cut_ms) - begin
+                skipped = place(heap, head, begin, end, end, cut_ms) - begin
         oldest += skipped * heap[CELL_WORDS]
         seed = account + A_SEEDS + i * SEED_WORDS if account != 0 else np.int64(0)
         is_done = is_done and look_at_all(heap, look, cells, oldest, count - skipped, seed, row, out, valid) != 0

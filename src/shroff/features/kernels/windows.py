@@ -10,12 +10,11 @@ import numpy as np
 
 from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.answers import answer_nothing, answer_step
-from shroff.features.kernels.cells import place, shift_cells, write_cell
+from shroff.features.kernels.cells import address, place, shift_cells, update_totals, write_cell
 from shroff.features.kernels.distinct import insert_in_set, move_set, room_in_table
 from shroff.features.kernels.keys import forget_key, room_for_cell, room_for_key, sweep_key
 from shroff.features.kernels.layout import (
     ARRIVALS,
-    CELL_WORDS,
     CELLS,
     CHUNK,
     D_AT,
@@ -35,7 +34,6 @@ from shroff.features.kernels.layout import (
     OF_KEY,
     OF_LINK,
     OLDEST_MS,
-    ORIGIN,
     PHASE,
     R_AT,
     RIGHT_NOW,
@@ -64,21 +62,19 @@ AHEAD = 8  # rows; the memory of a key is prefetched so many rows before it is n
 @compiled
 def insert(heap: Ints, head: Word, time_ms: Word, values: Ints, kept: Bytes, row: Word, watermark_ms: Word) -> bool:
     """Insert a row's cell after all cells that are not later; False, with nothing changed, if the heap is full."""
-    if not room_for_cell(heap, head, watermark_ms):
+    if not room_for_cell(heap, head, time_ms, values, kept, row, watermark_ms):
         return False
     lo, hi = heap[head + LO], heap[head + HI]
-    words = heap[CELL_WORDS]
-    position = place(heap, heap[head + ORIGIN], words, lo, hi, hi, time_ms)
-    at = heap[head + ORIGIN] + position * words
-    if position == hi:
-        write_cell(heap, at, time_ms, values, kept, row)
-        heap[head + HI] = hi + 1
-    else:
+    position = place(heap, head, lo, hi, hi, time_ms)
+    is_late = position < hi
+    if is_late:
         if not room_for_late(heap, head, position):
             return False
-        shift_cells(heap, head, position, hi, values, kept, row)
-        write_cell(heap, at, time_ms, values, kept, row)
-        heap[head + HI] = hi + 1
+        shift_cells(heap, head, position, hi)
+    write_cell(heap, head, position, time_ms, values, kept, row)
+    heap[head + HI] = hi + 1
+    update_totals(heap, head, position)
+    if is_late:
         take_in_late(heap, head, position)
     if position == lo:
         heap[head + OLDEST_MS] = time_ms
@@ -164,8 +160,10 @@ def row_step(
             if not look_step(heap, head, step, time_ms, values, kept, row, own if step == 1 else -1, out, valid):
                 return False
         if step == 0 and inserted >= 0:
-            if also >= 0 and not room_for_cell(heap, heap[HEADS] + also * heap[HEAD_WORDS], watermark_ms):
-                return False
+            if also >= 0:
+                head = heap[HEADS] + also * heap[HEAD_WORDS]
+                if not room_for_cell(heap, head, time_ms, values, kept, row, watermark_ms):
+                    return False
             head = heap[HEADS] + inserted * heap[HEAD_WORDS]
             if not insert(heap, head, time_ms, values, kept, row, watermark_ms):
                 return False
@@ -184,10 +182,9 @@ def fetch_cells(heap: Ints, key: Word) -> None:
     """Prefetch the memory that a row reads first: the newest cell of a key, and those at the edges of its windows."""
     if 0 <= key < heap[HEADS_ROOM]:
         head = heap[HEADS] + key * heap[HEAD_WORDS]
-        origin, words = heap[head + ORIGIN], heap[CELL_WORDS]
-        fetch(heap, origin + heap[head + HI] * words)
+        fetch(heap, address(heap, head, heap[head + HI]))
         for i in range(heap[EDGES + 1]):
-            fetch(heap, origin + heap[head + HINTS + i] * words)
+            fetch(heap, address(heap, head, heap[head + HINTS + i]))
         for i in range(heap[TRACKS + 1]):
             deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
             fetch(heap, heap[deque + D_AT] + 2 * heap[deque + D_BEGIN])

@@ -21,7 +21,7 @@ import numpy as np
 
 from shroff.arrays import Bytes, Ints
 from shroff.features.kernels import windows
-from shroff.features.kernels.layout import FREE, FREE_CLASSES, TAIL, ZERO_CELL
+from shroff.features.kernels.layout import BLOCKS, FREE, FREE_CLASSES, TAIL
 from shroff.features.kernels.native import EntryPoint
 from shroff.features.kernels.numbers import Later, Word, compiled
 
@@ -178,7 +178,7 @@ def run_row(
 @_entry_point("void(int64[::1], int64[::1])")
 def begin(heap: Ints, journal: Ints) -> None:
     """Begin to note what is overwritten in a heap; from here on new blocks come from behind `TAIL`."""
-    copied, first = heap[ZERO_CELL], journal[NEXT]
+    copied, first = heap[BLOCKS], journal[NEXT]
     for at in range(copied):
         journal[first + at] = heap[at]
     journal[NEXT], journal[FIRST], journal[UNUSED] = first + copied, copied, heap[TAIL]
@@ -189,7 +189,7 @@ def begin(heap: Ints, journal: Ints) -> None:
 @_entry_point("void(int64[::1], int64[::1], int64)")
 def undo(heap: Ints, journal: Ints, first: Word) -> None:
     """Write back what was noted since `begin` was called at this entry, newest first, and forget it."""
-    copied, entry = heap[ZERO_CELL], journal[NEXT]
+    copied, entry = heap[BLOCKS], journal[NEXT]
     while entry > first + copied:
         entry -= 2
         heap[journal[entry]] = journal[entry + 1]

@@ -309,7 +309,7 @@ def check_plan(plan: HistoryPlan) -> None:
 
 @lru_cache(maxsize=64)  # each fold, replay and backtest of a project makes the same states again
 def blank_heap(plan: HistoryPlan, lateness_ms: int) -> Ints:
-    """Make the heap of a history without events: fixed words, plan, scratch and a cell of zeros. Copy it before use."""
+    """Make the heap of a history without events: fixed words, plan and scratch. Copy it before use."""
     writer = _PlanWriter(plan)
     words = writer.write()
     scratch = layout.PLAN + len(words)
@@ -318,9 +318,9 @@ def blank_heap(plan: HistoryPlan, lateness_ms: int) -> Ints:
         layout.DIGEST: int.from_bytes(sha256(repr((plan, lateness_ms)).encode()).digest()[:8], signed=True),
         layout.LATENESS_MS: lateness_ms,
         layout.EDGE_PLACES: scratch,
-        layout.ZERO_CELL: scratch + len(writer.edges),
+        layout.BLOCKS: scratch + len(writer.edges),
     }
-    tail = scratch + len(writer.edges) + writer.cell_words
+    tail = scratch + len(writer.edges)
     heap = np.zeros(max(FIRST_WORDS, tail), np.int64)
     heap[layout.PLAN : scratch] = words
     heap[layout.TAIL] = tail
@@ -332,13 +332,12 @@ def blank_heap(plan: HistoryPlan, lateness_ms: int) -> Ints:
 class _PlanWriter:
     """Write a plan as numbers, in sections. `fixed` has the fixed words, with the address and count of each section.
 
-    `cell_words` and `head_words` grow as sections reserve words in each cell and in the head of each key.
+    `head_words` grows as sections reserve words in the head of each key.
     """
 
     def __init__(self, plan: HistoryPlan) -> None:
         self.plan = plan
         self.edges = sorted({edge for query in plan.all_queries for edge in query.edges})
-        self.cell_words = 1
         self.head_words = layout.HINTS + len(self.edges)
         self.fixed: dict[int, int] = {}
         self._words: list[int] = []
@@ -362,6 +361,10 @@ class _PlanWriter:
         self._section(layout.GROUPS, rows)
         self._section(layout.QUERIES, queries)
         looks_before = self._looks(windows)
+        count = len(self.plan.series)
+        totals_words = count * layout.SERIES_TOTALS if self.plan.queries else 0  # looks read each cell
+        is_ever = any(query.is_ever for query in self.plan.all_queries)
+        is_wide = bool(self.plan.looks) or any(series.real for series in self.plan.series)
         by_time = [max(query.edges, default=0) for query in self.plan.all_queries if query.last_n is None]
         self.fixed |= {
             layout.WINDOWS_BEFORE: sum(not window[0] for window in windows),
@@ -369,8 +372,11 @@ class _PlanWriter:
             layout.REACH_MS: max(by_time, default=-1),
             layout.LOOKS_BEFORE: looks_before,
             layout.REACH_CELLS: max((query.last_n or 0 for query in self.plan.all_queries), default=0),
-            layout.EVER: int(any(query.is_ever for query in self.plan.all_queries)),
-            layout.CELL_WORDS: self.cell_words,
+            layout.EVER: int(is_ever),
+            layout.BEFORE: self._in_head(totals_words) if is_ever else 0,
+            layout.TOTALS_WORDS: totals_words,
+            layout.CELL_WORDS: self._of_value(count),
+            layout.PACKED_WORDS: 0 if is_wide else 1 + count // 2,
             layout.UP_TO: self.plan.links_up_to,
             layout.MARK: self._in_head(1) if self.plan.links_up_to else 0,
             layout.HEAD_WORDS: self.head_words,
@@ -386,15 +392,14 @@ class _PlanWriter:
 
     def _series(self, number: int) -> list[int]:
         series = self.plan.series[number]
-        of_counts = self._in_cell(1)
-        of_sum = self._in_cell(1) if series.sums else -1
-        of_squares = self._in_cell(2) if series.squares else -1
-        is_read = series.order or series.ends or series.values
-        of_value = self._in_cell(1) if is_read and not series.sums else -1
         folded = {"extremes", "ends"}
         is_folded = any(q.series == number and q.is_ever and q.state in folded for q in self.plan.queries)
         of_fold = self._in_head(layout.FOLD_WORDS) if is_folded else -1
-        return [of_counts, of_sum, of_squares, of_value, int(series.real), of_fold, series.scale, 0]
+        return [number, self._of_value(number), int(series.real), of_fold, series.scale]
+
+    def _of_value(self, number: int) -> int:
+        presence_words = (len(self.plan.series) + 63) // 64
+        return 1 + presence_words + number
 
     def _window(self, query: Query) -> tuple[int, int, int, int]:
         right = self.edges.index(query.delay_ms) if query.delay_ms else layout.RIGHT_NOW
@@ -489,10 +494,6 @@ class _PlanWriter:
             len(sources) - of_this,
             of_this,
         ]
-
-    def _in_cell(self, words: int) -> int:
-        self.cell_words += words
-        return self.cell_words - words
 
     def _in_head(self, words: int) -> int:
         self.head_words += words
