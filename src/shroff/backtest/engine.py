@@ -52,8 +52,8 @@ class RuleMatches(FrozenStruct):
 
     def among(self, rows: Ints) -> RuleMatches:
         """Select the hits at some ascending rows, as indexes into these rows."""
-        places = rows_of(self.rows, rows)
-        return RuleMatches(places[places >= 0], self.effective[places >= 0])
+        indexes = rows_of(self.rows, rows)
+        return RuleMatches(indexes[indexes >= 0], self.effective[indexes >= 0])
 
 
 class TypeRows(FrozenStruct):
@@ -162,19 +162,19 @@ class BacktestEngine:
             BatchEngine(side.events, work.by_columns, reference, self._late_ms, threads=threads(), also=self._types)
         ) as batch:
             current_stretch = -1
-            for at, piece in self._pieces(stretches, is_whole=take is not None):
+            for stretch_index, piece in self._pieces(stretches, is_whole=take is not None):
                 if take is not None:
                     take(piece)
                     for name, frame in piece.frames.items() if piece.after < self._upto else ():
                         if name in self._gathered:
                             self._gathered[name].add(frame, piece.after + 1 + frame.rows, self._side)
-                if at == len(stretches):
+                if stretch_index == len(stretches):
                     continue
                 for frame in piece.frames.values():
-                    frame.reference = stretches[at].definitions.reference
-                if at > current_stretch:
-                    batch.refer(stretches[at].definitions.reference, work.without[at])
-                    current_stretch = at
+                    frame.reference = stretches[stretch_index].definitions.reference
+                if stretch_index > current_stretch:
+                    batch.refer(stretches[stretch_index].definitions.reference, work.without[stretch_index])
+                    current_stretch = stretch_index
                 if work.by_columns:
                     batch.add(piece.frames, piece.size)
                 if by_rows is not None:
@@ -196,10 +196,10 @@ class BacktestEngine:
         """
         reader = LineReader(self._side)
         after = 0
-        ends = [*(stretch.end for stretch in stretches), *([None] if is_whole else [])]
-        for at, end in enumerate(ends):
+        segment_ends = [*(stretch.end for stretch in stretches), *([None] if is_whole else [])]
+        for index, end in enumerate(segment_ends):
             for piece in log_columns(self._log, self._side, end, after=after, reader=reader):
-                yield at, piece
+                yield index, piece
                 after = piece.after + piece.size
 
     # ---- events
@@ -269,10 +269,10 @@ class BacktestEngine:
         known_hits = self._known.get(rule.on, {}).get(rule.id)
         if known_hits is not None or rule.id not in self._kept:
             return joined(self._found[rule.id]) if known_hits is None else known_hits
-        places = self._recorded.places(rule.id)
+        seqs_of_hits = self._recorded.places(rule.id)
         keys = self._recorded.keys(rule.id)
         effective = [takes_effect(rule, key) for key in keys]
-        return RuleMatches(places, np.array(effective, np.bool_)).among(seqs)
+        return RuleMatches(seqs_of_hits, np.array(effective, np.bool_)).among(seqs)
 
 
 class _Gathered(Struct):
@@ -293,13 +293,13 @@ class _Gathered(Struct):
         self.seqs.append(seqs)
         self.times_ms.append(frame.times)
         self.ids.append(ids_of(frame))
-        places = draft.settings.money_places
+        decimals = draft.settings.money_places
         column = None if self.amount is None else frame.evaluate(self.amount)
         type_ = TEXT if self.amount is None else self.amount.type
-        self.amounts_minor.append(minor_units(column, type_, places, len(frame)).to_numpy())
+        self.amounts_minor.append(minor_units(column, type_, decimals, len(frame)).to_numpy())
         explorable_rows = np.zeros(len(frame), np.bool_)
         if self.explore is not None and column is not None:
-            explorable_rows = explorable(self.explore, column, type_, places, frame.times)
+            explorable_rows = explorable(self.explore, column, type_, decimals, frame.times)
         self.may_be_explored.append(explorable_rows)
 
     def decided_in(self, first: int, count: int, after: int, upto: int) -> Bools:

@@ -89,8 +89,8 @@ def versions_of(
         for version in deciding_segments:
             if version.end > after and version.start < upto:
                 then = version.definitions
-                ends = (max(version.start, after), min(version.end, upto))
-                versions.append(DecidingVersion(*ends, then, as_of(draft, then, own_model_events), as_of(base, then)))
+                bounds = (max(version.start, after), min(version.end, upto))
+                versions.append(DecidingVersion(*bounds, then, as_of(draft, then, own_model_events), as_of(base, then)))
     return versions or [DecidingVersion(after, upto, base, draft, base)]
 
 
@@ -103,8 +103,8 @@ def changed_parts(versions: Iterable[DecidingVersion]) -> list[str]:
     """Name the parts of the project without the draft that differ from the versions that decided."""
     parts = {"definitions": "features or events", "rules": "rules", "policy": "thresholds"}
     return [
-        words
-        for name, words in parts.items()
+        description
+        for name, description in parts.items()
         if any(getattr(version.then.versions, name) != getattr(version.base.versions, name) for version in versions)
     ]
 
@@ -173,12 +173,14 @@ def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_sc
     }
     passes: list[list[Stretch]] = []
     for stretch in stretches:
-        before = passes[-1][-1] if passes else None
-        if before is not None:
-            changed = changed_look_ups(before.definitions, stretch.definitions)
-            rescored = {e for e in events if models_of(before.definitions, e) != models_of(stretch.definitions, e)}
+        last_stretch = passes[-1][-1] if passes else None
+        if last_stretch is not None:
+            changed = changed_look_ups(last_stretch.definitions, stretch.definitions)
+            rescored = {
+                e for e in events if models_of(last_stretch.definitions, e) != models_of(stretch.definitions, e)
+            }
             if not changed & read_tables and not rescored:
-                passes[-1][-1] = replace(before, end=stretch.end)
+                passes[-1][-1] = replace(last_stretch, end=stretch.end)
                 continue
             if not changed & stateful and not rescored & by_score:
                 passes[-1].append(stretch)
@@ -190,10 +192,12 @@ def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_sc
 def _computation(stretches: Sequence[Stretch], rules: Sequence[Rule], events: Sequence[str]) -> Computation:
     first = stretches[0].definitions
     since_flag_rules = [rule for rule in rules if rule.computed.looks_since_flag]
-    others = [rule for rule in rules if not rule.computed.looks_since_flag]
+    stateless_rules = [rule for rule in rules if not rule.computed.looks_since_flag]
     keys = {rule.id: _keys_of(rule, first) for rule in rules if rule.rollout < 1 or rule.computed.looks_since_flag}
     scores = [score_name(event) for event in events]
-    needed_by_stretch = [needed(computed_of(stretch.definitions), [*_names(others), *scores]) for stretch in stretches]
+    needed_by_stretch = [
+        needed(computed_of(stretch.definitions), [*_names(stateless_rules), *scores]) for stretch in stretches
+    ]
     computed: list[Computed] = []
     for needed_here in needed_by_stretch:
         computed += [item for item in needed_here if item not in computed]
@@ -202,7 +206,7 @@ def _computation(stretches: Sequence[Stretch], rules: Sequence[Rule], events: Se
     )  # keeps needed_here after its inputs
     return Computation(
         stretches,
-        [*computed, *(key for rule in others for key in keys.get(rule.id, ()))],
+        [*computed, *(key for rule in stateless_rules for key in keys.get(rule.id, ()))],
         [
             *needed(computed_of(first), _names(since_flag_rules)),
             *(key for rule in since_flag_rules for key in keys[rule.id]),
@@ -225,15 +229,15 @@ def kept_rules(side: Definitions, versions: Iterable[Definitions]) -> frozenset[
     A hit depends on the log, on the lists and tables as of its event, and on the rule's meaning. A rule with `since
     flag` also depends on its earlier hits; these are the recorded ones from the first event on.
     """
-    kept = {rule.id for rule in side.evaluated}
+    unchanged = {rule.id for rule in side.evaluated}
     for then in {(version.versions.definitions, version.versions.rules): version for version in versions}.values():
         their_rules = {rule.id: rule for rule in then.evaluated}
-        kept = {
+        unchanged = {
             rule.id
             for rule in side.evaluated
-            if rule.id in kept and _is_same(rule, side, their_rules.get(rule.id), then)
+            if rule.id in unchanged and _is_same(rule, side, their_rules.get(rule.id), then)
         }
-    return frozenset(kept)
+    return frozenset(unchanged)
 
 
 def shared_rules(base: Definitions, draft: Definitions, *, has_same_scores: bool) -> frozenset[str]:
@@ -283,8 +287,8 @@ def _read_by(nodes: Iterable[Node], definitions: Definitions, *entities: str) ->
 def _keys_of(rule: Rule, definitions: Definitions) -> list[Computed]:
     """Return the parts of a rule's key as computed values, so that they exist where the rule hits."""
     parts = definitions.events.entities[rule.by].keys.get(rule.on, ())
-    at = frozenset([rule.on])
+    events = frozenset([rule.on])
     return [
-        Computed(f"key {number} of rule {rule.id}", part, rule.by, at, needs_key=False)
+        Computed(f"key {number} of rule {rule.id}", part, rule.by, events, needs_key=False)
         for number, part in enumerate(parts)
     ]

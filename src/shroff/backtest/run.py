@@ -204,7 +204,7 @@ def _all_changed(report: BacktestReport) -> Iterator[list[ReportRow]]:
 
 
 def _rows(report: BacktestReport, judged: JudgedEvents, rows: Any) -> list[ReportRow]:
-    places = report.verdicts.versions[-1].draft.settings.money_places
+    decimals = report.verdicts.versions[-1].draft.settings.money_places
     code_columns = (OUTCOMES, judged.old), (OUTCOMES, judged.new), (LABELS, judged.labels)
     columns = zip(
         judged.ids.take(pa.array(rows, pa.int64())).to_pylist(),
@@ -212,7 +212,7 @@ def _rows(report: BacktestReport, judged: JudgedEvents, rows: Any) -> list[Repor
         map(time_text, judged.times_ms[rows].tolist()),
         *(map(names.__getitem__, codes[rows].tolist()) for names, codes in code_columns),
         judged.is_immature[rows].tolist(),
-        (show_decimal(amount, places) for amount in judged.amounts_minor[rows].tolist()),
+        (show_decimal(amount, decimals) for amount in judged.amounts_minor[rows].tolist()),
         rules_at(judged.old_hits, rows),
         rules_at(judged.hits, rows),
         strict=True,
@@ -226,8 +226,8 @@ def _not_known(balance: ReportBalance, *, has_label: bool) -> str:
         also = "" if has_label else ", and NOT ONE HAS A LABEL"
         return f"Of {many(balance.events, 'event')} each is younger than the label delay{also}, {unknown}"
     old = many(balance.mature, "event that is", "events that are")
-    cure = "Bring labels in ('shroff label', or --labels beside FILEs)."
-    return f"Of {old} old enough NOT ONE HAS A LABEL, {unknown} {cure}"
+    remedy = "Bring labels in ('shroff label', or --labels beside FILEs)."
+    return f"Of {old} old enough NOT ONE HAS A LABEL, {unknown} {remedy}"
 
 
 def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None) -> str:

@@ -118,8 +118,8 @@ def rules_at(hits: Mapping[str, RuleMatches], rows: Ints) -> list[list[str]]:
     """Return the ids of the rules that hit at each of these rows, which are in ascending order."""
     rules_by_row: list[list[str]] = [[] for _ in rows.tolist()]
     for rule in sorted(hits):
-        for at in hits[rule].among(rows).rows.tolist():
-            rules_by_row[at].append(rule)
+        for index in hits[rule].among(rows).rows.tolist():
+            rules_by_row[index].append(rule)
     return rules_by_row
 
 
@@ -148,8 +148,8 @@ def balance(
     labelled = sum(count_true(events.labels[counted] != NO_LABEL) for events, counted in parts)
     # Without the last days that have no mature event
     known_days = by_day[: max(np.flatnonzero(mature_by_day), default=-1) + 1]
-    ends = _interval(known_days) if labelled else None
-    low, high = (None, None) if ends is None else (money(round(end)) for end in ends)
+    interval = _interval(known_days) if labelled else None
+    low, high = (None, None) if interval is None else (money(round(end)) for end in interval)
     return ReportBalance(
         _side(parts, attrgetter("old"), money),
         _side(parts, attrgetter("new"), money),
@@ -169,8 +169,8 @@ def _weeks(first: date, by_day: Floats, mature_by_day: Ints, money: Money) -> li
     starts = [0, *range(DAYS_A_WEEK - first.weekday(), len(by_day), DAYS_A_WEEK)]
     sums = (np.add.reduceat(of_days, starts).tolist() for of_days in (by_day, mature_by_day))
     return [
-        ReportWeek((first + timedelta(at)).isoformat(), money(round(worth)), events)
-        for at, worth, events in zip(starts, *sums, strict=True)
+        ReportWeek((first + timedelta(start)).isoformat(), money(round(worth)), events)
+        for start, worth, events in zip(starts, *sums, strict=True)
     ]
 
 

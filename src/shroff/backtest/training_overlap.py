@@ -28,9 +28,9 @@ def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEven
     masks = [np.zeros(len(events), np.bool_) for events in judged]
     for judged_events, rows in zip(judged, masks, strict=True):
         for version in versions:
-            ends = [scorer.learnt_until_ms or 0 for scorer in _scorers(version, judged_events.event)]
+            learnt_until = [scorer.learnt_until_ms or 0 for scorer in _scorers(version, judged_events.event)]
             segment = slice(*np.searchsorted(judged_events.seqs, [version.start, version.end], "right").tolist())
-            rows[segment] = judged_events.times_ms[segment] < max(ends, default=0)
+            rows[segment] = judged_events.times_ms[segment] < max(learnt_until, default=0)
     return masks
 
 
@@ -50,12 +50,12 @@ def learnt_of(
     }
     if not models:
         return None
-    ends = {id_: model.learnt_until_ms for id_, model in models.items() if model.learnt_until_ms is not None}
+    learnt_until = {id_: model.learnt_until_ms for id_, model in models.items() if model.learnt_until_ms is not None}
     events = sum(count_true(row) for row in rows)
     return ReportLearnt(
-        sorted(ends),
-        sorted(models.keys() - ends.keys()),
-        time_text(max(ends.values())) if ends else None,
+        sorted(learnt_until),
+        sorted(models.keys() - learnt_until.keys()),
+        time_text(max(learnt_until.values())) if learnt_until else None,
         sum(model.learnt_rows for model in models.values()),
         events,
         sum(map(len, judged)) - events,

@@ -100,9 +100,9 @@ class Changes:
         cuts = None if self.model is None else self.model.cuts()
         counterfactuals: list[Counterfactual] = []
         for variable in self._variables():
-            now = self._now(variable)
-            if now is not None:
-                counterfactuals += self._of_one(variable, now, self._tried(variable, float(now), cuts), decided)
+            current = self._now(variable)
+            if current is not None:
+                counterfactuals += self._of_one(variable, current, self._tried(variable, float(current), cuts), decided)
         return sorted(
             counterfactuals,
             key=lambda counterfactual: (counterfactual.crossed, counterfactual.code, counterfactual.outcome),
@@ -134,21 +134,21 @@ class Changes:
 
     # ---- values to try
 
-    def _tried(self, variable: Variable, now: float, cuts: Cuts | None) -> tuple[list[float], list[float]]:
+    def _tried(self, variable: Variable, current: float, cuts: Cuts | None) -> tuple[list[float], list[float]]:
         """Return values to try: below (descending) and above (ascending), the nearest end of each interval that model
         and rules distinguish.
         """
         below = set[float]()
         above = set[float]()
-        for place, node in enumerate(self.inputs):
+        for index, node in enumerate(self.inputs):
             if cuts is not None and isinstance(node, FeatureValue | ThisField) and _plain(node) == variable:
-                near_steps = steps(cuts.by_input[place], now, variable.type, is_single=cuts.is_single)
+                near_steps = steps(cuts.by_input[index], current, variable.type, is_single=cuts.is_single)
                 below.update(near_steps.below)
                 above.update(near_steps.above)
         nodes = [*self.inputs, *(asked.rule.when for asked in self._asked if variable in asked.reads)]
         for value in _compared(nodes, variable):
-            below.update({value} if value < now else ())
-            above.update({value} if value > now else ())
+            below.update({value} if value < current else ())
+            above.update({value} if value > current else ())
         minimum, maximum = self._possible(variable)
         return (
             sorted((limit for limit in below if limit >= minimum), reverse=True),
@@ -209,7 +209,7 @@ class Changes:
     # ---- trying values
 
     def _of_one(
-        self, variable: Variable, now: float, tried: tuple[list[float], list[float]], decided: str
+        self, variable: Variable, current: float, tried: tuple[list[float], list[float]], decided: str
     ) -> Iterator[Counterfactual]:
         count = max(len(tried[0]) + len(tried[1]), 1)
         name = name_of(variable, self.event)
@@ -217,13 +217,13 @@ class Changes:
         for values in tried:
             outcomes = self._outcomes(variable, values)
             for limit in sorted({other for other in outcomes if other != decided}):
-                place = outcomes.index(limit)
-                end = next((later for later in range(place, len(values)) if outcomes[later] != limit), None)
-                value = values[place]
+                index = outcomes.index(limit)
+                end = next((later for later in range(index, len(values)) if outcomes[later] != limit), None)
+                value = values[index]
                 # the next interval starts directly after the last value of this one
-                until = None if end is None else values[end] + (0 if is_real else 1 if value < now else -1)
-                ends = [bound if is_real or bound is None else int(bound) for bound in (value, until)]
-                yield Counterfactual(name, variable, ends[0], now, ends[1], limit, (place + 1) / count)
+                until = None if end is None else values[end] + (0 if is_real else 1 if value < current else -1)
+                bounds = [bound if is_real or bound is None else int(bound) for bound in (value, until)]
+                yield Counterfactual(name, variable, bounds[0], current, bounds[1], limit, (index + 1) / count)
 
     def _outcomes(self, variable: Variable, values: Sequence[float]) -> list[str]:
         rows = [self._with(variable, value) for value in values]
@@ -291,8 +291,8 @@ def _around(literal: Literal, type_: Type) -> Iterator[float]:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
     if type_.kind == "real":
-        whole = float(value) / 10**literal.type.places if literal.type.is_exact else float(value)
-        yield from (float(np.nextafter(whole, -np.inf)), whole, float(np.nextafter(whole, np.inf)))
+        exact_value = float(value) / 10**literal.type.places if literal.type.is_exact else float(value)
+        yield from (float(np.nextafter(exact_value, -np.inf)), exact_value, float(np.nextafter(exact_value, np.inf)))
         return
     exact = Fraction(value)
     if type_.kind != "duration":

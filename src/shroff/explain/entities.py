@@ -112,12 +112,12 @@ class EntityLook:
         records = records[:limit]
         looked_to = records[-1].seq - 1 if is_full else looked_to
         rows = decisions_of(self._log, records)
-        seen = [_seen(record, rows.get(record.seq), entity) for record in records]
-        newest = next((record for record in seen if record.outcome is not None), None)
+        events = [_seen(record, rows.get(record.seq), entity) for record in records]
+        newest = next((record for record in events if record.outcome is not None), None)
         if newest is None:
-            return Timeline(seen, looked_to, looked_to > 0)
+            return Timeline(events, looked_to, looked_to > 0)
         newest_event = f"{newest.record.type}/{newest.record.id}"
-        return Timeline(seen, looked_to, looked_to > 0, newest.features, newest_event)
+        return Timeline(events, looked_to, looked_to > 0, newest.features, newest_event)
 
     def earlier(self, entity: str, text: str, before: int) -> list[PastDecision]:
         """Return the latest earlier decisions of a key with a sequence number below `before`, oldest first.
@@ -179,8 +179,8 @@ class EntityLook:
         """Whether all events of a key lie before a sequence number; otherwise an earlier page has the key."""
         if before is None:
             return True
-        (places,) = self._events.index.places([(entity, key)]).values()
-        return all(place < before for place in places[-1:])
+        (seqs,) = self._events.index.places([(entity, key)]).values()
+        return all(seq < before for seq in seqs[-1:])
 
     def totals(self, entity: str, text: str) -> KeyTotals:
         """Return the newest events of a key, at most TOTALS_MAX. Raises: as `timeline`."""
@@ -195,18 +195,18 @@ class EntityLook:
         """
         own_key = key_of(self._definitions.events, entity, text)
         left_out = list[tuple[str, Key]]()
-        wanted = self._shared(entity, (event.record for event in timeline.events))
+        keys_to_follow = self._shared(entity, (event.record for event in timeline.events))
         shared: dict[tuple[str, Key], dict[Key, list[Record]]] = {}
         looked_at = 0
-        for _, records in self._backwards(self._log.last_seq(), wanted):
+        for _, records in self._backwards(self._log.last_seq(), keys_to_follow):
             for record in records:
-                self._share(record, entity, own_key, wanted, shared)
+                self._share(record, entity, own_key, keys_to_follow, shared)
             for shared_key in [name for name, others in shared.items() if len(others) > MANY]:
                 del shared[shared_key]
                 left_out.append(shared_key)
-                wanted[shared_key[0]].remove(shared_key[1])
+                keys_to_follow[shared_key[0]].remove(shared_key[1])
             looked_at += len(records)
-            if not any(wanted.values()) or looked_at >= NEIGHBOURS_IN:
+            if not any(keys_to_follow.values()) or looked_at >= NEIGHBOURS_IN:
                 break
         return KeyLinks(self._neighbours(shared), sorted((name, _text_of(key)) for name, key in left_out))
 
@@ -216,17 +216,19 @@ class EntityLook:
         Cost: as `KeyEvents.backwards`, whatever the number of entities.
         """
         keys = {name: read_key(text, entity) for name, entity in self._definitions.events.entities.items()}
-        wanted = {name: [key if isinstance(key, tuple) else (key,)] for name, key in keys.items() if key is not None}
+        keys_to_find = {
+            name: [key if isinstance(key, tuple) else (key,)] for name, key in keys.items() if key is not None
+        }
         found_entities = set[str]()
         looked_to = self._log.last_seq()
-        for start, records in self._backwards(looked_to, wanted):
+        for start, records in self._backwards(looked_to, keys_to_find):
             looked_to = start
             for record in records:
-                matching = [name for name, (key,) in wanted.items() if self._keyed.has(record, name, key)]
+                matching = [name for name, (key,) in keys_to_find.items() if self._keyed.has(record, name, key)]
                 found_entities.update(matching)
                 for name in matching:
-                    del wanted[name]
-            if not wanted:
+                    del keys_to_find[name]
+            if not keys_to_find:
                 break
         return [name for name in keys if name in found_entities], looked_to
 
@@ -247,11 +249,11 @@ class EntityLook:
                 break
         return sorted(events, key=lambda record: -record.seq), looked_to
 
-    def _backwards(self, end: int, wanted: Wanted, *first: int) -> Iterator[tuple[int, list[Record]]]:
+    def _backwards(self, end: int, keys: Wanted, *first: int) -> Iterator[tuple[int, list[Record]]]:
         """Iterate as `KeyEvents.backwards`, but end at the store's first record if the lake cannot be reached."""
         looked_to = end
         try:
-            for looked_to, records in self._events.backwards(end, wanted, *first):
+            for looked_to, records in self._events.backwards(end, keys, *first):
                 yield looked_to, records
         except (TransientError, PrunedError):
             if looked_to > self._log.pruned_to():
@@ -261,12 +263,12 @@ class EntityLook:
 
     def _shared(self, entity: str, records: Iterable[Record]) -> dict[str, list[Key]]:
         """Return the keys of other entities at these events, for each entity the most frequent ones first."""
-        others = [name for name in self._definitions.events.entities if name != entity]
+        other_entities = [name for name in self._definitions.events.entities if name != entity]
         counts: dict[str, Counter[Key]] = {}
         for record in records:
             event = self._records.decode(record)
             if isinstance(event, Event):
-                for name, key in self._keyed.keys(event, others).items():
+                for name, key in self._keyed.keys(event, other_entities).items():
                     counts.setdefault(name, Counter())[key] += 1
         return {name: [key for key, _ in count.most_common(SHARED_MAX)] for name, count in counts.items()}
 
@@ -274,24 +276,24 @@ class EntityLook:
         self,
         record: Record,
         entity: str,
-        own: Key,
-        wanted: Mapping[str, Sequence[Key]],
+        own_key: Key,
+        keys_to_follow: Mapping[str, Sequence[Key]],
         shared: dict[tuple[str, Key], dict[Key, list[Record]]],
     ) -> None:
         event = self._records.decode(record)
         if not isinstance(event, Event):
             return
-        keys = self._keyed.keys(event, [entity, *wanted])
+        keys = self._keyed.keys(event, [entity, *keys_to_follow])
         other = keys.pop(entity, None)
-        if other is not None and other != own:
+        if other is not None and other != own_key:
             for name, key in keys.items():
-                if key in wanted[name]:
+                if key in keys_to_follow[name]:
                     shared.setdefault((name, key), {}).setdefault(other, []).append(record)
 
     def _neighbours(self, shared: Mapping[tuple[str, Key], Mapping[Key, Sequence[Record]]]) -> list[Neighbour]:
         through: dict[Key, list[tuple[str, Key]]] = {}
-        for shared_key, others in shared.items():
-            for other in others:
+        for shared_key, sharers in shared.items():
+            for other in sharers:
                 through.setdefault(other, []).append(shared_key)
         rarest = {other: min(len(shared[key]) for key in shared_key) for other, shared_key in through.items()}
         neighbors = sorted(through, key=lambda key: (rarest[key], -len(through[key]), _text_of(key)))[:NEIGHBOURS_MAX]
@@ -302,8 +304,10 @@ class EntityLook:
         newest = {other: records[max(records)] for other, records in events.items()}
         outcomes = {seq: row.outcome for seq, row in decisions_of(self._log, newest.values()).items()}
         last = {other: KeyEvent(record, outcomes.get(record.seq)) for other, record in newest.items()}
-        by = {other: sorted((name, _text_of(key)) for name, key in through[other]) for other in neighbors}
-        return [Neighbour(_text_of(other), by[other], len(events[other]), last[other]) for other in neighbors]
+        through_texts = {other: sorted((name, _text_of(key)) for name, key in through[other]) for other in neighbors}
+        return [
+            Neighbour(_text_of(other), through_texts[other], len(events[other]), last[other]) for other in neighbors
+        ]
 
 
 class _ShownParts(Struct):
@@ -318,11 +322,11 @@ class _ShownParts(Struct):
 def _seen(record: Record, row: DecisionRow | None, entity: str) -> KeyEvent:
     if row is None:
         return KeyEvent(record)
-    shown = stored(row.document, _ShownParts, f"the decision at sequence number {row.seq}")
+    parts = stored(row.document, _ShownParts, f"the decision at sequence number {row.seq}")
     prefix = f"{entity}."
-    features = {name: value for name, value in shown.features.items() if name.startswith(prefix)}
-    rules = tuple(active_rules({"rules": shown.rules, "reasons": shown.reasons}))
-    return KeyEvent(record, row.outcome, shown.score, rules, features)
+    features = {name: value for name, value in parts.features.items() if name.startswith(prefix)}
+    rules = tuple(active_rules({"rules": parts.rules, "reasons": parts.reasons}))
+    return KeyEvent(record, row.outcome, parts.score, rules, features)
 
 
 def _text_of(key: Key) -> str:

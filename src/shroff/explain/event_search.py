@@ -62,18 +62,18 @@ def search_parts(
     while end > start_seq and len(matched_fields) < FOUND_MAX and len(keys) < FOUND_MAX and time.thread_time() < ends_s:
         start = max(start_seq, end - _BLOCK)
         people = _people(log, start, end, fields)
-        lines = {**lines_in(log, start, end, fields.needles), **{place: line for place, (line, _) in people.items()}}
-        for place, line in sorted(lines.items(), reverse=True):
-            matched, found = fields.of(line, people[place][1] if place in people else "")
+        lines = {**lines_in(log, start, end, fields.needles), **{seq: line for seq, (line, _) in people.items()}}
+        for seq, line in sorted(lines.items(), reverse=True):
+            matched, matched_keys = fields.of(line, people[seq][1] if seq in people else "")
             if matched:
-                matched_fields[place] = matched
-            for entity, key, name, by in found:
-                keys.setdefault((entity, key), (name, by))
+                matched_fields[seq] = matched
+            for entity, key, name, matched_field in matched_keys:
+                keys.setdefault((entity, key), (name, matched_field))
         end = start
     first = [*matched_fields][:FOUND_MAX]
     records = log.records_at(first)
     is_all = end <= log.pruned_to()
-    events = [(records[place], matched_fields[place]) for place in first if place in records]
+    events = [(records[seq], matched_fields[seq]) for seq in first if seq in records]
     return PartFound(
         events, [(*key, *found_keys) for key, found_keys in keys.items()][:FOUND_MAX], 0 if is_all else end
     )
@@ -84,19 +84,19 @@ def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, 
     matches = dict[int, tuple[bytes, str]]()
     lines = dict[str, dict[str, tuple[int, bytes]]]()
     for text in log.lines(start, end, _BLOCK) if fields.personal else ():
-        for place, line in enumerate(text.split(b"\n"), start=start + 1):
+        for seq, line in enumerate(text.split(b"\n"), start=start + 1):
             head, _, body = line.partition(b" ")
             type_ = head[2:].decode()
             if head[:1] == b"e" and type_ in fields.personal:
                 id_ = str(from_json(body)[fields.personal[type_]])
-                lines.setdefault(type_, {})[id_] = place, line
+                lines.setdefault(type_, {})[id_] = seq, line
         start += text.count(b"\n")
     for type_, records in lines.items():
         for id_, values in log.personal.of(type_, list(records)).items():
             field_name = next((name for name, value in values.items() if fields.has(value)), "")
             if field_name:
-                place, line = records[id_]
-                matches[place] = line, f"{label_of(field_name)} {values[field_name]}"
+                seq, line = records[id_]
+                matches[seq] = line, f"{label_of(field_name)} {values[field_name]}"
     return matches
 
 
@@ -159,10 +159,10 @@ class _SearchFields:
         if self._is_end(str(fields.get(self._ids[type_]) or "")):
             matched = "id"
         keys = [
-            (entity, text, summary_of(self._types[type_], fields, "").name_of(entity, text), by)
+            (entity, text, summary_of(self._types[type_], fields, "").name_of(entity, text), matched_field)
             for entity, key, shown in self._keys[type_]
             if fields.get(key) is not None
-            if (by := self._by(fields, key, shown))
+            if (matched_field := self._by(fields, key, shown))
             for text in (str(fields[key]),)
         ]
         if person and (first := next(iter(self._keys[type_]), None)) and fields.get(first[1]) is not None:
@@ -203,11 +203,11 @@ def lines_with(text: bytes, small: bytes, needle: bytes) -> Iterator[tuple[int, 
     from 0, and bytes.
     """
     line = 0
-    counted = 0
-    at = small.find(needle)
-    while at >= 0:
-        line += text.count(b"\n", counted, at)
-        first = text.rfind(b"\n", 0, at) + 1
-        counted = text.find(b"\n", at)
-        yield line, text[first:counted]
-        at = small.find(needle, counted + 1) if counted >= 0 else -1
+    counted_to = 0
+    position = small.find(needle)
+    while position >= 0:
+        line += text.count(b"\n", counted_to, position)
+        first = text.rfind(b"\n", 0, position) + 1
+        counted_to = text.find(b"\n", position)
+        yield line, text[first:counted_to]
+        position = small.find(needle, counted_to + 1) if counted_to >= 0 else -1

@@ -104,8 +104,8 @@ class Explained(FrozenStruct):
 
     def _repr_html_(self) -> str:
         """Render for a notebook: outcome, contributions of the model, features next to earlier ones, rules in words."""
-        named = f"{self.row.event} {self.row.id}, sequence number {self.row.seq:,}"
-        title = f"<b>{escape(self.row.outcome)}</b> {escape(named)}"
+        event_name = f"{self.row.event} {self.row.id}, sequence number {self.row.seq:,}"
+        title = f"<b>{escape(self.row.outcome)}</b> {escape(event_name)}"
         heads = ("feature", "value", "lowest", "median", "highest", "earlier decisions")
         model = html_table(
             ("adds to the score", "of the model", "in words"),
@@ -113,9 +113,9 @@ class Explained(FrozenStruct):
         )
         rules = self.explanation.rules
         hit = [rule for rule in rules if rule.result != "no hit"]
-        others = [rule for rule in rules if rule.result == "no hit"]
+        missed = [rule for rule in rules if rule.result == "no hit"]
         features = _folded("features", html_table(heads, map(_feature_row, self.explanation.features)))
-        return title + _rule_table(hit) + model + features + _folded("rules that did not hit", _rule_table(others))
+        return title + _rule_table(hit) + model + features + _folded("rules that did not hit", _rule_table(missed))
 
 
 def _rule_table(rules: Iterable[RuleLine]) -> str:
@@ -156,9 +156,9 @@ def explain(
         feature = definitions.features[name]
         key = keys.get(feature.entity)
         usual = _usual(name, (decision.shown for decision in earlier.get(feature.entity, ())), feature.type.kind)
-        shown = None if key is None else key_text(key[0] if len(key) == 1 else key)
+        key_shown = None if key is None else key_text(key[0] if len(key) == 1 else key)
         text = as_written(None if feature.place is None else feature.place.text, feature.node)
-        lines.append(FeatureLine(name, text, feature.entity, shown, document["features"][name], usual))
+        lines.append(FeatureLine(name, text, feature.entity, key_shown, document["features"][name], usual))
     rules = _rules(definitions, row.event, document)
     experiments = tuple(
         ExperimentLine(experiment.id, "B" if experiment.id in document["rules"] else "A")
@@ -238,7 +238,7 @@ def _rules(definitions: Definitions, event: str, document: JsonMapping) -> list[
     for rule in definitions.rules:
         if rule.on == event:
             results = {"hit": document["rules"], "hit in shadow": document["shadow_rules"]}
-            result = next((words for words, hits in results.items() if rule.id in hits), "no hit")
+            result = next((result_name for result_name, hits in results.items() if rule.id in hits), "no hit")
             lines.append(RuleLine(rule.id, rule.effect, result, in_words(rule, teller), condition(rule)))
     return sorted(lines, key=lambda line: (line.result == "no hit", line.id))
 

@@ -47,9 +47,9 @@ class LabelOfHit(VerdictInForce):
 
     reason: str | None
 
-    def behind(self, before: LabelOfHit | None) -> LabelOfHit:
+    def behind(self, previous: LabelOfHit | None) -> LabelOfHit:
         """Return the active one of two labels, of which this one comes later in the log."""
-        return self if before is None or self.takes_over(before) else before
+        return self if previous is None or self.takes_over(previous) else previous
 
 
 class HitEvent(Struct):
@@ -319,16 +319,16 @@ class HitRecords(Struct):
             times = [record.time_ms for record in records if record.kind == "event"]
             self.since_ms = min(times, default=self.since_ms)
 
-    def _add(self, found: Sequence[HitEvent], *, is_older: bool) -> None:
+    def _add(self, hit_events: Sequence[HitEvent], *, is_older: bool) -> None:
         rules: defaultdict[str, list[int]] = defaultdict(list)
-        for event in found:
+        for event in hit_events:
             self.events[event.seq] = event
             self._named[event.name] = event.seq
             for rule in event.rules:
                 rules[rule].append(event.seq)
         for rule, seqs in rules.items():
-            at = 0 if is_older else len(self.by_rule[rule])
-            self.by_rule[rule][at:at] = seqs
+            position = 0 if is_older else len(self.by_rule[rule])
+            self.by_rule[rule][position:position] = seqs
 
     def _labels(self, log: Log, after: int, upto: int) -> dict[str, LabelOfHit]:
         decoder = msgspec.json.Decoder(Said)
@@ -394,12 +394,12 @@ def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
 
 def amount_reader(definitions: Definitions) -> Callable[[Record], int | None]:
     """Return a function that reads an event's amount in the current smallest units; None for an event without one."""
-    places = definitions.settings.money_places
+    decimals = definitions.settings.money_places
     fields = {name: amount.name for name, type_ in definitions.events.types.items() if (amount := type_.amount_field)}
 
     def read(record: Record) -> int | None:
         name = fields.get(record.type)
         found = from_json(record.body).get(name) if name else None
-        return rescale_half_even(*parse_decimal(found), places) if isinstance(found, str) else None
+        return rescale_half_even(*parse_decimal(found), decimals) if isinstance(found, str) else None
 
     return read

@@ -30,7 +30,7 @@ def decisions_of(log: Log, records: Iterable[Record]) -> dict[int, DecisionRow]:
     for record in records:
         if record.decided:
             ids.setdefault(record.type, []).append(record.id)
-    return {row.seq: row for type_, wanted in ids.items() for row in log.decisions.of(type_, wanted).values()}
+    return {row.seq: row for type_, type_ids in ids.items() for row in log.decisions.of(type_, type_ids).values()}
 
 
 class KeyFinder:
@@ -81,11 +81,13 @@ class KeyEvents:
         key_seqs = self.index.places(
             [(entity, key) for entity, keys in wanted.items() for key in keys if is_indexed[entity]]
         )
-        places = {named: self.upto(at, end) for named, at in key_seqs.items()}
+        seqs_by_key = {entity_key: self.upto(key_seqs_of, end) for entity_key, key_seqs_of in key_seqs.items()}
         pruned = self._log.pruned_to()
         size = first
         while newest_seqs := [
-            at[-size:] for (name, key), at in places.items() if key in wanted.get(name, ()) and len(at)
+            key_seqs_of[-size:]
+            for (name, key), key_seqs_of in seqs_by_key.items()
+            if key in wanted.get(name, ()) and len(key_seqs_of)
         ]:
             block = np.unique(np.concatenate(newest_seqs))[-size:]
             if block[-1] <= pruned < end:
@@ -94,48 +96,48 @@ class KeyEvents:
             end = int(block[0]) - 1
             size = min(2 * size, _BLOCK)
             yield end, self._these(block, wanted)
-            places = {name: self.upto(at, end) for name, at in places.items()}
+            seqs_by_key = {name: self.upto(key_seqs_of, end) for name, key_seqs_of in seqs_by_key.items()}
         if all(is_indexed.values()):
             yield 0, []
 
-    def upto(self, places: Ints, end: int) -> Ints:
+    def upto(self, seqs: Ints, end: int) -> Ints:
         """Return the ascending sequence numbers up to `end`."""
-        return places[: np.searchsorted(places, end, "right")]
+        return seqs[: np.searchsorted(seqs, end, "right")]
 
-    def _these(self, places: Ints, wanted: Wanted) -> list[Record]:
+    def _these(self, seqs: Ints, wanted: Wanted) -> list[Record]:
         """Read the records with these sequence numbers that have one of the keys, newest first."""
-        records = self._log.records_at(places.tolist())
+        records = self._log.records_at(seqs.tolist())
         return [
             records[seq]
             for seq in sorted(records, reverse=True)
             if any(self.keyed.has(records[seq], entity, key) for entity, keys in wanted.items() for key in keys)
         ]
 
-    def first_needed(self, places: Ints, start_ms: float) -> int:
+    def first_needed(self, seqs: Ints, start_ms: float) -> int:
         """Return the index of a sequence number before which no event is newer than `start_ms`, so these need not be
         read; else 0.
 
         At most `_MANY` events too many remain. Cost: 0.1 ms for each halving, to read an event.
         """
-        near, far = len(places) - 1, 0  # indexes of an event newer than `start_ms`, and of one that is not
-        if near < _MANY or math.isinf(start_ms) or self._time_at(places[0]) > start_ms:
+        near, far = len(seqs) - 1, 0  # indexes of an event newer than `start_ms`, and of one that is not
+        if near < _MANY or math.isinf(start_ms) or self._time_at(seqs[0]) > start_ms:
             return 0
         while near - far > _MANY:
             middle = (near + far) // 2
-            near, far = (near, middle) if self._time_at(places[middle]) <= start_ms else (middle, far)
+            near, far = (near, middle) if self._time_at(seqs[middle]) <= start_ms else (middle, far)
         return far
 
-    def _time_at(self, place: int) -> float:
-        record = self._log.records_at([int(place)]).get(int(place))
+    def _time_at(self, seq: int) -> float:
+        record = self._log.records_at([int(seq)]).get(int(seq))
         return math.inf if record is None else record.time_ms
 
 
-def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) -> list[Record] | None:
+def looked_back(log: Log, definitions: Definitions, seq: int, limit: int = MOST) -> list[Record] | None:
     """Return the earlier records that a decision can depend on, in log order.
 
     A few records of other keys may be among them; they change no value. None if the records cannot be determined: a
     value depends on earlier hits, earlier values of features, another field than the key, or a draw; or there are more
-    than `most`.
+    than `limit`.
 
     Cost: an index query for each entity, and 3 µs a record.
     """
@@ -155,14 +157,16 @@ def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) 
     needed_seqs = [NO_INTS]
     # ^An event that is older in the log can be newer by time only by the allowed lateness.
     starts = _windows(used, event.time_ms - lateness_of(log, definitions))
-    for (entity, _), places in events.index.places((name, keys[name]) for name in starts.keys() & keys.keys()).items():
-        places = events.upto(places, end)
-        needed_seqs.append(places[events.first_needed(places, starts[entity]) :])
+    for (entity, _), key_seqs in events.index.places(
+        (name, keys[name]) for name in starts.keys() & keys.keys()
+    ).items():
+        key_seqs = events.upto(key_seqs, end)
+        needed_seqs.append(key_seqs[events.first_needed(key_seqs, starts[entity]) :])
     label_entities = {aggregate.entity for aggregate in used if aggregate.event == "label"} & keys.keys()
     of_labels = events.index.places([(name, keys[name]) for name in label_entities], of_labels=True)
-    needed_seqs += [events.upto(places, end) for places in of_labels.values()]
+    needed_seqs += [events.upto(key_seqs, end) for key_seqs in of_labels.values()]
     needed = np.unique(np.concatenate(needed_seqs)).tolist()
-    return None if len(needed) > most else [past for _, past in sorted(log.records_at(needed).items())]
+    return None if len(needed) > limit else [past for _, past in sorted(log.records_at(needed).items())]
 
 
 def asked_of_keys(definitions: Definitions, event: str) -> set[Aggregate] | None:

@@ -153,8 +153,8 @@ class LinkedEvents(Struct):
         return columns[:, (columns[1] > start_ms) & (columns[1] <= upto_ms)]
 
     def shown(self, code: int, money_places: int) -> Scalar:
-        value: Scalar = from_json(canonical_value(self.codes.values[code], self.via.type, money_places))
-        return value
+        shown_value: Scalar = from_json(canonical_value(self.codes.values[code], self.via.type, money_places))
+        return shown_value
 
 
 class EntityLinks:
@@ -189,13 +189,13 @@ class EntityLinks:
         upto_ms: int,
         steps: int = 1,
         hidden: Container[str] = (),
-        most: int | None = None,
+        limit: int | None = None,
         scope: LinkScope = EVERYTHING,
     ) -> Neighbourhood:
         """Return the links of a key at a time over some steps, the values with most keys first.
 
         `hidden` values, as `via=value`, link no keys. A ring is followed up to `RING_MAX` keys, and of each `via` and
-        step the `most` values with most keys.
+        step the `limit` values with most keys.
         """
         code, links, hubs = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub]()
         step_of, step, nearest, over, left_out = {code: 0}, 0, [code], Counter[str](), 0
@@ -204,7 +204,7 @@ class EntityLinks:
             windows = [linked.window(upto_ms, over_ms=scope.over_ms) for linked in self.events]
             frauds = self._frauds(upto_ms, scope.over_ms)
             decided = self._decided, self._outcomes
-        seen = {linked.name: np.array([-1]) for linked in self.events}
+        visited = {linked.name: np.array([-1]) for linked in self.events}
         fraud_values = [np.sort(fraud[3]) for fraud in frauds]
         while nearest and code >= 0 and len(step_of) <= RING_MAX:
             step += 1
@@ -212,30 +212,30 @@ class EntityLinks:
             for linked, columns, fraud in zip(self.events, windows, fraud_values, strict=True):
                 if linked.name in scope.without:
                     continue
-                own = np.setdiff1d(columns[3][np.isin(columns[2], nearest)], seen[linked.name])
-                seen[linked.name] = np.append(seen[linked.name], own)
-                near = columns[:, np.isin(columns[3], own)]
+                own_values = np.setdiff1d(columns[3][np.isin(columns[2], nearest)], visited[linked.name])
+                visited[linked.name] = np.append(visited[linked.name], own_values)
+                near = columns[:, np.isin(columns[3], own_values)]
                 near = near[:, np.lexsort((near[2], near[3]))]
                 values, starts = np.unique(near[3], return_index=True)
                 is_new = np.ones(near.shape[1], bool)  # whether the row is the first of its key and value
                 is_new[1:] = (np.diff(near[2]) != 0) | (np.diff(near[3]) != 0)
                 is_new &= near[2] >= 0
                 degrees = np.add.reduceat(is_new.astype(np.int64), starts) if len(starts) else starts
-                ends, allowed = np.append(starts[1:], near.shape[1]), linked.via.up_to
+                value_ends, allowed = np.append(starts[1:], near.shape[1]), linked.via.up_to
                 linking = np.flatnonzero((degrees > 1) & (degrees <= allowed))
                 linking = linking[np.argsort(-degrees[linking], kind="stable")]
-                left_out += 0 if most is None else max(len(linking) - most, 0)
+                left_out += 0 if limit is None else max(len(linking) - limit, 0)
                 too_many = np.flatnonzero(degrees > allowed) if step == 1 else linking[:0]
-                for at in [*too_many[:most].tolist(), *linking[:most].tolist()]:
-                    value = int(values[at])
-                    shown = linked.shown(value, self._definitions.settings.money_places)
-                    if f"{linked.name}={shown}" in hidden:
+                for index in [*too_many[:limit].tolist(), *linking[:limit].tolist()]:
+                    value = int(values[index])
+                    shown_value = linked.shown(value, self._definitions.settings.money_places)
+                    if f"{linked.name}={shown_value}" in hidden:
                         continue
-                    if degrees[at] > allowed:
-                        hubs.append(Hub(linked.name, shown, int(degrees[at])))
+                    if degrees[index] > allowed:
+                        hubs.append(Hub(linked.name, shown_value, int(degrees[index])))
                         continue
-                    events = near[:, starts[at] : ends[at]]
-                    keys = events[2][is_new[starts[at] : ends[at]]].tolist()
+                    events = near[:, starts[index] : value_ends[index]]
+                    keys = events[2][is_new[starts[index] : value_ends[index]]].tolist()
                     reached += keys
                     over[linked.name] += 1
                     if step > steps:
@@ -243,8 +243,10 @@ class EntityLinks:
                     links.append(
                         KeyLink(
                             linked.name,
-                            shown,
-                            sorted(key_text(self.key_codes.values[each]) for each in keys if each != code),
+                            shown_value,
+                            sorted(
+                                key_text(self.key_codes.values[other_key]) for other_key in keys if other_key != code
+                            ),
                             int(np.searchsorted(fraud, value, "right") - np.searchsorted(fraud, value)),
                             _spent([(linked, events)]),
                             events.shape[1],
@@ -253,10 +255,10 @@ class EntityLinks:
                             step,
                         )
                     )
-            nearest = [each for each in dict.fromkeys(reached) if each not in step_of]
+            nearest = [other_key for other_key in dict.fromkeys(reached) if other_key not in step_of]
             step_of.update(dict.fromkeys(nearest, step))
         links.sort(key=lambda link: (link.step, -len(link.keys), link.via, str(link.value)))
-        near_keys = {each: step for each, step in step_of.items() if step <= steps and each >= 0}
+        near_keys = {other_key: step for other_key, step in step_of.items() if step <= steps and other_key >= 0}
         members = self._members(near_keys, windows, frauds, *decided)
         over_ms = scope.over_ms or max((linked.over_ms for linked in self.events), default=0)
         return Neighbourhood(links, hubs, members, len(step_of), over, left_out, over_ms)
@@ -271,20 +273,20 @@ class EntityLinks:
         ]
         members = []
         for key, step in steps.items():
-            own = [
+            own_events = [
                 (linked, window[:, slice(*np.searchsorted(window[2], (key, key + 1)))]) for linked, window, _ in widest
             ]
-            newest = max(int(events[0].max(initial=0)) for _, events in own)
-            at = int(np.searchsorted(decided, newest))
-            is_decided = at < len(decided) and decided[at] == newest
+            newest = max(int(events[0].max(initial=0)) for _, events in own_events)
+            index = int(np.searchsorted(decided, newest))
+            is_decided = index < len(decided) and decided[index] == newest
             members.append(
                 LinkedKey(
                     key_text(self.key_codes.values[key]),
                     step,
-                    sum(events.shape[1] for _, events in own),
+                    sum(events.shape[1] for _, events in own_events),
                     sum(int(np.diff(np.searchsorted(fraud, (key, key + 1)))[0]) for _, _, fraud in widest),
-                    _spent(own),
-                    OUTCOMES[outcomes[at]] if is_decided else "",
+                    _spent(own_events),
+                    OUTCOMES[outcomes[index]] if is_decided else "",
                 )
             )
         return members
@@ -312,27 +314,27 @@ class EntityLinks:
             links = degrees[values] <= linked.via.up_to
             edges.append(np.stack([keys[links], values[links] + size]))
             size += len(degrees)
-        ends = np.concatenate(edges, axis=1)
-        graph = coo_array((np.ones(ends.shape[1], np.int8), tuple(ends)), shape=(size, size))
+        edge_ends = np.concatenate(edges, axis=1)
+        graph = coo_array((np.ones(edge_ends.shape[1], np.int8), tuple(edge_ends)), shape=(size, size))
         _, component = connected_components(graph, directed=False)
         members: dict[int, list[int]] = {}
         for key, ring in enumerate(component[:count].tolist()):
             members.setdefault(ring, []).append(key)
-        spent, fraud_counts, places = np.zeros(count, np.int64), np.zeros(count, np.int64), None
+        spent, fraud_counts, decimals = np.zeros(count, np.int64), np.zeros(count, np.int64), None
         for linked, window, fraud in self._widest(windows, frauds):
             np.add.at(spent, window[2][window[2] >= 0], window[4][window[2] >= 0])
             np.add.at(fraud_counts, fraud[2][fraud[2] >= 0], 1)
-            places = linked.places if places is None else places
-        found = [
+            decimals = linked.places if decimals is None else decimals
+        ring_list = [
             Ring(
                 tuple(sorted(key_text(self.key_codes.values[key]) for key in keys)),
                 int(fraud_counts[keys].sum()),
-                None if places is None else show_decimal(int(spent[keys].sum()), places),
+                None if decimals is None else show_decimal(int(spent[keys].sum()), decimals),
             )
             for keys in members.values()
             if len(keys) > 1
         ]
-        return sorted(found, key=lambda ring: ring.keys)
+        return sorted(ring_list, key=lambda ring: ring.keys)
 
     def shared(self, upto_ms: int, scope: LinkScope = EVERYTHING) -> list[SharedValue]:
         """Return the values that at least two keys share, those with most keys first. `frauds` counts their events."""
@@ -387,8 +389,8 @@ class EntityLinks:
 
 def _spent(events: Sequence[tuple[LinkedEvents, Ints]]) -> str | None:
     """Sum the amounts of these columns; None if no event has an amount."""
-    places = [linked.places for linked, _ in events if linked.places is not None]
-    return show_decimal(sum(int(columns[4].sum()) for _, columns in events), places[0]) if places else None
+    decimals = [linked.places for linked, _ in events if linked.places is not None]
+    return show_decimal(sum(int(columns[4].sum()) for _, columns in events), decimals[0]) if decimals else None
 
 
 def entity_links(
@@ -398,11 +400,11 @@ def entity_links(
 
     Raises: UnknownEntityError.
     """
-    found = EntityLinks(definitions, entity, 0)
-    over_ms = max((linked.over_ms for linked in found.events), default=0)
-    found.seq = place_before(log, upto_ms - over_ms, definitions.settings.lateness_ms)
-    found.read(log, progress)
-    return found
+    links = EntityLinks(definitions, entity, 0)
+    over_ms = max((linked.over_ms for linked in links.events), default=0)
+    links.seq = place_before(log, upto_ms - over_ms, definitions.settings.lateness_ms)
+    links.read(log, progress)
+    return links
 
 
 def newest_links(
@@ -426,18 +428,18 @@ def newest_events(log: Log, definitions: Definitions, entity: str) -> EntityLink
     Cost: 3 µs for each event since the last call; for the first call, and from time to time, for `NEWEST` events.
     """
     end, pruned = log.last_seq(), log.pruned_to()
-    known = log.place, entity, id(definitions), end // NEWEST
-    found = _KEPT.get(known, lambda: EntityLinks(definitions, entity, max(0, end - NEWEST)))
+    cache_key = log.place, entity, id(definitions), end // NEWEST
+    links = _KEPT.get(cache_key, lambda: EntityLinks(definitions, entity, max(0, end - NEWEST)))
     try:
-        with found.lock:
-            found.read(log)
+        with links.lock:
+            links.read(log)
     except (StateError, TransientError):
-        if found.seq >= pruned:
+        if links.seq >= pruned:
             raise
-        found = _KEPT.get((*known, pruned), lambda: EntityLinks(definitions, entity, pruned))
-        with found.lock:
-            found.read(log)
-    return found
+        links = _KEPT.get((*cache_key, pruned), lambda: EntityLinks(definitions, entity, pruned))
+        with links.lock:
+            links.read(log)
+    return links
 
 
 def check_entity(definitions: Definitions, entity: str) -> None:
@@ -462,16 +464,16 @@ def linked_key(definitions: Definitions, entity: str, text: str) -> Any:
 
 def _linked(definitions: Definitions, entity: str) -> Iterator[LinkedEvents]:
     check_entity(definitions, entity)
-    found: dict[str, LinkedEvents] = {}
+    linked: dict[str, LinkedEvents] = {}
     for computed in computed_of(definitions):
         for aggregate in aggregates(computed.node):
             if aggregate.via is None or aggregate.entity != entity:
                 continue
             name, over_ms = text_of_via(aggregate.via), (aggregate.over_ms or 0) + aggregate.delay_ms
-            before = found.get(name, LinkedEvents(aggregate.via, 0, name))
-            via = max(before.via, aggregate.via, key=lambda via: via.up_to)
-            found[name] = LinkedEvents(via, max(before.over_ms, over_ms), name)
-    for other, declared in definitions.events.entities.items() if not found else ():
+            previous = linked.get(name, LinkedEvents(aggregate.via, 0, name))
+            via = max(previous.via, aggregate.via, key=lambda via: via.up_to)
+            linked[name] = LinkedEvents(via, max(previous.over_ms, over_ms), name)
+    for other, declared in definitions.events.entities.items() if not linked else ():
         for event, parts in declared.keys.items():
             part = parts[0] if len(parts) == 1 else None
             if (
@@ -481,16 +483,16 @@ def _linked(definitions: Definitions, entity: str) -> Iterator[LinkedEvents]:
             ):
                 continue
             via = Via(part.type, event, ItemField(part.type, part.name))
-            found[text_of_via(via)] = LinkedEvents(via, OVER_MS, text_of_via(via))
-    yield from found.values()
+            linked[text_of_via(via)] = LinkedEvents(via, OVER_MS, text_of_via(via))
+    yield from linked.values()
 
 
 def _frauds(labels: Sequence[tuple[int, LabelEvent]]) -> list[Event]:
     current: dict[tuple[str, str], VerdictInForce] = {}
     events: dict[tuple[str, str], Event] = {}
     for _, label in sorted(labels, key=lambda label: label[0]):
-        named, standing = (label.of.type, label.of.id), label.standing
-        events[named] = label.of
-        if standing.takes_over(current.get(named)):
-            current[named] = standing
-    return [event for named, event in events.items() if current[named].verdict == "fraud"]
+        event_name, verdict = (label.of.type, label.of.id), label.standing
+        events[event_name] = label.of
+        if verdict.takes_over(current.get(event_name)):
+            current[event_name] = verdict
+    return [event for event_name, event in events.items() if current[event_name].verdict == "fraud"]

@@ -281,8 +281,10 @@ class Story(FrozenStruct):
         against, whose = self._against(node)
         normal = self._range(node, value, against) if against else _Range()
         fact = self._teller.told(node, value, self._time_of(node))
-        parts = [InputPart(names[place], round(contributions[place], _DIGITS)) for place in share.inputs]
-        held = None if normal.ends is None or not isinstance(value, int | float) else (float(value), *normal.ends)
+        parts = [InputPart(names[index], round(contributions[index], _DIGITS)) for index in share.inputs]
+        shown_range = (
+            None if normal.ends is None or not isinstance(value, int | float) else (float(value), *normal.ends)
+        )
         return ModelReason(
             share.code,
             f"{fact}, normally {normal.words} for {whose}" if against else fact,
@@ -292,7 +294,7 @@ class Story(FrozenStruct):
             normal=normal.words,
             whose=whose if against else "",
             is_usual=normal.is_usual,
-            held=held,
+            held=shown_range,
             hours=self._hours(node, value, normal),
         )
 
@@ -348,13 +350,13 @@ class Story(FrozenStruct):
         wording = teller.wording(node)
         if node.type.is_text or node.type.kind == "boolean":
             # ^Break ties by text, so that the result does not depend on the order
-            top, count = max(Counter(values).items(), key=lambda counted: (counted[1], str(counted[0])))
+            most_frequent, count = max(Counter(values).items(), key=lambda counted: (counted[1], str(counted[0])))
             share = f" ({count:,} of {len(values):,})" if count < len(values) else ""
-            words = teller.value(node.type, top, wording)
+            text = teller.value(node.type, most_frequent, wording)
             if node.type.kind == "boolean" and clause(teller, node):
-                timed = clock_words_of(teller, teller.plain(node), WHEN_ALONE, is_true=bool(top))
-                words = timed or ("the case" if top == value else "not the case")
-            return _Range(words + share, is_usual=value == top)
+                timed = clock_words_of(teller, teller.plain(node), WHEN_ALONE, is_true=bool(most_frequent))
+                text = timed or ("the case" if most_frequent == value else "not the case")
+            return _Range(text + share, is_usual=value == most_frequent)
         numbers = [float(value) for value in values if isinstance(value, int | float)]
         if wording.clock:
             clock_range = _on_clock(wording.clock, numbers, value)
@@ -365,19 +367,21 @@ class Story(FrozenStruct):
             )
         low, high = percentiles(numbers)
         is_whole = node.type.kind != "real"
-        least, most = (teller.value(node.type, int(number) if is_whole else number, wording) for number in (low, high))
+        low_text, high_text = (
+            teller.value(node.type, int(number) if is_whole else number, wording) for number in (low, high)
+        )
         is_number = isinstance(value, int | float)
-        now = float(value) if isinstance(value, int | float) else 0.0
+        current = float(value) if isinstance(value, int | float) else 0.0
         unit = teller.unit(node.type, wording)
-        if least == most:
-            words = f"{most}{unit}"
-        elif is_number and now > high:
-            words = f"up to {most}{unit}"
-        elif is_number and now < low:
-            words = f"at least {least}{unit}"
+        if low_text == high_text:
+            text = f"{high_text}{unit}"
+        elif is_number and current > high:
+            text = f"up to {high_text}{unit}"
+        elif is_number and current < low:
+            text = f"at least {low_text}{unit}"
         else:
-            words = f"between {least} and {most}{unit}"
-        return _Range(words, (low, high), is_usual=is_number and low <= now <= high)
+            text = f"between {low_text} and {high_text}{unit}"
+        return _Range(text, (low, high), is_usual=is_number and low <= current <= high)
 
     # ---- the policy, and what would change its outcome
 
@@ -387,7 +391,7 @@ class Story(FrozenStruct):
         by_rules = outcome(hit, policy, None, has_model=True)
         by_score = score_outcome(policy, self.document["score"])
         cuts = [("review", policy.review_at), ("decline", policy.decline_at)]
-        thresholds = ", ".join(f"{what} from {at:.4f}" for what, at in cuts if at is not None)
+        thresholds = ", ".join(f"{name} from {threshold:.4f}" for name, threshold in cuts if threshold is not None)
         text = f"The score {self.document['score']:.4f} alone gives {by_score} ({thresholds or 'no thresholds'}). "
         exploration = self.document.get("exploration")
         together = self.document["outcome"] if exploration is None else exploration["would_be"]
@@ -406,21 +410,21 @@ class Story(FrozenStruct):
         type_ = change.variable.type
         wording = teller.wording(change.variable)
         bounds = (change.value, change.until, change.now)
-        value, until, now = (teller.value(type_, bound, wording) for bound in bounds)
+        value, until, current = (teller.value(type_, bound, wording) for bound in bounds)
         unit = teller.unit(type_, wording)
         is_above = float(change.value or 0) > float(change.now or 0)
         if wording.clock:
             farthest = ROUNDS[wording.clock] - 1 if is_above else 0
-            ends = sorted(int(farthest if limit is None else limit) for limit in bounds[:2])
+            hours = sorted(int(farthest if limit is None else limit) for limit in bounds[:2])
             unit = wording.after  # the time zone
-            words = range_on_clock(wording.clock, ends[0], ends[1], None) + unit
+            range_text = range_on_clock(wording.clock, hours[0], hours[1], None) + unit
         elif change.until is None:
-            words = f"of {value} or {'more' if is_above else 'less'}"
+            range_text = f"of {value} or {'more' if is_above else 'less'}"
         elif until == value:
-            words = f"of {value}"
+            range_text = f"of {value}"
         else:
-            words = f"between {value} and {until}" if is_above else f"between {until} and {value}"
-        text = f"{change.code} {words} instead of {now}{unit} would give {change.outcome}"
+            range_text = f"between {value} and {until}" if is_above else f"between {until} and {value}"
+        text = f"{change.code} {range_text} instead of {current}{unit} would give {change.outcome}"
         places = self.definitions.settings.money_places
         shown = [from_json(canonical_value(bound, type_, places)) for bound in bounds]
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
@@ -455,13 +459,13 @@ def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
         start = 0
         low = 0
         high = round_ - 1
-    now = int(value) if isinstance(value, int | float) else None
-    is_usual = now is not None and low <= (now - start) % round_ <= high
+    current = int(value) if isinstance(value, int | float) else None
+    is_usual = current is not None and low <= (current - start) % round_ <= high
     first, last = (int(number + start) % round_ for number in (low, high))
-    ends = (float(first), float(last)) if first <= last else None
+    bounds = (float(first), float(last)) if first <= last else None
     # None if every hour is in the range
     hours = (first, last) if clock == "hour" and (last - first + 1) % round_ else None
-    return _Range(range_on_clock(clock, first, last, now), ends, is_usual=is_usual, hours=hours)
+    return _Range(range_on_clock(clock, first, last, current), bounds, is_usual=is_usual, hours=hours)
 
 
 def _spaced(name: str) -> str:

@@ -126,17 +126,17 @@ def compare_tried(
     after = max(since)
     learnt_ms = max(scorer.learnt_until_ms or 0 for scorer in (champion, challenger))
     settings = plain_settings(definitions, event, ())
-    given = build_set(definitions, settings, log_source(log, definitions, event), as_of_ms)
-    is_both = (given.seqs > after) & (given.times_ms >= learnt_ms)
+    training_set = build_set(definitions, settings, log_source(log, definitions, event), as_of_ms)
+    is_both = (training_set.seqs > after) & (training_set.times_ms >= learnt_ms)
     mature_ms = as_of_ms - settings.label_delay_ms
-    known = known_rows(given, 0, mature_ms + 1, as_of_ms, settings.label_delay_ms)
-    rows, verdicts = known.rows[is_both[known.rows]], known.verdicts[is_both[known.rows]]
-    young = count_true(is_both & (given.times_ms > mature_ms))
+    known_events = known_rows(training_set, 0, mature_ms + 1, as_of_ms, settings.label_delay_ms)
+    rows, verdicts = known_events.rows[is_both[known_events.rows]], known_events.verdicts[is_both[known_events.rows]]
+    young = count_true(is_both & (training_set.times_ms > mature_ms))
     both = count_true(is_both)
-    scores = _scores(log, definitions, event, (champion, challenger), after, given.seqs[rows], reading)
-    read = rows_read(given, rows, verdicts, given.times_ms // DAY_MS, definitions.settings.money_places)
-    lots = given.recorded.stands_for
-    not_seen = 0 if lots is None else count_true(is_both & (lots == 0) & (given.times_ms <= mature_ms))
+    scores = _scores(log, definitions, event, (champion, challenger), after, training_set.seqs[rows], reading)
+    read = rows_read(training_set, rows, verdicts, training_set.times_ms // DAY_MS, definitions.settings.money_places)
+    lots = training_set.recorded.stands_for
+    not_seen = 0 if lots is None else count_true(is_both & (lots == 0) & (training_set.times_ms <= mature_ms))
     unclear = both - young - len(rows) - not_seen
     head = event, champion.id, challenger.id, TRIED, after, both
     return _compared(head, read, scores, definitions, settings, young, unclear)
@@ -156,19 +156,19 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
     # Sequence numbers of a model trained on files belong to a log that no longer exists, so rows are matched by id.
     ids = np.intersect1d(tables[0]["id"], tables[1]["id"])
     if not len(ids):
-        words = f"{champion.id} and {challenger.id} were tested on no common event"
+        message = f"{champion.id} and {challenger.id} were tested on no common event"
         raise UsageError(
-            f"{words}. Put the newer one in shadow ('shroff models shadow {challenger.id}'), and compare then."
+            f"{message}. Put the newer one in shadow ('shroff models shadow {challenger.id}'), and compare then."
         )
     scores = [rows["score"][np.searchsorted(rows["id"], ids)] for rows in tables]
-    at = np.searchsorted(newer["id"], ids)
+    rows_of_ids = np.searchsorted(newer["id"], ids)
     places = definitions.settings.money_places
     read = RowsOfFold(
-        newer["fraud"][at],
-        newer["amount_minor"][at] / 10.0**places,
-        newer["time"][at] // DAY_MS,
-        newer["key"][at],
-        newer["counts"][at] if "counts" in newer else None,
+        newer["fraud"][rows_of_ids],
+        newer["amount_minor"][rows_of_ids] / 10.0**places,
+        newer["time"][rows_of_ids] // DAY_MS,
+        newer["key"][rows_of_ids],
+        newer["counts"][rows_of_ids] if "counts" in newer else None,
     )
     event = champion.event
     settings = plain_settings(definitions, event, ())
@@ -183,21 +183,21 @@ def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | 
 
     Raises: UsageError if it is not clear which models are meant.
     """
-    known = {scorer.id: scorer for scorer in scoring.all}
+    by_id = {scorer.id: scorer for scorer in scoring.all}
     if len(ids) == 2:
-        return (known[ids[0]], known[ids[1]]) if set(ids) <= known.keys() else None
+        return (by_id[ids[0]], by_id[ids[1]]) if set(ids) <= by_id.keys() else None
     champion = scoring.champion
     if champion is None:
         raise UsageError(f"no model of {scoring.event} is active, so name two: shroff models compare ONE OTHER.")
-    others = [scorer for scorer in scoring.all if scorer.id != champion.id and scorer.id in (ids or known)]
-    if len(others) == 1:
-        return champion, others[0]
-    if not others and ids:
+    other_scorers = [scorer for scorer in scoring.all if scorer.id != champion.id and scorer.id in (ids or by_id)]
+    if len(other_scorers) == 1:
+        return champion, other_scorers[0]
+    if not other_scorers and ids:
         return None
-    names = ", ".join(other.id for other in others)
-    if not others:
-        cure = "put one in shadow ('shroff models shadow ID'), or name two"
-        raise UsageError(f"no model is tried beside {champion.id}: {cure}.")
+    names = ", ".join(other.id for other in other_scorers)
+    if not other_scorers:
+        remedy = "put one in shadow ('shroff models shadow ID'), or name two"
+        raise UsageError(f"no model is tried beside {champion.id}: {remedy}.")
     raise UsageError(f"several are tried beside {champion.id}: name one of {names}.")
 
 
@@ -212,10 +212,10 @@ def _scores(
 ) -> tuple[Floats, Floats]:
     columns = tuple(np.full(len(seqs), np.nan) for _ in models)
     for part in scores_of(log, definitions, event, models, after=after, progress=reading):
-        at = np.flatnonzero((seqs >= part.seqs[0]) & (seqs <= part.seqs[-1]))
-        picked = np.searchsorted(part.seqs, seqs[at])
+        rows = np.flatnonzero((seqs >= part.seqs[0]) & (seqs <= part.seqs[-1]))
+        picked = np.searchsorted(part.seqs, seqs[rows])
         for column, model in zip(columns, models, strict=True):
-            column[at] = part.by_model[model.id][picked]
+            column[rows] = part.by_model[model.id][picked]
     return columns[0], columns[1]
 
 
@@ -233,7 +233,7 @@ def _tested(stored: Stored) -> JsonObject:
 
 
 def _compared(
-    told: tuple[str, str, str, str, int, int],
+    head: tuple[str, str, str, str, int, int],
     rows: RowsOfFold,
     scores: Sequence[Floats],
     definitions: Definitions,
@@ -241,11 +241,11 @@ def _compared(
     immature: int = 0,
     unclear: int = 0,
 ) -> Comparison:
-    """Return the comparison on these rows; its first fields are `told`."""
-    pairs, drawn = _paired(rows, scores, terms_of(definitions, settings.event), settings)
+    """Return the comparison on these rows; its first fields are `head`."""
+    pairs, resampling = _paired(rows, scores, terms_of(definitions, settings.event), settings)
     counts = len(rows), count_true(rows.frauds), immature
-    needs = _needs(told[-1], *counts, settings)
-    return Comparison(*told, *counts, unclear, pairs, needs, drawn, definitions.settings.money_places)
+    needs = _needs(head[-1], *counts, settings)
+    return Comparison(*head, *counts, unclear, pairs, needs, resampling, definitions.settings.money_places)
 
 
 def _paired(
@@ -254,26 +254,28 @@ def _paired(
     if not len(rows):
         return (), ""
     blocks = key_blocks([rows.keys], settings.capacity.entity if settings.capacity else "")
-    theirs, ours = (
+    champion, challenger = (
         estimate([judge(rows, side, terms.outcomes(side))], terms, None, blocks, settings.seed) for side in scores
     )
     frauds = count_true(rows.frauds)
-    pairs = tuple(_one(name, theirs, ours, frauds) for name in COMPARED)
+    pairs = tuple(_one(name, champion, challenger, frauds) for name in COMPARED)
     return pairs, f"{blocks.count:,} {blocks.kind}s: {blocks.why}"
 
 
-def _one(name: str, theirs: Estimates, ours: Estimates, frauds: int) -> Paired:
-    paired = difference(ours, theirs, name)
-    drawn = ours.drawn[name] - theirs.drawn[name]
-    drawn = drawn[np.isfinite(drawn)]
-    seen_from = TO_SEE * float(np.std(drawn, ddof=1)) if paired.low is not None and len(drawn) > 1 else None
-    wanted = None
+def _one(name: str, champion_estimates: Estimates, challenger_estimates: Estimates, frauds: int) -> Paired:
+    paired = difference(challenger_estimates, champion_estimates, name)
+    differences = challenger_estimates.drawn[name] - champion_estimates.drawn[name]
+    differences = differences[np.isfinite(differences)]
+    seen_from = TO_SEE * float(np.std(differences, ddof=1)) if paired.low is not None and len(differences) > 1 else None
+    frauds_wanted = None
     if seen_from and paired.mean:
-        wanted = ceil(frauds * (seen_from / abs(paired.mean)) ** 2)
-    mine = ours.by_name[name]
-    other = theirs.by_name[name]
-    why = "" if paired.mean is not None else mine.why or other.why
-    return Paired(name, other.mean, mine.mean, paired.mean, paired.low, paired.high, seen_from, wanted, why)
+        frauds_wanted = ceil(frauds * (seen_from / abs(paired.mean)) ** 2)
+    challenger = challenger_estimates.by_name[name]
+    champion = champion_estimates.by_name[name]
+    reason = "" if paired.mean is not None else challenger.why or champion.why
+    return Paired(
+        name, champion.mean, challenger.mean, paired.mean, paired.low, paired.high, seen_from, frauds_wanted, reason
+    )
 
 
 def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSettings) -> str:
@@ -292,19 +294,19 @@ def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSetti
     return f"nothing to compare yet: of {old} old enough, none is known as a {missing}"
 
 
-def _text(found: Comparison) -> str:
-    where = "both scored" if found.on == "scored" else "folds of both were tested on"
-    behind = f" after sequence number {found.since_seq:,}" if found.since_seq else ""
-    known = f"{found.rows:,} of them with a verdict, {many(found.frauds, 'fraud')}"
+def _text(comparison: Comparison) -> str:
+    where = "both scored" if comparison.on == "scored" else "folds of both were tested on"
+    behind = f" after sequence number {comparison.since_seq:,}" if comparison.since_seq else ""
+    verdict_text = f"{comparison.rows:,} of them with a verdict, {many(comparison.frauds, 'fraud')}"
     lines = [
-        f"{found.challenger} against {found.champion} on {found.event}:",
-        f"  {many(found.events, 'event')} that {where}{behind}, {known};",
-        f"  {found.immature:,} are too young, {found.unclear:,} unclear.",
+        f"{comparison.challenger} against {comparison.champion} on {comparison.event}:",
+        f"  {many(comparison.events, 'event')} that {where}{behind}, {verdict_text};",
+        f"  {comparison.immature:,} are too young, {comparison.unclear:,} unclear.",
     ]
-    if found.needs:
-        return "\n".join([*lines, "", f"  {one_line(found.needs)}."])
-    heads = ("", found.champion, found.challenger, "difference", "95 %", "", "seen from", "frauds wanted")
-    lines += ["", table([_row(paired) for paired in found.found], heads), ""]
+    if comparison.needs:
+        return "\n".join([*lines, "", f"  {one_line(comparison.needs)}."])
+    heads = ("", comparison.champion, comparison.challenger, "difference", "95 %", "", "seen from", "frauds wanted")
+    lines += ["", table([_row(paired) for paired in comparison.found], heads), ""]
     lines.append("  `seen from`: the smallest difference that these labels detect with 80 % power.")
     lines.append("  `frauds wanted`: known frauds needed to detect the measured difference.")
     return "\n".join(lines)
@@ -312,9 +314,9 @@ def _text(found: Comparison) -> str:
 
 def _row(pair: Paired) -> tuple[str, ...]:
     interval = "-" if pair.low is None or pair.high is None else f"{_number(pair.low)} to {_number(pair.high)}"
-    wanted = "-" if pair.frauds_wanted is None else f"{pair.frauds_wanted:,}"
+    frauds_wanted = "-" if pair.frauds_wanted is None else f"{pair.frauds_wanted:,}"
     values = (_number(value) for value in (pair.champion, pair.challenger, pair.mean))
-    return metric_words(pair.name), *values, interval, pair.why or pair.verdict, _number(pair.seen_from), wanted
+    return metric_words(pair.name), *values, interval, pair.why or pair.verdict, _number(pair.seen_from), frauds_wanted
 
 
 def _number(value: float | None) -> str:

@@ -112,5 +112,5 @@ def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored:
 
 
 def _weighed_by(terms: Terms, what_if: WhatIf) -> Terms:
-    given = {name: getattr(what_if, name) for name in ("false_decline", "review", "reviews_a_day")}
-    return replace(terms, **{name: value for name, value in given.items() if value is not None})
+    replacements = {name: getattr(what_if, name) for name in ("false_decline", "review", "reviews_a_day")}
+    return replace(terms, **{name: value for name, value in replacements.items() if value is not None})

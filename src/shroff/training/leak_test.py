@@ -125,8 +125,8 @@ def difference_of(rows: TrainingSet, other: TrainingSet) -> str | None:
             return f"{name}: {len(column)} and {len(other_column)} of them"
         differing = np.flatnonzero(~_equal(column, other_column))
         if len(differing):
-            place = int(differing[0])
-            return f"{name}{_at(rows, name, place)}: {column[place]} and {other_column[place]}"
+            index = int(differing[0])
+            return f"{name}{_at(rows, name, index)}: {column[index]} and {other_column[index]}"
     return None if _texts(rows) == _texts(other) else "the texts that occur differ"
 
 
@@ -135,24 +135,29 @@ def _first_alone(rows: TrainingSet, other: TrainingSet) -> str:
     return f"{rows.event} {alone[0]} is in only one of them" if alone else "in another order"
 
 
-def _columns(given: TrainingSet) -> Iterator[tuple[str, Any]]:
-    labels = given.labels
-    recorded = given.recorded
-    yield from (("place", given.seqs), ("time", given.times_ms), ("key", given.keys), ("amount", given.amounts_minor))
+def _columns(training_set: TrainingSet) -> Iterator[tuple[str, Any]]:
+    labels = training_set.labels
+    recorded = training_set.recorded
+    yield from (
+        ("place", training_set.seqs),
+        ("time", training_set.times_ms),
+        ("key", training_set.keys),
+        ("amount", training_set.amounts_minor),
+    )
     yield from (("outcome", recorded.outcomes), ("score", recorded.scores))
     yield from (("label row", labels.rows), ("label verdict", labels.verdicts), ("label source", labels.strengths))
     yield from (("label known_at", labels.known_at_ms), ("label reason", labels.reasons))
-    yield from ((input_.name, input_.values[:]) for input_ in given.inputs)
+    yield from ((input_.name, input_.values[:]) for input_ in training_set.inputs)
     yield from ((f"hits of {rule}", hits) for rule, hits in recorded.hits.items())
-    yield from ((f"slice {name}", texts) for name, texts in given.slices.items())
+    yield from ((f"slice {name}", texts) for name, texts in training_set.slices.items())
 
 
-def _texts(given: TrainingSet) -> object:
+def _texts(training_set: TrainingSet) -> object:
     return (
-        given.event,
-        given.as_of_ms,
-        [(input_.kind, input_.categories) for input_ in given.inputs],
-        given.labels.reason_texts,
+        training_set.event,
+        training_set.as_of_ms,
+        [(input_.kind, input_.categories) for input_ in training_set.inputs],
+        training_set.labels.reason_texts,
     )
 
 
@@ -163,10 +168,10 @@ def _equal(column: Any, other: Any) -> Any:
     return column == other
 
 
-def _at(given: TrainingSet, what: str, place: int) -> str:
-    if what.startswith("label "):
-        return f" of label {place}"
-    return f" of {given.event} {given.ids[place]} at sequence number {given.seqs[place]}"
+def _at(training_set: TrainingSet, column: str, index: int) -> str:
+    if column.startswith("label "):
+        return f" of label {index}"
+    return f" of {training_set.event} {training_set.ids[index]} at sequence number {training_set.seqs[index]}"
 
 
 # ---- the log cut at a moment
@@ -175,11 +180,11 @@ def _at(given: TrainingSet, what: str, place: int) -> str:
 def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySource, at_ms: int) -> HistorySource:
     """Return the source without records after a moment."""
 
-    def taken() -> Iterator[FeatureEvents]:
+    def history() -> Iterator[FeatureEvents]:
         return (known_at(batch, at_ms, definitions, settings.event) for batch in source.taken())
 
     return replace(
-        source, taken=taken, labels=lambda: [label for label in source.labels() if label.known_at_ms <= at_ms]
+        source, taken=history, labels=lambda: [label for label in source.labels() if label.known_at_ms <= at_ms]
     )
 
 
@@ -224,12 +229,12 @@ def _cut_at_rows(
         compared += 1
         for input_, value in zip(whole.inputs, values, strict=True):
             if not _equal(input_.values[row : row + 1], value)[0]:
-                words = (
+                difference = (
                     f"{input_.name} of {whole.event} {whole.ids[row]} at sequence number {whole.seqs[row]} is "
                     f"{input_.values[row]} in "
                     f"the set, and {value[0]} from the log that ends there"
                 )
-                return LeakPart(CUT_AT_ROW, compared, words)
+                return LeakPart(CUT_AT_ROW, compared, difference)
     if compared < len(rows):
         row = int(rows[compared])
         return LeakPart(
@@ -249,11 +254,11 @@ def _read_at(
 def _read_in_fold(
     definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Ints, fold: int
 ) -> Iterator[tuple[int, list[Any]]]:
-    wanted = wanted_of(definitions, settings)
+    contents = wanted_of(definitions, settings)
     reference = source.folds[fold].reference if source.folds else definitions.reference
-    online = Online(definitions.events, wanted.all(), reference, source.lateness_ms)
-    ends = dict(zip(whole.seqs[rows].tolist(), rows.tolist(), strict=True))
-    for part, row in _ending_at(of_fold(source, fold), definitions, settings.event, ends):
+    online = Online(definitions.events, contents.all(), reference, source.lateness_ms)
+    row_at_end = dict(zip(whole.seqs[rows].tolist(), rows.tolist(), strict=True))
+    for part, row in _ending_at(of_fold(source, fold), definitions, settings.event, row_at_end):
         online.take(part.frames, part.size)
         if row is not None and (part.look_ups is None or part.look_ups.fold == fold):
             frame = part.frames[settings.event]
@@ -266,7 +271,7 @@ def _read_in_fold(
                         computed.node.type,
                         input_.categories if input_.kind == CATEGORY else None,
                     )
-                    for computed, input_ in zip(wanted.inputs, whole.inputs, strict=True)
+                    for computed, input_ in zip(contents.inputs, whole.inputs, strict=True)
                 ],
             )
 
@@ -321,8 +326,8 @@ class _Turned(FrozenStruct):
     def _label(self, label: LogEvent, rng: np.random.Generator) -> LogEvent:
         if not isinstance(label, LabelEvent) or label.time_ms <= self.at_ms:
             return label
-        named, verdict, *rest = label.values
-        return replace(label, values=(named, _other(str(verdict), rng), *rest))
+        event_name, verdict, *other_values = label.values
+        return replace(label, values=(event_name, _other(str(verdict), rng), *other_values))
 
     def _inputs(self, labels: Iterable[LabelInput]) -> Iterator[LabelInput]:
         rng = np.random.default_rng(self.seed)
@@ -340,10 +345,10 @@ def _later_in_folds(
 ) -> str | None:
     """Describe the first fold whose training rows change with labels known after its test began, if any."""
     for fold in folds:
-        before = rows_of(whole, fold, settings.label_delay_ms).train
+        expected = rows_of(whole, fold, settings.label_delay_ms).train
         turned = replace(whole, labels=_turned(whole.labels, fold.test_start_ms, rng))
-        after = rows_of(turned, fold, settings.label_delay_ms).train
-        if not (np.array_equal(before.rows, after.rows) and np.array_equal(before.verdicts, after.verdicts)):
+        actual = rows_of(turned, fold, settings.label_delay_ms).train
+        if not (np.array_equal(expected.rows, actual.rows) and np.array_equal(expected.verdicts, actual.verdicts)):
             start = time_text(fold.test_start_ms)
             return f"labels known after {start} change what trains the fold whose test starts then"
     return None

@@ -58,22 +58,22 @@ def _state(report: TrainReport) -> str:
 def _metrics_text(report: TrainReport) -> str:
     """Return a table of metrics: the model's mean and interval, then each comparison on the same rows."""
     evaluation = report.evaluation
-    beside = {
+    compared = {
         name.replace("_", " "): comparison.metrics
         for name, comparison in evaluation.compared.items()
         if comparison.metrics
     }
     if evaluation.without_give_away:
-        beside = {"without give-away": evaluation.without_give_away, **beside}
+        compared = {"without give-away": evaluation.without_give_away, **compared}
     rows = []
     for name in SHOWN:
-        ours = evaluation.metrics.get(name)
-        if ours is None or ours.mean is None:
+        estimate = evaluation.metrics.get(name)
+        if estimate is None or estimate.mean is None:
             continue
-        best = "" if ours.best is None else f" of {_number(ours.best)}"
-        means = [_mean(metrics, name) for metrics in beside.values()]
-        rows.append((metric_words(name), _number(ours.mean) + best, _interval(ours), *means))
-    return "\n".join([table(rows, ("mean over folds", "model", "95 %", *beside)), *_best_rule_text(report)])
+        best = "" if estimate.best is None else f" of {_number(estimate.best)}"
+        means = [_mean(metrics, name) for metrics in compared.values()]
+        rows.append((metric_words(name), _number(estimate.mean) + best, _interval(estimate), *means))
+    return "\n".join([table(rows, ("mean over folds", "model", "95 %", *compared)), *_best_rule_text(report)])
 
 
 def _best_rule_text(report: TrainReport) -> list[str]:

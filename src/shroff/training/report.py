@@ -71,9 +71,9 @@ class ReportFacts(FrozenStruct):
         """Return how the margin depends on each input, over test rows; empty for a learner without contributions."""
         rows = drawn_rows(self.evaluation.tested.rows, self.settings.seed)
         model = loaded(self.trained.fitted, self.trained.calibration, self.trained.negatives_kept)
-        drawn = [replace(input_, values=input_.values[rows]) for input_ in self.given.inputs]
+        sampled = [replace(input_, values=input_.values[rows]) for input_ in self.given.inputs]
         try:
-            return dependences(model, columns_for(model.inputs, drawn))
+            return dependences(model, columns_for(model.inputs, sampled))
         except UsageError:
             return ()
 

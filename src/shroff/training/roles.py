@@ -82,15 +82,15 @@ def wanted_fold(settings: ModelSettings, as_of_ms: int, fold: int | str | None =
     except ValueError:
         number = 0
     if not 1 <= number <= len(folds):
-        there = "is 1" if len(folds) == 1 else f"are 1 to {len(folds)}"
-        raise UsageError(f"there is no fold {fold} of {settings.event}: by model.yaml there {there}, and {FINAL}.")
+        numbers = "is 1" if len(folds) == 1 else f"are 1 to {len(folds)}"
+        raise UsageError(f"there is no fold {fold} of {settings.event}: by model.yaml there {numbers}, and {FINAL}.")
     return WantedFold(number, folds[number - 1])
 
 
 def roles_of(
     settings: ModelSettings,
     as_of_ms: int,
-    wanted: WantedFold,
+    requested: WantedFold,
     times_ms: Ints,
     keys: Ints,
     labels: Labels,
@@ -104,23 +104,23 @@ def roles_of(
     Cost: a few passes over the rows, and one more for each day of the test if `capacity` names an entity.
     """
     rows = _bare(settings.event, as_of_ms, times_ms, keys, labels, stands_for)
-    fold = wanted.windows
+    fold = requested.windows
     fold_rows = rows_of(rows, fold, settings.label_delay_ms, fold.train_start_ms)
     count = len(times_ms)
     roles = np.full(count, _NONE, np.int8)
     row_labels = np.full(count, NOT_KNOWN, np.int8)
     weights = np.full(count, np.nan)
-    for role, known in (("train", fold_rows.train), ("test", fold_rows.test)):
-        roles[known.rows], row_labels[known.rows] = ROLES.index(role), known.verdicts
-        weights[known.rows] = 1.0
+    for role, part in (("train", fold_rows.train), ("test", fold_rows.test)):
+        roles[part.rows], row_labels[part.rows] = ROLES.index(role), part.verdicts
+        weights[part.rows] = 1.0
     roles[in_window(rows, fold.train_end_ms, fold.test_start_ms)] = ROLES.index("delay")
-    counted = rows.weights(fold_rows.test.rows)
-    if counted is not None:
-        weights[fold_rows.test.rows] = counted
+    represented = rows.weights(fold_rows.test.rows)
+    if represented is not None:
+        weights[fold_rows.test.rows] = represented
     if settings.negatives_kept < 1:
         _weigh(rows, fold_rows.train, settings, weights)
     set_fold = SetFold(
-        fold=wanted.fold,
+        fold=requested.fold,
         train=(time_text(fold.train_start_ms), time_text(fold.train_end_ms)),
         test=(time_text(fold.test_start_ms), time_text(fold.test_end_ms)),
         train_rows=len(fold_rows.train.rows),
@@ -166,20 +166,20 @@ def texts_of(codes: Ints8, texts: tuple[str, ...]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(texts)).cast(pa.string())
 
 
-def _frauds(known: KnownRows) -> int:
-    return count_true(known.verdicts == FRAUD)
+def _frauds(rows: KnownRows) -> int:
+    return count_true(rows.verdicts == FRAUD)
 
 
-def _weigh(rows: TrainingSet, known: KnownRows, settings: ModelSettings, weights: Floats) -> None:
+def _weigh(rows: TrainingSet, train_rows: KnownRows, settings: ModelSettings, weights: Floats) -> None:
     """Set the weight of genuine training rows: 0 if sampling drops them, else the factor that makes up for those."""
     from shroff.models.learners.training import in_time_order, thinned
 
-    places, verdicts = in_time_order(rows, known)
-    kept = thinned(verdicts, settings.negatives_kept, settings.seed)
-    genuine = places[verdicts == GENUINE]
-    drawn = places[kept][verdicts[kept] == GENUINE]
+    ordered_rows, verdicts = in_time_order(rows, train_rows)
+    sampled = thinned(verdicts, settings.negatives_kept, settings.seed)
+    genuine = ordered_rows[verdicts == GENUINE]
+    kept_genuine = ordered_rows[sampled][verdicts[sampled] == GENUINE]
     weights[genuine] = 0.0
-    weights[drawn] = len(genuine) / max(len(drawn), 1)
+    weights[kept_genuine] = len(genuine) / max(len(kept_genuine), 1)
 
 
 def _bare(

@@ -72,8 +72,8 @@ def scores_of(
     source = log_source(log, definitions, event, nodes=[item.node for item in computed])
     for fold in range(max(1, len(source.folds))):
         reference = source.folds[fold].reference if source.folds else definitions.reference
-        given = definitions.events, computed, reference, source.lateness_ms
-        with calm_collector(), closing(BatchEngine(*given, threads=threads(), also=[event])) as batch:
+        engine_arguments = definitions.events, computed, reference, source.lateness_ms
+        with calm_collector(), closing(BatchEngine(*engine_arguments, threads=threads(), also=[event])) as batch:
             seqs: list[Ints] = []
 
             def noted(events: FeatureEvents, seqs: list[Ints] = seqs, fold: int = fold) -> FeatureEvents:

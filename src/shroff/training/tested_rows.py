@@ -29,7 +29,7 @@ COUNTS = "counts"  # for rows that stand for others: see `sets.RecordedDecisions
 SHARE = b"share"  # key in the file's metadata if it has a random share
 
 
-def judged_rows(given: TrainingSet, evaluation: Evaluation, ruled: Ints8, allowed: Bools) -> pa.Table:
+def judged_rows(training_set: TrainingSet, evaluation: Evaluation, ruled: Ints8, allowed: Bools) -> pa.Table:
     """Return the rows of all tests with the scores of the folds' models.
 
     Args:
@@ -39,24 +39,24 @@ def judged_rows(given: TrainingSet, evaluation: Evaluation, ruled: Ints8, allowe
     import pyarrow as pa
 
     tested = evaluation.tested
-    days = tested_days(given, evaluation)
-    share = kept_share(given.ids[tested.rows].tolist())
-    kept = np.flatnonzero(lots_of(given.seqs[tested.rows]) < share)
-    rows = tested.rows[kept]
+    days = tested_days(training_set, evaluation)
+    share = kept_share(training_set.ids[tested.rows].tolist())
+    sampled = np.flatnonzero(lots_of(training_set.seqs[tested.rows]) < share)
+    rows = tested.rows[sampled]
     table: pa.Table = pa.table(
         {
-            "id": pa.array(given.ids[rows].tolist(), pa.string()),
-            "seq": given.seqs[rows],
-            "time": pa.array(given.times_ms[rows], pa.timestamp("ms", tz="UTC")),
-            "fold": pa.array(tested.folds[kept], pa.int32()),
-            "day": days[kept],
-            "key": given.keys[rows],
-            "score": tested.scores[kept],
-            "fraud": tested.frauds[kept],
-            "amount_minor": given.amounts_minor[rows],
+            "id": pa.array(training_set.ids[rows].tolist(), pa.string()),
+            "seq": training_set.seqs[rows],
+            "time": pa.array(training_set.times_ms[rows], pa.timestamp("ms", tz="UTC")),
+            "fold": pa.array(tested.folds[sampled], pa.int32()),
+            "day": days[sampled],
+            "key": training_set.keys[rows],
+            "score": tested.scores[sampled],
+            "fraud": tested.frauds[sampled],
+            "amount_minor": training_set.amounts_minor[rows],
             "rules": pa.array([OUTCOMES[code] for code in ruled[rows].tolist()], pa.string()),
             "allowed": allowed[rows],
-            **({} if (counts := given.weights(rows)) is None else {COUNTS: counts}),
+            **({} if (counts := training_set.weights(rows)) is None else {COUNTS: counts}),
         }
     )
     return table if share == 1.0 else table.replace_schema_metadata({SHARE: repr(share)})
@@ -106,7 +106,7 @@ def counts_of(table: pa.Table) -> Floats | None:
     return table[COUNTS].to_numpy() if COUNTS in table.column_names else None
 
 
-def tested_days(given: TrainingSet, evaluation: Evaluation) -> Ints:
+def tested_days(training_set: TrainingSet, evaluation: Evaluation) -> Ints:
     """Return the day of each tested row: 24-hour days from the start of its test, numbered on over all folds.
 
     Folds without a model have no tested rows, so their days are not counted.
@@ -117,7 +117,7 @@ def tested_days(given: TrainingSet, evaluation: Evaluation) -> Ints:
     for number, report in enumerate(evaluation.folds):
         in_fold = tested.folds == number
         if in_fold.any():
-            days[in_fold] = start + (given.times_ms[tested.rows[in_fold]] - report.fold.test_start_ms) // DAY_MS
+            days[in_fold] = start + (training_set.times_ms[tested.rows[in_fold]] - report.fold.test_start_ms) // DAY_MS
             start += -(-(report.fold.test_end_ms - report.fold.test_start_ms) // DAY_MS)
     return days
 

@@ -162,18 +162,18 @@ def train_model(
     growing = run.growing
     way = replace(run.way, reading=steps.reading)
     at_stage(steps, "reading events, computing features")
-    given = build_set(definitions, settings, source, as_of_ms, way)
-    _check_happened(given, source)
+    training_set = build_set(definitions, settings, source, as_of_ms, way)
+    _check_happened(training_set, source)
     policy = definitions.policy(settings.event)
     terms = terms_of(definitions, settings.event)
-    ruled = rule_outcomes(definitions, settings.event, given.recorded)
-    maker = _trainer(given, settings, run) if making is None else making(given)
-    remarks = [*_ran_on(growing), *_tests_too_late(given, settings)]
-    champion = _champion(definitions, settings, source, given, way)
+    ruled = rule_outcomes(definitions, settings.event, training_set.recorded)
+    maker = _trainer(training_set, settings, run) if making is None else making(training_set)
+    remarks = [*_ran_on(growing), *_tests_too_late(training_set, settings)]
+    champion = _champion(definitions, settings, source, training_set, way)
     at_stage(steps, _fold_words(0, settings.split.folds))
     try:
         evaluation = evaluate(
-            given,
+            training_set,
             settings,
             terms,
             maker.learn,
@@ -182,17 +182,21 @@ def train_model(
             progress=partial(_fold_done, steps),
         )
     except UsageError as error:
-        raise UsageError(_history_too_short(given, settings) or " ".join([str(error), *remarks])) from None
+        raise UsageError(_history_too_short(training_set, settings) or " ".join([str(error), *remarks])) from None
     if source.log is None:
-        beside = {name: comparison for name, comparison in evaluation.compared.items() if name != baselines.RULES_ONLY}
-        evaluation = replace(evaluation, compared=beside)
+        compared = {
+            name: comparison for name, comparison in evaluation.compared.items() if name != baselines.RULES_ONLY
+        }
+        evaluation = replace(evaluation, compared=compared)
         remarks += [NOT_DECIDED] if any(rule.on == settings.event for rule in definitions.rules) else []
     window = final_window(settings.split, as_of_ms)
-    known = known_rows(given, window.train_start_ms, window.train_end_ms, as_of_ms, settings.label_delay_ms)
+    window_rows = known_rows(
+        training_set, window.train_start_ms, window.train_end_ms, as_of_ms, settings.label_delay_ms
+    )
     at_stage(steps, "training on the newest window")
-    trained = maker.keep(known)
+    trained = maker.keep(window_rows)
     leak = _leaks(definitions, settings, source, as_of_ms, replace(way, reading=None), steps)
-    latency_ms = _latency_ms(trained, given) if _asks(settings, LATENCY) else None
+    latency_ms = _latency_ms(trained, training_set) if _asks(settings, LATENCY) else None
     gates = judge_gates(
         settings.gates, evaluation, leak_test_passed=None if leak is None else leak.passed, latency_p99_ms=latency_ms
     )
@@ -203,7 +207,7 @@ def train_model(
         "shroff": shroff.__version__,
         "definitions": definitions.versions.definitions,
         "as_of": time_text(as_of_ms),
-        "data": _data_of(given, window, known) if maker.data is None else dict(maker.data),
+        "data": _data_of(training_set, window, window_rows) if maker.data is None else dict(maker.data),
         "policy": {"review_at": policy.review_at, "decline_at": policy.decline_at},
         **({} if brought_by is None else {"brought_by": dict(brought_by)}),
         **_held_against(definitions, settings),
@@ -213,9 +217,9 @@ def train_model(
     }
     at_stage(steps, "writing the report")
     # The score changes nothing for rows that a rule allows.
-    allowed = _hit_by_effect(definitions, settings.event, given.recorded)["allow"]
-    tested = judged_rows(given, evaluation, ruled, allowed)
-    report_facts = ReportFacts(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
+    allowed = _hit_by_effect(definitions, settings.event, training_set.recorded)["allow"]
+    tested = judged_rows(training_set, evaluation, ruled, allowed)
+    report_facts = ReportFacts(definitions, settings, training_set, evaluation, trained, gates, leak, terms, tested)
     stored, is_new = run.registry.add(
         as_of_ms,
         manifest,
@@ -232,7 +236,7 @@ def train_model(
         as_of_ms,
         trained.rows,
         trained.frauds,
-        known.immature,
+        window_rows.immature,
         evaluation,
         tuple(gates),
         leak,
@@ -251,12 +255,12 @@ def _fold_done(steps: Steps, done: int, count: int) -> None:
     at_stage(steps, _fold_words(done, count))
 
 
-def _trainer(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> Maker:
+def _trainer(training_set: TrainingSet, settings: ModelSettings, run: TrainingRun) -> Maker:
     """Return a maker that trains here or on a cluster, after a search for parameters if model.yaml asks for one."""
-    parameters = _searched(given, settings, run) if settings.search else settings.parameters
+    parameters = _searched(training_set, settings, run) if settings.search else settings.parameters
     return Maker(
         learn_by(settings, parameters, run.threads, run.growing),
-        lambda known: train(given, known, settings, parameters, run.threads, run.growing),
+        lambda rows: train(training_set, rows, settings, parameters, run.threads, run.growing),
     )
 
 
@@ -265,18 +269,18 @@ def _ran_on(growing: Growing | None) -> list[str]:
     if growing is None:
         return []
     processes = many(growing.cluster.processes, "process", "processes")
-    words = f"{processes} of {growing.cluster.name}"
-    return [f"Features were computed and trees grown by {words}, all else by the command's own."]
+    workers = f"{processes} of {growing.cluster.name}"
+    return [f"Features were computed and trees grown by {workers}, all else by the command's own."]
 
 
-def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> JsonObject:
+def _data_of(training_set: TrainingSet, window: Fold, window_rows: KnownRows) -> JsonObject:
     return {
         "from": time_text(window.train_start_ms),
         "to": time_text(window.train_end_ms),
-        "seqs": [int(given.seqs[known.rows[0]]), int(given.seqs[known.rows[-1]])],
-        "immature": known.immature,
-        "unclear": known.unclear,
-        **({"not_seen": known.not_seen} if known.not_seen else {}),
+        "seqs": [int(training_set.seqs[window_rows.rows[0]]), int(training_set.seqs[window_rows.rows[-1]])],
+        "immature": window_rows.immature,
+        "unclear": window_rows.unclear,
+        **({"not_seen": window_rows.not_seen} if window_rows.not_seen else {}),
     }
 
 
@@ -332,29 +336,31 @@ def _hit_by_effect(definitions: Definitions, event: str, recorded: RecordedDecis
     return masks
 
 
-def _check_happened(given: TrainingSet, source: HistorySource) -> None:
+def _check_happened(training_set: TrainingSet, source: HistorySource) -> None:
     """Raises: UsageError if no event had happened by the set's moment, with the time of the oldest."""
-    if len(given):
+    if len(training_set):
         return
-    words = f"by {time_text(given.as_of_ms)} no {given.event} had happened"
+    message = f"by {time_text(training_set.as_of_ms)} no {training_set.event} had happened"
     times = (
-        frame.times for chunk in source.taken() if (frame := chunk.frames.get(given.event)) is not None and len(frame)
+        frame.times
+        for chunk in source.taken()
+        if (frame := chunk.frames.get(training_set.event)) is not None and len(frame)
     )
     oldest_ms = min((int(time_.min()) for time_ in times), default=None)
     if oldest_ms is None:
-        raise UsageError(f"{words}, and none is there. {CURE_EMPTY}")
-    raise UsageError(f"{words}: the oldest is of {time_text(oldest_ms)}. Give a later time, or none.")
+        raise UsageError(f"{message}, and none is there. {CURE_EMPTY}")
+    raise UsageError(f"{message}: the oldest is of {time_text(oldest_ms)}. Give a later time, or none.")
 
 
-def _history_too_short(given: TrainingSet, settings: ModelSettings) -> str:
+def _history_too_short(training_set: TrainingSet, settings: ModelSettings) -> str:
     """Return how much history there is and how much is needed, if no fold can learn; empty if one can.
 
     This holds for the requested moment and for the best one (see `_best_as_of_ms`).
     """
     split = settings.split
     event = settings.event
-    oldest_ms = int(given.times_ms.min())
-    had_ms = min(given.as_of_ms, _best_as_of_ms(given, settings)) - oldest_ms
+    oldest_ms = int(training_set.times_ms.min())
+    had_ms = min(training_set.as_of_ms, _best_as_of_ms(training_set, settings)) - oldest_ms
     lengths_ms = {"label_delay": settings.label_delay_ms, "split.test": split.test_ms, "split.delay": split.delay_ms}
     if had_ms > sum(lengths_ms.values()):
         return ""
@@ -367,37 +373,37 @@ def _history_too_short(given: TrainingSet, settings: ModelSettings) -> str:
     )
 
 
-def _best_as_of_ms(given: TrainingSet, settings: ModelSettings) -> int:
+def _best_as_of_ms(training_set: TrainingSet, settings: ModelSettings) -> int:
     """Return the moment at which the last test ends with the newest event."""
-    return int(given.times_ms.max()) + settings.label_delay_ms
+    return int(training_set.times_ms.max()) + settings.label_delay_ms
 
 
-def _tests_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
+def _tests_too_late(training_set: TrainingSet, settings: ModelSettings) -> list[str]:
     """Return a remark if more than half of the last test is after the newest event, as when labels came much later."""
-    last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
-    newest_ms = int(given.times_ms.max())
+    last = windows_of(settings.split, settings.label_delay_ms, training_set.as_of_ms)[-1]
+    newest_ms = int(training_set.times_ms.max())
     if last.test_end_ms - newest_ms <= (last.test_end_ms - last.test_start_ms) / 2:
         return []
-    better = time_text(_best_as_of_ms(given, settings))
-    words = (
+    better = time_text(_best_as_of_ms(training_set, settings))
+    remark = (
         f"The newest {settings.event} is of {time_text(newest_ms)}, the last test ends {time_text(last.test_end_ms)}: "
         f"tests end after the events. --as-of {better} puts the end of the last test at the newest {settings.event}."
     )
-    return [words]
+    return [remark]
 
 
-def _searched(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> TextMapping:
+def _searched(training_set: TrainingSet, settings: ModelSettings, run: TrainingRun) -> TextMapping:
     at_stage(run.steps, "searching for parameters, trials")
     trials = settings.search.get("trials")
     limit = settings.search.get("time")
     bounds = SearchRange(int(Decimal(trials)) if trials else None, parse_duration(limit) / 1_000 if limit else None)
-    first = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[0]
-    train_rows = rows_of(given, first, settings.label_delay_ms).train
-    return search(given, train_rows, settings, bounds, run.threads, run.steps.trials, run.growing)
+    first = windows_of(settings.split, settings.label_delay_ms, training_set.as_of_ms)[0]
+    train_rows = rows_of(training_set, first, settings.label_delay_ms).train
+    return search(training_set, train_rows, settings, bounds, run.threads, run.steps.trials, run.growing)
 
 
 def _champion(
-    definitions: Definitions, settings: ModelSettings, source: HistorySource, given: TrainingSet, way: Way
+    definitions: Definitions, settings: ModelSettings, source: HistorySource, training_set: TrainingSet, way: Way
 ) -> baselines.Baseline | None:
     """Return the model in force as a baseline, scored on the rows of the set; None if there is none.
 
@@ -410,13 +416,13 @@ def _champion(
         raise unavailable(scorer)
     model = scorer.model
     inputs = tuple(ModelInput(input_.name, node) for input_, node in zip(model.inputs, scorer.inputs, strict=True))
-    own = plain_settings(definitions, settings.event, inputs)
-    read = (
-        given
+    champion_settings = plain_settings(definitions, settings.event, inputs)
+    champion_set = (
+        training_set
         if inputs == settings.inputs
-        else build_set(definitions, own, source, given.as_of_ms, replace(way, reading=None))
+        else build_set(definitions, champion_settings, source, training_set.as_of_ms, replace(way, reading=None))
     )
-    scores = model.scores(columns_for(model.inputs, read.inputs))
+    scores = model.scores(columns_for(model.inputs, champion_set.inputs))
     return baselines.champion(scores, scorer.learnt_until_ms, f"{model.id}, the active model")
 
 
@@ -440,14 +446,14 @@ def _leaks(
     return leak_test(definitions, settings, source, as_of_ms, build=build)
 
 
-def _latency_ms(trained: Trained, given: TrainingSet) -> float:
+def _latency_ms(trained: Trained, training_set: TrainingSet) -> float:
     """Measure the 99th percentile of the time of one score, in milliseconds of processor time, over rows of the set.
 
     Processor time, and the best of three for each row, so that other load on the machine does not matter.
     """
     model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
-    rows = np.unique(np.linspace(0, len(given) - 1, SINGLE_SCORES).astype(np.int64))
-    columns = columns_for(model.inputs, [replace(input_, values=input_.values[rows]) for input_ in given.inputs])
+    rows = np.unique(np.linspace(0, len(training_set) - 1, SINGLE_SCORES).astype(np.int64))
+    columns = columns_for(model.inputs, [replace(input_, values=input_.values[rows]) for input_ in training_set.inputs])
     model.scores([column[:1] for column in columns])
     spent_ns = np.empty(len(rows))
     for row in range(len(rows)):

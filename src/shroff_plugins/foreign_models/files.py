@@ -73,9 +73,9 @@ def read_foreign(name: str, data: bytes, rounds: int | None = None) -> Foreign:
         refuse_pickle(f"{name}.pickle", data)
     if not data:
         raise UsageError(f"{name} is empty. {_FORMATS}.")
-    for start, what, way_out in _OTHERS:
+    for start, description, remedy in _OTHERS:
         if data.startswith(start):
-            raise UsageError(f"{name} is {what}, which cannot be imported. {way_out}.")
+            raise UsageError(f"{name} is {description}, which cannot be imported. {remedy}.")
     try:
         if data.startswith((b"tree\n", b"tree\r\n")):
             return _lightgbm(data, rounds)
@@ -165,7 +165,7 @@ def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Fore
 
 
 def _own_names(names: Sequence[str]) -> tuple[str, ...]:
-    is_made_up = all(name in {f"f{place}", f"Column_{place}"} for place, name in enumerate(names))
+    is_made_up = all(name in {f"f{index}", f"Column_{index}"} for index, name in enumerate(names))
     return () if is_made_up else tuple(names)
 
 
@@ -204,9 +204,9 @@ def _refuse_objective(objective: str, shape: JsonMapping) -> None:
             " train it with binary:logistic"
         )
     if objective not in _XGBOOST_GIVES:
-        known = ", ".join(_XGBOOST_GIVES)
+        supported = ", ".join(_XGBOOST_GIVES)
         raise UsageError(
-            f"its objective is {objective}, and supported objectives are {known}; train it with one of these"
+            f"its objective is {objective}, and supported objectives are {supported}; train it with one of these"
         )
 
 
@@ -218,18 +218,19 @@ def _rounds_of_xgboost(learner: JsonMapping, rounds: int | None) -> tuple[int | 
     attributes = learner.get("attributes") or {}
     model = learner["gradient_booster"]["model"]
     parallel = max(int(model["gbtree_model_param"].get("num_parallel_tree", 1)), 1)
-    there = len(model["trees"]) // parallel
+    round_count = len(model["trees"]) // parallel
     if rounds is not None:
-        if not 0 < rounds <= there:
-            raise UsageError(f"it has {there} rounds, so {rounds} of them cannot count")
+        if not 0 < rounds <= round_count:
+            raise UsageError(f"it has {round_count} rounds, so {rounds} of them cannot count")
         return rounds - 1, []
     best = attributes.get("best_iteration")
-    if best is None or int(best) + 1 >= there:
+    if best is None or int(best) + 1 >= round_count:
         return None, []
     if "scikit_learn" in attributes:
-        return int(best), [f"Its training stopped early: the first {int(best) + 1} of its {there} rounds count."]
-    words = f"Its training stopped early at {int(best) + 1} of {there} rounds, and all count, as in XGBoost's Booster."
-    return None, [words]
+        return int(best), [f"Its training stopped early: the first {int(best) + 1} of its {round_count} rounds count."]
+    stop = int(best) + 1
+    remark = f"Its training stopped early at {stop} of {round_count} rounds, and all count, as in XGBoost's Booster."
+    return None, [remark]
 
 
 def _categories_of_xgboost(learner: JsonMapping, count: int) -> dict[int, tuple[str, ...] | None]:
@@ -237,11 +238,11 @@ def _categories_of_xgboost(learner: JsonMapping, count: int) -> dict[int, tuple[
     model = learner["gradient_booster"]["model"]
     split = {int(tree["split_indices"][node]) for tree in model["trees"] for node in tree.get("categories_nodes", ())}
     types = learner.get("feature_types") or ()
-    split |= {place for place, type_ in enumerate(types) if type_ == "c"}
+    split |= {index for index, type_ in enumerate(types) if type_ == "c"}
     if any(code >= _CODES_MAX for tree in model["trees"] for code in tree.get("categories", ())):
         raise UsageError(f"it has a category with a code above {_CODES_MAX:,}; code its categories from 0")
     texts = [_texts_of(encoder) for encoder in (model.get("cats") or {}).get("enc", ())]
-    return {place: texts[place] if place < len(texts) else None for place in sorted(split) if place < count}
+    return {index: texts[index] if index < len(texts) else None for index in sorted(split) if index < count}
 
 
 def _texts_of(encoded: JsonMapping) -> tuple[str, ...] | None:
@@ -277,15 +278,15 @@ def _refuse_tangled(trees: Sequence[JsonMapping]) -> None:
 
 
 def _gains_of_xgboost(trees: Sequence[JsonMapping], count: int) -> Floats:
-    found = np.zeros(count)
+    totals = np.zeros(count)
     for tree in trees:
         inner = np.array(tree["left_children"], np.int64) >= 0
-        asked = np.array(tree["split_indices"], np.int64)[inner]
+        split_inputs = np.array(tree["split_indices"], np.int64)[inner]
         gains = np.array(tree.get("loss_changes", np.zeros(len(inner))), np.float64)[inner]
-        if np.any((asked < 0) | (asked >= count)):
+        if np.any((split_inputs < 0) | (split_inputs >= count)):
             raise UsageError(f"one of its trees reads a feature beyond its {count}; save it again, {_XGBOOST_SAVE}")
-        found += np.bincount(asked, np.where(np.isfinite(gains), gains, 0.0), count)
-    return found
+        totals += np.bincount(split_inputs, np.where(np.isfinite(gains), gains, 0.0), count)
+    return totals
 
 
 # ---- LightGBM
@@ -293,21 +294,21 @@ def _gains_of_xgboost(trees: Sequence[JsonMapping], count: int) -> Floats:
 
 def _lightgbm(data: bytes, rounds: int | None) -> Foreign:
     text = data.decode("utf-8", "replace").replace("\r\n", "\n")
-    body, found, behind = text.partition("\nend of trees")
-    if not found:
+    body, separator, trailer = text.partition("\nend of trees")
+    if not separator:
         raise UsageError(f"it ends before its last tree; copy it again, or save it again, {_LIGHTGBM_SAVE}")
     head, *trees = body.split("\nTree=")
-    told = _values_of(head)
-    if told.get("objective", "").startswith(("lambdarank", "rank_")):
+    header = _values_of(head)
+    if header.get("objective", "").startswith(("lambdarank", "rank_")):
         raise UsageError(
-            f"its objective is {told['objective'].split()[0]}: it ranks within groups, and its margins are not"
+            f"its objective is {header['objective'].split()[0]}: it ranks within groups, and its margins are not"
             " comparable between events; train it with objective=binary"
         )
     if not trees:
         raise UsageError("it has no trees; train it first")
     if rounds is not None and not 0 < rounds <= len(trees):
         raise UsageError(f"it has {len(trees)} rounds, so {rounds} of them cannot count")
-    names = tuple(told.get("feature_names", "").split())
+    names = tuple(header.get("feature_names", "").split())
     refuse_width(len(names))
     return Foreign(
         "LightGBM's text",
@@ -315,12 +316,12 @@ def _lightgbm(data: bytes, rounds: int | None) -> Foreign:
         data,
         len(names),
         _own_names(names),
-        _categories_of_lightgbm(told, trees, behind),
+        _categories_of_lightgbm(header, trees, trailer),
         LOG_ODDS,
         _gains_of_lightgbm(trees, len(names)),
         len(trees),
         None if rounds is None else rounds - 1,
-        {"objective": told.get("objective", ""), "version": told.get("version", "")},
+        {"objective": header.get("objective", ""), "version": header.get("version", "")},
     )
 
 
@@ -334,28 +335,30 @@ def _pairs(tree: str, *names: str) -> Iterator[tuple[str, str]]:
     return zip(first, second, strict=False)
 
 
-def _categories_of_lightgbm(told: TextMapping, trees: Sequence[str], behind: str) -> dict[int, tuple[str, ...] | None]:
+def _categories_of_lightgbm(
+    header: TextMapping, trees: Sequence[str], trailer: str
+) -> dict[int, tuple[str, ...] | None]:
     """Return the features that are split by categories, with the texts if the file has those of pandas."""
-    infos = told.get("feature_infos", "").split()
-    split = {place for place, info in enumerate(infos) if not info.startswith("[") and info != "none"}
+    infos = header.get("feature_infos", "").split()
+    split = {index for index, info in enumerate(infos) if not info.startswith("[") and info != "none"}
     for tree in trees:
         decisions = _pairs(tree, "split_feature", "decision_type")
-        split |= {int(place) for place, decision in decisions if int(decision) & 1}
-    _, _, listed = behind.partition("pandas_categorical:")
+        split |= {int(index) for index, decision in decisions if int(decision) & 1}
+    _, _, listed = trailer.partition("pandas_categorical:")
     try:
-        known = json.loads(listed.splitlines()[0]) if listed else None
+        categories = json.loads(listed.splitlines()[0]) if listed else None
     except (ValueError, IndexError):
-        known = None
-    if not isinstance(known, list) or len(known) != len(split):
+        categories = None
+    if not isinstance(categories, list) or len(categories) != len(split):
         return dict.fromkeys(sorted(split))
-    return {place: tuple(map(str, texts)) for place, texts in zip(sorted(split), known, strict=True)}
+    return {index: tuple(map(str, texts)) for index, texts in zip(sorted(split), categories, strict=True)}
 
 
 def _gains_of_lightgbm(trees: Sequence[str], count: int) -> Floats:
-    found = np.zeros(count)
+    totals = np.zeros(count)
     for tree in trees:
-        for place, gain in _pairs(tree, "split_feature", "split_gain"):
-            if not 0 <= int(place) < count:
+        for index, gain in _pairs(tree, "split_feature", "split_gain"):
+            if not 0 <= int(index) < count:
                 raise UsageError(f"one of its trees reads a feature beyond its {count}; save it, {_LIGHTGBM_SAVE}")
-            found[int(place)] += float(gain)
-    return found
+            totals[int(index)] += float(gain)
+    return totals

@@ -54,9 +54,9 @@ class GraphPath(FrozenStruct):
     def after(self, kind: str, by: float) -> GraphPath:
         return replace(self, type=_FLOAT, steps=(*self.steps, OnnxStep(kind, np.float32(by))))
 
-    def values(self, given: Floats32) -> Floats32:
+    def values(self, values: Floats32) -> Floats32:
         """Apply the steps to present values."""
-        return _values(given, self.steps)
+        return _values(values, self.steps)
 
     @property
     def is_rising(self) -> bool:
@@ -66,9 +66,9 @@ class GraphPath(FrozenStruct):
     @property
     def imputed(self) -> np.float32 | None:
         """The value that a missing value becomes; None if it stays missing."""
-        for place, step in enumerate(self.steps):
+        for index, step in enumerate(self.steps):
             if step.kind == "impute":
-                return np.float32(_values(np.array([step.by], np.float32), self.steps[place + 1 :])[0])
+                return np.float32(_values(np.array([step.by], np.float32), self.steps[index + 1 :])[0])
         return None
 
     def affine(self) -> tuple[float, float]:
@@ -76,31 +76,31 @@ class GraphPath(FrozenStruct):
         factor = 1.0
         addend = 0.0
         for step in self.steps:
-            by = float(step.by)
+            operand = float(step.by)
             if step.kind == "multiply":
-                factor = factor * by
-                addend = addend * by
+                factor = factor * operand
+                addend = addend * operand
             elif step.kind == "divide":
-                factor = factor / by
-                addend = addend / by
+                factor = factor / operand
+                addend = addend / operand
             elif step.kind in {"add", "subtract"}:
-                addend += by if step.kind == "add" else -by
+                addend += operand if step.kind == "add" else -operand
         return factor, addend
 
 
-def _values(given: Floats32, steps: Sequence[OnnxStep]) -> Floats32:
-    found = given
+def _values(values: Floats32, steps: Sequence[OnnxStep]) -> Floats32:
+    result = values
     with np.errstate(over="ignore", under="ignore"):
         for step in steps:
             if step.kind == "add":
-                found = found + step.by
+                result = result + step.by
             elif step.kind == "subtract":
-                found = found - step.by
+                result = result - step.by
             elif step.kind == "multiply":
-                found = found * step.by
+                result = result * step.by
             elif step.kind == "divide":
-                found = found / step.by
-    return found
+                result = result / step.by
+    return result
 
 
 class Around(FrozenStruct):
@@ -122,11 +122,11 @@ class Around(FrozenStruct):
 
 
 def model_of(graph: GraphProto) -> NodeProto:
-    found = [node for node in graph.node if node.op_type in {*TREES, *LINEAR}]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"it has {len(found)} models in one graph; convert one of them alone")
+    models = [node for node in graph.node if node.op_type in {*TREES, *LINEAR}]
+    if len(models) == 1:
+        return models[0]
+    if models:
+        raise UsageError(f"it has {len(models)} models in one graph; convert one of them alone")
     kinds = ", ".join(sorted({node.op_type for node in graph.node})[:8]) or "nothing"
     raise UsageError(
         f"it has neither trees nor a linear model: its operators are {kinds}. Trees (TreeEnsembleClassifier,"
@@ -160,7 +160,7 @@ def attributes(node: NodeProto) -> JsonObject:
     """Return the attributes of a node by name, with tensors as arrays."""
     from onnx import TensorProto, helper, numpy_helper
 
-    found: JsonObject = {}
+    values_by_name: JsonObject = {}
     for attribute in node.attribute:
         value = helper.get_attribute_value(attribute)
         if isinstance(value, bytes):
@@ -169,8 +169,8 @@ def attributes(node: NodeProto) -> JsonObject:
             value = numpy_helper.to_array(value)
         elif isinstance(value, list) and value and isinstance(value[0], bytes):
             value = [text.decode("utf-8", "replace") for text in value]
-        found[attribute.name] = value
-    return found
+        values_by_name[attribute.name] = value
+    return values_by_name
 
 
 class _GraphWalk:
@@ -179,21 +179,21 @@ class _GraphWalk:
 
         self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         for node in graph.node:
-            if node.op_type == "Constant" and "value" in (told := attributes(node)):
-                self._constants[node.output[0]] = np.asarray(told["value"])
+            if node.op_type == "Constant" and "value" in (node_attributes := attributes(node)):
+                self._constants[node.output[0]] = np.asarray(node_attributes["value"])
         self._makers = {name: node for node in graph.node for name in node.output}
         self._types: dict[str, int] = {}
         self.widths: dict[str, int] = {}
-        given = [tensor for tensor in graph.input if tensor.name not in self._constants]
-        for input_ in given:
+        inputs = [tensor for tensor in graph.input if tensor.name not in self._constants]
+        for input_ in inputs:
             tensor = input_.type.tensor_type
             if tensor.elem_type == _TEXT:
                 raise UsageError(f"its input {input_.name} is text, which its graph turns into numbers. {_WAY_OUT}")
             sizes = [size.dim_value for size in tensor.shape.dim]
-            known = sizes[-1] if len(sizes) > 1 and sizes[-1] > 0 else 0
-            if not known and len(given) > 1:
+            column_count = sizes[-1] if len(sizes) > 1 and sizes[-1] > 0 else 0
+            if not column_count and len(inputs) > 1:
                 raise UsageError(f"its input {input_.name} does not say how many columns it has; convert it again")
-            self.widths[input_.name] = known or width
+            self.widths[input_.name] = column_count or width
             self._types[input_.name] = tensor.elem_type
         refuse_width(sum(self.widths.values()))
 
@@ -205,33 +205,35 @@ class _GraphWalk:
             first = 0
             for other, width in self.widths.items():
                 if other == name:
-                    return [GraphPath(first + place, self._types[name]) for place in range(width)]
+                    return [GraphPath(first + index, self._types[name]) for index in range(width)]
                 first += width
         node = self._makers.get(name)
         if node is None or depth > len(self._makers):
             raise UsageError(f"its tensor {name!r} comes from nowhere; convert it again")
-        told = attributes(node)
-        if node.op_type in {"Concat", "FeatureVectorizer"} and told.get("axis", 1) in {1, -1}:
+        node_attributes = attributes(node)
+        if node.op_type in {"Concat", "FeatureVectorizer"} and node_attributes.get("axis", 1) in {1, -1}:
             return [way for name in node.input for way in self.ways(name, depth + 1)]
         if node.op_type in {"Mul", "Add"} and self.constant(node.input[0]) is not None:
             node.input[0], node.input[1] = node.input[1], node.input[0]
-        return self._after(node, told, self.ways(node.input[0], depth + 1))
+        return self._after(node, node_attributes, self.ways(node.input[0], depth + 1))
 
-    def _after(self, node: NodeProto, told: JsonObject, ways: list[GraphPath]) -> list[GraphPath]:
+    def _after(self, node: NodeProto, node_attributes: JsonObject, ways: list[GraphPath]) -> list[GraphPath]:
         kind = node.op_type
         if kind == "Identity":
             return ways
-        if kind == "Cast" and told["to"] in {_FLOAT, _DOUBLE}:
+        if kind == "Cast" and node_attributes["to"] in {_FLOAT, _DOUBLE}:
             # Inputs are in single precision already, and a cast to double changes no value.
-            return [replace(way, type=told["to"]) for way in ways]
+            return [replace(way, type=node_attributes["to"]) for way in ways]
         if kind == "Imputer":
-            return self._imputed(told, ways)
+            return self._imputed(node_attributes, ways)
         if kind == "Scaler":
-            offsets = self._each(told["offset"], ways, kind)
-            scales = self._each(told["scale"], ways, kind)
+            offsets = self._each(node_attributes["offset"], ways, kind)
+            scales = self._each(node_attributes["scale"], ways, kind)
             shifted = [way.after("subtract", by) for way, by in zip(ways, offsets, strict=True)]
             return [self._by(way, "multiply", by) for way, by in zip(shifted, scales, strict=True)]
-        if kind in {"Gather", "ArrayFeatureExtractor"} and (kind != "Gather" or told.get("axis", 0) in {1, -1}):
+        if kind in {"Gather", "ArrayFeatureExtractor"} and (
+            kind != "Gather" or node_attributes.get("axis", 0) in {1, -1}
+        ):
             picked = self.constant(node.input[1])
             if picked is not None and all(0 <= int(number) < len(ways) for number in picked.ravel()):
                 return [ways[int(number)] for number in picked.ravel()]
@@ -251,17 +253,20 @@ class _GraphWalk:
             raise UsageError(f"it would {kind} a column by {by}, which leaves nothing of it; take the column away")
         return way.after(kind, by)
 
-    def _imputed(self, told: JsonObject, ways: list[GraphPath]) -> list[GraphPath]:
-        if not np.isnan(told.get("replaced_value_float", 0.0)) or "imputed_value_floats" not in told:
+    def _imputed(self, node_attributes: JsonObject, ways: list[GraphPath]) -> list[GraphPath]:
+        if (
+            not np.isnan(node_attributes.get("replaced_value_float", 0.0))
+            or "imputed_value_floats" not in node_attributes
+        ):
             raise UsageError(f"its operator Imputer replaces another value than a missing one. {_WAY_OUT}")
-        each = self._each(told["imputed_value_floats"], ways, "Imputer")
+        each = self._each(node_attributes["imputed_value_floats"], ways, "Imputer")
         return [way.after("impute", by) for way, by in zip(ways, each, strict=True)]
 
     def _each(self, values: Sequence[float], ways: list[GraphPath], kind: str) -> list[float]:
-        found = [float(value) for value in values]
-        if len(found) not in {1, len(ways)}:
-            raise UsageError(f"its operator {kind} has {len(found)} values for {len(ways)} columns; convert it again")
-        return found if len(found) == len(ways) else found * len(ways)
+        numbers = [float(value) for value in values]
+        if len(numbers) not in {1, len(ways)}:
+            raise UsageError(f"its operator {kind} has {len(numbers)} values for {len(ways)} columns; convert it again")
+        return numbers if len(numbers) == len(ways) else numbers * len(ways)
 
 
 def _behind(graph: GraphProto, model: NodeProto, reading: _GraphWalk) -> tuple[bool, bool]:

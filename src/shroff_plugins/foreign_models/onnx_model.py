@@ -65,13 +65,13 @@ def read_onnx(data: bytes) -> Foreign:
     """
     model = _parsed(data)
     node = model_of(model.graph)
-    told = attributes(node)
-    width = _width_of(node, told)
+    node_attributes = attributes(node)
+    width = _width_of(node, node_attributes)
     refuse_width(width)
     outside = around(model.graph, node, width)
     if node.op_type in LINEAR:
-        return _linear(node, told, outside, data)
-    return _trees(node, told, outside, data)
+        return _linear(node, node_attributes, outside, data)
+    return _trees(node, node_attributes, outside, data)
 
 
 def _parsed(data: bytes) -> ModelProto:
@@ -84,35 +84,35 @@ def _parsed(data: bytes) -> ModelProto:
             " scoring does not need it"
         ) from None
     try:
-        found = onnx.ModelProto.FromString(data)
+        model = onnx.ModelProto.FromString(data)
     except DecodeError:
         raise UsageError("it is not a complete ONNX file; copy it again, or save it again") from None
-    if not found.graph.node:
+    if not model.graph.node:
         raise UsageError("it is not an ONNX file, or one without a graph; save it again")
-    return found
+    return model
 
 
-def _width_of(node: NodeProto, told: JsonMapping) -> int:
+def _width_of(node: NodeProto, node_attributes: JsonMapping) -> int:
     if node.op_type in LINEAR:
-        rows = max(len(told.get("intercepts", ())), int(told.get("targets", 1)), 1)
-        return len(told.get("coefficients", ())) // rows
-    return 1 + max((int(number) for number in told.get("nodes_featureids", ())), default=0)
+        rows = max(len(node_attributes.get("intercepts", ())), int(node_attributes.get("targets", 1)), 1)
+        return len(node_attributes.get("coefficients", ())) // rows
+    return 1 + max((int(number) for number in node_attributes.get("nodes_featureids", ())), default=0)
 
 
 # ---- trees
 
 
-def _trees(node: NodeProto, told: JsonMapping, outside: Around, data: bytes) -> Foreign:
-    given = trees_of_5(told) if node.op_type == "TreeEnsemble" else trees_of(told)
-    if not given:
+def _trees(node: NodeProto, node_attributes: JsonMapping, outside: Around, data: bytes) -> Foreign:
+    trees = trees_of_5(node_attributes) if node.op_type == "TreeEnsemble" else trees_of(node_attributes)
+    if not trees:
         raise UsageError("it has no trees; train it first")
-    if sum(len(tree.modes) for tree in given) > _NODES_MAX:
+    if sum(len(tree.modes) for tree in trees) > _NODES_MAX:
         raise UsageError(f"it has more than {_NODES_MAX:,} nodes; train fewer trees, or shallower ones")
-    scores = _scores_of_trees(node, told, outside, given)
-    sets = _sets_of(given, outside.ways)
+    scores = _scores_of_trees(node, node_attributes, outside, trees)
+    sets = _sets_of(trees, outside.ways)
     count = outside.count
-    each = [_written(tree, scores, outside.ways, sets) for tree in given]
-    body = written(each, scores.start, count, is_log_odds=scores.gives == LOG_ODDS)
+    written_trees = [_written(tree, scores, outside.ways, sets) for tree in trees]
+    body = written(written_trees, scores.start, count, is_log_odds=scores.gives == LOG_ODDS)
     return Foreign(
         f"ONNX ({node.op_type})",
         XGBOOST,
@@ -122,7 +122,7 @@ def _trees(node: NodeProto, told: JsonMapping, outside: Around, data: bytes) -> 
         dict.fromkeys(sorted({outside.ways[column].place for column in sets})),
         scores.gives,
         np.zeros(count),
-        len(given),
+        len(trees),
         parameters={"objective": scores.gives, "operator": node.op_type},
         kept={"source.onnx": data},
         remarks=(scores.remark,) if scores.remark else (),
@@ -130,25 +130,27 @@ def _trees(node: NodeProto, told: JsonMapping, outside: Around, data: bytes) -> 
     )
 
 
-def _scores_of_trees(node: NodeProto, told: JsonMapping, outside: Around, given: Sequence[OnnxTree]) -> _Scores:
-    post = _post_transform(told, outside)
-    bases = [float(number) for number in told.get("base_values", ())]
-    if told.get("base_values_as_tensor") is not None:
-        bases = [float(number) for number in told["base_values_as_tensor"].ravel()]
+def _scores_of_trees(
+    node: NodeProto, node_attributes: JsonMapping, outside: Around, trees: Sequence[OnnxTree]
+) -> _Scores:
+    post = _post_transform(node_attributes, outside)
+    bases = [float(number) for number in node_attributes.get("base_values", ())]
+    if node_attributes.get("base_values_as_tensor") is not None:
+        bases = [float(number) for number in node_attributes["base_values_as_tensor"].ravel()]
     if node.op_type != "TreeEnsembleClassifier":
         share = 1.0
-        how = told.get("aggregate_function", "SUM")
+        how = node_attributes.get("aggregate_function", "SUM")
         if how in {"AVERAGE", 0}:
-            share = 1.0 / len(given)
+            share = 1.0 / len(trees)
         elif how not in {"SUM", 1}:
             raise UsageError(f"it takes the {how} of its trees, and only sums are scored; train it so that they add up")
-        if int(told.get("n_targets", 1)) != 1:
-            raise UsageError(f"it has {told['n_targets']} targets; train it on one, fraud or not")
+        if int(node_attributes.get("n_targets", 1)) != 1:
+            raise UsageError(f"it has {node_attributes['n_targets']} targets; train it on one, fraud or not")
         return _Scores({0: share}, bases[0] if bases else 0.0, LOG_ODDS if post == "LOGISTIC" else NUMBER)
-    labels = _labels(told)
-    ids = {target for tree in given for target in tree.targets()}
+    labels = _labels(node_attributes)
+    ids = {target for tree in trees for target in tree.targets()}
     remark = f"Its second class, {labels[1]!r}, counts as fraud."
-    weights = [weight for tree in given for weights in tree.weights for weight in weights.values()]
+    weights = [weight for tree in trees for weights in tree.weights for weight in weights.values()]
     if len(ids) == 1:
         start = bases[-1] if bases else 0.0
         is_positive = min(weights) >= 0 and not any(bases)
@@ -167,10 +169,10 @@ def _scores_of_trees(node: NodeProto, told: JsonMapping, outside: Around, given:
     return _Scores({1: 1.0}, start, gives, remark)
 
 
-def _post_transform(told: JsonMapping, outside: Around) -> str:
+def _post_transform(node_attributes: JsonMapping, outside: Around) -> str:
     names = {0: "NONE", 1: "SOFTMAX", 2: "LOGISTIC", 3: "SOFTMAX_ZERO", 4: "PROBIT"}
-    found = told.get("post_transform", "NONE")
-    post = names.get(found, str(found)) if isinstance(found, int) else str(found)
+    declared = node_attributes.get("post_transform", "NONE")
+    post = names.get(declared, str(declared)) if isinstance(declared, int) else str(declared)
     if post not in {"NONE", "LOGISTIC", "SOFTMAX"}:
         raise UsageError(
             f"its scores go through {post}, and only LOGISTIC and SOFTMAX are scored; convert it with these"
@@ -180,9 +182,9 @@ def _post_transform(told: JsonMapping, outside: Around) -> str:
     return "LOGISTIC" if outside.has_sigmoid else post
 
 
-def _labels(told: JsonMapping) -> list[Any]:
-    known = (told.get(f"classlabels_{kind}") for kind in ("int64s", "ints", "strings"))
-    labels: list[Any] = next((list(listed) for listed in known if listed), [0, 1])
+def _labels(node_attributes: JsonMapping) -> list[Any]:
+    label_lists = (node_attributes.get(f"classlabels_{kind}") for kind in ("int64s", "ints", "strings"))
+    labels: list[Any] = next((list(label_list) for label_list in label_lists if label_list), [0, 1])
     if len(labels) != 2:
         raise UsageError(
             f"it has {len(labels)} classes ({', '.join(map(str, labels[:5]))}); train it on two, fraud or not"
@@ -190,13 +192,13 @@ def _labels(told: JsonMapping) -> list[Any]:
     return labels
 
 
-def _sets_of(given: Sequence[OnnxTree], ways: Sequence[GraphPath]) -> frozenset[int]:
+def _sets_of(trees: Sequence[OnnxTree], ways: Sequence[GraphPath]) -> frozenset[int]:
     """Return the columns that are compared for equality, whose inputs are categories.
 
     Raises: UsageError if a column is also compared for order, or calculated before the comparison.
     """
-    asked = {pair for tree in given for pair in zip(tree.columns, tree.modes, strict=True)}
-    is_set, is_cut = ({column for column, mode in asked if mode in modes} for modes in (_SETS, _CUTS))
+    comparisons = {pair for tree in trees for pair in zip(tree.columns, tree.modes, strict=True)}
+    is_set, is_cut = ({column for column, mode in comparisons if mode in modes} for modes in (_SETS, _CUTS))
     if both := sorted(is_set & is_cut):
         raise UsageError(f"it compares column {both[0]} both for equality and for order; train it on categories apart")
     if stepped := [column for column in sorted(is_set) if ways[column].steps]:
@@ -225,10 +227,12 @@ def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: f
             total += np.float32(np.float32(weight) * np.float32(scores.weights.get(target, 0.0)))
         conditions[node] = total
     for column in sorted({column for column, mode in zip(tree.columns, tree.modes, strict=True) if mode != "LEAF"}):
-        mine = np.array([at for at in range(size) if tree.modes[at] != "LEAF" and tree.columns[at] == column])
-        inputs[mine] = ways[column].place
+        column_nodes = np.array(
+            [index for index in range(size) if tree.modes[index] != "LEAF" and tree.columns[index] == column]
+        )
+        inputs[column_nodes] = ways[column].place
         if column in sets:
-            for node in mine.tolist():
+            for node in column_nodes.tolist():
                 is_equal = tree.modes[node] != "BRANCH_NEQ"
                 inside = tree.children(node, is_true=is_equal)
                 outside = tree.children(node, is_true=not is_equal)
@@ -236,27 +240,27 @@ def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: f
                 # A missing value is unequal to every value.
                 default_left[node] = not (is_equal and tree.tracks_true[node])
             continue
-        for mode in sorted({tree.modes[at] for at in mine.tolist()}):
-            nodes = np.array([at for at in mine.tolist() if tree.modes[at] == mode])
-            cut = _cut(ways[column], tree, nodes, mode)
-            left[nodes], right[nodes], conditions[nodes], default_left[nodes] = cut
+        for mode in sorted({tree.modes[index] for index in column_nodes.tolist()}):
+            nodes = np.array([index for index in column_nodes.tolist() if tree.modes[index] == mode])
+            converted = _cut(ways[column], tree, nodes, mode)
+            left[nodes], right[nodes], conditions[nodes], default_left[nodes] = converted
     return WrittenTree(left, right, inputs, conditions, default_left, members)
 
 
 def _cut(way: GraphPath, tree: OnnxTree, nodes: Ints, mode: str) -> tuple[Ints, Ints, Floats32, Bools]:
     """Convert the nodes of one column and mode; return left, right, condition, and whether missing values go left."""
-    thresholds = np.array([tree.values[at] for at in nodes.tolist()], np.float32)
+    thresholds = np.array([tree.values[node] for node in nodes.tolist()], np.float32)
     is_strict = mode in {"BRANCH_LT", "BRANCH_GTE"}
     is_below = mode in {"BRANCH_LT", "BRANCH_LEQ"}
     last = last_passing(way, thresholds, is_strict=is_strict, is_down=way.is_rising)
     # Inputs up to `last` pass below the threshold if the steps rise, else above it.
     goes_true = is_below == way.is_rising
-    left = np.array([tree.children(at, is_true=goes_true) for at in nodes.tolist()])
-    right = np.array([tree.children(at, is_true=not goes_true) for at in nodes.tolist()])
+    left = np.array([tree.children(node, is_true=goes_true) for node in nodes.tolist()])
+    right = np.array([tree.children(node, is_true=not goes_true) for node in nodes.tolist()])
     imputed = way.imputed
     if imputed is None:
         # No comparison with a missing value is true.
-        missing_true = np.array([tree.tracks_true[at] for at in nodes.tolist()], np.bool_)
+        missing_true = np.array([tree.tracks_true[node] for node in nodes.tolist()], np.bool_)
     else:
         is_low = imputed < thresholds if is_strict else imputed <= thresholds
         missing_true = is_low == is_below
@@ -269,19 +273,19 @@ def _cut(way: GraphPath, tree: OnnxTree, nodes: Ints, mode: str) -> tuple[Ints, 
 # ---- linear models
 
 
-def _linear(node: NodeProto, told: JsonMapping, outside: Around, data: bytes) -> Foreign:
-    coefficients = np.array(told["coefficients"], np.float64)
-    intercepts = np.array(told.get("intercepts", ()), np.float64)
-    post = _post_transform(told, outside)
+def _linear(node: NodeProto, node_attributes: JsonMapping, outside: Around, data: bytes) -> Foreign:
+    coefficients = np.array(node_attributes["coefficients"], np.float64)
+    intercepts = np.array(node_attributes.get("intercepts", ()), np.float64)
+    post = _post_transform(node_attributes, outside)
     remarks = []
     if node.op_type == "LinearClassifier":
-        labels = _labels(told)
+        labels = _labels(node_attributes)
         remarks.append(f"Its second class, {labels[1]!r}, counts as fraud.")
         rows = max(len(intercepts), 1)
         if rows not in {1, 2}:
             raise UsageError(f"it has {rows} classes; train it on two, fraud or not")
-    elif int(told.get("targets", 1)) != 1:
-        raise UsageError(f"it has {told['targets']} targets; train it on one, fraud or not")
+    elif int(node_attributes.get("targets", 1)) != 1:
+        raise UsageError(f"it has {node_attributes['targets']} targets; train it on one, fraud or not")
     else:
         rows = 1
     matrix = coefficients.reshape(rows, -1)

@@ -48,46 +48,48 @@ class OnnxTree(FrozenStruct):
 
     def members(self, node: int) -> tuple[int, ...]:
         value = self.values[node]
-        found = value if isinstance(value, tuple) else (value,)
-        if any(not (0 <= number < 2**31 and float(number).is_integer()) for number in found):
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(not (0 <= member < 2**31 and float(member).is_integer()) for member in numbers):
             raise UsageError(
-                f"it compares column {self.columns[node]} with {found[0]:g} for equality, which is not a category"
+                f"it compares column {self.columns[node]} with {numbers[0]:g} for equality, which is not a category"
             )
-        return tuple(sorted({int(number) for number in found}))
+        return tuple(sorted({int(member) for member in numbers}))
 
 
-def trees_of(told: JsonMapping) -> list[OnnxTree]:
+def trees_of(node_attributes: JsonMapping) -> list[OnnxTree]:
     """Return the trees of a TreeEnsembleClassifier or TreeEnsembleRegressor.
 
     Raises: UsageError if thresholds are in double precision, or links do not form a tree.
     """
-    if doubles := [key for key in told if key.endswith("_as_tensor") and told[key].dtype == np.float64]:
+    if doubles := [
+        key for key in node_attributes if key.endswith("_as_tensor") and node_attributes[key].dtype == np.float64
+    ]:
         raise UsageError(
             f"its {doubles[0].removesuffix('_as_tensor')} are of double precision; convert it with inputs of single"
             " precision (FloatTensorType)"
         )
-    kind = "class" if "class_ids" in told else "target"
-    values = _listed(told, "nodes_values")
+    kind = "class" if "class_ids" in node_attributes else "target"
+    values = _listed(node_attributes, "nodes_values")
     keys = ("nodes_treeids", "nodes_nodeids", "nodes_modes", "nodes_featureids", "nodes_truenodeids")
-    nodes = [list(told.get(key, ())) for key in (*keys, "nodes_falsenodeids")]
-    tracks = list(told.get("nodes_missing_value_tracks_true", ())) or [0] * len(values)
+    nodes = [list(node_attributes.get(key, ())) for key in (*keys, "nodes_falsenodeids")]
+    tracks = list(node_attributes.get("nodes_missing_value_tracks_true", ())) or [0] * len(values)
     if len({len(values), len(tracks), *map(len, nodes)}) != 1:
         raise UsageError(f"its lists of nodes have different lengths; {_BROKEN}")
     rows: dict[int, dict[int, tuple[Any, ...]]] = {}
-    for tree, node, *rest in zip(*nodes, values, tracks, strict=True):
-        rows.setdefault(int(tree), {})[int(node)] = tuple(rest)
+    for tree, node, *other_parts in zip(*nodes, values, tracks, strict=True):
+        rows.setdefault(int(tree), {})[int(node)] = tuple(other_parts)
     weights: dict[tuple[int, int], dict[int, float]] = {}
-    listed = (list(told.get(f"{kind}_{key}", ())) for key in ("treeids", "nodeids", "ids"))
-    for tree, node, target, weight in zip(*listed, _listed(told, f"{kind}_weights"), strict=False):
-        found = weights.setdefault((int(tree), int(node)), {})
-        found[int(target)] = found.get(int(target), 0.0) + float(weight)
+    listed = (list(node_attributes.get(f"{kind}_{key}", ())) for key in ("treeids", "nodeids", "ids"))
+    for tree, node, target, weight in zip(*listed, _listed(node_attributes, f"{kind}_weights"), strict=False):
+        leaf_weights = weights.setdefault((int(tree), int(node)), {})
+        leaf_weights[int(target)] = leaf_weights.get(int(target), 0.0) + float(weight)
     return [_tree(number, nodes_of, weights) for number, nodes_of in rows.items()]
 
 
-def _listed(told: JsonMapping, key: str) -> list[float]:
-    if f"{key}_as_tensor" in told:
-        return [float(number) for number in told[f"{key}_as_tensor"].ravel()]
-    return [float(number) for number in told.get(key, ())]
+def _listed(node_attributes: JsonMapping, key: str) -> list[float]:
+    if f"{key}_as_tensor" in node_attributes:
+        return [float(number) for number in node_attributes[f"{key}_as_tensor"].ravel()]
+    return [float(number) for number in node_attributes.get(key, ())]
 
 
 def _tree(
@@ -109,58 +111,61 @@ def _tree(
             order += [int(child) for child in rows[node][2:4]] if node in inner else []
     if len(order) != len(rows):
         raise UsageError(f"tree {number} of it has links that do not form a tree; {_BROKEN}")
-    place = {node: at for at, node in enumerate(order)}
+    index_of = {node: index for index, node in enumerate(order)}
     if any(not np.all(np.isfinite(rows[node][4])) for node in inner):
         raise UsageError(f"tree {number} of it has a threshold that is not a number; {_BROKEN}")
     return OnnxTree(
         [str(rows[node][0]) for node in order],
         [int(rows[node][1]) for node in order],
         [rows[node][4] for node in order],
-        [place[int(rows[node][2])] if node in inner else -1 for node in order],
-        [place[int(rows[node][3])] if node in inner else -1 for node in order],
+        [index_of[int(rows[node][2])] if node in inner else -1 for node in order],
+        [index_of[int(rows[node][3])] if node in inner else -1 for node in order],
         [bool(rows[node][5]) for node in order],
         [weights.get((number, node), {}) if node not in inner else {} for node in order],
     )
 
 
-def trees_of_5(told: JsonMapping) -> list[OnnxTree]:
+def trees_of_5(node_attributes: JsonMapping) -> list[OnnxTree]:
     """Return the trees of a TreeEnsemble of version 5, which lists leaves apart and all member sets in one list.
 
     Raises: UsageError as `trees_of`.
     """
-    splits = np.asarray(told["nodes_splits"])
-    weights = np.asarray(told["leaf_weights"])
+    splits = np.asarray(node_attributes["nodes_splits"])
+    weights = np.asarray(node_attributes["leaf_weights"])
     if splits.dtype == np.float64:
         raise UsageError(
             "its nodes_splits are of double precision; convert it with inputs of single precision (FloatTensorType)"
         )
-    modes = [_MODES_5[int(number)] for number in np.asarray(told["nodes_modes"]).ravel()]
-    members = _member_sets(modes, np.asarray(told.get("membership_values", ())).ravel())
-    columns = told["nodes_featureids"]
-    targets = told["leaf_targetids"]
-    tracks = list(told.get("nodes_missing_value_tracks_true", ())) or [0] * len(modes)
+    modes = [_MODES_5[int(number)] for number in np.asarray(node_attributes["nodes_modes"]).ravel()]
+    members = _member_sets(modes, np.asarray(node_attributes.get("membership_values", ())).ravel())
+    columns = node_attributes["nodes_featureids"]
+    targets = node_attributes["leaf_targetids"]
+    tracks = list(node_attributes.get("nodes_missing_value_tracks_true", ())) or [0] * len(modes)
 
     def tree(number: int, root: int) -> OnnxTree:
         """Return the tree of a root, with nodes numbered as they are reached, and a leaf for each link to one."""
         rows: dict[int, tuple[Any, ...]] = {}
         weights_of: dict[tuple[int, int], dict[int, float]] = {}
-        waiting = [(root, False)]
+        pending = [(root, False)]
         count = 1
-        for node, (at, is_leaf) in enumerate(waiting):
-            if at < 0 or node > 2 * len(modes):
+        for node, (index, is_leaf) in enumerate(pending):
+            if index < 0 or node > 2 * len(modes):
                 raise UsageError(f"tree {number} of it has links that do not form a tree; {_BROKEN}")
             if is_leaf:
                 rows[node] = (_LEAF, 0, 0, 0, 0.0, False)
-                weights_of[number, node] = {int(targets[at]): float(weights[at])}
+                weights_of[number, node] = {int(targets[index]): float(weights[index])}
                 continue
-            value = members.get(at, float(splits[at]))
-            rows[node] = (modes[at], int(columns[at]), count, count + 1, value, bool(tracks[at]))
-            waiting += [(int(told[f"nodes_{key}nodeids"][at]), bool(told[f"nodes_{key}leafs"][at])) for key in _SIDES]
+            value = members.get(index, float(splits[index]))
+            rows[node] = (modes[index], int(columns[index]), count, count + 1, value, bool(tracks[index]))
+            pending += [
+                (int(node_attributes[f"nodes_{key}nodeids"][index]), bool(node_attributes[f"nodes_{key}leafs"][index]))
+                for key in _SIDES
+            ]
             count += 2
         return _tree(number, rows, weights_of)
 
     try:
-        return [tree(number, int(root)) for number, root in enumerate(told["tree_roots"])]
+        return [tree(number, int(root)) for number, root in enumerate(node_attributes["tree_roots"])]
     except IndexError:
         raise UsageError(f"it has links that do not form a tree; {_BROKEN}") from None
 
@@ -173,5 +178,5 @@ def _member_sets(modes: Sequence[str], values: Any) -> dict[int, tuple[float, ..
             runs.append([])
         else:
             runs[-1].append(value)
-    nodes = [at for at, mode in enumerate(modes) if mode == "BRANCH_MEMBER"]
-    return {at: tuple(run) for at, run in zip(nodes, runs, strict=False)}
+    nodes = [index for index, mode in enumerate(modes) if mode == "BRANCH_MEMBER"]
+    return {index: tuple(run) for index, run in zip(nodes, runs, strict=False)}

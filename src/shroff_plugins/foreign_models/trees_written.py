@@ -78,21 +78,21 @@ def written(trees: Sequence[WrittenTree], start: float, count: int, *, is_log_od
 def _by_level(tree: WrittenTree) -> WrittenTree:
     """Return the tree in level order, since XGBoost expects the right child directly after the left one."""
     order = [0]
-    place = 0
-    while place < len(order):
-        node = order[place]
+    position = 0
+    while position < len(order):
+        node = order[position]
         if tree.left[node] != LEAF:
             order += [int(tree.left[node]), int(tree.right[node])]
-        place += 1
-    to = np.full(len(tree.left) + 1, LEAF)  # LEAF is also the last place
-    to[order] = np.arange(len(order))
+        position += 1
+    index_of = np.full(len(tree.left) + 1, LEAF)  # LEAF is also the last place
+    index_of[order] = np.arange(len(order))
     return WrittenTree(
-        to[tree.left[order]],
-        to[tree.right[order]],
+        index_of[tree.left[order]],
+        index_of[tree.right[order]],
         tree.inputs[order],
         tree.conditions[order],
         tree.default_left[order],
-        {int(to[node]): members for node, members in tree.sets.items()},
+        {int(index_of[node]): members for node, members in tree.sets.items()},
     )
 
 
@@ -109,7 +109,7 @@ def _tree(tree: WrittenTree, number: int, count: int) -> JsonObject:
         "base_weights": [0.0] * size,
         "categories": [code for member in members for code in member],
         "categories_nodes": nodes,
-        "categories_segments": [sum(sizes[:place]) for place in range(len(sizes))],
+        "categories_segments": [sum(sizes[:index]) for index in range(len(sizes))],
         "categories_sizes": sizes,
         "default_left": tree.default_left.astype(int).tolist(),
         "id": number,
@@ -146,7 +146,7 @@ def _covers(tree: JsonMapping, columns: Floats32) -> Floats:
     left = np.array(tree["left_children"], np.int64)
     right = np.array(tree["right_children"], np.int64)
     conditions = np.array(tree["split_conditions"], np.float64).astype(np.float32)
-    asked = np.array(tree["split_indices"], np.int64)
+    split_inputs = np.array(tree["split_indices"], np.int64)
     default_left = np.array(tree["default_left"], np.int64) != 0
     sets = {
         int(node): tree["categories"][first : first + size]
@@ -155,28 +155,28 @@ def _covers(tree: JsonMapping, columns: Floats32) -> Floats:
         )
     }
     counts = np.ones(len(left))
-    waiting = [(0, np.arange(columns.shape[1]))]
-    while waiting:
-        node, rows = waiting.pop()
+    pending = [(0, np.arange(columns.shape[1]))]
+    while pending:
+        node, rows = pending.pop()
         if left[node] == LEAF:
             counts[node] += len(rows)
             continue
-        values = columns[asked[node], rows]
+        values = columns[split_inputs[node], rows]
         goes_left = ~np.isin(values, sets[node]) if node in sets else values < conditions[node]
         goes_left = np.where(np.isnan(values), default_left[node], goes_left)
-        waiting += [(int(left[node]), rows[goes_left]), (int(right[node]), rows[~goes_left])]
+        pending += [(int(left[node]), rows[goes_left]), (int(right[node]), rows[~goes_left])]
     return _sums(left, right, counts)
 
 
-def _sums(left: Ints, right: Ints, of_leaves: Floats) -> Floats:
-    found = np.where(left == LEAF, of_leaves, 0.0)
+def _sums(left_children: Ints, right_children: Ints, of_leaves: Floats) -> Floats:
+    found = np.where(left_children == LEAF, of_leaves, 0.0)
     order = []
     waiting = [0]
     while waiting:
         node = waiting.pop()
-        if left[node] != LEAF:
+        if left_children[node] != LEAF:
             order.append(node)
-            waiting += [int(left[node]), int(right[node])]
+            waiting += [int(left_children[node]), int(right_children[node])]
     for node in reversed(order):
-        found[node] = found[left[node]] + found[right[node]]
+        found[node] = found[left_children[node]] + found[right_children[node]]
     return found

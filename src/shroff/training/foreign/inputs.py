@@ -62,34 +62,34 @@ def declared_in(text: str | Path) -> list[Declared]:
     start = 0
     for piece in _pieces(text):
         mapped = _MAPPED.fullmatch(piece)
-        theirs, words = (mapped[1], mapped[2]) if mapped else ("", piece.strip())
-        column = start + piece.index(words) + 1 if words else start + 1
-        inputs.append(declared(theirs, words, column))
+        feature, expression = (mapped[1], mapped[2]) if mapped else ("", piece.strip())
+        column = start + piece.index(expression) + 1 if expression else start + 1
+        inputs.append(declared(feature, expression, column))
         start += len(piece) + 1
     return inputs
 
 
-def declared(theirs: str, text: str, column: int = 1) -> Declared:
+def declared(feature: str, text: str, column: int = 1) -> Declared:
     """Return an input from an expression that begins at a column of the option's text."""
-    return Declared(theirs, Scalar(text, 1, column, "", OPTION, "plain", None))
+    return Declared(feature, Scalar(text, 1, column, "", OPTION, "plain", None))
 
 
 def _pieces(text: str) -> Iterator[str]:
     depth = 0
     quote = ""
     start = 0
-    for place, sign in enumerate(text):
+    for index, character in enumerate(text):
         if quote:
-            quote = "" if sign == quote else quote
-        elif sign in "\"'":
-            quote = sign
-        elif sign in "([{":
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        elif character in "([{":
             depth += 1
-        elif sign in ")]}":
+        elif character in ")]}":
             depth -= 1
-        elif sign == "," and depth == 0:
-            yield text[start:place]
-            start = place + 1
+        elif character == "," and depth == 0:
+            yield text[start:index]
+            start = index + 1
     yield text[start:]
 
 
@@ -109,9 +109,9 @@ def _in_file(path: Path) -> list[Declared]:
     return inputs
 
 
-def _entry(theirs: str, item: YamlNode, problems: list[Problem]) -> Declared:
+def _entry(feature: str, item: YamlNode, problems: list[Problem]) -> Declared:
     if not isinstance(item, YamlMapping):
-        return Declared(theirs, item)
+        return Declared(feature, item)
     if wrong := [key for key, _ in item.entries if key.text not in {"name", "input", "categories"}]:
         hint = nearest(wrong[0].text, ["name", "input", "categories"]) or "There are name, input and categories."
         wrong[0].report(problems, f"an input has no key {wrong[0].text!r}.", hint)
@@ -120,13 +120,13 @@ def _entry(theirs: str, item: YamlNode, problems: list[Problem]) -> Declared:
     listed = item.get("categories")
     if written is None:
         item.report(problems, "an input lacks its expression.", "Write { input: payment.channel, ... }")
-        return Declared(theirs, item)
+        return Declared(feature, item)
     texts = None
     if isinstance(listed, YamlSequence) and all(isinstance(value, Scalar) for value in listed.items):
         texts = tuple(value.text for value in listed.items if isinstance(value, Scalar))
     elif listed is not None:
         listed.report(problems, "categories are a list of texts, in the order of their codes.")
-    return Declared(name.text if isinstance(name, Scalar) else theirs, written, texts)
+    return Declared(name.text if isinstance(name, Scalar) else feature, written, texts)
 
 
 def _refuse(problems: Sequence[Problem]) -> None:
@@ -174,26 +174,26 @@ def read_by(
         if model is None:
             raise UsageError(f"model.yaml has no model of {event}, so name what {file} reads with {OPTION} a,b,c.")
         inputs = list(model.inputs)
-        given: list[tuple[str, ...] | None] = [None] * len(inputs)
-        placed = _placed(foreign, file, [input_.name for input_ in inputs], [""] * len(inputs), "model.yaml has")
+        written_categories: list[tuple[str, ...] | None] = [None] * len(inputs)
+        order = _placed(foreign, file, [input_.name for input_ in inputs], [""] * len(inputs), "model.yaml has")
     else:
         inputs = _typed(definitions, event, listed)
-        given = [column.categories for column in listed]
+        written_categories = [column.categories for column in listed]
         names = [input_.name for input_ in inputs]
-        placed = _placed(foreign, file, names, [column.theirs for column in listed], f"{OPTION} names")
-    inputs = [inputs[at] for at in placed]
-    given = [given[at] for at in placed]
-    if doubled := next((input_.name for at, input_ in enumerate(inputs) if input_ in inputs[:at]), None):
+        order = _placed(foreign, file, names, [column.theirs for column in listed], f"{OPTION} names")
+    inputs = [inputs[index] for index in order]
+    written_categories = [written_categories[index] for index in order]
+    if doubled := next((input_.name for index, input_ in enumerate(inputs) if input_ in inputs[:index]), None):
         raise UsageError(f"{doubled} stands for two features of {file}; use another input for one of them.")
-    known = {input_.name for input_ in inputs}
+    input_names = {input_.name for input_ in inputs}
     for name in categories:
-        if name not in known:
+        if name not in input_names:
             raise UsageError(
-                f"{CATEGORIES} names {name}, which is not an input of {file}. {nearest(name, known)}".rstrip()
+                f"{CATEGORIES} names {name}, which is not an input of {file}. {nearest(name, input_names)}".rstrip()
             )
     columns = (
-        _column(foreign, file, at, input_, categories.get(input_.name, texts))
-        for at, (input_, texts) in enumerate(zip(inputs, given, strict=True))
+        _column(foreign, file, index, input_, categories.get(input_.name, texts))
+        for index, (input_, texts) in enumerate(zip(inputs, written_categories, strict=True))
     )
     return ForeignInputs(tuple(inputs), tuple(columns))
 
@@ -211,39 +211,41 @@ def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> 
     return [input_ for input_ in inputs if input_ is not None]
 
 
-def _placed(foreign: Foreign, file: str, ours: Sequence[str], theirs: Sequence[str], has: str) -> list[int]:
+def _placed(
+    foreign: Foreign, file: str, input_names: Sequence[str], feature_names: Sequence[str], has: str
+) -> list[int]:
     names = foreign.names if len(set(foreign.names)) == foreign.count else ()
-    if names and set(names) <= set(ours) and not any(theirs):
-        return [list(ours).index(name) for name in names]
-    if len(ours) != foreign.count:
+    if names and set(names) <= set(input_names) and not any(feature_names):
+        return [list(input_names).index(name) for name in names]
+    if len(input_names) != foreign.count:
         raise UsageError(
-            f"{file} reads {foreign.count} features{_listed(names)}, and {has} {len(ours)} inputs{_listed(ours)}: name"
-            f" one for each, in its order, with {OPTION}."
+            f"{file} reads {foreign.count} features{_listed(names)}, and {has} {len(input_names)} inputs"
+            f"{_listed(input_names)}: name one for each, in its order, with {OPTION}."
         )
-    if any(theirs):
-        return _mapped(names, file, theirs)
+    if any(feature_names):
+        return _mapped(names, file, feature_names)
     if not names:
-        return list(range(len(ours)))
-    wrong = next(at for at, name in enumerate(names) if name not in ours)
-    mapping = ",".join(f"{name}={mine}" for name, mine in zip(names, ours, strict=True))
+        return list(range(len(input_names)))
+    wrong = next(index for index, name in enumerate(names) if name not in input_names)
+    mapping = ",".join(f"{name}={input_name}" for name, input_name in zip(names, input_names, strict=True))
     raise UsageError(
         f"{file} calls its feature {wrong + 1} {names[wrong]!r}, and {has} nothing of this name. Say which input each"
         f" of its features is: {OPTION} '{mapping}' if they stand in the same order."
     )
 
 
-def _mapped(names: Sequence[str], file: str, theirs: Sequence[str]) -> list[int]:
+def _mapped(names: Sequence[str], file: str, feature_names: Sequence[str]) -> list[int]:
     if not names:
         raise UsageError(f"{file} has no names for its features; list the inputs in its order, without names.")
-    for name in theirs:
+    for name in feature_names:
         if not name:
             raise UsageError(f"{OPTION} names the feature of {file} for some inputs; name it for each, or for none.")
         if name not in names:
             hint = nearest(name, names) or f"It has{_listed(names).removesuffix(')').replace(' (', ' ')}."
             raise UsageError(f"{file} has no feature {name!r}. {hint}")
-    if len(set(theirs)) != len(theirs):
-        raise UsageError(f"{OPTION} names a feature of {file} twice: {', '.join(sorted(theirs))}.")
-    return [list(theirs).index(name) for name in names]
+    if len(set(feature_names)) != len(feature_names):
+        raise UsageError(f"{OPTION} names a feature of {file} twice: {', '.join(sorted(feature_names))}.")
+    return [list(feature_names).index(name) for name in names]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -251,28 +253,28 @@ def _listed(names: Sequence[str]) -> str:
     return f" ({', '.join(names[:_SHOWN])}{more})" if names else ""
 
 
-def _column(foreign: Foreign, file: str, place: int, read: ModelInput, declared: Sequence[str] | None) -> InputColumn:
+def _column(foreign: Foreign, file: str, index: int, read: ModelInput, declared: Sequence[str] | None) -> InputColumn:
     """Return an input as the model reads it, with categories in the order of the file's codes."""
     kind = kind_of(read.node.type)
-    is_split = place in foreign.categories
-    theirs = foreign.names[place] if foreign.names else ""
-    feature = theirs if theirs != read.name else ""
+    is_split = index in foreign.categories
+    feature_name = foreign.names[index] if foreign.names else ""
+    feature = feature_name if feature_name != read.name else ""
     example = f"{CATEGORIES} '{read.name}=a,b,c'"
     if kind != CATEGORY:
         if declared is not None:
             raise UsageError(f"{read.name} is {read.node.type}, which has no categories; leave them out.")
         if is_split:
             raise UsageError(
-                f"{file} splits its feature {place + 1} by categories, and {read.name} is {read.node.type}. Name an"
+                f"{file} splits its feature {index + 1} by categories, and {read.name} is {read.node.type}. Name an"
                 " input that is a text or a choice."
             )
         return InputColumn(read.name, kind, feature=feature)
     if foreign.format == LOGISTIC:
         raise UsageError(
-            f"{file} multiplies its feature {place + 1}, and {read.name} is a text. Name a number, such as"
+            f"{file} multiplies its feature {index + 1}, and {read.name} is a text. Name a number, such as"
             f' {read.name} == "web" for a column of one-hot encoding.'
         )
-    texts = foreign.categories.get(place)
+    texts = foreign.categories.get(index)
     if declared is not None and texts is not None and tuple(declared) != texts:
         raise UsageError(
             f"{file} has the categories {', '.join(texts[:_SHOWN])} of {read.name}, and {', '.join(declared[:_SHOWN])}"

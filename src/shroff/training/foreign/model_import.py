@@ -60,16 +60,16 @@ class ImportedModel(FrozenStruct):
     by: str
     said: tuple[str, ...] = ()
 
-    def maker(self, given: TrainingSet, settings: ModelSettings) -> Maker:
+    def maker(self, training_set: TrainingSet, settings: ModelSettings) -> Maker:
         """Return how it is judged and stored, in place of a training."""
-        last = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[-1]
+        last = windows_of(settings.split, settings.label_delay_ms, training_set.as_of_ms)[-1]
         if self.until_ms is not None and last.test_start_ms < self.until_ms:
             raise UsageError(
                 f"{self.file} was trained on events up to {time_text(self.until_ms)}, and the last test begins"
                 f" {time_text(last.test_start_ms)}: there are no labeled events that it has not seen. Import it again"
                 " when there are, or import one that was trained on older events."
             )
-        fitted = self._fitted(_with_covers(self.foreign, self.read, given, settings.seed))
+        fitted = self._fitted(_with_covers(self.foreign, self.read, training_set, settings.seed))
         plain = loaded(fitted, self._plain(), 1.0)
 
         def calibration(rows: TrainingSet, known: KnownRows) -> Calibration:
@@ -86,7 +86,7 @@ class ImportedModel(FrozenStruct):
             return score
 
         def keep(known: KnownRows) -> Trained:
-            return Trained(fitted, calibration(given, known), 1.0, 0, 0, tuple(self.remarks))
+            return Trained(fitted, calibration(training_set, known), 1.0, 0, 0, tuple(self.remarks))
 
         until = {} if self.until_ms is None else {"to": time_text(self.until_ms)}
         return Maker(learn, keep, until, {IMPORTED: self.as_manifest()})
@@ -134,17 +134,17 @@ class ImportedModel(FrozenStruct):
         self, rows: TrainingSet, known: KnownRows, model: LoadedModel, settings: ModelSettings
     ) -> Calibration:
         """Fit a calibration on the rows that would train a model here, without those it was trained on."""
-        places, verdicts = in_time_order(rows, known)
+        ordered_rows, verdicts = in_time_order(rows, known)
         if self.until_ms is not None:
-            is_new = rows.times_ms[places] >= self.until_ms
-            places = places[is_new]
+            is_new = rows.times_ms[ordered_rows] >= self.until_ms
+            ordered_rows = ordered_rows[is_new]
             verdicts = verdicts[is_new]
         frauds = count_true(verdicts == FRAUD)
         if frauds < FRAUDS_LAST_MIN:
             raise UsageError(
                 f"there are {frauds} frauds to calibrate by, and {FRAUDS_LAST_MIN} are needed; do not calibrate it"
             )
-        inputs = [input_.take(places) for input_ in rows.inputs]
+        inputs = [input_.take(ordered_rows) for input_ in rows.inputs]
         margins = model.margins(columns_for(model.inputs, inputs))
         kind = "auto" if settings.calibration == "none" else settings.calibration
         # Sums of linear algebra depend on the number of threads.
@@ -228,10 +228,10 @@ def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> t
     return replace(settings, inputs=read.inputs, give_away=(), search={}), remarks
 
 
-def _with_covers(foreign: Foreign, read: ForeignInputs, given: TrainingSet, seed: int) -> bytes:
+def _with_covers(foreign: Foreign, read: ForeignInputs, training_set: TrainingSet, seed: int) -> bytes:
     """Return the model's bytes, with counts of the set's rows per node if its file has none."""
-    if foreign.with_covers is None or not len(given):
+    if foreign.with_covers is None or not len(training_set):
         return foreign.data
-    rows = drawn_rows(np.arange(len(given)), seed)
-    columns = columns_for(read.columns, [input_.take(rows) for input_ in given.inputs])
+    rows = drawn_rows(np.arange(len(training_set)), seed)
+    columns = columns_for(read.columns, [input_.take(rows) for input_ in training_set.inputs])
     return foreign.with_covers(np.array(columns, np.float64))

@@ -60,8 +60,8 @@ class CheckedScores(FrozenStruct):
     remarks: tuple[str, ...]
 
     def as_manifest(self) -> dict[str, object]:
-        found = {"file": self.file, "rows": self.rows, "of": self.answer, "tolerance": self.tolerance}
-        return {**found, "worst": self.worst}
+        manifest = {"file": self.file, "rows": self.rows, "of": self.answer, "tolerance": self.tolerance}
+        return {**manifest, "worst": self.worst}
 
 
 def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) -> CheckRows:
@@ -75,30 +75,32 @@ def read_rows(path: Path, columns: Sequence[InputColumn], names: Sequence[str]) 
 
     Raises: UsageError with line and column.
     """
-    places = []
+    locations = []
     values = []
     expected = []
     unknown: dict[str, Counter[str]] = {}
     answer = ""
     keys: list[str] = []
     for line in read_lines(path):
-        place = f"{path.name}:{line.place}"
+        location = f"{path.name}:{line.place}"
         if line.columns is None:
-            raise UsageError(f"{place}: {line.error}.")
+            raise UsageError(f"{location}: {line.error}.")
         if not keys:
             answer, keys = _keys(path, line.columns, columns, names)
-        row = [_value(line.columns.get(key), column, place, unknown) for key, column in zip(keys, columns, strict=True)]
-        expected_answer = _number(line.columns.get(answer), f"{place}: {answer}")
+        row = [
+            _value(line.columns.get(key), column, location, unknown) for key, column in zip(keys, columns, strict=True)
+        ]
+        expected_answer = _number(line.columns.get(answer), f"{location}: {answer}")
         if not np.isfinite(expected_answer):
-            raise UsageError(f"{place}: {answer} is missing; each row needs the model's own answer.")
-        places.append(place)
+            raise UsageError(f"{location}: {answer} is missing; each row needs the model's own answer.")
+        locations.append(location)
         values.append(row)
         expected.append(expected_answer)
-    if not places:
+    if not locations:
         raise UsageError(f"{path.name} has no rows; make some with the model itself: {SNIPPET}.")
     unknown_words = tuple(_unknown_words(column, unknown[column.name]) for column in columns if column.name in unknown)
     return CheckRows(
-        path.name, tuple(places), np.array(values, np.float64).T.copy(), answer, np.array(expected), unknown_words
+        path.name, tuple(locations), np.array(values, np.float64).T.copy(), answer, np.array(expected), unknown_words
     )
 
 
@@ -112,23 +114,23 @@ def _keys(
             f" model.predict_proba(rows)[:, 1]."
         )
     keys = []
-    for place, column in enumerate(columns):
-        theirs = names[place] if place < len(names) else column.name
-        if column.name not in line and theirs not in line:
+    for index, column in enumerate(columns):
+        feature_name = names[index] if index < len(names) else column.name
+        if column.name not in line and feature_name not in line:
             is_name = column.name.replace(".", "").isidentifier()
-            missing = column.name if theirs == column.name else f"{column.name} or {theirs}"
+            missing = column.name if feature_name == column.name else f"{column.name} or {feature_name}"
             if not is_name:
-                missing = f"{theirs}, which has the results of {column.name}"
-            wanted = column.name if is_name else theirs
-            hint = nearest(wanted, line.keys()) or f"It has {', '.join(list(line)[:8])}."
+                missing = f"{feature_name}, which has the results of {column.name}"
+            expected_name = column.name if is_name else feature_name
+            hint = nearest(expected_name, line.keys()) or f"It has {', '.join(list(line)[:8])}."
             raise UsageError(f"{path.name} has no column {missing}. {hint}")
-        keys.append(column.name if column.name in line else theirs)
+        keys.append(column.name if column.name in line else feature_name)
     return answers[0], keys
 
 
-def _value(value: object, column: InputColumn, place: str, unknown: dict[str, Counter[str]]) -> float:
+def _value(value: object, column: InputColumn, location: str, unknown: dict[str, Counter[str]]) -> float:
     if column.kind != CATEGORY:
-        return _number(value, f"{place}: {column.name}")
+        return _number(value, f"{location}: {column.name}")
     if value is None or value == "":
         return np.nan
     text = str(value)
@@ -138,10 +140,10 @@ def _value(value: object, column: InputColumn, place: str, unknown: dict[str, Co
     return float(column.categories.index(text))
 
 
-def _unknown_words(column: InputColumn, found: Counter[str]) -> str:
-    text = found.most_common(1)[0][0]
-    rows = found.total()
-    more = f" and {len(found) - 1:,} more" if len(found) > 1 else ""
+def _unknown_words(column: InputColumn, counts: Counter[str]) -> str:
+    text = counts.most_common(1)[0][0]
+    rows = counts.total()
+    more = f" and {len(counts) - 1:,} more" if len(counts) > 1 else ""
     hint = nearest(text, column.categories) or f"There are {', '.join(column.categories[:8])}."
     many = "row has" if rows == 1 else "rows have"
     return (
@@ -185,11 +187,11 @@ def check_rows(
     off = _off(answers, rows)
     wrong = count_true(~(off <= allowed))
     if wrong:
-        at = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
+        worst_row = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
         reasons = " ".join([_reason(rows, foreign, model, allowed), *rows.unknown])
         raise UsageError(
-            f"{rows.places[at]}: {file} gives the {rows.answer} {answers[at]:.9g} with these inputs, and"
-            f" {rows.expected[at]:.9g} was expected: off by {off[at]:.3g}, and {allowed:g} is allowed"
+            f"{rows.places[worst_row]}: {file} gives the {rows.answer} {answers[worst_row]:.9g} with these inputs, and"
+            f" {rows.expected[worst_row]:.9g} was expected: off by {off[worst_row]:.3g}, and {allowed:g} is allowed"
             f" ({wrong:,} of {len(off):,} rows are off). {reasons}"
         )
     return CheckedScores(
@@ -204,9 +206,9 @@ def _answers(columns: Floats, answer: str, foreign: Foreign, model: LoadedModel)
     return 1.0 / (1.0 + np.exp(-margins))
 
 
-def _off(found: Floats, rows: CheckRows) -> Floats:
+def _off(answers: Floats, rows: CheckRows) -> Floats:
     size = np.maximum(1.0, np.abs(rows.expected)) if rows.answer == MARGIN else 1.0
-    return np.asarray(np.abs(found - rows.expected) / size)
+    return np.asarray(np.abs(answers - rows.expected) / size)
 
 
 def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: float) -> str:
@@ -214,13 +216,13 @@ def _reason(rows: CheckRows, foreign: Foreign, model: LoadedModel, allowed: floa
     some = slice(0, _SWAPS_ROWS)
     part = CheckRows(rows.file, rows.places[some], rows.columns[:, some], rows.answer, rows.expected[some])
     names = [input_.name for input_ in model.inputs]
-    numbers = [at for at, input_ in enumerate(model.inputs) if input_.kind != CATEGORY]
+    numbers = [index for index, input_ in enumerate(model.inputs) if input_.kind != CATEGORY]
     for column, other in combinations(numbers if len(names) <= _SWAPS_INPUTS_MAX else [], 2):
         swapped = part.columns.copy()
         swapped[[column, other]] = swapped[[other, column]]
         if np.all(_off(_answers(swapped, part.answer, foreign, model), part) <= allowed):
             return f"They agree with {names[column]} and {names[other]} swapped: fix the order of the inputs."
-    order = ", ".join(f"{at} {name}" for at, name in enumerate(names, 1))
+    order = ", ".join(f"{index} {name}" for index, name in enumerate(names, 1))
     stops = f" {' '.join(foreign.remarks)}" if foreign.remarks else ""
     return f"Its features were taken as {order}; name them with --inputs if they stand otherwise.{stops}"
 
@@ -234,5 +236,5 @@ def _not_shown(rows: CheckRows, columns: Sequence[InputColumn]) -> list[str]:
     ]
     if not alike:
         return []
-    words = "is" if len(alike) == 1 else "are"
-    return [f"{', '.join(alike)} {words} the same in every row of {rows.file}, which so shows nothing of it."]
+    verb = "is" if len(alike) == 1 else "are"
+    return [f"{', '.join(alike)} {verb} the same in every row of {rows.file}, which so shows nothing of it."]

@@ -77,23 +77,23 @@ def write_set(
     Raises: UsageError if there is no such event type or fold; StorageError if a file cannot be written.
     Memory: as `making`; rows are written as they are made.
     """
-    wanted = wanted_fold(settings, as_of_ms, fold)
+    requested = wanted_fold(settings, as_of_ms, fold)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(os_words(error, folder, " cannot be written")) from None
-    with making(definitions, settings, source, as_of_ms, way, wanted) as made:
-        assert made.roles is not None, "a fold was asked for"
-        seen = _Seen()
-        categories = [name for name, kind in made.shape.inputs if kind == CATEGORY]
+    with making(definitions, settings, source, as_of_ms, way, requested) as set_in_progress:
+        assert set_in_progress.roles is not None, "a fold was asked for"
+        totals = _Seen()
+        categories = [name for name, kind in set_in_progress.shape.inputs if kind == CATEGORY]
         digests = {name: hashlib.sha256() for name in (ROWS, LABELS)}
-        rows = seen.through(_even(made.tables), categories)
-        seen.rows = write_tables(folder / ROWS, made.shape.schema, rows, digests[ROWS].update)
-        table = _labels_table(made.labels)
+        rows = totals.through(_even(set_in_progress.tables), categories)
+        totals.rows = write_tables(folder / ROWS, set_in_progress.shape.schema, rows, digests[ROWS].update)
+        table = _labels_table(set_in_progress.labels)
         write_tables(folder / LABELS, table.schema, _even([table]), digests[LABELS].update)
         files = {name: digest.hexdigest() for name, digest in digests.items()}
-        manifest = _manifest(definitions, settings, source, made, made.roles.fold, seen, files)
+        manifest = _manifest(definitions, settings, source, set_in_progress, set_in_progress.roles.fold, totals, files)
     with unfinished(folder / MANIFEST) as part:
         part.write_bytes(msgspec.json.format(to_json(manifest), indent=1) + b"\n")
     return manifest
@@ -103,38 +103,39 @@ def _manifest(
     definitions: Definitions,
     settings: ModelSettings,
     source: HistorySource,
-    made: SetInProgress,
+    set_in_progress: SetInProgress,
     fold: SetFold,
-    seen: _Seen,
+    totals: _Seen,
     files: TextDict,
 ) -> SetManifest:
-    rows = seen.rows
-    in_force = labels_in_force(made.labels, made.shape.as_of_ms, rows)
-    verdicts = made.labels.verdicts[in_force[in_force >= 0]]
-    is_young = made.times_ms > made.shape.as_of_ms - settings.label_delay_ms
+    rows = totals.rows
+    in_force = labels_in_force(set_in_progress.labels, set_in_progress.shape.as_of_ms, rows)
+    verdicts = set_in_progress.labels.verdicts[in_force[in_force >= 0]]
+    is_young = set_in_progress.times_ms > set_in_progress.shape.as_of_ms - settings.label_delay_ms
     immature = count_true((in_force < 0) & is_young)
     versions = definitions.versions
     meanings = definitions.meanings(settings.event, settings.inputs)
     return SetManifest(
         format=FORMAT,
-        event=made.shape.event,
-        as_of=time_text(made.shape.as_of_ms),
-        as_of_ms=made.shape.as_of_ms,
+        event=set_in_progress.shape.event,
+        as_of=time_text(set_in_progress.shape.as_of_ms),
+        as_of_ms=set_in_progress.shape.as_of_ms,
         label_delay_ms=settings.label_delay_ms,
         source=_made_of(source),
-        seqs=(seen.first, seen.last),
+        seqs=(totals.first, totals.last),
         rows=rows,
         fraud=count_true(verdicts == FRAUD),
         genuine=count_true(verdicts == GENUINE),
         unclear=count_true(verdicts == NOT_KNOWN),
         immature=immature,
         unlabelled=rows - len(verdicts) - immature,
-        label_rows=len(made.labels.rows),
+        label_rows=len(set_in_progress.labels.rows),
         fold=fold,
         inputs=[
-            SetInput(name, kind, meanings[name], sorted(seen.texts.get(name, ()))) for name, kind in made.shape.inputs
+            SetInput(name, kind, meanings[name], sorted(totals.texts.get(name, ())))
+            for name, kind in set_in_progress.shape.inputs
         ],
-        slices=list(made.shape.slices),
+        slices=list(set_in_progress.shape.slices),
         versions={name: getattr(versions, name) for name in MADE_WITH},
         program={"shroff": shroff.__version__, "pyarrow": version("pyarrow")},
         files=files,
@@ -154,21 +155,21 @@ def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """Yield the rows in tables of `GROUP_ROWS` rows, so that files do not depend on the pieces given."""
     import pyarrow as pa
 
-    waiting: list[pa.Table] = []
+    pending: list[pa.Table] = []
     count = 0
     for table in tables:
         first = 0
         while len(table) - first >= GROUP_ROWS - count:
-            waiting.append(table.slice(first, GROUP_ROWS - count))
+            pending.append(table.slice(first, GROUP_ROWS - count))
             first += GROUP_ROWS - count
-            yield pa.concat_tables(waiting).combine_chunks() if len(waiting) > 1 else waiting[0]
-            waiting = []
+            yield pa.concat_tables(pending).combine_chunks() if len(pending) > 1 else pending[0]
+            pending = []
             count = 0
         if first < len(table):
-            waiting.append(table.slice(first))
+            pending.append(table.slice(first))
             count += len(table) - first
     if count:
-        yield pa.concat_tables(waiting).combine_chunks()
+        yield pa.concat_tables(pending).combine_chunks()
 
 
 def _labels_table(labels: Labels) -> pa.Table:

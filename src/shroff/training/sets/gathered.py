@@ -54,8 +54,8 @@ def gathered(
         rows = slice(first, first + len(table))
         first = rows.stop
         ids += table["id"].chunks
-        for name, whole in numbers.items():
-            whole[rows] = table[name].cast("int64").fill_null(_NONE).to_numpy()
+        for name, numbers_of_column in numbers.items():
+            numbers_of_column[rows] = table[name].cast("int64").fill_null(_NONE).to_numpy()
         for name, coded in slices.items():
             coded.put(rows, table[SLICE + name])
         recorded.put(rows, table)
@@ -97,8 +97,8 @@ class _Inputs:
                 try:
                     self._file.write(number, rows.start, values)
                 except OSError as error:
-                    words = f"there is no room for a training set of {self._count:,} rows"
-                    raise StorageError(f"{words}: {error.strerror or error}; make room where it is made") from None
+                    message = f"there is no room for a training set of {self._count:,} rows"
+                    raise StorageError(f"{message}: {error.strerror or error}; make room where it is made") from None
 
     def all(self) -> list[Input]:
         return [self._input(number, name, kind) for number, (name, kind) in enumerate(self._inputs)]
@@ -108,9 +108,9 @@ class _Inputs:
             return Input(name, kind, self._values(number, None))
         texts = self._codes[name]
         categories = tuple(sorted(texts))
-        sorted_place = {text: place for place, text in enumerate(categories)}
+        sorted_index = {text: index for index, text in enumerate(categories)}
         return Input(
-            name, kind, self._values(number, np.array([*(sorted_place[text] for text in texts), np.nan])), categories
+            name, kind, self._values(number, np.array([*(sorted_index[text] for text in texts), np.nan])), categories
         )
 
     def _values(self, number: int, places: Floats | None) -> Values:
@@ -136,10 +136,10 @@ class _Recorded:
         lists = table["rules"].combine_chunks()
         coded = lists.flatten().dictionary_encode()
         hit = coded.indices.to_numpy()
-        at = lists.value_parent_indices().to_numpy()
+        row_of_hit = lists.value_parent_indices().to_numpy()
         for code, rule in enumerate(coded.dictionary.to_pylist()):
             flags = self._hits.setdefault(rule, np.zeros(len(self._scores), np.bool_))
-            flags[rows][at[hit == code]] = True
+            flags[rows][row_of_hit[hit == code]] = True
 
     def all(self) -> RecordedDecisions:
         return RecordedDecisions(self._outcomes, self._scores, dict(sorted(self._hits.items())))
@@ -160,11 +160,13 @@ class _CodedTexts:
         return rows
 
 
-def _codes(column: pa.ChunkedArray, known: dict[str, int]) -> Ints:
-    """Return the codes of texts, -1 for null; add new texts to `known`."""
+def _codes(column: pa.ChunkedArray, code_of_text: dict[str, int]) -> Ints:
+    """Return the codes of texts, -1 for null; add new texts to `code_of_text`."""
     coded = column.combine_chunks().dictionary_encode()
-    places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
-    row_codes: Ints = np.array([*places, _NONE], np.int64)[coded.indices.fill_null(len(places)).to_numpy()]
+    dictionary_codes = [code_of_text.setdefault(text, len(code_of_text)) for text in coded.dictionary.to_pylist()]
+    row_codes: Ints = np.array([*dictionary_codes, _NONE], np.int64)[
+        coded.indices.fill_null(len(dictionary_codes)).to_numpy()
+    ]
     return row_codes
 
 

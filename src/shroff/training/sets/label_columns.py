@@ -47,7 +47,7 @@ def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
     if columns is None:
         return None
     try:
-        event, verdict, source, reason = (each.to_pylist() for each in columns[:4])
+        event, verdict, source, reason = (column.to_pylist() for column in columns[:4])
     except UnicodeDecodeError:
         return None
     sources = (inputs or DEFAULT_SOURCE for inputs in source)
@@ -75,16 +75,16 @@ def _columns(table: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, A
     if not {"event", "verdict", "known_at"} <= names or "amount" in names:
         return None
     missing = pa.nulls(count, pa.string())
-    given = [table[name].combine_chunks() if name in names else missing for name in _TEXTS]
-    known = table["known_at"].combine_chunks()
+    text_columns = [table[name].combine_chunks() if name in names else missing for name in _TEXTS]
+    known_at = table["known_at"].combine_chunks()
     if (
-        not all(pa.types.is_string(column.type) for column in given)
-        or not pa.types.is_timestamp(known.type)
+        not all(pa.types.is_string(column.type) for column in text_columns)
+        or not pa.types.is_timestamp(known_at.type)
         or not count
     ):
         return None
-    event, verdict, source, reason = given
-    if event.null_count or verdict.null_count or known.null_count:
+    event, verdict, source, reason = text_columns
+    if event.null_count or verdict.null_count or known_at.null_count:
         return None
     is_known = pc.all(pc.is_in(verdict, value_set=pa.array(VERDICTS))).as_py()
     is_known &= pc.all(pc.is_in(source, value_set=pa.array([*SOURCES, None], pa.string()))).as_py()
@@ -93,7 +93,7 @@ def _columns(table: pa.Table) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array, A
     fits &= (pc.max(pc.binary_length(reason)).as_py() or 0) <= TEXT_BYTES_MAX
     if not is_known or not fits or pc.any(pc.match_substring(event, "/")).as_py():
         return None
-    times = whole_ms(known)
+    times = whole_ms(known_at)
     read = reader(TIME, currency="")
     try:
         read(Instant(int(times.min()))), read(Instant(int(times.max())))

@@ -64,26 +64,26 @@ class GatheredLabels:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        named = pa.array(self._ids, pa.string()).dictionary_encode()
-        rows_of_named = np.full(len(named.dictionary) + 1, -1, np.int64)
-        found = pc.index_in(ids, value_set=named.dictionary).fill_null(-1)
-        places = found.to_numpy().astype(np.int64)
-        labelled = np.flatnonzero(places >= 0)
-        rows_of_named[places[labelled]] = labelled
-        rows = rows_of_named[named.indices.to_numpy(zero_copy_only=False).astype(np.int64)]
+        event_ids = pa.array(self._ids, pa.string()).dictionary_encode()
+        row_of_event = np.full(len(event_ids.dictionary) + 1, -1, np.int64)
+        matches = pc.index_in(ids, value_set=event_ids.dictionary).fill_null(-1)
+        event_of_row = matches.to_numpy().astype(np.int64)
+        labelled = np.flatnonzero(event_of_row >= 0)
+        row_of_event[event_of_row[labelled]] = labelled
+        rows = row_of_event[event_ids.indices.to_numpy(zero_copy_only=False).astype(np.int64)]
         known_at_ms = np.array(self._known_at_ms, np.int64)
         is_kept = rows >= 0
         is_kept[is_kept] = known_at_ms[is_kept] >= times_ms[rows[is_kept]]
-        kept = np.flatnonzero(is_kept)
-        kept = kept[np.argsort(rows[kept], kind="stable")]
-        reasons = [self._reasons[place] for place in kept.tolist()]
+        kept_labels = np.flatnonzero(is_kept)
+        kept_labels = kept_labels[np.argsort(rows[kept_labels], kind="stable")]
+        reasons = [self._reasons[index] for index in kept_labels.tolist()]
         texts = sorted({reason for reason in reasons if reason is not None})
         codes = {text: code for code, text in enumerate(texts)}
         return Labels(
-            rows[kept],
-            np.array(self._verdicts, np.int8)[kept],
-            np.array(self._strengths, np.int8)[kept],
-            known_at_ms[kept],
+            rows[kept_labels],
+            np.array(self._verdicts, np.int8)[kept_labels],
+            np.array(self._strengths, np.int8)[kept_labels],
+            known_at_ms[kept_labels],
             np.array([-1 if reason is None else codes[reason] for reason in reasons], np.int64),
             tuple(texts),
         )
@@ -97,10 +97,10 @@ def label_codes(labels: Labels, as_of_ms: int, count: int) -> Codes:
     return codes
 
 
-def rows_of(places: Sequence[int] | Ints, seqs: Ints) -> Ints:
+def rows_of(wanted_seqs: Sequence[int] | Ints, seqs: Ints) -> Ints:
     """Return the rows of sequence numbers among the ascending `seqs`; -1 if absent."""
-    rows = np.searchsorted(seqs, places)
-    return np.where(np.append(seqs, -1)[rows] == places, rows, -1)
+    rows = np.searchsorted(seqs, wanted_seqs)
+    return np.where(np.append(seqs, -1)[rows] == wanted_seqs, rows, -1)
 
 
 def in_order(labels: Iterable[LabelInput]) -> list[LabelInput]:

@@ -39,9 +39,9 @@ def log_features(
             history = _known(of_fold(source, fold), as_of_ms, definitions, event)
             tables = tables_of(as_of, event, history, source.lateness_ms, way)
         for table in tables:
-            begin = int(np.searchsorted(table["seq"].to_numpy(), after, "right"))
-            if begin < len(table):
-                yield table.slice(begin)
+            first_new = int(np.searchsorted(table["seq"].to_numpy(), after, "right"))
+            if first_new < len(table):
+                yield table.slice(first_new)
         after = stretches[-1].end if stretches else after
 
 

@@ -29,29 +29,29 @@ def look_ups_then(log: LogReader, definitions: Definitions, nodes: Sequence[Node
     """
     names = read_by(nodes, definitions.features.get)
     expressions = [*nodes, *(feature.node for feature in names.features.values())]
-    kept = look_ups(expressions, definitions.events, definitions.features).kept
-    wanted = kept | {("list", name) for name in names.lists} | {("table", name) for name in names.tables}
-    if not wanted:
+    stateful = look_ups(expressions, definitions.events, definitions.features).kept
+    requested = stateful | {("list", name) for name in names.lists} | {("table", name) for name in names.tables}
+    if not requested:
         return []
-    return list(_by_folds(list(_stretches(log, definitions, wanted, after)), kept))
+    return list(_by_folds(list(_stretches(log, definitions, requested, after)), stateful))
 
 
 def _stretches(
-    log: LogReader, definitions: Definitions, asked: Collection[LookUp], after: int
+    log: LogReader, definitions: Definitions, requested: Collection[LookUp], after: int
 ) -> Iterator[LookUpsThen]:
     """Yield the stretches of a log in which the files of some lists and tables stay the same."""
-    before: dict[str, str] | None = None
+    last_files: dict[str, str] | None = None
     stretch: LookUpsThen | None = None
     for segment in (segment for segment in segments(log) if not segment.is_empty and segment.end > after):
-        files = {name: text for name, text in segment.files.items() if _look_up_of(name) in asked}
-        if stretch is not None and files == before:
+        files = {name: text for name, text in segment.files.items() if _look_up_of(name) in requested}
+        if stretch is not None and files == last_files:
             stretch = replace(stretch, end=segment.end)
             continue
         if stretch is not None:
             yield stretch
         with telling_damage():
             stretch = LookUpsThen(segment.end, reference_as_of(definitions, segment.definitions))
-        before = files
+        last_files = files
     if stretch is not None:
         yield stretch
 
@@ -62,23 +62,27 @@ def _look_up_of(file: str) -> LookUp | None:
     return ("table", table_name(file)) if is_table(file) else None
 
 
-def _by_folds(stretches: Sequence[LookUpsThen], kept: Collection[LookUp]) -> Iterator[LookUpsThen]:
+def _by_folds(stretches: Sequence[LookUpsThen], stateful: Collection[LookUp]) -> Iterator[LookUpsThen]:
     """Number the folds: one begins where a list or table that windows read changes; `FOLDS_MAX` of them at most."""
-    begins = [at for at in range(1, len(stretches)) if _of(stretches[at], kept) != _of(stretches[at - 1], kept)]
-    if len(begins) >= FOLDS_MAX:
-        begins = [begins[at * len(begins) // (FOLDS_MAX - 1)] for at in range(FOLDS_MAX - 1)]
+    fold_starts = [
+        index
+        for index in range(1, len(stretches))
+        if _of(stretches[index], stateful) != _of(stretches[index - 1], stateful)
+    ]
+    if len(fold_starts) >= FOLDS_MAX:
+        fold_starts = [fold_starts[index * len(fold_starts) // (FOLDS_MAX - 1)] for index in range(FOLDS_MAX - 1)]
     fold = 0
     first = stretches[0] if stretches else None
-    for at, stretch in enumerate(stretches):
-        if at in begins:
+    for index, stretch in enumerate(stretches):
+        if index in fold_starts:
             fold += 1
             first = stretch
         assert first is not None
-        yield LookUpsThen(stretch.end, _with(stretch.reference, first.reference, kept), fold)
+        yield LookUpsThen(stretch.end, _with(stretch.reference, first.reference, stateful), fold)
 
 
-def _of(stretch: LookUpsThen, kept: Collection[LookUp]) -> dict[LookUp, object]:
-    return {look_up: _rows(stretch.reference, look_up) for look_up in kept}
+def _of(stretch: LookUpsThen, stateful: Collection[LookUp]) -> dict[LookUp, object]:
+    return {look_up: _rows(stretch.reference, look_up) for look_up in stateful}
 
 
 def _rows(reference: Reference, look_up: LookUp) -> object:
@@ -86,8 +90,10 @@ def _rows(reference: Reference, look_up: LookUp) -> object:
     return reference.lists.get(name) if kind == "list" else reference.tables.get(name)
 
 
-def _with(reference: Reference, first: Reference, kept: Collection[LookUp]) -> Reference:
-    """Return a reference in which the look-ups `kept` are those of `first`."""
-    lists = {name: first.lists[name] if ("list", name) in kept else rows for name, rows in reference.lists.items()}
-    tables = {name: first.tables[name] if ("table", name) in kept else rows for name, rows in reference.tables.items()}
+def _with(reference: Reference, first: Reference, stateful: Collection[LookUp]) -> Reference:
+    """Return a reference in which the look-ups `stateful` are those of `first`."""
+    lists = {name: first.lists[name] if ("list", name) in stateful else rows for name, rows in reference.lists.items()}
+    tables = {
+        name: first.tables[name] if ("table", name) in stateful else rows for name, rows in reference.tables.items()
+    }
     return Reference(lists, tables)

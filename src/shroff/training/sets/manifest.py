@@ -97,18 +97,18 @@ class SetManifest(FrozenStruct):
     files: TextDict
 
 
-def read_manifest(place: Path) -> SetManifest:
+def read_manifest(location: Path) -> SetManifest:
     """Read the manifest of a set.
 
     Args:
-        place: Folder of the set, or the manifest itself.
+        location: Folder of the set, or the manifest itself.
 
     Raises: UsageError if there is no manifest; StorageError if it cannot be read.
     """
-    path = place / MANIFEST if place.is_dir() else place
+    path = location / MANIFEST if location.is_dir() else location
     if not path.is_file():
-        there = f"{place} has no {MANIFEST}" if place.is_dir() else f"there is no file {place}"
-        raise UsageError(f"{there}, so there is no training set, or one that was not finished.")
+        problem = f"{location} has no {MANIFEST}" if location.is_dir() else f"there is no file {location}"
+        raise UsageError(f"{problem}, so there is no training set, or one that was not finished.")
     try:
         data = path.read_bytes()
         format_ = from_json(data, type=_Format).format

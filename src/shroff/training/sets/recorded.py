@@ -60,14 +60,16 @@ class RecordedRows:
         last = int(seqs[-1]) if len(seqs) else 0
         scores = np.full(len(seqs), np.nan)
         decisions = self._decisions.upto(last)
-        for row, place in zip(decisions, rows_of([decision.seq for decision in decisions], seqs).tolist(), strict=True):
-            if place >= 0:
-                scores[place] = _score(row)
+        for row, row_index in zip(
+            decisions, rows_of([decision.seq for decision in decisions], seqs).tolist(), strict=True
+        ):
+            if row_index >= 0:
+                scores[row_index] = _score(row)
         rules: list[list[str] | None] = [None] * len(seqs)
         hits = self._hits.upto(last)
-        for hit, place in zip(hits, rows_of([other_hit.seq for other_hit in hits], seqs).tolist(), strict=True):
-            if place >= 0:
-                rules[place] = sorted({*(rules[place] or ()), hit.rule})
+        for hit, row_index in zip(hits, rows_of([other_hit.seq for other_hit in hits], seqs).tolist(), strict=True):
+            if row_index >= 0:
+                rules[row_index] = sorted({*(rules[row_index] or ()), hit.rule})
         codes = np.append(self._outcomes, np.int8(-1))[rows_of(seqs, self._places)]
         columns = np.array([*OUTCOMES, None], object)[codes], scores, rules
         return [
@@ -107,9 +109,9 @@ class _ByPlace(Generic[Row]):
         self._rows: Iterator[Row] = rows
         self._next: Row | None = next(rows, None)
 
-    def upto(self, place: int) -> list[Row]:
+    def upto(self, end_seq: int) -> list[Row]:
         rows: list[Row] = []
-        while self._next is not None and self._next.seq <= place:
+        while self._next is not None and self._next.seq <= end_seq:
             rows.append(self._next)
             self._next = next(self._rows, None)
         return rows

@@ -111,9 +111,9 @@ def making(
     known_type(definitions, settings.event)
     if way.engine not in ENGINES:
         raise UsageError(f"a training set is made by the engine {' or '.join(ENGINES)}, not {way.engine!r}.")
-    with calm_collector(), ExitStack() as opened:
+    with calm_collector(), ExitStack() as resources:
         maker = _Maker(definitions, settings, as_of_ms, source, fold)
-        pieces = maker.batch(source, way, opened) if way.engine == "batch" else maker.online(source, way)
+        pieces = maker.batch(source, way, resources) if way.engine == "batch" else maker.online(source, way)
         yield maker.made(pieces)
 
 
@@ -157,9 +157,9 @@ class _Maker:
         kinds = tuple((input_.name, kind_of(computed.node.type)) for input_, computed in inputs)
         self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(slice_.name for slice_ in settings.slices), fold)
 
-    def batch(self, source: HistorySource, way: Way, opened: ExitStack) -> Iterator[dict[str, pa.Array]]:
+    def batch(self, source: HistorySource, way: Way, resources: ExitStack) -> Iterator[dict[str, pa.Array]]:
         """Feed the whole source to the batch engine, then yield its answers; each later fold takes another pass."""
-        engine = opened.enter_context(closing(self._rounds(source, 0, way)))
+        engine = resources.enter_context(closing(self._rounds(source, 0, way)))
         feed(engine, self._of_first_fold(source, way))
         later = (self._fold(source, fold, way) for fold in range(1, len(source.folds)))
         return chain(self._answers(engine, 0, way), *later)
@@ -167,7 +167,7 @@ class _Maker:
     def online(self, source: HistorySource, way: Way) -> Iterator[dict[str, pa.Array]]:
         """Yield the same answers from the online engine, which computes each at once."""
         first_fold = deque(self._online(source, 0, self._of_first_fold(source, way), way))
-        later = (self._online(source, at, self._again(source, at), way) for at in range(1, len(source.folds)))
+        later = (self._online(source, fold, self._again(source, fold), way) for fold in range(1, len(source.folds)))
         return chain(first_fold, *later)
 
     def _online(
@@ -198,35 +198,35 @@ class _Maker:
 
     def _again(self, source: HistorySource, fold: int) -> Iterator[FeatureEvents]:
         event = self._settings.event
-        return (known_at(whole, self._as_of_ms, self._definitions, event) for whole in of_fold(source, fold))
+        return (known_at(events, self._as_of_ms, self._definitions, event) for events in of_fold(source, fold))
 
     def _fold(self, source: HistorySource, fold: int, way: Way) -> Iterator[dict[str, pa.Array]]:
         with closing(self._rounds(source, fold, way)) as engine:
-            before = feed(engine, self._again(source, fold), self._settings.event, fold)
-            yield from self._answers(engine, before, way)
+            earlier = feed(engine, self._again(source, fold), self._settings.event, fold)
+            yield from self._answers(engine, earlier, way)
 
-    def _answers(self, engine: Rounds[Any], before: int, way: Way) -> Iterator[dict[str, pa.Array]]:
-        """Yield the columns of the events of the type; skip the first `before`, which another fold answers."""
+    def _answers(self, engine: Rounds[Any], to_skip: int, way: Way) -> Iterator[dict[str, pa.Array]]:
+        """Yield the columns of the events of the type; skip the first `to_skip`, which another fold answers."""
         event = self._settings.event
         for frame in (frames[event] for frames in engine.answers() if event in frames):
-            skipped = min(before, len(frame))
-            before -= skipped
+            skipped = min(to_skip, len(frame))
+            to_skip -= skipped
             if skipped < len(frame):
                 yield {name: column[skipped:] for name, column in self._columns(frame, way).items()}
 
     def _read(self, source: HistorySource, way: Way) -> Iterator[FeatureEvents]:
         event = self._settings.event
-        for whole in batched(iter(source.taken()), way.reading):
-            known = known_at(whole, self._as_of_ms, self._definitions, event)
-            if event in known.frames:
-                frame = known.frames[event]
-                self._ids.append(known.ids)
-                self._seqs.append(known.seqs)
+        for events in batched(iter(source.taken()), way.reading):
+            known_events = known_at(events, self._as_of_ms, self._definitions, event)
+            if event in known_events.frames:
+                frame = known_events.frames[event]
+                self._ids.append(known_events.ids)
+                self._seqs.append(known_events.seqs)
                 self._times_ms.append(frame.times)
                 self._keys.append(self._keys_of(frame))
-            if "label" in known.frames:
-                self._labels.add_events(known.frames["label"].events)
-            yield known
+            if "label" in known_events.frames:
+                self._labels.add_events(known_events.frames["label"].events)
+            yield known_events
         for label in source.labels():
             if label.known_at_ms <= self._as_of_ms and label.event_type == event:
                 self._labels.add(label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
@@ -251,16 +251,16 @@ class _Maker:
         return _in_order_of_appearance(np.concatenate([NO_INTS, *codes]))
 
     def _columns(self, frame: Frame, way: Way) -> dict[str, pa.Array]:
-        places = self._definitions.settings.money_places
+        decimals = self._definitions.settings.money_places
         amount = self._wanted.amount
         costs = None if amount is None else frame.computed[amount.name]
         type_ = TEXT if amount is None else amount.node.type
-        columns = {"amount_minor": minor_units(costs, type_, places, len(frame))}
+        columns = {"amount_minor": minor_units(costs, type_, decimals, len(frame))}
         for (name, kind), input_ in zip(self._shape.inputs, self._wanted.inputs, strict=True):
             column = frame.computed[input_.name]
             columns[name] = _texts(column) if kind == CATEGORY else _numbers(column, input_.node.type)
         for name, part in zip(self._shape.slices, self._wanted.slices, strict=True):
-            columns[SLICE + name] = _shown(frame.computed[part.name], part.node.type, places)
+            columns[SLICE + name] = _shown(frame.computed[part.name], part.node.type, decimals)
         if way.computing is not None:
             way.computing(len(frame))
         return columns
@@ -274,12 +274,12 @@ class _Maker:
         labels = self._labels.of_rows(ids, times_ms)
         keys = self._all_keys()
         fold = self._shape.fold
-        drawn = stands_for(self._log, np.concatenate([NO_INTS, *self._seqs]), labels)
+        represented = stands_for(self._log, np.concatenate([NO_INTS, *self._seqs]), labels)
         roles = None
         if fold is not None:
-            roles = roles_of(self._settings, self._as_of_ms, fold, times_ms, keys, labels, drawn)
+            roles = roles_of(self._settings, self._as_of_ms, fold, times_ms, keys, labels, represented)
         tables = self._tables(pieces, ids, times_ms, keys, labels, roles)
-        return SetInProgress(self._shape, times_ms, labels, roles, drawn, tables)
+        return SetInProgress(self._shape, times_ms, labels, roles, represented, tables)
 
     def _tables(
         self,
@@ -297,10 +297,10 @@ class _Maker:
         seqs = np.concatenate([NO_INTS, *self._seqs])
         in_force = labels_in_force(labels, self._as_of_ms, len(times_ms))
         # index of each label's verdict in `_VERDICTS`
-        verdict_places = np.zeros(len(labels.verdicts), np.int8)
-        for place, text in enumerate(_VERDICTS):
-            verdict_places[labels.verdicts == VERDICT_CODES[text]] = place
-        codes = np.append(verdict_places, np.int8(-1))
+        verdict_indexes = np.zeros(len(labels.verdicts), np.int8)
+        for index, text in enumerate(_VERDICTS):
+            verdict_indexes[labels.verdicts == VERDICT_CODES[text]] = index
+        codes = np.append(verdict_indexes, np.int8(-1))
         known_at = np.append(labels.known_at_ms, 0)
         for piece in pieces:
             rows = slice(first, first + len(piece["amount_minor"]))
@@ -326,8 +326,8 @@ def _in_order_of_appearance(codes: Ints) -> Ints:
     array([ 0, -1,  1,  0])
     """
     first = np.full(int(codes.max(initial=-1)) + 1, len(codes), np.int64)
-    there = np.flatnonzero(codes >= 0)[::-1]
-    first[codes[there]] = there  # the last write wins, and that is the first appearance
+    present = np.flatnonzero(codes >= 0)[::-1]
+    first[codes[present]] = present  # the last write wins, and that is the first appearance
     numbers = np.empty(len(first) + 1, np.int64)
     numbers[np.argsort(first, kind="stable")] = np.arange(len(first))
     numbers[-1] = -1
@@ -395,14 +395,14 @@ def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | No
     is_reported = is_fraud & (labels.strengths != SOURCES.index(ANALYST))
     unreported = {*labels.rows[in_force[is_fraud[in_force]]].tolist()} - {*labels.rows[is_reported].tolist()}
     for rows in log.decisions.after(first):
-        drawn = [row for row in rows if is_drawn(row.document)]
-        places = np.searchsorted(seqs, [row.seq for row in drawn])
-        for row, place in zip(drawn, places.tolist(), strict=True):
+        drawn_rows = [row for row in rows if is_drawn(row.document)]
+        indexes = np.searchsorted(seqs, [row.seq for row in drawn_rows])
+        for row, index in zip(drawn_rows, indexes.tolist(), strict=True):
             exploration = decision_of(row).exploration
-            if exploration is None or place == len(seqs) or seqs[place] != row.seq:
+            if exploration is None or index == len(seqs) or seqs[index] != row.seq:
                 continue
-            if exploration.would_be != APPROVED or place in unreported:
-                counts[place] = 1 / exploration.propensity if exploration.explored else 0.0
+            if exploration.would_be != APPROVED or index in unreported:
+                counts[index] = 1 / exploration.propensity if exploration.explored else 0.0
     return counts
 
 

@@ -62,8 +62,8 @@ class HistorySource(FrozenStruct):
     @property
     def folds(self) -> list[LookUpsThen]:
         """Return the first stretch of each fold (see `look_ups_then`)."""
-        before = [-1, *(stretch.fold for stretch in self.stretches)]
-        return [stretch for stretch, fold in zip(self.stretches, before, strict=False) if stretch.fold > fold]
+        folds_before = [-1, *(stretch.fold for stretch in self.stretches)]
+        return [stretch for stretch, fold in zip(self.stretches, folds_before, strict=False) if stretch.fold > fold]
 
 
 def log_source(
@@ -143,18 +143,18 @@ def of_fold(source: HistorySource, fold: int) -> Iterator[FeatureEvents]:
 
 def feed(engine: Rounds[Any], events: Iterable[FeatureEvents], event: str = "", fold: int = 0) -> int:
     """Add events to an engine; return how many events of a type belong to earlier folds."""
-    before = 0
+    earlier = 0
     last_look_ups = None
     for chunk in events:
         then = chunk.look_ups
         if then is not None:
             if event in chunk.frames and then.fold < fold:
-                before += len(chunk.frames[event])
+                earlier += len(chunk.frames[event])
             if last_look_ups is not None and last_look_ups.reference is not then.reference:
                 engine.refer(then.reference)
             last_look_ups = then
         engine.add(chunk.frames, chunk.size)
-    return before
+    return earlier
 
 
 def reads_labels(definitions: Definitions, settings: ModelSettings) -> bool:
@@ -224,9 +224,9 @@ def _label_rows(
         if submission.label is None and submission.refusal is None:
             continue  # `when` leaves this line out
         if submission.label is None or not submission.label.event_id:
-            why = submission.refusal or "it names its event by a unique field, which only a log looks up"
+            reason = submission.refusal or "it names its event by a unique field, which only a log looks up"
             raise UsageError(
-                f"{labels.name}, {submission.place}: {why}. 'shroff ingest' takes such files into the log."
+                f"{labels.name}, {submission.place}: {reason}. 'shroff ingest' takes such files into the log."
             )
         inputs.append(submission.label)
     return in_order(inputs)
@@ -254,35 +254,35 @@ def rows_between(events: FeatureEvents, first: int, end: int, definitions: Defin
 
 
 def _some(
-    events: FeatureEvents, places: Mapping[str, Rows], first: int, size: int, definitions: Definitions, event: str
+    events: FeatureEvents, rows_by_type: Mapping[str, Rows], first: int, size: int, definitions: Definitions, event: str
 ) -> FeatureEvents:
     """Return some events of each type, their rows counted from the row `first`."""
     import pyarrow as pa
 
     frames = {
-        name: _part(frame, places[name], first, definitions)
+        name: _part(frame, rows_by_type[name], first, definitions)
         for name, frame in events.frames.items()
-        if len(places[name])
+        if len(rows_by_type[name])
     }
-    mine = places.get(event, NO_INTS)
-    return FeatureEvents(frames, size, events.ids.take(pa.array(mine)), events.seqs[mine], events.look_ups)
+    event_rows = rows_by_type.get(event, NO_INTS)
+    return FeatureEvents(frames, size, events.ids.take(pa.array(event_rows)), events.seqs[event_rows], events.look_ups)
 
 
-def _part(frame: Frame, places: Rows, first: int, definitions: Definitions) -> Frame:
-    rows = frame.rows[places] - first
+def _part(frame: Frame, indexes: Rows, first: int, definitions: Definitions) -> Frame:
+    rows = frame.rows[indexes] - first
     if not isinstance(frame, ColumnFrame):
-        events = [frame.events[place] for place in places.tolist()]
+        events = [frame.events[index] for index in indexes.tolist()]
         return Frame(frame.type, events, rows, definitions.events, frame.reference)
-    columns = _PartColumns(frame.columns, places)
-    return ColumnFrame(frame.type, columns, frame.times[places], rows, definitions.events, frame.reference)
+    columns = _PartColumns(frame.columns, indexes)
+    return ColumnFrame(frame.type, columns, frame.times[indexes], rows, definitions.events, frame.reference)
 
 
 class _PartColumns(Mapping[str, Column | Coded]):
     """Some rows of columns, each taken when it is read."""
 
-    def __init__(self, columns: Mapping[str, Column | Coded], places: Rows) -> None:
+    def __init__(self, columns: Mapping[str, Column | Coded], indexes: Rows) -> None:
         self._columns = columns
-        self._places = places
+        self._places = indexes
 
     def __getitem__(self, name: str) -> Column | Coded:
         return self._columns[name].take(self._places)

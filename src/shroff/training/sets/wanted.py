@@ -44,8 +44,8 @@ def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
             raise UsageError(f"model.yaml has no model of {event!r}. {hint}")
         return models[event]
     if len(models) != 1:
-        words = "no model: write model.yaml" if not models else f"models of {', '.join(models)}: name one with --as"
-        raise UsageError(f"the project declares {words}.")
+        problem = "no model: write model.yaml" if not models else f"models of {', '.join(models)}: name one with --as"
+        raise UsageError(f"the project declares {problem}.")
     return next(iter(models.values()))
 
 
@@ -61,10 +61,10 @@ def wanted_of(definitions: Definitions, settings: ModelSettings) -> SetContents:
     return SetContents(features_read(definitions, event, nodes), inputs, slices, amount)
 
 
-def _named(prefix: str, wanted: Iterable[ModelInput], at: frozenset[str]) -> tuple[Computed, ...]:
+def _named(prefix: str, inputs: Iterable[ModelInput], events: frozenset[str]) -> tuple[Computed, ...]:
     return tuple(
-        Computed(f"{prefix} {number}", model_input.node, "", at, needs_key=False)
-        for number, model_input in enumerate(wanted)
+        Computed(f"{prefix} {number}", model_input.node, "", events, needs_key=False)
+        for number, model_input in enumerate(inputs)
     )
 
 
