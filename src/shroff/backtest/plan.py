@@ -251,7 +251,6 @@ def shared_rules(base: Definitions, draft: Definitions, *, has_same_scores: bool
 
 
 def have_same_scores(versions: Iterable[DecidingVersion]) -> bool:
-    """Whether models compute the same scores with the draft and without it."""
     for version in versions:
         for event in version.base.events.decided:
             if models_of(version.base, event) != models_of(version.draft, event):

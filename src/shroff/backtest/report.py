@@ -112,7 +112,6 @@ def explorations(report: BacktestReport) -> list[str]:
 
 
 def matrix(cells: Iterable[ReportCell]) -> defaultdict[tuple[str, str], tuple[int, Decimal]]:
-    """Sum number and money of events by old and new outcome."""
     sums: defaultdict[tuple[str, str], tuple[int, Decimal]] = defaultdict(lambda: (0, Decimal(0)))
     for cell in cells:
         count, money = sums[cell.old, cell.new]

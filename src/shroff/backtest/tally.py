@@ -46,7 +46,6 @@ def exact_sum(amounts: Ints) -> int:
 
 
 def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], money: Money) -> list[ReportRule]:
-    """Report every rule of the draft on an event type, sorted by id."""
     active_hits = np.zeros(len(judged), np.int64)
     for hit in judged.hits.values():
         active_hits[hit.rows] += hit.effective

@@ -147,7 +147,6 @@ class AlertConsumer:
         return bool(self._parts) or self._seen < self._last
 
     def _read(self) -> bool:
-        """Read the next block of the log; return whether there was any."""
         self._last = self._log.last_seq()
         upto = min(self._last, self._seen + PLACES)
         if upto <= self._seen:
@@ -157,7 +156,6 @@ class AlertConsumer:
         return True
 
     def follow(self) -> None:
-        """Process everything up to the end of the log."""
         while self.step():
             pass
 

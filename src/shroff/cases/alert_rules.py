@@ -121,7 +121,6 @@ class ActiveVersions:
         self._read = ReadOnce()
 
     def read_to(self, upto: int) -> None:
-        """Read control records up to a sequence number."""
         for record in self._log.controls(self._read_to):
             self._control.take(record)
             types = self._control.files.get("events.yaml", "")

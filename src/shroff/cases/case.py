@@ -171,7 +171,6 @@ class Case(FrozenStruct, gc=False):
 
     @property
     def is_untouched(self) -> bool:
-        """Whether nobody has changed the case since it opened."""
         return not (self.changed_by or self.changed_name)
 
     @property

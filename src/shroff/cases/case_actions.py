@@ -348,7 +348,6 @@ def join(desk: CaseService, who: Who, entity: str, of: str, ring_of: Callable[[s
 
 
 def cleared(hand: CaseTransaction, number: int) -> list[Alert]:
-    """Store and return the alerts of a case without their verdicts."""
     alerts = [replace(alert, verdict="") for alert in hand.change.alerts(number, ALL)]
     hand.change.put_alerts(alerts)
     return alerts

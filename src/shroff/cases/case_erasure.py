@@ -42,7 +42,6 @@ def written_about(desk: CaseService, events: Sequence[str]) -> WrittenNotes:
 
 
 def numbers_about(reader: CaseReader, events: Sequence[str]) -> list[int]:
-    """Return the sorted numbers of the cases with alerts of these events."""
     typed_ids = [(type_, id_) for type_, _, id_ in (event.partition("/") for event in events)]
     return sorted({alert.case for alert in reader.alerts_of(typed_ids)})
 

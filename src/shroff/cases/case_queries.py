@@ -229,7 +229,6 @@ def shown(case: Case) -> Case:
 
 
 def blind(alert: Alert) -> Alert:
-    """Remove an analyst's answer and label from an alert."""
     hidden_label = {"label": "", "label_source": "", "label_ms": None} if alert.label_source == ANALYST else {}
     return replace(alert, decided_ms=None, decided_by="", **hidden_label)
 

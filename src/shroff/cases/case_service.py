@@ -159,7 +159,6 @@ class CaseService(FrozenStruct):
         return () if who.role is Role.ADMIN else self.settings.foreign(user, closed=closed)
 
     def today_ms(self) -> int:
-        """Return the start of the current day in the project's time zone."""
         return day_start_ms(day_at(self.now_ms(), self.zone), self.zone)
 
     @property

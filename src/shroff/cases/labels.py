@@ -39,7 +39,6 @@ class LabelHistory(Struct):
 
     @property
     def force(self) -> int:
-        """Index of the active label."""
         return _in_force(self.said)
 
 
@@ -139,7 +138,6 @@ class LabelsInMemory:
         self._as_of_ms = as_of_ms
 
     def follow(self, log: Log, definitions: Definitions) -> None:
-        """Read further labels up to the end of the log."""
         records = Records(definitions.events, definitions.settings.money_places)
         last = log.last_seq()
         for batch in log.labels_after(self.to, last):
@@ -160,7 +158,6 @@ class LabelsInMemory:
         self.count += 1
 
     def known_at_ms(self) -> Iterator[int]:
-        """Iterate over the times at which the labels became known."""
         return (label.known_at_ms for history in self.histories.values() for label in history.said)
 
 

@@ -230,7 +230,6 @@ class CaseReader(CaseFigures):
         return self.cases([number]).get(number) if abs(number) <= LARGEST else None
 
     def cases(self, numbers: Collection[int]) -> dict[int, Case]:
-        """Return the existing cases among these numbers."""
         table = self._tables.cases
         row_parts = (
             _rows(self._connection, select(table).where(table.c.number.in_(part))) for part in parts_of(numbers)
@@ -306,7 +305,6 @@ class CaseReader(CaseFigures):
         return [Happened(*row) for row in reversed(_rows(self._connection, query))]
 
     def attached(self, case: int) -> list[Attached]:
-        """Return the files of a case, oldest first."""
         table = self._tables.case_files
         columns = [column for column in table.c if column.name != "content"]
         return [

@@ -264,7 +264,6 @@ class Changes:
 
 
 def score_outcome(policy: Policy, score: float | None) -> str:
-    """Return the outcome by the score alone."""
     return outcome((), policy, score, has_model=score is not None)
 
 

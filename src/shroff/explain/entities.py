@@ -233,7 +233,6 @@ class EntityLook:
         return [name for name in keys if name in found_entities], looked_to
 
     def search(self, text: str, upto: int | None = None, *, may_see: bool = False) -> PartFound:
-        """Search entities and events for a text, as `search_parts`."""
         return search_parts(self._log, self._definitions, text, upto, may_see=may_see)
 
     def _newest(self, end: int, entity: str, key: Key, count: int) -> tuple[list[Record], int]:
@@ -334,13 +333,11 @@ def _text_of(key: Key) -> str:
 
 
 def summary_in(definitions: Definitions, record: Record) -> EventSummary:
-    """Summarize an event of the log for people."""
     type_ = definitions.events.types.get(record.type)
     return summary_of(type_, fields_of(record), definitions.settings.currency)
 
 
 def fields_of(record: Record) -> JsonObject:
-    """Return the fields of an event as stored in the log."""
     fields: JsonObject = from_json(record.body)
     return fields
 

@@ -137,7 +137,6 @@ class _SearchFields:
         self.needles += [f'"{self._amount}"'.encode()] if self._amount else []
 
     def has(self, value: str) -> bool:
-        """Whether the text is anywhere in a value."""
         return self._text in value.casefold()
 
     def of(self, line: bytes, person: str) -> tuple[str, list[tuple[str, str, str, str]]]:

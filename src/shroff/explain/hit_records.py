@@ -66,7 +66,6 @@ class HitEvent(Struct):
 
     @property
     def name(self) -> str:
-        """Name of the event in labels."""
         return f"{self.event}/{self.id}"
 
 
@@ -175,7 +174,6 @@ class HitRecords(Struct):
             self._count_back(log, definitions, end_s)
 
     def record(self, rule: str, definitions: Definitions) -> RuleRecord:
-        """Return the statistics of one rule."""
         with self._lock:
             if self._made_by is not definitions:
                 self._made.clear()
@@ -222,7 +220,6 @@ class HitRecords(Struct):
         )
 
     def newest(self, rule: str, before: int | None, limit: int) -> list[HitEvent]:
-        """Return a rule's newest hits before a sequence number, newest first."""
         with self._lock:
             seqs = self.by_rule.get(rule, [])
             chosen = seqs if before is None else [seq for seq in seqs if seq < before]
@@ -353,7 +350,6 @@ class HitRecords(Struct):
         return active
 
     def _forget(self) -> None:
-        """Remove the oldest events if there are too many."""
         if len(self.events) <= EVENTS_KEPT + _SLACK:
             return
         kept_seqs = sorted(self.events)[-EVENTS_KEPT:]

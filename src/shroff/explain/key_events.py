@@ -101,11 +101,9 @@ class KeyEvents:
             yield 0, []
 
     def upto(self, seqs: Ints, end: int) -> Ints:
-        """Return the ascending sequence numbers up to `end`."""
         return seqs[: np.searchsorted(seqs, end, "right")]
 
     def _these(self, seqs: Ints, wanted: Wanted) -> list[Record]:
-        """Read the records with these sequence numbers that have one of the keys, newest first."""
         records = self._log.records_at(seqs.tolist())
         return [
             records[seq]

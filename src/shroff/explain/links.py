@@ -137,7 +137,6 @@ class LinkedEvents(Struct):
     codes: Codes = field(default_factory=Codes)
 
     def take(self, keys: Ints, frame: Frame, after: int) -> None:
-        """Add the events of a piece of the log."""
         amount, amounts = frame.type.amount_field, np.zeros(len(frame), np.int64)
         if amount is not None:
             column = frame.field(amount.name, amount.type)
@@ -292,7 +291,6 @@ class EntityLinks:
         return members
 
     def _widest(self, windows: Sequence[Ints], frauds: Sequence[Ints]) -> Collection[tuple[LinkedEvents, Ints, Ints]]:
-        """Return each event type once, with the widest of its windows and its frauds."""
         by_reach = sorted(zip(self.events, windows, frauds, strict=True), key=lambda events: events[0].over_ms)
         return {events[0].via.event: events for events in by_reach}.values()
 

@@ -95,7 +95,6 @@ class ModelReason(msgspec.Struct, omit_defaults=True, frozen=True):
     hours: HoursOfDay | None = None
 
     def document(self) -> JsonObject:
-        """Return the reason in the form of a decision's reasons."""
         document: JsonObject = {"code": self.code, "kind": self.kind, "text": self.text}
         document["contribution"] = self.contribution
         return document | ({"inputs": msgspec.to_builtins(self.inputs)} if self.inputs else {})

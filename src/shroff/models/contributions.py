@@ -45,7 +45,6 @@ class XgboostContributions:
         return booster
 
     def of(self, columns: Floats) -> Floats:
-        """Return contributions of shape (rows, inputs + 1), with the mean margin last."""
         booster = self._booster
         import xgboost
 
@@ -77,7 +76,6 @@ class LightgbmContributions:
         return lightgbm.Booster(model_str=self._data.decode("utf-8"))
 
     def of(self, columns: Floats) -> Floats:
-        """Return contributions of shape (rows, inputs + 1), with the mean margin last."""
         rows = np.ascontiguousarray(known_only(columns, self._inputs).T)
         contributions = self._booster.predict(rows, pred_contrib=True, num_iteration=self._rounds, num_threads=1)
         return np.asarray(contributions, np.float64)

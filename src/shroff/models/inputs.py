@@ -122,7 +122,6 @@ class InputLoader(FrozenStruct):
     # ---- patterns
 
     def _matches(self, item: Scalar, owner: str, rest: str) -> list[ModelInput]:
-        """Return the inputs that match a pattern in the file; add a problem if there is none."""
         event = self.event.name
         owners = [event, *self.entities]
         if owner not in (*owners, "this"):
@@ -274,7 +273,6 @@ class InputLoader(FrozenStruct):
         return tuple(by_name.values())
 
     def _slice(self, item: YamlNode) -> ModelInput | None:
-        """Parse a slice: the name of a field, or an expression."""
         what = f"a slice of {self.event.name}"
         if isinstance(item, Scalar) and loader.NAME.fullmatch(item.text):
             fields = {field.name: field for field in self.event.fields}

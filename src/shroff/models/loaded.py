@@ -62,7 +62,6 @@ class LoadedModel:
         )
 
     def margins(self, columns: Sequence[Values]) -> Floats:
-        """Return the margin of each row, bit for bit as the library computes it; see `models.model.Model`."""
         count = len(columns[0])
         if count <= ROWS_TOGETHER:
             return self._body.margins(self._matrix(columns))
@@ -72,22 +71,14 @@ class LoadedModel:
         return margins
 
     def scores(self, columns: Sequence[Values]) -> Floats:
-        """Return the calibrated probability of each row, rounded half-even to six decimals."""
         scores = self.margins(columns)
         self._scorer.put_scores(scores)
         return scores
 
     def contributions(self, columns: Sequence[Values]) -> Floats:
-        """Return the contribution of each input to each row's margin, and last the mean margin: (rows, inputs + 1).
-
-        A row's contributions sum to its margin within 1e-5 of the sum of their sizes.
-
-        Raises: UsageError for an isolation forest, which has none, or if the library is not installed.
-        """
         return self._body.contributions(self._matrix(columns))
 
     def cuts(self) -> Cuts | None:
-        """Return the split values of each input; None for a regression."""
         return self._body.cuts()
 
     def _matrix(self, columns: Sequence[Values]) -> Floats:

@@ -289,7 +289,6 @@ class _ModelLoader(Struct):
         return None if value is None else float(value)
 
     def _check_needs(self, key: Scalar, metric: Metric, present: frozenset[str]) -> None:
-        """Report a gate whose metric cannot be computed, with what is missing."""
         for need in metric.needs:
             if need not in present:
                 words, cure = _NEEDS[need]

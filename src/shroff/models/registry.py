@@ -125,7 +125,6 @@ class Stored(FrozenStruct):
 
     @property
     def metrics(self) -> JsonObject:
-        """Metrics by name; empty if none were measured."""
         content: JsonObject = from_json(self.files.get(METRICS, b"{}"))
         return content
 

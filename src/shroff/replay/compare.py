@@ -213,7 +213,6 @@ class RowsAhead(Generic[Marked]):
         self._next: Marked | None = next(self._rows, None)
 
     def taken(self, upto: int) -> list[Marked]:
-        """Return the next rows, up to a sequence number."""
         rows = list[Marked]()
         while self._next is not None and self._next.seq <= upto:
             rows.append(self._next)
@@ -286,7 +285,6 @@ class SampleTime:
         self._passing = 0
 
     def takes(self) -> bool:
-        """Return whether to compute the next one."""
         self._left -= 1
         self._passing -= 1
         return self._passing < 0

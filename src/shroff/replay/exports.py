@@ -131,7 +131,6 @@ def tables(log: Log, kind: ExportKind) -> Iterator[pa.Table]:
 
 
 def table_of(rows: Sequence[JsonMapping], schema_of_kind: pa.Schema) -> pa.Table:
-    """Convert rows with a value for each column; nested values become JSON text."""
     import pyarrow as pa
 
     arrays = [_array([row[name] for row in rows], schema_of_kind.field(name).type) for name in schema_of_kind.names]

@@ -66,7 +66,6 @@ class Paired(FrozenStruct):
 
     @property
     def verdict(self) -> str:
-        """Return `better`, `worse` or `open`, for the challenger."""
         if self.low is None or self.high is None or self.low <= 0 <= self.high:
             return "open"
         return "better" if self.low > 0 else "worse"

@@ -65,7 +65,6 @@ class LeakReport(FrozenStruct):
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """Return the names of the parts that failed."""
         return tuple(part.name for part in self.parts if not part.passed)
 
 
@@ -178,8 +177,6 @@ def _at(training_set: TrainingSet, column: str, index: int) -> str:
 
 
 def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySource, at_ms: int) -> HistorySource:
-    """Return the source without records after a moment."""
-
     def history() -> Iterator[FeatureEvents]:
         return (known_at(batch, at_ms, definitions, settings.event) for batch in source.taken())
 

@@ -26,7 +26,6 @@ SHOWN = (  # metrics shown, in this order
 
 
 def text(report: TrainReport) -> str:
-    """Return the text that `shroff train` prints."""
     stored = report.stored
     folds = [fold for fold in report.evaluation.folds if not fold.why]
     learnt = f"trained on {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"

@@ -146,7 +146,6 @@ def role_types() -> dict[str, pa.DataType]:
 
 
 def role_columns(roles: Roles, rows: slice) -> dict[str, pa.Array]:
-    """Return the columns of a fold for some rows."""
     import pyarrow as pa
 
     codes = roles.roles[rows]
@@ -185,7 +184,6 @@ def _weigh(rows: TrainingSet, train_rows: KnownRows, settings: ModelSettings, we
 def _bare(
     event: str, as_of_ms: int, times_ms: Ints, keys: Ints, labels: Labels, stands_for: Floats | None
 ) -> TrainingSet:
-    """Return a set of these rows without inputs."""
     nothing = NO_INTS
     recorded = RecordedDecisions(np.zeros(0, np.int8), np.zeros(0), {}, stands_for)
     return TrainingSet(event, as_of_ms, nothing, nothing, times_ms, keys, nothing, (), labels, recorded, {})

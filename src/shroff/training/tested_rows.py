@@ -63,7 +63,6 @@ def judged_rows(training_set: TrainingSet, evaluation: Evaluation, ruled: Ints8,
 
 
 def file_of(table: pa.Table) -> bytes:
-    """Return the bytes of tested.parquet."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -63,7 +63,6 @@ class Steps(FrozenStruct):
 
 
 def at_stage(steps: Steps | None, what: str) -> None:
-    """Report the start of a stage."""
     if steps is not None and steps.stage is not None:
         steps.stage(what)
 
@@ -265,7 +264,6 @@ def _trainer(training_set: TrainingSet, settings: ModelSettings, run: TrainingRu
 
 
 def _ran_on(growing: Growing | None) -> list[str]:
-    """Return a remark on the work of the cluster, if there is one."""
     if growing is None:
         return []
     processes = many(growing.cluster.processes, "process", "processes")
@@ -463,7 +461,6 @@ def _latency_ms(trained: Trained, training_set: TrainingSet) -> float:
 
 
 def _spent_ns(call: Callable[[], object]) -> int:
-    """Return the processor time that a call takes in this thread."""
     started = time.thread_time_ns()
     call()
     return time.thread_time_ns() - started

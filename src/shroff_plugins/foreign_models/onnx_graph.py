@@ -55,7 +55,6 @@ class GraphPath(FrozenStruct):
         return replace(self, type=_FLOAT, steps=(*self.steps, OnnxStep(kind, np.float32(by))))
 
     def values(self, values: Floats32) -> Floats32:
-        """Apply the steps to present values."""
         return _values(values, self.steps)
 
     @property

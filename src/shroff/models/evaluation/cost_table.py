@@ -163,7 +163,6 @@ class CostTable(FrozenStruct):
         )
 
     def point(self, decline: int, review: int, days: float) -> Point:
-        """Return the daily totals at two indexes."""
         review = max(review, decline)
         totals = self.totals
         missed = totals["missed"][-1] - totals["missed"][review] + totals["missed_if_reviewed"][review]

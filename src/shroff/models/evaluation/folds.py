@@ -195,7 +195,6 @@ def evaluate(
 def _learnt(
     training_set: TrainingSet, fold: Fold, rows: FoldRows, number: int, terms: Terms, learn: Learn
 ) -> tuple[_ScoredFold | None, str]:
-    """Return a fold with its model's scores, or the reason why it has none."""
     if len(rows.test.rows) == 0:
         return None, "there are no rows to test on"
     try:
@@ -307,7 +306,6 @@ def _without_give_away(
     parted: Sequence[FoldRows],
     parts: Sequence[_ScoredFold],
 ) -> dict[str, Estimate]:
-    """Return the metrics of models without the inputs that reveal the answer."""
     revealing = frozenset(settings.give_away)
     inputs = tuple(input_ for input_ in training_set.inputs if input_.name not in revealing)
     if not revealing or not inputs:

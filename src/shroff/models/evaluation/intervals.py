@@ -40,7 +40,6 @@ class Blocks(FrozenStruct):
     count: int
 
     def weights(self, drawn: Floats) -> list[Floats]:
-        """Return the multiplicity of each row of each fold in a resample."""
         return [drawn[blocks] for blocks in self.of_rows]
 
 
@@ -70,7 +69,6 @@ def day_blocks(counts: Sequence[int]) -> Blocks:
 
 
 def times_for(rows: int) -> int:
-    """Return the number of resamples for this many rows."""
     return int(np.clip(ROWS_A_RUN // max(rows, 1), TIMES_MIN, TIMES))
 
 

@@ -123,7 +123,6 @@ def new_or_known(keys: Ints, times_ms: Ints) -> Array:
 
 
 def slices_of(columns: Mapping[str, Array], pooled: Pooled, terms: Terms, seed: int) -> list[Slice]:
-    """Return every slice of every column, in natural order."""
     parts = [
         (name, value, is_group, rows)
         for name, column in columns.items()

@@ -177,7 +177,6 @@ def _said(blocks: Blocks, days: int) -> str:
 
 
 def _interval(costs: Floats, blocks: Blocks, days: float, seed: int) -> tuple[float | None, float | None]:
-    """Return the interval of the daily cost of events, by resampling them."""
     sums = np.bincount(blocks.of_rows[0], costs, blocks.count)
     resampled = [float(lots @ sums) / days for lots in drawings(blocks.count, seed, times_for(len(costs)))]
     return ends(np.array(resampled), blocks.count, float(costs.sum()) / days)

@@ -59,7 +59,6 @@ class TrainingFiles(FrozenStruct):
 
     @property
     def names(self) -> list[str]:
-        """Columns by which a tree splits rows."""
         return [f"f{index}" for index in range(len(self.kinds))]
 
 

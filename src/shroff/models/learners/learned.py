@@ -46,7 +46,6 @@ class LearningPlan(FrozenStruct):
 
     @classmethod
     def of(cls, parameters: TextMapping, seed: int, threads: int = 1) -> Self:
-        """Build the plan from parameters as written in model.yaml."""
         return cls({name: float(text) for name, text in parameters.items()}, seed, threads)
 
 

@@ -193,7 +193,6 @@ def _learn_on(growing: Growing, learner: str, rows: TrainingRows, plan: Learning
 
 
 def check_grown(learner: str) -> None:
-    """Raise UsageError if a cluster does not support the learner."""
     if learner != "xgboost":
         raise UsageError(
             f"a cluster trains learner xgboost alone; learner {learner} is for --backend local. Write learner: xgboost "

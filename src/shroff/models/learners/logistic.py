@@ -83,7 +83,6 @@ def _number(values: Floats) -> JsonObject:
 
 
 def _category(codes: Floats, count: int) -> JsonObject:
-    """Build indicator columns for the most frequent categories and for missing values."""
     columns = np.where(np.isnan(codes), count, codes).astype(np.int64)
     often = np.bincount(columns, minlength=count + 1)
     frequent = np.sort(np.argsort(-often[:count], kind="stable")[:CATEGORIES_MAX])

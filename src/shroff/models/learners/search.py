@@ -43,7 +43,6 @@ class Range(FrozenStruct):
     is_whole: bool = False
 
     def at(self, share: float) -> float:
-        """Return the value at a share of the way from low to high."""
         value = self.low * (self.high / self.low) ** share if self.is_log else self.low + (self.high - self.low) * share
         return float(round(value)) if self.is_whole else float(f"{value:.4g}")
 

@@ -138,8 +138,6 @@ def train(
 def learn_by(
     settings: ModelSettings, parameters: TextMapping, threads: int = 1, growing: Growing | None = None
 ) -> Learn:
-    """Return the training function for `folds.evaluate`."""
-
     def learn(training_set: TrainingSet, known_rows: KnownRows) -> Score:
         trained = train(training_set, known_rows, settings, parameters, threads, growing)
         model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)

@@ -226,7 +226,6 @@ def _boost(
 
 
 def log_loss(margins: Any, frauds: Floats, weights: Floats) -> float:
-    """Return the mean of -log of the probability of the actual label."""
     wide = np.asarray(margins, np.float64)
     losses = np.logaddexp(0.0, np.where(frauds > 0, -wide, wide))
     return float((losses * weights).sum() / weights.sum())

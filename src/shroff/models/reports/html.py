@@ -84,7 +84,6 @@ def report_page(
 
 
 def card_page(title: str, **shown: Any) -> str:
-    """Render card.html, the card of a model, from its folder and the log."""
     return page(__package__, "card.html", _FILTERS, title=title, **shown)
 
 
@@ -135,7 +134,6 @@ def _beside(other: Compared, name: str) -> str:
 
 
 def _mean(estimate: Estimate) -> str:
-    """Format the mean over folds with its spread, and the interval below."""
     spread = "" if estimate.spread is None else f" \N{PLUS-MINUS SIGN} {_number(estimate.spread)}"
     return f"{_number(estimate.mean)}{spread}" + ("" if estimate.low is None else f"\n{_interval(estimate)}")
 

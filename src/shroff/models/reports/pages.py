@@ -52,7 +52,6 @@ class ChartAxis(FrozenStruct):
         return round(_HEIGHT * (1 - float(self.share(value))), 1)
 
     def ticks(self) -> list[float]:
-        """Return round values between the ends."""
         if self.is_log:
             powers = range(math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9) + 1)
             step = max(1, math.ceil(len(powers) / (6 if self.low > 1e-4 else 5)))  # 0.00001 would touch 0.0001
@@ -143,7 +142,6 @@ def page(package: str, template: str, filters: Mapping[str, Callable[..., str]],
 
 
 def chart_page(title: str, chart: Markup) -> str:
-    """Render a page of one chart; empty without a chart."""
     return page(__package__, "page.html", {}, title=title, project="", chart=chart) if chart else ""
 
 

@@ -73,7 +73,6 @@ def cost_chart(thresholds: Thresholds | None, currency: str) -> Markup:
 
 
 def _elsewhere(thresholds: Thresholds) -> str:
-    """Describe the cost of such thresholds on events on which they were not chosen."""
     elsewhere = thresholds.elsewhere
     if elsewhere is None:
         reason = thresholds.why_not

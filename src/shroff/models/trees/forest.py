@@ -214,7 +214,6 @@ class _Laid:
         self._filled = 0
 
     def add(self, tree: Tree) -> None:
-        """Lay out another tree, level by level, with siblings next to each other."""
         order, index_of, depth = _levels(tree)
         indexes = np.arange(len(order)) + self._filled
         is_leaf = tree.left[order] == LEAF

@@ -73,7 +73,6 @@ def parts_of(linear: Linear, columns: Floats) -> Floats:
 
 
 def margins_of_linear(linear: Linear, columns: Floats) -> Floats:
-    """Return the margin of each row."""
     parts = parts_of(linear, columns)
     total = parts[:, -1].copy()
     for index in range(len(linear.inputs)):

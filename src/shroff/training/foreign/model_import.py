@@ -61,7 +61,6 @@ class ImportedModel(FrozenStruct):
     said: tuple[str, ...] = ()
 
     def maker(self, training_set: TrainingSet, settings: ModelSettings) -> Maker:
-        """Return how it is judged and stored, in place of a training."""
         last = windows_of(settings.split, settings.label_delay_ms, training_set.as_of_ms)[-1]
         if self.until_ms is not None and last.test_start_ms < self.until_ms:
             raise UsageError(
@@ -93,7 +92,6 @@ class ImportedModel(FrozenStruct):
 
     @property
     def remarks(self) -> list[str]:
-        """Return remarks for the report, as sentences."""
         origin = f"It was trained elsewhere and imported from {self.file}"
         if self.until_ms is None:
             training_remark = f"{origin}. Its training data may include test rows, so these metrics may be too good."
@@ -106,7 +104,6 @@ class ImportedModel(FrozenStruct):
         return remarks
 
     def as_manifest(self) -> JsonObject:
-        """Return the origin of the model for its manifest."""
         return {
             "file": self.file,
             "sha256": self.digest,

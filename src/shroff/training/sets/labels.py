@@ -47,7 +47,6 @@ class GatheredLabels:
         self._reasons.append(reason)
 
     def add_events(self, labels: Iterable[LogEvent]) -> None:
-        """Add the labels of a history; skip those of other types."""
         for label in labels:
             if isinstance(label, LabelEvent) and label.of.type == self._event:
                 _, verdict, source, _, reason, _ = label.values

@@ -266,7 +266,6 @@ class _Maker:
         return columns
 
     def made(self, pieces: Iterator[dict[str, pa.Array]]) -> SetInProgress:
-        """Return the set after the whole source has been read."""
         import pyarrow as pa
 
         ids = pa.chunked_array(self._ids, pa.string())

@@ -50,7 +50,6 @@ def settings_of(definitions: Definitions, event: str | None) -> ModelSettings:
 
 
 def wanted_of(definitions: Definitions, settings: ModelSettings) -> SetContents:
-    """Return the columns that a model's settings need."""
     event = settings.event
     events = frozenset([event])
     inputs = _named(_INPUT, settings.inputs, events)
