@@ -6,7 +6,7 @@ import pytest
 
 from shroff.cases import case_actions, dispositions
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
-from shroff.cases.case_history import CaseHistory, told_by
+from shroff.cases.case_history import CaseHistory, fold_history
 from shroff.cases.timers import carry_out
 from shroff.log.flags import FeedLabel
 from shroff.runtime.values import replace
@@ -150,7 +150,7 @@ def test_a_history_from_before_assignments_always_said_whom_is_read_by_who_had_t
     lines = [("claimed", "Ann", '{"state":"claimed","assignee":"user-1"}'), ("assigned", "ann", '{"state":"open"}')]
     history = [Happened(0, 1, NOW_MS, "user-1", "Ann", what, words, more) for what, words, more in lines]
 
-    assert told_by(history) == CaseHistory(assignee="user-1", assignee_name="ann")
+    assert fold_history(history) == CaseHistory(assignee="user-1", assignee_name="ann")
 
 
 # ---- settled by labels from elsewhere

@@ -225,7 +225,7 @@ def test_a_kill_in_the_transaction_that_opens_a_case_leaves_neither_it_nor_a_not
 def test_a_follower_at_the_end_of_the_log_says_that_there_is_no_more_for_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(alert_consumer, "PLACES", 2)
+    monkeypatch.setattr(alert_consumer, "SEQS_AT_ONCE", 2)
     bank = Bank(tmp_path, notice(f"{TEAM}on: case\n", "cases"))
     bank.pay(*(payment(f"p-{number}") for number in range(4)))  # behind the version, which has a place as well
     with follower(bank) as found:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shroff.cases.case_service import NotesEscalations
     from shroff.cases.sql import CaseChange, CaseStore
 
-PLACES = 50_000  # sequence numbers read at once: 30 ms if few are alerts
+SEQS_AT_ONCE = 50_000  # sequence numbers read at once: 30 ms if few are alerts
 ALERTS = 64  # alerts of one transaction: some 3 ms, during which commits to a log in the same file wait
 LAZY = 200_000  # sequence numbers without an alert after which progress is stored: a second of reading
 
@@ -99,7 +99,7 @@ class AlertConsumer:
 
     Args:
         log: Log opened for reading; the caller closes it.
-        tells: Called with each case that opens; None for no notifications.
+        notify: Called with each case that opens; None for no notifications.
         recent: Newest decisions of this process, if it writes the log.
     """
 
@@ -110,76 +110,76 @@ class AlertConsumer:
         settings: CaseSettings,
         money_places: int,
         now_ms: Callable[[], int],
-        tells: NotesEscalations | None = None,
+        notify: NotesEscalations | None = None,
         recent: RecentDecisions | None = None,
     ) -> None:
         self._log = log
         self._store = store
         self._now_ms = now_ms
-        self._tells = tells
+        self._notify = notify
         self._closed = settings.foreign("", closed=True)
-        self._raiser = AlertRules(log, settings, money_places, recent)
-        self._kept: int | None = None  # last stored sequence number; None before the first read
-        self._seen = 0  # last sequence number read
-        self._last = 0  # end of the log at the last check
+        self._rules = AlertRules(log, settings, money_places, recent)
+        self._stored_seq: int | None = None  # last stored sequence number; None before the first read
+        self._read_seq = 0  # last sequence number read
+        self._end_seq = 0  # end of the log at the last check
         self._parts: deque[_Part] = deque()  # read, but not written yet
 
     @property
     def seq(self) -> int:
         """Sequence number up to which alerts were raised."""
-        return self._seen
+        return self._read_seq
 
     def step(self) -> bool:
         """Process the next transaction; return whether there is more.
 
         Raises: StorageError, TransientError; nothing was written then, and the caller may retry.
         """
-        if self._kept is None:
+        if self._stored_seq is None:
             with self._store.look() as reader:
-                self._seen = reader.place()[0]
-            self._kept = self._seen
+                self._read_seq = reader.place()[0]
+            self._stored_seq = self._read_seq
         if not self._parts and not self._read():
             return False
-        if self._take(*self._parts[0]):
+        if self._write_part(*self._parts[0]):
             self._parts.popleft()
         else:
             self._parts.clear()
-        return bool(self._parts) or self._seen < self._last
+        return bool(self._parts) or self._read_seq < self._end_seq
 
     def _read(self) -> bool:
-        self._last = self._log.last_seq()
-        upto = min(self._last, self._seen + PLACES)
-        if upto <= self._seen:
+        self._end_seq = self._log.last_seq()
+        upto = min(self._end_seq, self._read_seq + SEQS_AT_ONCE)
+        if upto <= self._read_seq:
             return False
-        labels = list(heard(self._log, self._seen, upto))
-        self._parts.extend(_parts(self._raiser.alerts(self._seen, upto), labels, upto))
+        labels = list(heard(self._log, self._read_seq, upto))
+        self._parts.extend(_parts(self._rules.alerts(self._read_seq, upto), labels, upto))
         return True
 
     def follow(self) -> None:
         while self.step():
             pass
 
-    def _take(self, end: int, alerts: Sequence[Alert], labels: Sequence[FeedLabel]) -> bool:
+    def _write_part(self, end: int, alerts: Sequence[Alert], labels: Sequence[FeedLabel]) -> bool:
         """Write one part, if it has anything; return False if another follower was faster."""
         followed_cases = followed(self._store, labels, alerts)
-        raised = sorted((*alerts, *self._raiser.denied(followed_cases.denials)), key=lambda alert: alert.place)
-        if not raised and not followed_cases.labels and end - (self._kept or 0) < LAZY:
-            self._seen = end
+        raised = sorted((*alerts, *self._rules.denied(followed_cases.denials)), key=lambda alert: alert.place)
+        if not raised and not followed_cases.labels and end - (self._stored_seq or 0) < LAZY:
+            self._read_seq = end
             return True
         with self._store.change() as change:
             stored_seq, last_case = change.place()
-            if stored_seq == self._kept:
+            if stored_seq == self._stored_seq:
                 now_ms = self._now_ms()
                 for opening in take_in(change, raised, followed_cases.labels, now_ms, end, last_case, self._closed):
-                    self._tell(change, opening)
-        is_ours = stored_seq == self._kept
-        self._kept = end if is_ours else stored_seq
-        self._seen = self._kept
+                    self._notify_of(change, opening)
+        is_ours = stored_seq == self._stored_seq
+        self._stored_seq = end if is_ours else stored_seq
+        self._read_seq = self._stored_seq
         return is_ours
 
-    def _tell(self, change: CaseChange, opening: CaseOpening) -> None:
-        if self._tells is not None:
-            self._tells(
+    def _notify_of(self, change: CaseChange, opening: CaseOpening) -> None:
+        if self._notify is not None:
+            self._notify(
                 change.people,
                 case=opening.case,
                 seq=opening.seq,

@@ -34,12 +34,12 @@ from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
-TOLD = "analysts"  # value of `notify` by which a rule raises an alert
+NOTIFIED = "analysts"  # value of `notify` by which a rule raises an alert
 NOT_THEM = "the customer says that it was not them"
 APPEALED = "the customer says that the decision is wrong"
 AT_ONCE = 500  # events whose decisions are read at once
 RECENT = 4_096  # cached decisions; 2 to 3 KB each
-_NAMES_ALONE = ("lists/", "tables/")  # files of which `_named` keeps the first line
+_NAMES_ALONE = ("lists/", "tables/")  # files of which `_header_only` keeps the first line
 
 
 class _AlertVersion(FrozenStruct):
@@ -74,7 +74,7 @@ class _Raised(Struct):
 
     wants_review: bool = False
     is_sampled: bool = False
-    told: list[HitRow] = []
+    rule_hits: list[HitRow] = []
 
 
 class RecentDecisions:
@@ -85,7 +85,7 @@ class RecentDecisions:
 
     def __init__(self, outcomes: Collection[str]) -> None:
         self._outcomes = frozenset(outcomes)
-        self._found: dict[int, tuple[Record, DecisionRow]] = {}  # oldest first
+        self._decisions_by_seq: dict[int, tuple[Record, DecisionRow]] = {}  # oldest first
 
     def take(self, prepared: Prepared) -> None:
         """Cache the matching decisions of a batch that is in the log. Cost: 0.05 µs a decision, and 5 µs a cached
@@ -95,13 +95,13 @@ class RecentDecisions:
         decisions = prepared.batch.decisions
         outcomes = decisions.outcomes if isinstance(decisions, DecisionColumns) else [row.outcome for row in decisions]
         for row in [decisions[index] for index, outcome in enumerate(outcomes) if outcome in self._outcomes]:
-            self._found.pop(row.seq, None)  # the log may have been set back and written again
-            self._found[row.seq] = records[row.seq - records[0].seq], row
-        while len(self._found) > RECENT:
-            del self._found[next(iter(self._found))]
+            self._decisions_by_seq.pop(row.seq, None)  # the log may have been set back and written again
+            self._decisions_by_seq[row.seq] = records[row.seq - records[0].seq], row
+        while len(self._decisions_by_seq) > RECENT:
+            del self._decisions_by_seq[next(iter(self._decisions_by_seq))]
 
     def at(self, seq: int) -> tuple[Record, DecisionRow] | None:
-        return self._found.get(seq)
+        return self._decisions_by_seq.get(seq)
 
 
 class ActiveVersions:
@@ -117,14 +117,14 @@ class ActiveVersions:
         self._read_to = 0
         self._files: list[tuple[int, TextMapping]] = []
         self._control = Control()
-        self._known: tuple[TextMapping, _AlertVersion] | None = None
+        self._cached: tuple[TextMapping, _AlertVersion] | None = None
         self._read = ReadOnce()
 
     def read_to(self, upto: int) -> None:
         for record in self._log.controls(self._read_to):
             self._control.take(record)
             types = self._control.files.get("events.yaml", "")
-            files = {name: _named(name, text, types) for name, text in self._control.files.items()}
+            files = {name: _header_only(name, text, types) for name, text in self._control.files.items()}
             if not self._files or self._files[-1][1] != files:
                 self._files.append((record.seq, files))
             self._read_to = record.seq
@@ -134,12 +134,12 @@ class ActiveVersions:
         """Return the version active at a sequence number. Raises: StorageError if it can no longer be read."""
         before = bisect_left(self._files, seq, key=lambda file: file[0])
         files = self._files[max(0, before - 1)][1]
-        if self._known is None or (self._known[0] is not files and self._known[0] != files):
-            self._known = files, _version(files, self._read, self._settings)
-        return self._known[1]
+        if self._cached is None or (self._cached[0] is not files and self._cached[0] != files):
+            self._cached = files, _version(files, self._read, self._settings)
+        return self._cached[1]
 
 
-def _named(name: str, text: str, types: str) -> str:
+def _header_only(name: str, text: str, types: str) -> str:
     """Reduce a list or table to its first line, which names the columns.
 
     A table by which the event types make keys, such as the ring of a card, is kept whole.
@@ -181,7 +181,7 @@ class AlertRules:
         self._money_places = money_places
         self._recent = recent or RecentDecisions(())
         outcomes = "|".join(settings.outcomes).encode()
-        self._wanted = re.compile(rb"(?m)^(\d+) (?:" + outcomes + rb")$")
+        self._outcome_lines = re.compile(rb"(?m)^(\d+) (?:" + outcomes + rb")$")
         self._versions = ActiveVersions(log, settings)
 
     def alerts(self, after: int, upto: int) -> list[Alert]:
@@ -190,19 +190,22 @@ class AlertRules:
         Cost: 0.2 µs a decision and 2 µs a hit; 20 µs an alert, or 150 µs if it is read from the log.
         Raises: StorageError if the log is damaged, or an active version can no longer be read.
         """
-        raised = self._places(after, upto)
+        raised = self._raised_seqs(after, upto)
         if not raised:
             return []
         ordered = sorted(raised)
         alerts = list[Alert]()
         for start in range(0, len(ordered), AT_ONCE):
             part = ordered[start : start + AT_ONCE]
-            records: dict[int, tuple[Record, DecisionRow | None]] = {
-                seq: record for seq in part if (record := self._recent.at(seq)) is not None
-            }
+            records: dict[int, tuple[Record, DecisionRow | None]] = {}
+            for seq in part:
+                recent = self._recent.at(seq)
+                if recent is not None:
+                    records[seq] = recent
             records |= self._read([seq for seq in part if seq not in records])
             for seq in part:
-                alerts += self._at(records[seq][0], raised[seq], records[seq][1])
+                record, decision = records[seq]
+                alerts += self._alerts_of(record, raised[seq], decision)
         return alerts
 
     def denied(self, labels: Sequence[FeedLabel]) -> list[Alert]:
@@ -247,7 +250,7 @@ class AlertRules:
         if not isinstance(event, Event):
             return None
         row = self._decisions([record]).get((record.type, record.id))
-        alert_facts = _Made(self._log, version, self._settings, self._money_places, record, row, event, _Raised())
+        alert_facts = _AlertMaker(self._log, version, self._settings, self._money_places, record, row, event, _Raised())
         alert = alert_facts.denied(label)
         if verdict_before is None:
             return alert
@@ -257,10 +260,10 @@ class AlertRules:
 
     # ---- sequence numbers with alerts
 
-    def _places(self, after: int, upto: int) -> dict[int, _Raised]:
+    def _raised_seqs(self, after: int, upto: int) -> dict[int, _Raised]:
         raised: dict[int, _Raised] = {}
         for text in self._log.decisions.outcome_lines(after, upto):
-            for match in self._wanted.finditer(text):
+            for match in self._outcome_lines.finditer(text):
                 raised.setdefault(int(match[1]), _Raised()).wants_review = True
         hits = [row for rows in self._log.hits.after(after, upto) for row in rows if not row.shadow]
         if raised or hits:
@@ -270,8 +273,8 @@ class AlertRules:
                 raised.setdefault(row.seq, _Raised()).is_sampled = True
                 continue
             rule = self._versions.at(row.seq).rules.get(row.rule)
-            if rule is not None and rule.notify == TOLD:
-                raised.setdefault(row.seq, _Raised()).told.append(row)
+            if rule is not None and rule.notify == NOTIFIED:
+                raised.setdefault(row.seq, _Raised()).rule_hits.append(row)
         return raised
 
     def _read(self, seqs: Collection[int]) -> dict[int, tuple[Record, DecisionRow | None]]:
@@ -296,15 +299,15 @@ class AlertRules:
 
     # ---- alerts of one sequence number
 
-    def _at(self, record: Record, raised: _Raised, row: DecisionRow | None) -> list[Alert]:
+    def _alerts_of(self, record: Record, raised: _Raised, row: DecisionRow | None) -> list[Alert]:
         version = self._versions.at(record.seq)
         event = version.records.decode(record)
         if not isinstance(event, Event):  # its type was no longer declared when the version became active
             return []
-        return _Made(self._log, version, self._settings, self._money_places, record, row, event, raised).alerts()
+        return _AlertMaker(self._log, version, self._settings, self._money_places, record, row, event, raised).alerts()
 
 
-class _Made(FrozenStruct):
+class _AlertMaker(FrozenStruct):
     """Makes the alerts of one event."""
 
     log: Log
@@ -324,18 +327,18 @@ class _Made(FrozenStruct):
             asking_rules = [rule for rule in rules if rule.effect == base.outcome] or rules
             whose = self._whose(self.event.type, asking_rules)
             alerts[whose] = _about(
-                base, whose, tuple(rule.id for rule in asking_rules), *self._top(decided, asking_rules)
+                base, whose, tuple(rule.id for rule in asking_rules), *self._top_reason(decided, asking_rules)
             )
         if self.raised.is_sampled:  # its own case, even if the key is under review for another reason
             whose = self.event.type, self.event.id
             alerts[whose] = _about(base, whose, (SAMPLED,), SAMPLED, SAMPLE)
-        for hit in self.raised.told:
+        for hit in self.raised.rule_hits:
             rule = self.version.rules[hit.rule]
             is_of_rule = hit.key is not None and self.event.type not in self.settings.about
             whose = (rule.by, hit.key or "") if is_of_rule else self._whose(self.event.type, [rule])
             existing = alerts.get(whose)
             if existing is None:
-                alerts[whose] = _about(base, whose, (rule.id,), rule.id, self._words(rule, decided))
+                alerts[whose] = _about(base, whose, (rule.id,), rule.id, self._reason_text(rule, decided))
             elif rule.id not in existing.rules:
                 alerts[whose] = replace(existing, rules=(*existing.rules, rule.id))
         return [alert for _, alert in sorted(alerts.items())]
@@ -355,7 +358,7 @@ class _Made(FrozenStruct):
         decided = _AlertDecision()
         if row is not None:
             decided = stored(row.document, _AlertDecision, f"the decision at sequence number {row.seq}")
-        hits = {*decided.rules, *(hit.rule for hit in self.raised.told)}
+        hits = {*decided.rules, *(hit.rule for hit in self.raised.rule_hits)}
         queue = first_match(self.version.queues, self.event, decided.score, hits)
         base = Alert(
             self.record.seq,
@@ -393,12 +396,12 @@ class _Made(FrozenStruct):
                 return entity, key_text(key[0] if len(key) == 1 else key)
         return event, self.event.id
 
-    def _top(self, decided: _AlertDecision, rules: Sequence[Rule]) -> tuple[str, str]:
+    def _top_reason(self, decided: _AlertDecision, rules: Sequence[Rule]) -> tuple[str, str]:
         if rules:
-            return rules[0].id, self._words(rules[0], decided)
+            return rules[0].id, self._reason_text(rules[0], decided)
         return "", decided.outcome if decided.score is None else f"score {decided.score:.4f}"
 
-    def _words(self, rule: Rule, decided: _AlertDecision) -> str:
+    def _reason_text(self, rule: Rule, decided: _AlertDecision) -> str:
         """Return the rule's reason as the decision or a flag stored it; else its id in words."""
         for reason in decided.reasons:
             if reason.code == rule.id:
@@ -419,7 +422,7 @@ class _Made(FrozenStruct):
             return None
         units = self.event.values[type_.at(type_.amount_field.name)]
         places = self.version.definitions.settings.money_places
-        return None if units is None else rescale_half_even(_whole(units), places, self.money_places)
+        return None if units is None else rescale_half_even(_integer(units), places, self.money_places)
 
     def _due_ms(self, queue: str) -> int:
         type_ = self.version.definitions.events.types[self.event.type]
@@ -427,7 +430,7 @@ class _Made(FrozenStruct):
         if field_name in type_.field_names and type_.fields[type_.at(field_name)].type.kind == "time":
             value = self.event.values[type_.at(field_name)]
             if value is not None:
-                return _whole(value)
+                return _integer(value)
         due = self.settings.queues.get(queue, {}).get("due")
         return self.event.time_ms + (parse_duration(due) if due else self.settings.within_ms)
 
@@ -438,7 +441,7 @@ def _about(base: Alert, whose: tuple[str, str], rules: tuple[str, ...], rule: st
     return replace(base, entity=entity, key=key, rules=rules, rule=rule, reason=reason, **routes)
 
 
-def _whole(value: object) -> int:
+def _integer(value: object) -> int:
     assert isinstance(value, int)
     return value
 

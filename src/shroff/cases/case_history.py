@@ -61,7 +61,7 @@ class CaseHistory(FrozenStruct):
 
 def past_of(reader: CaseReader, case: Case, event: str = "") -> CaseHistory:
     """Fold the history of a case; denials count for `event` only. Cost: a pass over the history."""
-    return told_by(reader.history(case.number, ALL), event)
+    return fold_history(reader.history(case.number, ALL), event)
 
 
 def set_aside(reader: CaseReader, case: Case) -> list[str]:
@@ -73,7 +73,7 @@ def set_aside(reader: CaseReader, case: Case) -> list[str]:
     return tags
 
 
-def told_by(history: Iterable[Happened], event: str = "") -> CaseHistory:
+def fold_history(history: Iterable[Happened], event: str = "") -> CaseHistory:
     """Fold history entries, oldest first, into the state of a case. A customer's denial counts for `event` only."""
     state = CaseHistory()
     undoable_states = list[CaseHistory]()

@@ -29,7 +29,7 @@ from shroff.cases.case import (
     View,
     urgency,
 )
-from shroff.cases.case_history import ESCALATING, REFUNDED, SECOND_LOOK, told_by
+from shroff.cases.case_history import ESCALATING, REFUNDED, SECOND_LOOK, fold_history
 from shroff.cases.case_service import UNDO_MS, CaseService, NoCaseError, NoViewError
 from shroff.cases.filters import BUILT_IN, QUEUE, WAITING, order_of, query_of, query_text, queue_of, wanted_of
 from shroff.errors import UsageError
@@ -218,7 +218,7 @@ def histories(desk: CaseService, who: Who, numbers: Iterable[int]) -> dict[int, 
 def escalation(history: Sequence[Happened]) -> Happened | None:
     """Return the entry that escalated a case, from its history (oldest first); None if it is not escalated."""
     second_look_start = max((index for index, row in enumerate(history) if row.what == SECOND_LOOK), default=0)
-    if not told_by(history[second_look_start:]).is_escalated:  # answers before a second look are hidden during it
+    if not fold_history(history[second_look_start:]).is_escalated:  # answers before a second look are hidden during it
         return None
     return next((row for row in reversed(history) if row.what in ESCALATING), None)
 

@@ -219,7 +219,7 @@ class CaseTransaction(FrozenStruct):
         by = {"changed_by": self.who.id, "changed_name": self.who.shown_name, "changed_ms": self.now_ms}
         changed = replace(before, **(by | changes), version=before.version + 1)
         self.change.put_cases([changed])
-        details_before, details = _differing(before, changed, _TOLD.get(what, ()))
+        details_before, details = _differing(before, changed, _ALWAYS_RECORDED.get(what, ()))
         self.happened(before.number, what, words, details)
         action = f"case.{_VERBS[what]}"
         self.change.people.audit(Act(self.who, action, f"case {before.number}", details_before, details), self.now_ms)
@@ -249,7 +249,7 @@ _VERBS = {
     "sampled": "sample",
 }
 _SHOWN = "state assignee verdict snoozed_ms tags checks queue".split()
-_TOLD = {"assigned": ("assignee",)}  # values that the audit log shows even if they did not change
+_ALWAYS_RECORDED = {"assigned": ("assignee",)}  # values that the audit log shows even if they did not change
 
 
 def _differing(before: Case, after: Case, always_recorded: Collection[str]) -> tuple[JsonObject, JsonObject]:

@@ -101,11 +101,12 @@ def write_labels(
             heard_it.append(_labelled(change, alert, cases[alert.case], label, denials, held_cases))
         by_event[label.event] = _denied(heard_it, label, denied) if label.is_denial else heard_it
     change.put_alerts([alert for alerts in by_event.values() for alert in alerts])
-    return [
-        Reopened(now, denied[number][-1])
-        for number, case in cases.items()
-        if (now := _follow_up(change, case, denied.get(number, ()))).is_open and not case.is_open
-    ]
+    reopened = []
+    for number, case in cases.items():
+        updated = _follow_up(change, case, denied.get(number, ()))
+        if updated.is_open and not case.is_open:
+            reopened.append(Reopened(updated, denied[number][-1]))
+    return reopened
 
 
 def settle_again(desk: CaseService, hand: CaseTransaction, case: Case) -> Case:

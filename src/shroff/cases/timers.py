@@ -48,12 +48,12 @@ def carry_out(desk: CaseService) -> int:
     the log's quarantine, and does not delay others.
     """
     done = 0
-    while part := _part(desk) or close_by_rules(desk):
+    while part := _run_due(desk) or close_by_rules(desk):
         done += part
     return done
 
 
-def _part(desk: CaseService) -> int:
+def _run_due(desk: CaseService) -> int:
     """Run some due actions and free lapsed locks in one transaction; return their number."""
     now_ms = desk.now_ms()
     with desk.store.look() as look:
@@ -68,7 +68,7 @@ def _part(desk: CaseService) -> int:
                     body = body_of(pending)
                     who = _who(pending, names)
                 except UsageError as error:
-                    _put_aside(desk, change, pending, str(error))
+                    _quarantine(desk, change, pending, str(error))
                 else:
                     _write(desk, change, pending, body, who)
             change.end_pending(pending.number)
@@ -85,7 +85,7 @@ def _who(pending: Pending, names: TextMapping) -> Who:
     )
 
 
-def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, reason: str) -> None:
+def _quarantine(desk: CaseService, change: CaseChange, pending: Pending, reason: str) -> None:
     location = f"answer {pending.number}"
     message = f"{reason.rstrip('.')}. Its cases stay as they are, without labels: reopen them, or label their events"
     refused = Submission(SOURCE, location, lambda: pending.body, LABEL, refusal=message)
@@ -171,7 +171,7 @@ def _order_second_looks(desk: CaseService, change: CaseChange, body: Body, now_m
                 "first_verdict": case.verdict,
                 "look": SECOND,
             }
-            _again(desk, change, case, now_ms, SECOND_LOOK, **first)
+            _reopen(desk, change, case, now_ms, SECOND_LOOK, **first)
 
 
 def is_drawn(desk: CaseService, case: Case) -> bool:
@@ -192,10 +192,10 @@ def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> 
     second = names.get(case.closed_by, case.closed_by)
     disputed: JsonObject = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
     verdicts = f"{case.first_verdict} by {first}, {case.verdict} by {second}"
-    _again(desk, change, case, now_ms, DISAGREED, verdicts, **disputed)
+    _reopen(desk, change, case, now_ms, DISAGREED, verdicts, **disputed)
 
 
-def _again(
+def _reopen(
     desk: CaseService, change: CaseChange, case: Case, now_ms: int, what: str, text: str = "", **changes: Any
 ) -> None:
     """Open a case for another answer, with a new deadline as for a case that has just opened.

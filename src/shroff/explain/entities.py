@@ -338,6 +338,7 @@ def summary_in(definitions: Definitions, record: Record) -> EventSummary:
 
 
 def fields_of(record: Record) -> JsonObject:
+    """Return the fields of an event as stored in the log."""
     fields: JsonObject = from_json(record.body)
     return fields
 

@@ -42,7 +42,8 @@ _KEPT = Fresh["EntityLinks"](8)
 
 
 class UnknownEntityError(RefusalError):
-    status, code, title = 404, "no-entity", "There is no such entity"
+    status, code = 404, "no-entity"
+    title = "There is no such entity"
 
 
 class KeyLink(msgspec.Struct):
@@ -137,10 +138,12 @@ class LinkedEvents(Struct):
     codes: Codes = field(default_factory=Codes)
 
     def take(self, keys: Ints, frame: Frame, after: int) -> None:
-        amount, amounts = frame.type.amount_field, np.zeros(len(frame), np.int64)
+        amount = frame.type.amount_field
+        amounts = np.zeros(len(frame), np.int64)
         if amount is not None:
             column = frame.field(amount.name, amount.type)
-            amounts, self.places = np.where(column.valid, column.values.astype(np.int64), 0), amount.type.places
+            amounts = np.where(column.valid, column.values.astype(np.int64), 0)
+            self.places = amount.type.places
         values = frame.value_codes(self.via.operand, self.codes)
         new = np.stack([frame.rows + after + 1, frame.times, keys, values, amounts])
         self.columns = np.concatenate([self.columns, new], axis=1)
@@ -160,15 +163,20 @@ class EntityLinks:
     """Links between the keys of an entity, by a log's events after a sequence number; `read` brings them up to date."""
 
     def __init__(self, definitions: Definitions, entity: str, after: int) -> None:
-        self.entity, self.seq, self.events = entity, after, list(_linked(definitions, entity))
-        self.key_codes, self.lock, self._definitions = Codes(), Lock(), definitions
-        self._reader, self._labels = LineReader(definitions), list[tuple[int, LabelEvent]]()
-        self._decided, self._outcomes, self._decided_to = NO_INTS, np.zeros(0, np.int8), 0
+        self.entity = entity
+        self.seq = after
+        self.events = list(_linked(definitions, entity))
+        self.key_codes = Codes()
+        self.lock = Lock()
+        self._definitions = definitions
+        self._reader = LineReader(definitions)
+        self._labels = list[tuple[int, LabelEvent]]()
+        self._decided = NO_INTS
+        self._outcomes = np.zeros(0, np.int8)
+        self._decided_to = 0
 
     def read(self, log: Log, progress: Progress = unheard) -> None:
-        """Read new events if any `via` links keys; after an error the next call continues. Cost: 3 µs for each
-        event.
-        """
+        """Read new events; after an error the next call continues. Cost: 3 µs for each event."""
         end = log.last_seq() if self.events else self.seq
         decided, outcomes = outcomes_of(log, max(self.seq, self._decided_to), end)
         self._decided, self._outcomes = np.append(self._decided, decided), np.append(self._outcomes, outcomes)
@@ -196,8 +204,14 @@ class EntityLinks:
         `hidden` values, as `via=value`, link no keys. A ring is followed up to `RING_MAX` keys, and of each `via` and
         step the `limit` values with most keys.
         """
-        code, links, hubs = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub]()
-        step_of, step, nearest, over, left_out = {code: 0}, 0, [code], Counter[str](), 0
+        code = self.key_codes.known.get(key, -1)
+        links = list[KeyLink]()
+        hubs = list[Hub]()
+        step_of = {code: 0}
+        step = 0
+        nearest = [code]
+        over = Counter[str]()
+        left_out = 0
         # Columns are replaced and never changed, so the rest needs no lock
         with self.lock:
             windows = [linked.window(upto_ms, over_ms=scope.over_ms) for linked in self.events]
@@ -243,9 +257,7 @@ class EntityLinks:
                         KeyLink(
                             linked.name,
                             shown_value,
-                            sorted(
-                                key_text(self.key_codes.values[other_key]) for other_key in keys if other_key != code
-                            ),
+                            sorted(key_text(self.key_codes.values[peer]) for peer in keys if peer != code),
                             int(np.searchsorted(fraud, value, "right") - np.searchsorted(fraud, value)),
                             _spent([(linked, events)]),
                             events.shape[1],
@@ -254,10 +266,10 @@ class EntityLinks:
                             step,
                         )
                     )
-            nearest = [other_key for other_key in dict.fromkeys(reached) if other_key not in step_of]
+            nearest = [peer for peer in dict.fromkeys(reached) if peer not in step_of]
             step_of.update(dict.fromkeys(nearest, step))
         links.sort(key=lambda link: (link.step, -len(link.keys), link.via, str(link.value)))
-        near_keys = {other_key: step for other_key, step in step_of.items() if step <= steps and other_key >= 0}
+        near_keys = {peer: step for peer, step in step_of.items() if step <= steps and peer >= 0}
         members = self._members(near_keys, windows, frauds, *decided)
         over_ms = scope.over_ms or max((linked.over_ms for linked in self.events), default=0)
         return Neighbourhood(links, hubs, members, len(step_of), over, left_out, over_ms)
@@ -302,7 +314,6 @@ class EntityLinks:
         size = count = len(self.key_codes.values)
         edges = [np.zeros((2, 0), np.int64)]
         windows = [linked.window(upto_ms, over_ms=scope.over_ms) for linked in self.events]
-        frauds = self._frauds(upto_ms, scope.over_ms)
         for linked, window in zip(self.events, windows, strict=True):  # a graph of keys and values
             if linked.name in scope.without:
                 continue
@@ -318,8 +329,10 @@ class EntityLinks:
         members: dict[int, list[int]] = {}
         for key, ring in enumerate(component[:count].tolist()):
             members.setdefault(ring, []).append(key)
-        spent, fraud_counts, decimals = np.zeros(count, np.int64), np.zeros(count, np.int64), None
-        for linked, window, fraud in self._widest(windows, frauds):
+        spent = np.zeros(count, np.int64)
+        fraud_counts = np.zeros(count, np.int64)
+        decimals = None
+        for linked, window, fraud in self._widest(windows, self._frauds(upto_ms, scope.over_ms)):
             np.add.at(spent, window[2][window[2] >= 0], window[4][window[2] >= 0])
             np.add.at(fraud_counts, fraud[2][fraud[2] >= 0], 1)
             decimals = linked.places if decimals is None else decimals
@@ -364,8 +377,7 @@ class EntityLinks:
             windows = [linked.window(upto_ms) for linked in self.events]
         for linked, window in zip(self.events, windows, strict=True):
             is_both = (window[2] >= 0) & (window[3] >= 0)
-            values = np.unique(window[3:1:-1, is_both], axis=1)[0]
-            degrees = np.bincount(values)
+            degrees = np.bincount(np.unique(window[3:1:-1, is_both], axis=1)[0])
             is_shared = degrees > 1
             if is_shared.any() and degrees[is_shared].mean() > WIDE:
                 names.append(linked.name)
@@ -377,10 +389,12 @@ class EntityLinks:
         frames = frames_of(_frauds(labels), self._definitions.events, self._definitions.reference)
         found = []
         for linked in self.events:
-            frame, columns = frames.get(linked.via.event), np.zeros((5, 0), np.int64)
+            frame = frames.get(linked.via.event)
+            columns = np.zeros((5, 0), np.int64)
             if frame is not None:
-                values, keys = frame.value_codes(linked.via.operand, linked.codes), np.zeros(len(frame), np.int64)
-                columns = np.stack([keys, frame.times, frame.key_codes(self.entity, self.key_codes), values, keys])
+                values = frame.value_codes(linked.via.operand, linked.codes)
+                zeros = np.zeros(len(frame), np.int64)
+                columns = np.stack([zeros, frame.times, frame.key_codes(self.entity, self.key_codes), values, zeros])
             found.append(linked.window(upto_ms, columns, over_ms))
         return found
 
@@ -406,17 +420,10 @@ def entity_links(
 
 
 def newest_links(
-    log: Log,
-    definitions: Definitions,
-    entity: str,
-    key: Any,
-    steps: int = 1,
-    hidden: Container[str] = (),
-    scope: LinkScope = EVERYTHING,
+    log: Log, definitions: Definitions, entity: str, key: Any, steps: int = 1, hidden: Container[str] = ()
 ) -> Neighbourhood:
     """Return the links of a key in the newest events; see `newest_events`."""
-    found = newest_events(log, definitions, entity)
-    return found.of(key, log.watermark_ms() or 0, steps, hidden, VALUES_MAX, scope)
+    return newest_events(log, definitions, entity).of(key, log.watermark_ms() or 0, steps, hidden, VALUES_MAX)
 
 
 def newest_events(log: Log, definitions: Definitions, entity: str) -> EntityLinks:
@@ -471,14 +478,11 @@ def _linked(definitions: Definitions, entity: str) -> Iterator[LinkedEvents]:
             previous = linked.get(name, LinkedEvents(aggregate.via, 0, name))
             via = max(previous.via, aggregate.via, key=lambda via: via.up_to)
             linked[name] = LinkedEvents(via, max(previous.over_ms, over_ms), name)
+    keys = definitions.events.entities[entity].keys
     for other, declared in definitions.events.entities.items() if not linked else ():
         for event, parts in declared.keys.items():
             part = parts[0] if len(parts) == 1 else None
-            if (
-                other == entity
-                or not isinstance(part, ThisField)
-                or not definitions.events.entities[entity].keys.get(event)
-            ):
+            if other == entity or not isinstance(part, ThisField) or not keys.get(event):
                 continue
             via = Via(part.type, event, ItemField(part.type, part.name))
             linked[text_of_via(via)] = LinkedEvents(via, OVER_MS, text_of_via(via))

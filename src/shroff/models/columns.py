@@ -92,9 +92,9 @@ def model_numbers(
     types: Sequence[Type], categories: Sequence[Sequence[str]]
 ) -> Callable[[Sequence[Value]], list[float]]:
     """Return a function that converts the values of one row (None if missing) like `model_column`."""
-    ways = [_way(type_, indexes) for type_, indexes in zip(types, categories, strict=True)]
+    ways = [_way(type_, texts) for type_, texts in zip(types, categories, strict=True)]
 
-    def numbers(values: Sequence[Any]) -> list[float]:
+    def numbers(values: Sequence[Any]) -> list[float]:  # dense, since it runs for each scored event
         return [
             math.nan if value is None else value / divisor if indexes is None else indexes.get(value, math.nan)
             for value, (divisor, indexes) in zip(values, ways, strict=True)

@@ -18,6 +18,7 @@ BROKEN = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowE
 
 
 def broken(error: Exception) -> str:
+    """Return the message for a damaged file."""
     return f"it is damaged ({type(error).__name__}: {str(error)[:100]}); copy it again, or save the model again"
 
 

@@ -108,6 +108,7 @@ def pretty(value: object) -> bytes:
 
 
 def refuse_pickle(name: str, data: bytes) -> None:
+    """Raise UsageError for a file that only pickle could read."""
     head = data[:2]
     if name.lower().endswith(_PICKLE_ENDINGS) or head in _PICKLE_STARTS:
         raise UsageError(f"{name} is a pickle, and pickles are never read. {_WAY_OUT}.")

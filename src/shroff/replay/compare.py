@@ -212,9 +212,9 @@ class RowsAhead(Generic[Marked]):
         self._rows: Iterator[Marked] = chain.from_iterable(batches)
         self._next: Marked | None = next(self._rows, None)
 
-    def taken(self, upto: int) -> list[Marked]:
+    def taken(self, end_seq: int) -> list[Marked]:
         rows = list[Marked]()
-        while self._next is not None and self._next.seq <= upto:
+        while self._next is not None and self._next.seq <= end_seq:
             rows.append(self._next)
             self._next = next(self._rows, None)
         return rows
@@ -239,32 +239,25 @@ def compare_marks(
 
 def _compare(recorded: Iterator[DecisionRow], computed: Iterator[DecisionRow], result: Verification) -> None:
     """Compare both in log order; a decision that only one side has is a mismatch, too."""
+
+    def differ(row: DecisionRow, stored: str, decided: str) -> None:
+        result.differ(Mismatch(row.event, row.id, row.seq, "online", stored, decided))
+
     recorded_row = next(recorded, None)
     computed_row = next(computed, None)
     while recorded_row is not None or computed_row is not None:
         result.events += 1
         if recorded_row is None or (computed_row is not None and computed_row.seq < recorded_row.seq):
             assert computed_row is not None
-            result.differ(
-                Mismatch(
-                    computed_row.event, computed_row.id, computed_row.seq, "online", "no decision", computed_row.outcome
-                )
-            )
+            differ(computed_row, "no decision", computed_row.outcome)
             computed_row = next(computed, None)
         elif computed_row is None or recorded_row.seq < computed_row.seq:
-            result.differ(
-                Mismatch(
-                    recorded_row.event, recorded_row.id, recorded_row.seq, "online", recorded_row.outcome, "no decision"
-                )
-            )
+            differ(recorded_row, recorded_row.outcome, "no decision")
             recorded_row = next(recorded, None)
         else:
             if recorded_row != computed_row:
-                sides = (
-                    f"{recorded_row.outcome} {recorded_row.document.decode()}",
-                    f"{computed_row.outcome} {computed_row.document.decode()}",
-                )
-                result.differ(Mismatch(recorded_row.event, recorded_row.id, recorded_row.seq, "online", *sides))
+                sides = (f"{row.outcome} {row.document.decode()}" for row in (recorded_row, computed_row))
+                differ(recorded_row, *sides)
             recorded_row = next(recorded, None)
             computed_row = next(computed, None)
 
@@ -278,14 +271,14 @@ class SampleTime:
     """
 
     def __init__(self, count: int, limit_s: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._left = count
+        self._remaining = count
         self._limit_s = limit_s
         self._clock = clock
         self._spent_s = 0.0
         self._passing = 0
 
     def takes(self) -> bool:
-        self._left -= 1
+        self._remaining -= 1
         self._passing -= 1
         return self._passing < 0
 
@@ -297,7 +290,7 @@ class SampleTime:
         self._spent_s += last_s
         if self._limit_s is not None and last_s:
             affordable = max(self._limit_s - self._spent_s, last_s) / last_s
-            self._passing = ceil(self._left / affordable) - 1 if self._left else 0
+            self._passing = ceil(self._remaining / affordable) - 1 if self._remaining else 0
 
 
 @telling_damage()
@@ -363,7 +356,7 @@ def verify_by_keys(
     Cost: for each decision its keys' events as far back as the windows reach, whatever the log's length.
     """
     result = Verification()
-    untold = list[int]()
+    unread = list[int]()
     sample = sample or SampleTime(0, None)
     for segment in segments(log, load_model):
         inside = [seq for seq in places if segment.start < seq <= segment.end]
@@ -376,7 +369,7 @@ def verify_by_keys(
             with sample.measured():
                 records = look_back(seq)
                 if records is None:
-                    untold.append(seq)
+                    unread.append(seq)
                     continue
                 ((row,),) = log.decisions.after(seq - 1, seq)
                 naive = Naive(definitions.events, computed_of(definitions), definitions.reference)
@@ -391,10 +384,10 @@ def verify_by_keys(
             _compare_naive(row, values, definitions, result)
             if progress is not None:
                 progress(len(records) + 1)
-    if untold:
+    if unread:
         result.unread.append(
-            f"{len(untold):,} of {len(places):,} sampled decisions were not computed by their definition, the first at "
-            f"place {untold[0]:,}: in a log this long that needs features and rules that depend on the events of the "
+            f"{len(unread):,} of {len(places):,} sampled decisions were not computed by their definition, the first at "
+            f"place {unread[0]:,}: in a log this long that needs features and rules that depend on the events of the "
             "decision's own keys alone, and keys with at most 1,000,000 events in a window"
         )
     return result

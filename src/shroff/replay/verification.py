@@ -111,7 +111,7 @@ def _decided(log: Log, after: int, end: int) -> Iterator[int]:
 
 
 def _spread(log: Log, after: int, end: int, count: int) -> list[int]:
-    """Return up to `wanted` sequence numbers of decisions, spread over the log, or all if there are fewer."""
+    """Return up to `count` sequence numbers of decisions, spread over the log, or all if there are fewer."""
     seqs = list[int]()
     start = after
     for remaining in range(count, 0, -1):

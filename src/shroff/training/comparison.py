@@ -77,7 +77,7 @@ class Comparison(Printed):
 
     Args:
         on: TRIED or TESTED_ON.
-        since_seq: Both scored the events behind this place; 0 for test rows.
+        since_seq: Both scored the events after this sequence number; 0 for test rows.
         events: Number that both scored.
         rows, frauds: Number with a known verdict, and of frauds among them.
         immature: Events younger than the label delay, left out even if labeled: of young events, frauds are known
@@ -115,7 +115,7 @@ def compare_tried(
     as_of_ms: int,
     reading: Progress | None = None,
 ) -> Comparison:
-    """Compare two models that are in force or in shadow, on the events that both scored.
+    """Compare two models that are active or in shadow, on the events that both scored.
 
     Leave out events from before the end of either model's training data.
 
@@ -176,7 +176,7 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
 
 
 def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | None:
-    """Return champion and challenger if both are in force or in shadow, else None.
+    """Return champion and challenger if both are active or in shadow, else None.
 
     Without ids they are the champion and the one model beside it; one id names the model beside the champion.
 

@@ -51,7 +51,7 @@ def scores_of(
     after: int = 0,
     progress: Progress | None = None,
 ) -> Iterator[Scores]:
-    """Yield each model's scores of the events of a type behind a sequence number, decided or not, in log order.
+    """Yield each model's scores of the events of a type after a sequence number, decided or not, in log order.
 
     Features are computed by the current definitions for all events. If one of these models decided an event and its
     features have not changed since, its score is the one in the decision.
@@ -102,13 +102,16 @@ def _answers(batch: BatchEngine, event: str, names: TextMapping, seqs: Ints, aft
 
 
 def tried_since(log: LogReader, event: str, model: str) -> int | None:
-    """Return the place since which a model has been in force or in shadow without a break; None if it is neither.
+    """Return the sequence number since which a model has been active or in shadow without a break, else None.
 
-    A champion and a shadow model can be compared behind the later of their two places.
+    A champion and a shadow model can be compared after the later of their two sequence numbers.
     """
     since: int | None = None
     for segment in segments(log):
         in_force = read_in_force(segment.files.get(FILE), []).get(event, InForce())
         is_tried = role_of(in_force, model) in TRIED
-        since = None if not is_tried else segment.start if since is None else since
+        if not is_tried:
+            since = None
+        elif since is None:
+            since = segment.start
     return since

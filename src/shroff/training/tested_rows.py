@@ -2,7 +2,7 @@
 
 Thresholds are evaluated on them, and two models are compared on those that they share. A model's folder is read whole
 each time the model is loaded, so the file is bounded: of more than five million rows, or of longer ids than fit, it has
-a random share. Whether a row is in it depends only on its place in the log, so two models keep the same rows.
+a random share. Whether a row is in it depends only on its sequence number, so two models keep the same rows.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def kept_share(ids: list[str]) -> float:
 
 
 def lots_of(seqs: Ints) -> Floats:
-    """Return a pseudo-random number in [0, 1) for each place of the log, always the same.
+    """Return a pseudo-random number in [0, 1) for each sequence number, always the same.
 
     The last steps of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
     """

@@ -23,7 +23,7 @@ LookUp = tuple[str, str]  # `list` or `table`, and the name
 
 
 def look_ups_then(log: LogReader, definitions: Definitions, nodes: Sequence[Node], after: int = 0) -> list[LookUpsThen]:
-    """Return what expressions look up behind a place, by stretches of the log in order; empty if nothing.
+    """Return the lists and tables that expressions read after a sequence number, by stretches of the log, in order.
 
     Cost: loads each version of the project that changed one of these lists or tables.
     """

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import chain
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -14,6 +13,7 @@ from shroff.engine.stored import stored
 from shroff.log.history import Control
 from shroff.log.rule_history import RecordedRuleHits
 from shroff.project.policy import OUTCOMES
+from shroff.replay.compare import RowsAhead
 from shroff.streams.log import DecisionRow, HitRow, Log, LogReader
 from shroff.training.sets.labels import rows_of
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _NO_SCORE = b',"score":null,'  # not part of any text in a document: quotation marks are escaped there
-Row = TypeVar("Row", DecisionRow, HitRow)
 
 
 class _Scored(msgspec.Struct):
@@ -31,25 +30,28 @@ class _Scored(msgspec.Struct):
 class RecordedRows:
     """The decisions and hits of a log, read forward along with the rows of a set; none without a log.
 
-    Documents are read from the place at which a model was first in force: before it no decision has a score.
+    Decision documents are read from the sequence number at which a model first became active: earlier ones have no
+    score.
     """
 
     def __init__(self, log: Log | None) -> None:
         self._log = log
-        self._places, self._outcomes = NO_INTS, np.zeros(0, np.int8)
-        self._decisions, self._hits = _ByPlace[DecisionRow](iter(())), _ByPlace[HitRow](iter(()))
+        self._decided_seqs = NO_INTS
+        self._outcomes = np.zeros(0, np.int8)
+        self._decisions = RowsAhead[DecisionRow](())
+        self._hits = RowsAhead[HitRow](())
         if log is None:
             return
         from shroff.log.columns.stored import outcomes_of
 
-        self._places, self._outcomes = outcomes_of(log)
-        self._hits = _ByPlace(chain.from_iterable(RecordedRuleHits().after(log)))
+        self._decided_seqs, self._outcomes = outcomes_of(log)
+        self._hits = RowsAhead(RecordedRuleHits().after(log))
         scored = first_control(log, lambda control: bool(control.versions.get("model")))
         if scored is not None:
-            self._decisions = _ByPlace(chain.from_iterable(log.decisions.after(scored)))
+            self._decisions = RowsAhead(log.decisions.after(scored))
 
     def of(self, seqs: Ints) -> list[pa.Array]:
-        """Return outcome, score and rules of the events at these places, null if there was no decision or hit.
+        """Return outcome, score and rules of the events with these sequence numbers, null without a decision or hit.
 
         Calls must follow each other in log order.
         """
@@ -59,18 +61,18 @@ class RecordedRows:
             return [pa.nulls(len(seqs), type_) for type_ in recorded_types().values()]
         last = int(seqs[-1]) if len(seqs) else 0
         scores = np.full(len(seqs), np.nan)
-        decisions = self._decisions.upto(last)
+        decisions = self._decisions.taken(last)
         for row, row_index in zip(
             decisions, rows_of([decision.seq for decision in decisions], seqs).tolist(), strict=True
         ):
             if row_index >= 0:
                 scores[row_index] = _score(row)
         rules: list[list[str] | None] = [None] * len(seqs)
-        hits = self._hits.upto(last)
+        hits = self._hits.taken(last)
         for hit, row_index in zip(hits, rows_of([other_hit.seq for other_hit in hits], seqs).tolist(), strict=True):
             if row_index >= 0:
                 rules[row_index] = sorted({*(rules[row_index] or ()), hit.rule})
-        codes = np.append(self._outcomes, np.int8(-1))[rows_of(seqs, self._places)]
+        codes = np.append(self._outcomes, np.int8(-1))[rows_of(seqs, self._decided_seqs)]
         columns = np.array([*OUTCOMES, None], object)[codes], scores, rules
         return [
             pa.array(column, type_, from_pandas=True)
@@ -100,18 +102,3 @@ def _score(row: DecisionRow) -> float:
         return np.nan
     score = stored(row.document, _Scored, f"the decision at sequence number {row.seq}").score
     return np.nan if score is None else score
-
-
-class _ByPlace(Generic[Row]):
-    """Rows of a log, read forward up to a place at a time."""
-
-    def __init__(self, rows: Iterator[Row]) -> None:
-        self._rows: Iterator[Row] = rows
-        self._next: Row | None = next(rows, None)
-
-    def upto(self, end_seq: int) -> list[Row]:
-        rows: list[Row] = []
-        while self._next is not None and self._next.seq <= end_seq:
-            rows.append(self._next)
-            self._next = next(self._rows, None)
-        return rows
