@@ -214,9 +214,9 @@ def delivered_sample(
 
     draw = Random(now_ms)  # noqa: S311 - a sample, not a secret
     first = through
-    for record, at_ms in log.ingested(max(began, through - RECENT_MAX), through):
+    for seq, at_ms in log.ingested(max(began, through - RECENT_MAX), through):
         if at_ms is not None and at_ms > now_ms - DAY_MS:
-            first = max(record - 1, began)
+            first = max(seq - 1, began)
             break
     newest = _newest(read, first, through)
     recent = [*newest, *_drawn(read, first, through, draw)]
@@ -281,7 +281,7 @@ def look_at_lake(
             if lake.last_seq < pruned:
                 return Finding("lake", WRONG, shortage(lake.objects.address, lake.last_seq, pruned), cure)
             stopped = stopped_tables(lake.objects, [format_.name for format_ in formats])
-            stopped += [words for format_ in formats if (words := format_.trouble())]
+            stopped += filter(None, (format_.trouble() for format_ in formats))
             if stopped:
                 return Finding("lake", WRONG, stopped[0], "The lake's own files and other tables are not affected.")
             size = bytes_text(sum(file.bytes for file in lake.state.files.values()))

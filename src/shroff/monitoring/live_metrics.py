@@ -132,9 +132,9 @@ class Pulse(Struct, eq=False):
 
     def follow(self, log: Log, definitions: Definitions) -> bool:
         """Read on; return whether there is more to read at once."""
-        types = definitions.events.types.items()
         last = log.last_seq()
-        amounts = {name: field.name for name, type_ in types if (field := type_.amount_field)}
+        amount_fields = {name: type_.amount_field for name, type_ in definitions.events.types.items()}
+        amounts = {name: field.name for name, field in amount_fields.items() if field}
         self._rules_now = {rule.id: rule.is_shadow for rule in definitions.rules}
         before_ms = self._end_ms
         self._end_ms = log.watermark_ms() or 0

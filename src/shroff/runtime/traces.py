@@ -118,7 +118,7 @@ class _SdkLog(logging.Handler):
 
 
 def _begin(version: str) -> None:
-    receiver = next((endpoint for name in reversed(ENDPOINTS) if (endpoint := os.environ.get(name))), "")
+    receiver = next(filter(None, map(os.environ.get, reversed(ENDPOINTS))), "")
     if not receiver:
         return
     try:

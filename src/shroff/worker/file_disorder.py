@@ -122,11 +122,12 @@ class FirstLook(Struct, eq=False):
     def _in_seconds(self, first: Sequence[Submission], source: str) -> Iterator[Obstacle]:
         """Detect times in seconds, which would be read as milliseconds, or refused if they have decimals."""
         types = self._end.definitions.events.types
-        numbers = [
-            (types[item.type], number)
-            for item in first
-            if item.type in types and (number := _seconds(item, types[item.type].time_field))
-        ]
+        numbers = []
+        for item in first:
+            if item.type in types:
+                type_ = types[item.type]
+                numbers.append((type_, _seconds(item, type_.time_field)))
+        numbers = [(type_, number) for type_, number in numbers if number]
         if 2 * len(numbers) <= len(first):
             return
         type_, number = numbers[0]

@@ -60,9 +60,11 @@ def list_approvals(project: Project, who: Who, request: ShowApprovals) -> Approv
     Examples:
         shroff approvals list
     """
-    waits = [
-        change for change in project.agreements.all() if (act := _act_of(change)) is None or who.may(Right(act.right))
-    ]
+    waits = []
+    for change in project.agreements.all():
+        act = _act_of(change)
+        if act is None or who.may(Right(act.right)):
+            waits.append(change)
     if project.drafts.need_second_person:
         for draft in project.drafts.all():
             if not draft.is_approved:

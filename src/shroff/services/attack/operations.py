@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import chain
 from math import inf, isfinite
 from random import Random
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -207,31 +208,31 @@ class _Drill:
     def _newest_events(self, name: str) -> list[Event]:
         records = Records(self.definitions.events, self.definitions.settings.money_places)
         with self._taking.log_or_empty() as log:
-            return [
-                event
-                for batch in log.read(max(0, log.last_seq() - LOOKED_BACK))
-                for record in batch
-                if record.kind == "event" and record.type == name and isinstance(event := records.decode(record), Event)
-            ]
+            newest = chain.from_iterable(log.read(max(0, log.last_seq() - LOOKED_BACK)))
+            events = (records.decode(record) for record in newest if record.kind == "event" and record.type == name)
+            return [event for event in events if isinstance(event, Event)]
 
     def _alarms(self, payments: Sequence[AttackPayment]) -> Alarms:
         """Decide the events in a copy of the log; return those not approved."""
         events: list[Event] = [*self._genuine, *(payment.event for payment in payments)]
         events.sort(key=lambda event: event.time_ms)
         rows = [Submission("attack", event.id, bytes, event.type, event) for event in events]
-        found, now = Alarms(), lambda: events[-1].time_ms
-        for answer in self._taking.foreseen_events(rows, self.definitions, now, start=self._restored):
+        alarms = Alarms()
+        for answer in self._taking.foreseen_events(
+            rows, self.definitions, lambda: events[-1].time_ms, start=self._restored
+        ):
             if answer.outcome not in {"", "approve"} and answer.document is not None:
                 decision: JsonObject = from_json(answer.document)
                 by = [reason["code"] for reason in decision["reasons"] if reason["effect"] == answer.outcome]
-                found[answer.id] = by or ["score"]
-        return found
+                alarms[answer.id] = by or ["score"]
+        return alarms
 
 
 def _gate(text: str) -> tuple[str, float]:
     name, _, limit = text.partition("=")
     with suppress(ValueError):
-        if name in GATES and isfinite(number := float(limit)):
+        number = float(limit)
+        if name in GATES and isfinite(number):
             return name, number
     raise UsageError(f"gate {text!r}: expected one of {', '.join(GATES)} with a number, as loss=5000.")
 

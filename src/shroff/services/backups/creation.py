@@ -82,8 +82,10 @@ class BackupWriter:
         message = "another process, such as 'shroff backup create --follow', makes backups of this project"
         self._open.enter_context(config.alone(state / "backup.lock", message))
         try:
-            if (note := read_note(state)) is None:  # known before the place is marked with it
-                write_note(state, note := BackupNote(token_hex(16)))
+            note = read_note(state)
+            if note is None:  # written before the vault is labeled with its id
+                note = BackupNote(token_hex(16))
+                write_note(state, note)
             self._id = note.id
             self._vault.begin(note.id, self._folder.name, self.format)
             if numbers := self._vault.numbers():

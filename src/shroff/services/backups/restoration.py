@@ -74,22 +74,23 @@ def point_at(vault: Vault, to_ms: int | None) -> tuple[int, tuple[int, ...]]:
     if to_ms is None:
         return numbers[-1], ()
 
-    def readable(at: int) -> BackupPoint | None:
-        for number in reversed(numbers[: at + 1]):
+    def readable(index: int) -> BackupPoint | None:
+        for number in reversed(numbers[: index + 1]):
             with suppress(StorageError):
                 return vault.point(number)[0]
         return None
 
-    def at_ms(at: int) -> int:
-        return -1 if (point := readable(at)) is None else point.at_ms
+    def at_ms(index: int) -> int:
+        point = readable(index)
+        return -1 if point is None else point.at_ms
 
     stop = bisect_right(range(len(numbers)), to_ms, key=at_ms)
-    found = readable(stop - 1) if stop else None
-    if found is None:
-        first = next((point for at in range(len(numbers)) if (point := readable(at)) is not None), None)
+    last = readable(stop - 1) if stop else None
+    if last is None:
+        first = next(filter(None, map(readable, range(len(numbers)))), None)
         reason = "none can be read" if first is None else f"the first is of {time_text(first.at_ms)}"
         raise UsageError(f"{vault.address} has no backup at or before {time_text(to_ms)}; {reason}.")
-    return found.number, tuple(number for number in numbers[:stop] if number > found.number)
+    return last.number, tuple(number for number in numbers[:stop] if number > last.number)
 
 
 def restore(

@@ -109,8 +109,8 @@ class CaseQuery(OperationRequest[Outcome_co]):
 
     @property
     def query(self) -> TextDict:
-        values = {name: value for name in filters.KEYS if (value := getattr(self, name))}
-        return filters.query_of(filters.query_text(self.filter)) | values
+        values = {name: getattr(self, name) for name in filters.KEYS}
+        return filters.query_of(filters.query_text(self.filter)) | {key: text for key, text in values.items() if text}
 
     def wanted(self, desk: CaseService, who: Who) -> CaseFilter:
         return filters.wanted_of(self.query, who, desk)

@@ -74,8 +74,9 @@ class LabelIntake(ProjectPart):
 
         event, now_ms = self._whole(event), self._now_ms()
         row = {"event": event, "verdict": verdict, "known_at": time_text(now_ms)}
-        more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
-        row |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
+        values = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
+        texts = {name: text_of(value) for name, value in values.items()}
+        row |= {name: text for name, text in texts.items() if text is not None}
         raw = msgspec.json.encode({"label": row})
         intake = intake_of(self._context, keeps_hashes=True)
         submission = intake.submit("label", row, source="shroff label", place="1", raw=raw, is_strict=True)

@@ -400,10 +400,10 @@ def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> Tab
         return None
     if number < 0:
         return None
-    values = {
-        column: None if (value := rows.cells(column, np.array([number]))[0]) is None else show(value, type_, places)
-        for column, type_ in shape.columns.items()
-    }
+    values = {}
+    for column, type_ in shape.columns.items():
+        value = rows.cells(column, np.array([number]))[0]
+        values[column] = None if value is None else show(value, type_, places)
     since = None
     if rows.dated is not None:
         times, order, numbers = rows.dated

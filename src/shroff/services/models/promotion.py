@@ -198,7 +198,7 @@ class Promotions(Printed, ProjectPart):
         return ModelList(
             ListedModel(
                 **asdict(model),
-                role=next((role for force in in_force.values() if (role := role_of(force, model.id))), ""),
+                role=next(filter(None, (role_of(roles, model.id) for roles in in_force.values())), ""),
                 redefined=changed.get(model.id, ()),
                 unused=_words(unused.get(model.id)),
                 unwaived=in_force.get(model.event, InForce()).unwaived(model.id, model.failed),

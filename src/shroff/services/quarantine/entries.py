@@ -68,7 +68,11 @@ class QuarantineEntries(ProjectPart):
         from shroff.worker.inbox import RETRY, retried_of, retry_request
 
         self._check(numbers)
-        headers = {path.name: header for path in files if (header := self._header(path)) is not None}
+        headers = {}
+        for path in files:
+            header = self._header(path)
+            if header is not None:
+                headers[path.name] = header
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
         body = retry_request(numbers, headers, [] if self._context.asked_by else None)
         return retried_of(self._requests.ask(RETRY, body, action))

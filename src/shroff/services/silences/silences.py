@@ -53,13 +53,16 @@ class Silences(ProjectPart):
 
     def all(self) -> list[Silence]:
         """List all silences, by rule and line; expired ones stay until they are ended."""
-        by = {rule.id: rule.by for rule in self._definitions.rules}
-        return [
-            Silence(rule, by.get(rule, ""), entry.value, entry.expires_at, entry.note, entry.added_by)
-            for name in sorted(self._definitions.reference.lists)
-            if (rule := rule_of(name)) is not None
-            for entry in self._lists.entries(name)
-        ]
+        entities = {rule.id: rule.by for rule in self._definitions.rules}
+        silences = []
+        for name in sorted(self._definitions.reference.lists):
+            rule = rule_of(name)
+            if rule is None:
+                continue
+            for entry in self._lists.entries(name):
+                entity = entities.get(rule, "")
+                silences.append(Silence(rule, entity, entry.value, entry.expires_at, entry.note, entry.added_by))
+        return silences
 
     def add(self, rule: str, key: str, until: str, *, note: str = "", by: str = "") -> ListChange:
         """Silence a rule for a key, for events before `until`; an earlier silence of the key is replaced.

@@ -108,7 +108,8 @@ class SourceParts(ProjectPart):
         by_source: dict[str, list[PartRead]] = {}
         if self._log.exists():
             with self._log.reading() as log:
-                by_source = {name: parts for name in self._source_names() if (parts := parts_read(log, name))}
+                by_source = {name: parts_read(log, name) for name in self._source_names()}
+        by_source = {name: parts for name, parts in by_source.items() if parts}
         system = self._systems.source
         named = {part_read.part: part_read for part_read in by_source.pop(READ, ())}
         for name, source in self._systems.named_read.items():

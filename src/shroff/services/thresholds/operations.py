@@ -272,15 +272,15 @@ class CheapestThresholds(ReportAnswer["Cutoffs"], Printed):
                 f"NOTE: rules alone require {self.reviews_by_rules:.1f} reviews a day; the review capacity is {limit}.",
                 "The score adds none. Let fewer rules send events to review, or raise reviews_a_day.",
             ]
-        there = self.report.found.elsewhere
-        if there is None:
+        estimate = self.report.found.elsewhere
+        if estimate is None:
             return [*lines, f"{CHOSEN_HERE} There is no out-of-fold estimate: {self.elsewhere_why_not}."]
-        cost = f"{there.cost:,.2f}{self._currency} a day{cost_interval(there.low, there.high)}"
-        what = f"{percent(there.frauds_stopped)} of the frauds reviewed or declined"
-        what += f", {there.reviews:.1f} reviews a day on average"
+        cost = f"{estimate.cost:,.2f}{self._currency} a day{cost_interval(estimate.low, estimate.high)}"
+        what = f"{percent(estimate.frauds_stopped)} of the frauds reviewed or declined"
+        what += f", {estimate.reviews:.1f} reviews a day on average"
         lines.append(CHOSEN_HERE)
         lines.append(f"Out-of-fold estimate, chosen on all folds but one and tested on that one: {cost}: {what}.")
-        if there.cost > self.report.found.without.cost:
+        if estimate.cost > self.report.found.without.cost:
             few = f"{many(self.frauds, 'fraud')} may be too few to choose thresholds"
             lines.append(f"That is more than without a score: {few}.")
         return lines

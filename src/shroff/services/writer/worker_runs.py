@@ -101,15 +101,18 @@ class WorkerRuns(ProjectPart):
         files, system = self._chosen(sources, as_type, format)
         several = self._systems.named_read if system is not None and not sources else {}
         _tell_remarks(definitions, several.values() or [system], tell)
-        is_live, idle_s = system is not None, ends.get("until_idle_s")
+        is_live = system is not None
+        idle_s = ends.get("until_idle_s")
         if system is not None:
             opened, keeps_late = self._opened(system, several, tell)
         else:
             opened, keeps_late = self._outside.open_files(files, as_type, format, tell), False
+            if idle_s is None:
+                idle_s = 0.0
         with closing(opened) as source:
             snapshots = self._prepared(tell)
             options = replace(
-                self._options(0.0 if idle_s is None and not is_live else idle_s, ends.get("limit")),
+                self._options(idle_s, ends.get("limit")),
                 keeps_late=keeps_late,
                 source_name=next((name for name, named in self._systems.read.items() if named.system is system), ""),
                 stands_by=stands_by,
