@@ -162,8 +162,8 @@ def told(subject: str, look: Callable[[], Iterable[Finding]], cure: str = "") ->
 
 def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple[Problem, ...]) -> Iterator[Finding]:
     if definitions is None or errors:
-        words = f"{folder / 'shroff.yaml'}; {many(len(errors), 'mistake')} in its files"
-        yield Finding("project", WRONG, words, "Run 'shroff check' to see each with file and line.")
+        message = f"{folder / 'shroff.yaml'}; {many(len(errors), 'mistake')} in its files"
+        yield Finding("project", WRONG, message, "Run 'shroff check' to see each with file and line.")
         return
     counts = f"{many(len(definitions.features), 'feature')}, {many(len(definitions.rules), 'rule')}"
     yield Finding("project", OK, f"{folder / 'shroff.yaml'}: {definitions.settings.name}, {counts}")
@@ -179,13 +179,13 @@ def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
     ):
         if left:
             named = ", ".join(str(path.relative_to(folder)) for path in left[:UNFINISHED_SHOWN])
-            words = f"{many(len(left), what)} of killed processes{where}: {named}"
-            yield Finding("litter", NOTE, words, f"The next {cure} also delete {'them' if where else 'it'}.")
+            message = f"{many(len(left), what)} of killed processes{where}: {named}"
+            yield Finding("litter", NOTE, message, f"The next {cure} also delete {'them' if where else 'it'}.")
 
 
 def look_at_versions() -> Finding:
-    words = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
-    return Finding("versions", OK, f"{words}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
+    message = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
+    return Finding("versions", OK, f"{message}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}")
 
 
 def look_at_folder(subject: str, folder: Path) -> Finding:
@@ -204,9 +204,9 @@ def look_at_folder(subject: str, folder: Path) -> Finding:
         not disk.f_files or disk.f_favail > 0,
     )  # no count: as many as wanted
     if free < FREE_BYTES_MIN or not has_files:
-        words = f"{folder}: {bytes_text(free)} free on its disk{'' if has_files else ', but no inode'}"
+        message = f"{folder}: {bytes_text(free)} free on its disk{'' if has_files else ', but no inode'}"
         cure = "Free disk space before the log fills it." if has_files else "Delete files: none can be made any more."
-        return Finding(subject, WRONG, words, cure)
+        return Finding(subject, WRONG, message, cure)
     return Finding(subject, OK, f"{folder} can be written; {bytes_text(free)} free")
 
 
@@ -218,7 +218,7 @@ def look_at_key(path: Path, definitions: Definitions | None, lost: Sequence[str]
     """
     types = definitions.events.types.values() if definitions is not None else ()
     is_hashed = any(field.shape.is_hashed for type_ in types for field in type_.fields)
-    words = "will be created when the first value is hashed"
+    message = "will be created when the first value is hashed"
     if lost:
         yield Finding("hash key", WRONG, *lost)
         return
@@ -227,9 +227,9 @@ def look_at_key(path: Path, definitions: Definitions | None, lost: Sequence[str]
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             yield Finding("hash key", WRONG, f"{path} can be read by others", f"chmod 600 {path}")
             return
-        words = f"{path}, readable by its owner only; keep a copy in a safe place"
+        message = f"{path}, readable by its owner only; keep a copy in a safe place"
     if is_hashed:
-        yield Finding("hash key", OK, words)
+        yield Finding("hash key", OK, message)
 
 
 def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
@@ -296,13 +296,13 @@ def look_at_waiting(log: Log, count: int, now_ms: int) -> Finding:
         return Finding("labels", OK, "none is unmatched")
     pending = [waiting_row(label) for label in log.waiting.all()]
     lost = sum(scorer.arrived_ms <= now_ms - LABEL_WAITS_MS for scorer in pending)
-    words = f"{count:,} {'has' if count == 1 else 'have'} no matching event yet"
+    message = f"{count:,} {'has' if count == 1 else 'have'} no matching event yet"
     if typed := [label.as_typed for label in pending if label.as_typed]:
-        words += f" ({len(typed):,} by an id such as {one_line(typed[0])!r}: no such event type is declared)"
+        message += f" ({len(typed):,} by an id such as {one_line(typed[0])!r}: no such event type is declared)"
     cure = "They match when their event arrives. Are those events in another file? 'shroff label --pending' lists them."
     if not lost:
-        return Finding("labels", NOTE, words, cure)
-    return Finding("labels", WRONG, f"{words}, {lost:,} of them for more than an hour", cure)
+        return Finding("labels", NOTE, message, cure)
+    return Finding("labels", WRONG, f"{message}, {lost:,} of them for more than an hour", cure)
 
 
 def look_at_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> Finding:
@@ -310,17 +310,17 @@ def look_at_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> Finding:
     rows = read_rows(log, seed, within_s)
     if rows.damage:
         return Finding("rows", WRONG, rows.damage, RESTORE_ROWS)
-    words = f"{rows.read:,} of {many(rows.of, 'record')} checked; checksums and receipts are valid"
-    return Finding("rows", OK, words)
+    message = f"{rows.read:,} of {many(rows.of, 'record')} checked; checksums and receipts are valid"
+    return Finding("rows", OK, message)
 
 
 def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
     for sink_state in sink_states(log, sinks):
         subject = _subject(sink_state.name)
         if sink_state.trouble is not None:
-            words = f"has been failing since {time_text(sink_state.trouble.since_ms)}: {sink_state.trouble.words}"
+            message = f"has been failing since {time_text(sink_state.trouble.since_ms)}: {sink_state.trouble.words}"
             cure = "'shroff serve' and 'shroff run' retry. If none runs, run 'shroff outbox deliver'."
-            yield Finding(subject, WRONG, f"{words}; {many(sink_state.lag, 'record')} behind", cure)
+            yield Finding(subject, WRONG, f"{message}; {many(sink_state.lag, 'record')} behind", cure)
         elif sink_state.stuck:
             cure = "'shroff outbox list' shows why. Fix the sink, then run 'shroff outbox retry'."
             yield Finding(subject, WRONG, f"{many(sink_state.stuck, 'row')} that it refused", cure)
@@ -345,12 +345,12 @@ def look_at_inbox(requests: Sequence[InboxRequest], now_ms: int) -> Finding:
         return Finding("inbox", OK, "no request waits for the active writer")
     kinds = ", ".join(f"{kind}: {count:,}" for kind, count in Counter(request.kind for request in requests).items())
     age = show_duration(max(now_ms - requests[0].at_ms, 0) // 1_000 * 1_000)
-    words = f"{many(len(requests), 'request')} ({kinds}) waiting for the active writer; the oldest is {age} old"
+    message = f"{many(len(requests), 'request')} ({kinds}) waiting for the active writer; the oldest is {age} old"
     cure = (
         "The active writer runs them between two batches. Without one, the next 'shroff ingest', 'decide' or 'label' "
         "runs them. Do not repeat them."
     )
-    return Finding("inbox", NOTE, words, cure)
+    return Finding("inbox", NOTE, message, cure)
 
 
 def look_at_remarks(remarks: Sequence[Remark]) -> Iterator[Finding]:
@@ -366,16 +366,16 @@ def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -
     for event, explore in exploring.items():
         mine = {day: count for (name, day), count in days.items() if name == event}
         full = sum(count >= explore.at_most_a_day for count in mine.values())
-        words = (
+        message = (
             f"{event}: {sum(mine.values()):,} of the score's declines explored (approved) on {many(len(mine), 'day')}"
         )
-        words += f", at most {explore.at_most_a_day:,} a day" + (f", reached on {many(full, 'day')}" if full else "")
+        message += f", at most {explore.at_most_a_day:,} a day" + (f", reached on {many(full, 'day')}" if full else "")
         last = time_text(explore.expires_ms - DAY_MS)[:10]
         if explore.expires_ms <= now_ms:
             cure = "Set a later day in expires, or remove explore from policy.yaml."
-            yield Finding("exploration", NOTE, f"{words}; it ended on {last}", cure)
+            yield Finding("exploration", NOTE, f"{message}; it ended on {last}", cure)
         else:
-            yield Finding("exploration", OK, f"{words}; until {last}. 'shroff backtest' shows what they cost")
+            yield Finding("exploration", OK, f"{message}; until {last}. 'shroff backtest' shows what they cost")
 
 
 def _days_of(log: LogReader) -> Days:
@@ -391,8 +391,8 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
     """Check the newest snapshot: whether it is intact, and how much of the log came after it."""
     files = snapshots.files()
     if not files:
-        words = f"none; the next start reads the whole log, {many(last_seq, 'record')}"
-        return Finding("snapshots", OK, f"{words}. 'shroff snapshot' saves state" if last_seq > EVERY else words)
+        message = f"none; the next start reads the whole log, {many(last_seq, 'record')}"
+        return Finding("snapshots", OK, f"{message}. 'shroff snapshot' saves state" if last_seq > EVERY else message)
     name = files[0].name
     try:
         header, checked_ms = seen.checked(snapshots, files[0], now_ms)
@@ -404,11 +404,11 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
             "snapshots", NOTE, f"{name} is written by another version of shroff", "The next start ignores it."
         )
     if header.seq > last_seq:
-        words = (
+        message = (
             f"{name} was made at sequence number {header.seq:,}, and the log ends at {last_seq:,}: records are missing"
         )
         cure = "Restore the last backup, then ingest the sources again. If you put an older log back, the next start"
-        return Finding("snapshots", WRONG, words, f"{cure} removes the snapshot.")
+        return Finding("snapshots", WRONG, message, f"{cure} removes the snapshot.")
     age = f"{many(last_seq - header.seq, 'record')} old, {bytes_text(files[0].stat().st_size)}"
     whole = "is intact" if checked_ms == now_ms else f"was intact at {time_text(checked_ms)}, when it was read"
     return Finding("snapshots", OK, f"{name} {whole}: state at sequence number {header.seq:,}, {age}")
@@ -423,25 +423,25 @@ def _watermark(log: Log, definitions: Definitions, now_ms: int, seen: EarlierFin
 
 
 def look_at_clock(log: Log, now_ms: int, seen: EarlierFindings) -> Finding:
-    is_wrong, words, cure = clock_words(log, now_ms, seen.clock)
+    is_wrong, message, cure = clock_words(log, now_ms, seen.clock)
     state = NOTE if cure else OK
-    return Finding("clock", WRONG if is_wrong else state, words, cure)
+    return Finding("clock", WRONG if is_wrong else state, message, cure)
 
 
 def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Log) -> Finding:
     try:
         differences = unapplied(log)
     except DefinitionError as error:
-        words = f"the files have {many(len(error.problems), 'mistake')} and cannot become active"
-        return Finding("active version", WRONG, words, "Run 'shroff check' to see each with file and line.")
+        message = f"the files have {many(len(error.problems), 'mistake')} and cannot become active"
+        return Finding("active version", WRONG, message, "Run 'shroff check' to see each with file and line.")
     if not differences:
         return Finding("active version", OK, "the project's files")
     now, later = names_of(differences, NOW), names_of(differences, RESTART)
     cures = ["'shroff apply' makes them active, also while 'shroff serve' or 'shroff run' runs."] if now else []
     if later:
         cures.append(f"Restart 'shroff serve' or 'shroff run' for {', '.join(later)}.")
-    words = f"{many(len(differences), 'change')} in files only: {', '.join([*now, *later])}"
-    return Finding("active version", WRONG, words, " ".join(cures))
+    message = f"{many(len(differences), 'change')} in files only: {', '.join([*now, *later])}"
+    return Finding("active version", WRONG, message, " ".join(cures))
 
 
 CHECKED_MS = HOUR_MS  # after this a snapshot is read again, since disks fail silently

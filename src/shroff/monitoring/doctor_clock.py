@@ -66,8 +66,8 @@ def _trouble(log: Log, now_ms: int, steps: ClockSteps) -> tuple[bool, str, str]:
     last_seq = log.last_seq()
     newest_ms = max((at_ms or 0 for _, at_ms in log.ingested(last_seq - 1, last_seq)), default=0)
     if newest_ms > now_ms + OFF_MS:
-        words = f"the newest record was written at {time_text(newest_ms)} by it: it is behind, or it was ahead then"
-        return True, words, f"{SET} If it is right now, records of that time keep a time that is too late."
+        message = f"the newest record was written at {time_text(newest_ms)} by it: it is behind, or it was ahead then"
+        return True, message, f"{SET} If it is right now, records of that time keep a time that is too late."
     if stepped:
         return True, stepped, f"{SET} If it is right now, this finding ends an hour after the step."
     shifted = _shifted_words(log, last_seq)
@@ -87,7 +87,7 @@ def is_unset() -> bool:
 def _shifted_words(log: Log, last_seq: int) -> str:
     """Return a message if the newest events arrived over some time, all equally long after or before their own time."""
     after = max(last_seq - NEWEST, log.pruned_to(), 0)
-    batches = [(place, at_ms) for place, at_ms in log.ingested(after, last_seq) if at_ms is not None]
+    batches = [(seq, at_ms) for seq, at_ms in log.ingested(after, last_seq) if at_ms is not None]
     arrived = list[int]()
     behind_ms = list[int]()
     number = -1

@@ -39,9 +39,9 @@ def read_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> RowsRead:
     """
     pruned = log.pruned_to()
     last = log.last_seq()
-    words = log.damage(within_s)
-    if words:
-        return RowsRead(0, last - pruned, f"{log.place} is damaged: {' '.join(words.split())}")
+    damage = log.damage(within_s)
+    if damage:
+        return RowsRead(0, last - pruned, f"{log.place} is damaged: {' '.join(damage.split())}")
     blocks = list(range(pruned, last, _BLOCK))[::-1]
     newest = blocks[:1]
     rest = blocks[1:]

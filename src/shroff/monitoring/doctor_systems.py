@@ -178,15 +178,15 @@ def look_at_write_ahead(log: Path) -> Iterator[Finding]:
     size = write_ahead_bytes(log)
     if size is None:
         return
-    words = f"{log.name}-wal has {bytes_text(size)}"
+    message = f"{log.name}-wal has {bytes_text(size)}"
     if size <= WRITE_AHEAD_BYTES_MAX:
-        yield Finding("write-ahead", OK, words)
+        yield Finding("write-ahead", OK, message)
         return
     cure = (
         "A program has been reading the file for long, such as an SQL shell with an open transaction or a copy under "
         "way, or no active writer runs. End the reader; 'shroff serve' and 'shroff run' then shorten it within seconds."
     )
-    yield Finding("write-ahead", WRONG, f"{words}, which have not moved into {log.name}", cure)
+    yield Finding("write-ahead", WRONG, f"{message}, which have not moved into {log.name}", cure)
 
 
 # ---- rows stored by sinks
@@ -254,9 +254,9 @@ def lost_words(sink: KeepingSink, sample: DeliveredSample) -> tuple[bool, str]:
     recent = sink.missing(sample.recent)
     older = sink.missing(sample.older)
     counts = [(len(recent), len(sample.recent), "last day"), (len(older), len(sample.older), "time before")]
-    words = [f"{lost:,} of {many(rows, 'row')} drawn from the {when}" for lost, rows, when in counts if lost]
+    losses = [f"{lost:,} of {many(rows, 'row')} drawn from the {when}" for lost, rows, when in counts if lost]
     is_lost = len(recent) > LOST_SHARE * len(sample.recent)
-    return is_lost, f"rows that were delivered are missing: {', and '.join(words)}" if words else ""
+    return is_lost, f"rows that were delivered are missing: {', and '.join(losses)}" if losses else ""
 
 
 # ---- the lake and sources
@@ -285,11 +285,11 @@ def look_at_lake(
             if stopped:
                 return Finding("lake", WRONG, stopped[0], "The lake's own files and other tables are not affected.")
             size = bytes_text(sum(file.bytes for file in lake.state.files.values()))
-            words = f"{lake.objects.address} has the log up to sequence number {lake.last_seq:,}: "
-            return Finding("lake", OK, f"{words}{many(len(lake.state.files), 'file')}, {size}")
+            message = f"{lake.objects.address} has the log up to sequence number {lake.last_seq:,}: "
+            return Finding("lake", OK, f"{message}{many(len(lake.state.files), 'file')}, {size}")
     except NoLakeError as error:
-        words = str(NoLakeError(error.address, pruned))
-        return Finding("lake", WRONG, words, cure) if pruned else Finding("lake", NOTE, words)
+        message = str(NoLakeError(error.address, pruned))
+        return Finding("lake", WRONG, message, cure) if pruned else Finding("lake", NOTE, message)
     except ShroffError as error:
         return Finding("lake", WRONG, str(error), cure)
 
@@ -305,8 +305,8 @@ def source_finding(where: str, lags: Sequence[PartLag]) -> Finding:
         cure = "'shroff source list' shows all partitions; 'shroff source forget PART' resets one."
         return Finding("source", WRONG, f"{shown}{more}", cure)
     if silent:
-        words = f"{where}: no answer from {', '.join(silent[:TROUBLE_SHOWN])}"
-        return Finding("source", NOTE, words, "A worker waits for them. Check that all brokers run.")
+        message = f"{where}: no answer from {', '.join(silent[:TROUBLE_SHOWN])}"
+        return Finding("source", NOTE, message, "A worker waits for them. Check that all brokers run.")
     if not all(lag.is_counted for lag in lags):
         return Finding("source", OK, f"{where} answers: {parts}; the number of waiting messages is unknown")
     waiting = sum(lag.waiting or 0 for lag in lags)

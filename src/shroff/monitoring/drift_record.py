@@ -114,16 +114,16 @@ def _finding(event: str, look: DriftLook, alert: DriftAlert | None) -> Finding:
     if alert is None and unclear == len(look.figures) > 0:
         return Finding("drift", NOTE, f"{event}: {few}; {looked}", "Use a longer period: 'shroff drift --recent 30d'.")
     if alert is None:
-        words = f"{event}: no drift in {len(look.figures):,}"
-        return Finding("drift", OK, f"{words}{f', {few}' if unclear else ''}; {looked}")
+        message = f"{event}: no drift in {len(look.figures):,}"
+        return Finding("drift", OK, f"{message}{f', {few}' if unclear else ''}; {looked}")
     moved = [f"{figure.name} ({figure.psi:.2f})" for figure in look.figures if figure.has_moved]
     more = f" and {len(moved) - SHOWN:,} more" if len(moved) > SHOWN else ""
     if not moved:
         moved = list(alert.moved)
         more = f", and at the last check: {few}"
-    words = f"{event}: {', '.join(moved[:SHOWN])}{more} drifted, since {alert.since}; {looked}"
+    message = f"{event}: {', '.join(moved[:SHOWN])}{more} drifted, since {alert.since}; {looked}"
     cure = (
         "'shroff drift' shows by how much. Check the input first. If customers behave differently, "
         "train again: 'shroff train'."
     )
-    return Finding("drift", NOTE, words, cure)
+    return Finding("drift", NOTE, message, cure)

@@ -79,9 +79,9 @@ def look_at_keys(log: LogReader, definitions: Definitions) -> Iterator[Finding]:
     found = read((record.type, from_json(record.body)) for record in records if record.kind == "event")
     if not found:
         yield Finding("look-ups", OK, f"they can read the values of the last {LOOKED_AT:,} records")
-    for words in found:
+    for message in found:
         cure = "Correct the mapping in events.yaml, or look up the field that has the value."
-        yield Finding("look-ups", NOTE, f"of the last {LOOKED_AT:,} records, {words}", cure)
+        yield Finding("look-ups", NOTE, f"of the last {LOOKED_AT:,} records, {message}", cure)
 
 
 def look_at_order(log: LogReader, definitions: Definitions, source: System | None) -> Iterator[Finding]:
@@ -104,16 +104,16 @@ def look_at_order(log: LogReader, definitions: Definitions, source: System | Non
         yield Finding("order", OK, f"the last {many(len(behind_ms), 'event is', 'events are')} in order of time")
         return
     most_ms = behind_ms[int(SHARE * (len(behind_ms) - 1))]
-    words = (
+    message = (
         f"of the last {many(len(behind_ms), 'event')} {count:,} came behind a newer one, "
         f"by {show_duration(behind_ms[-1])} at most, and {percent(SHARE)} by {show_duration(most_ms)} at most"
     )
     features = short_windows(definitions, max(most_ms, bound_ms(source)))
     if not features:
-        yield Finding("order", OK, words)
+        yield Finding("order", OK, message)
         return
     names = ", ".join(sorted(features)[:SHOWN]) + (
         f" and {len(features) - SHOWN} more" if len(features) > SHOWN else ""
     )
     cure = f"'wait: 200ms' in the source makes a message wait for earlier ones of other partitions; see {PAGE}."
-    yield Finding("order", NOTE, f"{words}; windows over other keys than the partitions' are as short: {names}", cure)
+    yield Finding("order", NOTE, f"{message}; windows over other keys than the partitions' are as short: {names}", cure)

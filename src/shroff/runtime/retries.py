@@ -116,11 +116,11 @@ class RetriedLoop:
         pause_s = self._first_s
         try:
             while not self.stopping.wait(pause_s):
-                found = self.attempt(self._step)
-                if found is None:
+                wait_s = self.attempt(self._step)
+                if wait_s is None:
                     pause_s = self._retry.failed()
                 else:
-                    pause_s = found
+                    pause_s = wait_s
                     self._retry.worked()
         finally:
             self._close()

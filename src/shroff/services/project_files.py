@@ -118,8 +118,8 @@ def checked(context: ProjectContext) -> Definitions:
 def checked_with(context: ProjectContext, changes: TextMapping, without: Collection[str] = ()) -> Definitions:
     """Return the definitions with `changes` applied and the files `without` left out. Raises: DefinitionError."""
     changed = {name: config.lines_ended(text) for name, text in changes.items()}
-    there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
-    files = {name: text for name, text in there.items() if name not in without}
+    on_disk = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
+    files = {name: text for name, text in on_disk.items() if name not in without}
     files |= changed
     loaded = _loaded(context, files).beside(fallbacks_in(context, files)[0])
     return checked(replace(context, files_read=MadeOnce(loaded)))

@@ -35,12 +35,12 @@ def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
 
 def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
     """Warn of unused mappings: ids where the message provides the id, and labels that no source brings."""
-    own, found = systems.with_own_types, list[tuple[NamedSource, str]]()
+    own, unread = systems.with_own_types, list[tuple[NamedSource, str]]()
     labels = events.label.mappings.get("json")
     for source in own.values():
         if LABEL in source.events and len(source.events) > 1 and (labels is None or labels.when is None):
             words = "it brings labels beside events, and label.from.json in events.yaml has no 'when'"
-            found.append((source, f"{words}: nothing says which of its messages are labels."))
+            unread.append((source, f"{words}: nothing says which of its messages are labels."))
         if source.contract != "push" or not source.is_id_of_message:
             continue
         for name in sorted({*(source.events or events.types), source.others} & events.types.keys()):
@@ -48,12 +48,12 @@ def unread_mappings(events: Events, systems: Systems) -> list[Problem]:
             if mapping is not None and mapping.each is None and id_field in mapping.fields:
                 words = f"{name}.from.json.{id_field} in events.yaml is not used: the id of a message is the id of its"
                 cure = f"event, and labels have to name that. Add 'id: row' to sources.{source.name} to use it."
-                found.append((source, f"{words} {cure}"))
+                unread.append((source, f"{words} {cure}"))
     is_read = any(LABEL in source.events for source in own.values())
     if labels is not None and own and not is_read and len(systems.all_read) == len(systems.read.keys() & own):
         words = "label.from.json in events.yaml is read from files only, by no source"
-        found.append((next(iter(own.values())), f"{words}. Add label to 'events' of the source that brings labels."))
-    return [Problem(config.PROJECT_FILE, 0, 0, ".".join(source.place), words) for source, words in found]
+        unread.append((next(iter(own.values())), f"{words}. Add label to 'events' of the source that brings labels."))
+    return [Problem(config.PROJECT_FILE, 0, 0, ".".join(source.place), words) for source, words in unread]
 
 
 def variables_not_set(files: TextMapping) -> dict[str, Problem]:
@@ -84,17 +84,17 @@ def _scalars(node: yamltext.Node | None) -> Iterator[yamltext.Scalar]:
 
 def id_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
     """Return an error for each id in events.yaml that would change when its source delivers the row again."""
-    found, types = list[tuple[tuple[str, ...], str, str, str]](), {**events.types, LABEL: events.label}
+    names, types = list[tuple[tuple[str, ...], str, str, str]](), {**events.types, LABEL: events.label}
     for source in systems.with_own_types.values():
-        changing, words = _changing(source)
+        changing, reason = _changing(source)
         fed = {*(source.events or events.types), source.others} & types.keys() if changing else ()
         for name in sorted(fed):
             field = "event" if name == LABEL else types[name].id_field
             if read := [place_value for place_value in place_values(types[name], field) if place_value in changing]:
-                mistake = f"{' and '.join(read)} in an id: {words}."
-                found.append(((name, "from", "json", field), source.name, mistake, _cures(source, name)))
-    tree = yamltext.read(text, "events.yaml", []) if found else None
-    return [_problem(tree, *problem) for problem in found]
+                mistake = f"{' and '.join(read)} in an id: {reason}."
+                names.append(((name, "from", "json", field), source.name, mistake, _cures(source, name)))
+    tree = yamltext.read(text, "events.yaml", []) if names else None
+    return [_problem(tree, *problem) for problem in names]
 
 
 def _cures(source: NamedSource, event: str) -> str:
@@ -123,10 +123,10 @@ def _unknown(tree: yamltext.Node | None, events: Events, systems: Systems) -> li
 
 def _names(events: Events, systems: Systems) -> _Found:
     types = {*events.types, LABEL}
-    for place, system in systems.all_read:
+    for path, system in systems.all_read:
         setting = settings_of("source", system.kind).types
         for name in _mapping(system.options.get(setting)):
-            yield (*place, setting, name), name, "not an event type", {*types, "any"}
+            yield (*path, setting, name), name, "not an event type", {*types, "any"}
     for type_ in systems.with_own_types.values():
         for at, event in enumerate(type_.events):
             yield (*type_.place, "events", str(at)), event, "not an event type", types

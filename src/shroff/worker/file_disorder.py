@@ -100,8 +100,8 @@ class FirstLook(Struct, eq=False):
         so = ", so features would see each event without those that happened before it"
         type_ = self._end.definitions.events.types[events[0].type]
         if any(mapping.is_descending for mapping in type_.mappings.values()):
-            words = f"{source}: the oldest line stands first, and `order: descending` reads a file from its last line"
-            return Obstacle(words, f"Remove it from {type_.name}.from in events.yaml.", so=so, taken=so)
+            message = f"{source}: the oldest line stands first, and `order: descending` reads a file from its last line"
+            return Obstacle(message, f"Remove it from {type_.name}.from in events.yaml.", so=so, taken=so)
         cure = (
             f"Write `order: descending` under {type_.name}.from.csv, json, parquet or avro in events.yaml, or add "
             "--order time."
@@ -111,10 +111,10 @@ class FirstLook(Struct, eq=False):
     def _in_future(self, first: Sequence[Submission], until_ms: int, source: str) -> Iterator[Obstacle]:
         ahead = [item.event.time_ms for item in first if item.event is not None and item.event.time_ms > until_ms]
         if 2 * len(ahead) > len(first):
-            words = f"{source}: {len(ahead):,} of the first {len(first):,} lines lie in the future, such as"
+            message = f"{source}: {len(ahead):,} of the first {len(first):,} lines lie in the future, such as"
             cure = "Write `ahead: off` in shroff.yaml if they are simulated; otherwise correct their times."
             so = ", so they would be refused as too early"
-            yield Obstacle(f"{words} {time_text(ahead[0])}", cure, so=so, taken=", and are quarantined as too early")
+            yield Obstacle(f"{message} {time_text(ahead[0])}", cure, so=so, taken=", and are quarantined as too early")
 
     def _is_disorder(self, late: int, lines: int) -> bool:
         return late > LATE_SHARE_MAX * lines and (late >= self.late_min or late > LATE_SHARE_SURE * lines)
@@ -177,8 +177,8 @@ def order_remarks(first: Sequence[Submission], source: str, definitions: Definit
     back = np.count_nonzero(steps < 0)
     if back < _UNSORTED_MIN or back <= _UNSORTED_SHARE * len(steps) or definitions.events.has_arrivals:
         return []
-    words = f"{back:,} of the first {len(first):,} lines happened before the line above them"
-    return [f"{source}: {words}. If they did not arrive in this order, add --order time to sort them."]
+    message = f"{back:,} of the first {len(first):,} lines happened before the line above them"
+    return [f"{source}: {message}. If they did not arrive in this order, add --order time to sort them."]
 
 
 def lookup_remarks(first: Sequence[Submission], source: str, definitions: Definitions) -> list[str]:

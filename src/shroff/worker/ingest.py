@@ -198,10 +198,10 @@ def ingest(
                     committer.finish()
                 if inbox is not None and is_asked:
                     inbox.serve()
-                duplicates = writer.look_up(batch)
+                known_records = writer.look_up(batch)
                 committer.start()
                 reached = () if offsets is None else offsets(batch)
-                committer.prepared = writer.prepare(batch, decide=decide, offsets=reached, known=duplicates)
+                committer.prepared = writer.prepare(batch, decide=decide, offsets=reached, known=known_records)
         finally:
             committer.finish()
             committer.start()

@@ -71,10 +71,10 @@ class RequestReader:
         Args:
             hidden: Fields whose values no message repeats, besides hashed fields.
         """
-        columns, words = json_columns(raw, REQUEST_DEPTH_MAX)
+        columns, problem_text = json_columns(raw, REQUEST_DEPTH_MAX)
         if columns is None:
-            line = Line(0, raw, None, words, where=place)
-            problem = (words or "").replace("the line", "it", 1)
+            line = Line(0, raw, None, problem_text, where=place)
+            problem = (problem_text or "").replace("the line", "it", 1)
             if mistakes is not None:
                 mistakes.append(("", problem))
             return self._intake.unreadable(line, SOURCE, type_name, problem)

@@ -96,8 +96,8 @@ class Standby(Struct, eq=False):
 
     def _follow(self, until_s: float) -> None:
         try:
-            if self._log is not None and (words := self._place.follow(self._log)):
-                self._tell(words)
+            if self._log is not None and (refusal := self._place.follow(self._log)):
+                self._tell(refusal)
             while not self._stop.is_set() and time.monotonic() < until_s:
                 if not self._folds_some():
                     self._stop.wait(LOOK_S)

@@ -232,8 +232,8 @@ class BackupWriter:
         """Store changed files; return all files, and the fingerprints of secrets."""
         stored, secret = project_files.files(self._folder, self._is_known)
         for name in stored:
-            if (kept := self._file(name)) is not None:
-                found[name] = kept
+            if (file := self._file(name)) is not None:
+                found[name] = file
         secrets = {}
         for name in secret:
             with suppress(FileNotFoundError):

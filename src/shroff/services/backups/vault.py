@@ -161,10 +161,10 @@ class Vault:
             if Path(self.address).is_absolute():  # backups contain entity keys in clear
                 Path(self.address).mkdir(FOLDER_MODE, parents=True, exist_ok=True)
             self._objects.put(LABEL, to_json(label))
-        if (found := self.open(id)).shroff_backup != format:
-            where = "files" if found.shroff_backup == FILE_FORMAT else "a database server"
+        if (existing := self.open(id)).shroff_backup != format:
+            where = "files" if existing.shroff_backup == FILE_FORMAT else "a database server"
             raise UsageError(f"{self.address} has backups of this project's log in {where}. Name another place.")
-        return found
+        return existing
 
     # Pieces
 

@@ -104,8 +104,8 @@ def show_close_rules(desk: CaseService, log: Log, request: ShowCloseRules) -> Cl
         closings = {
             mark: look.closings(mark, by(rule).name, last[mark].at_ms) for mark, rule in rules.items() if mark in last
         }
-    found = AlertRules(log, desk.settings, desk.money_places)
-    raised = found.alerts(alerts[0].seq - 1, log.last_seq()) if alerts else []
+    alert_rules = AlertRules(log, desk.settings, desk.money_places)
+    raised = alert_rules.alerts(alerts[0].seq - 1, log.last_seq()) if alerts else []
     marks = {alert.place: alert.auto_close for alert in raised}
     cases = defaultdict[int, list[Alert]](list)
     for alert in alerts:

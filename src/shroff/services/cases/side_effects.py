@@ -91,8 +91,8 @@ def take_out(project: Project, entries: Sequence[ListAddition]) -> None:
         if added.is_asked:
             project.agreements.forget(subject, wanted)
             project.people.record("change.withdraw", subject, None, {"value": value})
-        there = {entry.value: entry for entry in project.lists.entries(added.list)}.get(value)
-        if there is not None and (there.note, there.expires_at) == (added.note, added.expires_at):
+        existing = {entry.value: entry for entry in project.lists.entries(added.list)}.get(value)
+        if existing is not None and (existing.note, existing.expires_at) == (added.note, added.expires_at):
             project.lists.remove(added.list, added.value)
 
 

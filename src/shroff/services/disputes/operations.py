@@ -220,8 +220,8 @@ def import_disputes(
     if log.exists():
         with log.reading() as reader:
             new = stages_of(reader, after=before)
-            known = _known(reader, definitions, stages_of(reader, events=new)) if new else []
-            disputes = [row for row, *_ in _judged(reader, definitions, cases, known)]
+            with_new_stages = _known(reader, definitions, stages_of(reader, events=new)) if new else []
+            disputes = [row for row, *_ in _judged(reader, definitions, cases, with_new_stages)]
     counts = report.document()["labels"]
     names = ("read", "appended", "pending", "duplicates", "quarantined")
     return DisputesImported(disputes=disputes, **{name: counts[name] for name in names})

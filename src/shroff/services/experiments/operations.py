@@ -203,10 +203,10 @@ def end_experiment(
     warning: str | UnsetType = UNSET
     if request.promote:
         with suppress(ShroffError):  # too few labels yet, or the lake cannot be reached: only the warning is missing
-            found = project.run(ShowExperiment(rule=name))
-            if float(found.low) <= 0:
-                saved = f"Arm B saves {found.saved} ({found.low} to {found.high}) of {OF_KEYS:,} keys."
-                warning = f"{found.verdict} {saved}"
+            shown = project.run(ShowExperiment(rule=name))
+            if float(shown.low) <= 0:
+                saved = f"Arm B saves {shown.saved} ({shown.low} to {shown.high}) of {OF_KEYS:,} keys."
+                warning = f"{shown.verdict} {saved}"
     policy = definitions.policy(event).of([EXPERIMENT] if request.promote else [])
     ends = EndedExperiment(name, request.promote, warning)
     return cutoffs.write(event, (policy.review_at, policy.decline_at), reason=reason, ends=ends)

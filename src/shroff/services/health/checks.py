@@ -163,27 +163,27 @@ class HealthChecks(ProjectPart):
             FileVersions(self._context).unapplied_in,
             (lost, f"{KEY_CURE}.") if lost else (),
         )
-        found = unread + look(project, seen)
+        all_findings = unread + look(project, seen)
         tried = asked(self._tries(can_read=definitions is not None and not errors, has_log=is_there), LIMIT_S)
-        found = _joined(found, tried)
-        states = {finding.subject: finding.state for finding in found}
+        all_findings = _joined(all_findings, tried)
+        states = {finding.subject: finding.state for finding in all_findings}
         if is_there and definitions is not None and not errors:
-            found += told("mail", lambda: [self._letters.look_at_mail()])
+            all_findings += told("mail", lambda: [self._letters.look_at_mail()])
             if states.get("log") != WRONG:
                 with self._log.reading() as log:
-                    found += look_at_order(log, definitions, _widest(systems))
-                    found += look_at_keys(log, definitions)
-        found += told("write-ahead", lambda: look_at_write_ahead(self._paths.log))
+                    all_findings += look_at_order(log, definitions, _widest(systems))
+                    all_findings += look_at_keys(log, definitions)
+        all_findings += told("write-ahead", lambda: look_at_write_ahead(self._paths.log))
         if systems.backup is not None:
-            found += told("backup", lambda: [finding(self._context)])
-        found += self._look_at_schedules() if is_there else []
-        found += told("sources", lambda: look_at_pushed(systems.sources, [*self._pushed.troubles()]))
+            all_findings += told("backup", lambda: [finding(self._context)])
+        all_findings += self._look_at_schedules() if is_there else []
+        all_findings += told("sources", lambda: look_at_pushed(systems.sources, [*self._pushed.troubles()]))
         if not away:
-            found += told("watched files", lambda: look_at_watched([*self._pulled.watched_files()]))
-            found += _settings_findings(warnings, self._context.loaded.files or {}, systems)
-        found += look_at_variables(systems)
-        found += told("drift", lambda: findings(self._drift.read()), NO_DRIFT) if is_there else []
-        return Findings(found)
+            all_findings += told("watched files", lambda: look_at_watched([*self._pulled.watched_files()]))
+            all_findings += _settings_findings(warnings, self._context.loaded.files or {}, systems)
+        all_findings += look_at_variables(systems)
+        all_findings += told("drift", lambda: findings(self._drift.read()), NO_DRIFT) if is_there else []
+        return Findings(all_findings)
 
     def failing_checks(self, seen: EarlierFindings) -> dict[str, bool]:
         """Check outside systems, variables, schedules and the clock as `doctor` does; return which are wrong.

@@ -246,11 +246,13 @@ class Lakes(ProjectPart):
             return partial(adapter, at)
         declared = settings_of("lake", kind)
         own = filled(System("lake", {key.name: options[key.name] for key in declared.keys if key.name in options}))
-        told = dict(declared.settled(own.options, self._paths.folder))
+        adapter_options = dict(declared.settled(own.options, self._paths.folder))
         if declared.is_called:
-            called = self._systems.called(System("lake", {"url": told.get("endpoint", "")}), self._paths.folder)
-            told |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
-        return partial(adapter, at, **told)
+            called = self._systems.called(
+                System("lake", {"url": adapter_options.get("endpoint", "")}), self._paths.folder
+            )
+            adapter_options |= {name: called.text(name) for name in ("proxy", "ca") if called.text(name)}
+        return partial(adapter, at, **adapter_options)
 
     @property
     def folder(self) -> Path | None:

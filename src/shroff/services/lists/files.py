@@ -178,10 +178,10 @@ class ListFiles(ProjectPart):
         waiting = {request.tag: request for request in agreements.asked(f"list {name}")}
         if tag not in waiting:
             raise NotRequestedError("reload the list")
-        asked = waiting[tag]
-        agreements.second(asked.authors, "a list change")
-        change = msgspec.convert(asked.change, WantedChange)
-        put = [lists.Entry(value, note, asked.by, expires_at) for value, note, expires_at in change.put]
+        pending = waiting[tag]
+        agreements.second(pending.authors, "a list change")
+        change = msgspec.convert(pending.change, WantedChange)
+        put = [lists.Entry(value, note, pending.by, expires_at) for value, note, expires_at in change.put]
         return self._by_two(name, put, change.out, is_whole=change.is_whole, etag=change.etag)
 
     def wanted(

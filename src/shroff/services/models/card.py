@@ -24,12 +24,12 @@ def card_of(details: ModelDetails, now: InForce, controls: Sequence[Record], def
     roles: list[tuple[Any, ...]] = []
     before: tuple[str, Promotion | None] = "", None
     for record in (*controls, None):
-        found = now
+        logged_roles = now
         if record is not None:
             control.take(record, FILE)
-            found = read_in_force(control.files.get(FILE), []).get(stored.event, InForce())
-        role = role_of(found, stored.id)
-        after = role, found.champion if role == "champion" else None
+            logged_roles = read_in_force(control.files.get(FILE), []).get(stored.event, InForce())
+        role = role_of(logged_roles, stored.id)
+        after = role, logged_roles.champion if role == "champion" else None
         if after != before:
             roles.append((*after, record and (time_text(record.time_ms), record.seq)))
         before = after

@@ -457,19 +457,19 @@ class Promotions(Printed, ProjectPart):
         """
         with config.editing(self._paths):
             in_force, logged = self.in_force(), self._logged()
-            found = in_force.get(event, InForce())
-            before = found if logged is None else logged.get(event, InForce())
-            after = change(found, before)
-            is_new = after != found or after.meaning() != before.meaning()
-            before = found if after != found else before
+            file_roles = in_force.get(event, InForce())
+            before = file_roles if logged is None else logged.get(event, InForce())
+            after = change(file_roles, before)
+            is_new = after != file_roles or after.meaning() != before.meaning()
+            before = file_roles if after != file_roles else before
             now, then = ("" if roles.champion is None else roles.champion.id for roles in (after, before))
             text = text_of({**in_force, event: after})
-            if after != found:
+            if after != file_roles:
                 checked_with(self._context, {FILE: text})
             if is_new:
                 details = {"champion": now, "what": what, **({"by": by} if by else {})}
                 self._people.record("model.change", f"model {id_ or now or then}", {"champion": then}, details)
-            if after != found:
+            if after != file_roles:
                 config.write_text(own(self._paths.folder, FILE), text)
         self._context.reload()
         why_not = self._requests.put_in_force(WRITTEN, [FILE])

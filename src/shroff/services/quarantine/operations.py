@@ -173,7 +173,7 @@ def newest_quarantined(
     """List quarantined input, newest first."""
     before = cursor_of({"cursor": request.cursor}, int)
     is_withheld = definitions.events.has_personal and "read:personal" not in who.rights
-    found, last = parted(quarantine.newest(request.limit + 1, before), request.limit)
+    page, last = parted(quarantine.newest(request.limit + 1, before), request.limit)
     entries = [
         _entry(
             number,
@@ -182,7 +182,7 @@ def newest_quarantined(
             fixed_by=fixed_by,
             raw=None if is_withheld else entry.raw[:RAW_SHOWN].decode("utf-8", "replace"),
         )
-        for number, entry, fixed_by in found
+        for number, entry, fixed_by in page
     ]
     return QuarantinePage(entries=entries, next=None if last is None else next_of(last[0]))
 

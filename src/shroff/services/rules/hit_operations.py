@@ -53,8 +53,8 @@ def list_hits(rule_looks: RuleLooks, cases: CaseService, definitions: Definition
     rule, records = request.rule, rule_looks.records
     rule_looks.one(rule, is_whole=True)
     before = cursor_of({"cursor": request.cursor}, int)
-    found, last = parted(records.newest(rule, before, request.limit + 1), request.limit)
-    unseen, places = hidden(cases, [hit.name for hit in found]), definitions.settings.money_places
+    page, last = parted(records.newest(rule, before, request.limit + 1), request.limit)
+    unseen, places = hidden(cases, [hit.name for hit in page]), definitions.settings.money_places
     hits = [
         RuleHit(
             hit.event,
@@ -66,6 +66,6 @@ def list_hits(rule_looks: RuleLooks, cases: CaseService, definitions: Definition
             None if hit.name in unseen else hit.verdict or None,
             records.is_immature(hit, definitions),
         )
-        for hit in found
+        for hit in page
     ]
     return RuleHits(hits=hits, next=None if last is None else next_of(last.seq))

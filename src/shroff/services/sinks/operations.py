@@ -310,10 +310,10 @@ class Delivered(OperationAnswer):
     def text(self) -> str:
         lines = []
         for sink in self.sinks:
-            words = f"{sink.name}: {many(sink.sent, 'row')} delivered"
+            line = f"{sink.name}: {many(sink.sent, 'row')} delivered"
             if sink.trouble is not None:
-                words += f"; {many(sink.lag, 'record')} left, because the sink fails: {sink.trouble.words}"
-            lines.append(one_line(words))
+                line += f"; {many(sink.lag, 'record')} left, because the sink fails: {sink.trouble.words}"
+            lines.append(one_line(line))
         return "\n".join([*lines, *([f"{many(self.stuck, 'row')} stuck."] if self.stuck else [])])
 
     def hints(self) -> Sequence[str]:

@@ -250,7 +250,7 @@ def check_sources(
     Examples:
         shroff sources check
     """
-    found = [*pushed.troubles(), *pulled.troubles(), *source.troubles()]
+    all_troubles = [*pushed.troubles(), *pulled.troubles(), *source.troubles()]
     opens: dict[str, Callable[[], object]] = {
         name: partial(pushed.opened, named) for name, named in systems.sources.items()
     }
@@ -259,8 +259,8 @@ def check_sources(
         try:
             look()
         except (TransientError, UsageError) as error:
-            found.append((name, f"{error}".rstrip("."), now_ms()))
-    troubles = [SourceTrouble(name, time_text(at_ms), words) for name, words, at_ms in found]
+            all_troubles.append((name, f"{error}".rstrip("."), now_ms()))
+    troubles = [SourceTrouble(name, time_text(at_ms), words) for name, words, at_ms in all_troubles]
     return SourceTroubles(ok=not troubles, troubles=troubles)
 
 

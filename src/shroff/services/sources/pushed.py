@@ -310,8 +310,8 @@ class ServedPushes:
             if push.kind == UNSUBSCRIBE:
                 state = UNSUBSCRIBED
             confirm = push.confirm if state == PENDING else ""
-            kept = Subscription(push.topic, state, now_ms, push.id, confirm, push.sent)
-            files.keep_subscription(named.name, kept)
+            updated = Subscription(push.topic, state, now_ms, push.id, confirm, push.sent)
+            files.keep_subscription(named.name, updated)
         return state
 
     def counts(self, name: str) -> SourceCounts:

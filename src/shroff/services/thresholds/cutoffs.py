@@ -231,9 +231,9 @@ class ScoreCutoffs(ProjectPart):
         for rule in rules:
             assert rule.place is not None, "a rule of a file"
             name = rule.place.file
-            there = changed.get(name, files[name])
-            text = texts.in_shadow(texts.rule_texts(there)[rule.id].text, shadow=rule.is_drawn_out)
-            changed[name] = texts.with_rule(there, rule.id, text)
+            rule_text = changed.get(name, files[name])
+            text = texts.in_shadow(texts.rule_texts(rule_text)[rule.id].text, shadow=rule.is_drawn_out)
+            changed[name] = texts.with_rule(rule_text, rule.id, text)
         return changed
 
     def _policy_text(self) -> str:

@@ -271,11 +271,11 @@ class Watch:
             mapping.fields[type_.id_field] for mapping in type_.mappings.values() if type_.id_field in mapping.fields
         ]
         is_of_line = any(isinstance(node, RowValue) and node.path in _LINE for id_ in ids for node in walk(id_))
-        words = " Ids made of file and line cannot be named by a second file of labels." if is_of_line else ""
+        hint = " Ids made of file and line cannot be named by a second file of labels." if is_of_line else ""
         if not events.label.mappings and not is_of_line:
             return ""
         return (
-            f"{words} If the file has labels in a column, map them under label in events.yaml and add --labels-inside."
+            f"{hint} If the file has labels in a column, map them under label in events.yaml and add --labels-inside."
         )
 
     def _made_before(self, name: str, brought_by: TextDict) -> FileReport | None:

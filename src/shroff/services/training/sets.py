@@ -231,8 +231,10 @@ class TrainingSets(ProjectPart):
             with self._log.reading() as log:
                 end = log.last_seq() if then is None or then.source.log_seq is None else then.source.log_seq
                 if end > log.last_seq():
-                    words = f"this log ends at sequence number {log.last_seq():,}, and the set was built up to {end:,}"
-                    raise UsageError(f"{words}: it was built from another log, or this log was truncated.")
+                    message = (
+                        f"this log ends at sequence number {log.last_seq():,}, and the set was built up to {end:,}"
+                    )
+                    raise UsageError(f"{message}: it was built from another log, or this log was truncated.")
                 yield SetInputs(log_source(log, definitions, event, end), left)
         elif not is_by_columns or any(map(definitions.events.has_unique, definitions.events.types)):
             from shroff.services.ingest.event_ingest import scratch_log

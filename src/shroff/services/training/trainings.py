@@ -109,18 +109,18 @@ class Training(ProjectPart):
                 taking = scratch_log(
                     self._context, files, settings.event, labels, decide=False, order=inputs.order, progress=reading
                 )
-                log, taken = opened.enter_context(taking)
-                said = left_out(taken, log)
+                log, counts = opened.enter_context(taking)
+                said = left_out(counts, log)
             else:
                 log = opened.enter_context(self._log.reading())
             source = log_source(log, self._definitions, settings.event)
             source = replace(source, log=None) if files else source  # the files' events have no decisions
             as_of_ms = moment_ms(as_of)
-            told: list[str] = []
+            corrections: list[str] = []
             if as_of_ms is None:
                 as_of_ms = last_moment(log, self._now_ms())
                 later = LaterLabels().follow(log, now_of(log, self._now_ms()))
-                told = [f"{later.words}. {CORRECT}"] if later.count else []
+                corrections = [f"{later.words}. {CORRECT}"] if later.count else []
             if as_of_ms is None:
                 raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if files else NO_EVENTS)
             report = train_model(
@@ -131,7 +131,7 @@ class Training(ProjectPart):
                 as_of_ms=as_of_ms,
                 brought_by=brought_by,
             )
-        report = replace(report, remarks=(*said, *told, *report.remarks), is_incomplete=bool(said))
+        report = replace(report, remarks=(*said, *corrections, *report.remarks), is_incomplete=bool(said))
         return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
 
     def _run(self, steps: Steps | None, way: Way, growing: Growing | None = None) -> TrainingRun:
@@ -316,8 +316,8 @@ class Training(ProjectPart):
         return self._watching(given, Watch(self, given, options, say, steps))
 
     def _watching(self, given: PulledSource, watch: Watch) -> Iterator[FileReport]:
-        words = "another 'shroff train --watch' runs for this project; stop it first"
-        with config.alone(self._paths.state / "watch.lock", words), closing(given):
+        message = "another 'shroff train --watch' runs for this project; stop it first"
+        with config.alone(self._paths.state / "watch.lock", message), closing(given):
             yield from watch.reports()
 
 
@@ -340,8 +340,8 @@ def left_out(taken: IngestReport, log: Log) -> list[str]:
         listed = [rejected for _, rejected in log.quarantine.entries(log.quarantine.numbers()[:REFUSED_SHOWN])]
         places = "; ".join(f"{rejected.source}, {rejected.place}: {rejected.reason.rstrip('.')}" for rejected in listed)
         rest = "; and so on" if places and refused > REFUSED_SHOWN else ""
-        said = f": {places}{rest}" if places else ": no event type accepts them"
-        remarks.append(f"{refused:,} of the lines {words} refused, and left out{said}.")
+        reason = f": {places}{rest}" if places else ": no event type accepts them"
+        remarks.append(f"{refused:,} of the lines {words} refused, and left out{reason}.")
     if waiting := taken.labels.pending:
         named = many(waiting, "label names an event that is", "labels name events that are")
         remarks.append(f"{named} not in the files, and {'was' if waiting == 1 else 'were'} left out.")

@@ -205,9 +205,9 @@ class SourceLoop:
         if not writer.looks_ahead:
             self._drain()
         with unmeant_as(partial(SuspectError, gathered.submissions)):
-            duplicates = writer.look_up(gathered.submissions)
+            known_records = writer.look_up(gathered.submissions)
             committer.start()
-            prepared = writer.prepare(gathered.submissions, offsets=gathered.kept, known=duplicates)
+            prepared = writer.prepare(gathered.submissions, offsets=gathered.kept, known=known_records)
         self._rounds.append(gathered)
         committer.prepared = prepared
         if self._poison.is_on:
