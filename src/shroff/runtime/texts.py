@@ -225,14 +225,15 @@ def edit_of(before: str, after: str) -> TextEdit:
 
 def grown(text: str, more: str) -> str:
     """Append to a text, and note the change so that `edit_of` need not compare."""
-    _kept(text, after := text + more, TextEdit(len(text), "", more))
+    after = text + more
+    _kept(text, after, TextEdit(len(text), "", more))
     return after
 
 
-def _kept(before: str, after: str, found: TextEdit) -> TextEdit:
-    if len(before) > _PIECE and len(found.gone) + len(found.text) < _PIECE:
-        _LAST_EDITS.appendleft((before, after, found))
-    return found
+def _kept(before: str, after: str, edit: TextEdit) -> TextEdit:
+    if len(before) > _PIECE and len(edit.gone) + len(edit.text) < _PIECE:
+        _LAST_EDITS.appendleft((before, after, edit))
+    return edit
 
 
 def _edit_of(before: str, after: str) -> TextEdit:

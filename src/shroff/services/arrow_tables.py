@@ -136,10 +136,7 @@ class ArrowTables(ProjectPart):
         return FeatureReport(rows, tuple(schema.names), time.monotonic() - started, left)
 
     def events(self, event: str | None = None, *, as_of: Moment | None = None, floats: bool = False) -> pa.Table:
-        """Get the events of one type, with columns `seq` and its fields; up to `as_of`, as in `features`.
-
-        Without a type: all types, with their fields as JSON, as in `shroff export events --format parquet`.
-        """
+        """Get the events of one type, or of all (see `Project.events`)."""
         if event is None:
             return self._exported("events", as_of)
         from shroff.replay.notebook import events_table
@@ -149,10 +146,7 @@ class ArrowTables(ProjectPart):
         return with_floats(table) if floats else table
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
-        """Get one row for each event with a label at `as_of`, with its verdict at that time.
-
-        `event` and `id` name the event, as in `features` and `decisions`; a day is its start in UTC.
-        """
+        """Get one row for each event with a label at `as_of` (see `Project.labels`)."""
         from shroff.replay.notebook import labels_table
 
         with self._log.reading() as log:

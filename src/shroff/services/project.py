@@ -315,8 +315,7 @@ class Project(Printed, _Parts):
     def replay(self, reference: str, *, is_full: bool = False) -> Replayed:
         """Replay a decision: the recorded one, and the same computed again from the log.
 
-        It reads the earlier events of the event's keys. If these do not give the recorded bytes, or with `is_full`, it
-        reads the whole log before the event. Raises as `explain`.
+        For the options see `DecisionHistory.replay`. Raises: as `explain`.
         """
         return self.history.replay(reference, is_full=is_full)
 

@@ -69,11 +69,7 @@ def _loaded(context: ProjectContext, files: TextMapping) -> Loaded:
 
 
 def check(context: ProjectContext, *, with_log: bool = True) -> ruletests.CheckReport:
-    """Load all files, type every expression, run the rule tests; compare event types with the log if there is one.
-
-    A log that cannot be read is a warning. An active model that cannot be loaded is an error, though only decisions
-    need it.
-    """
+    """Load all files, type every expression, run the rule tests; compare event types with the log if there is one."""
     report = ruletests.check(context.loaded, context.log.hasher, context.read_once)
     if report.definitions is not None:
         errors = (*report.errors, *problems_of(report.definitions.unloaded()))
@@ -94,8 +90,8 @@ def _held_against_log(context: ProjectContext, report: ruletests.CheckReport) ->
     if report.definitions is None or report.errors:
         return report
     try:
-        if (log_file := context.log).exists():
-            with closing(log_file.open(read_only=True)) as log:
+        if context.log.exists():
+            with closing(context.log.open(read_only=True)) as log:
                 check_change(log, report.definitions)
     except DefinitionError as error:
         return replace(report, errors=error.problems)

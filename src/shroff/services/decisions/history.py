@@ -38,7 +38,8 @@ class DecisionHistory(ProjectPart):
         with self._log.reading() as log:
             row = find(log, self._definitions.events, reference)
             load = self._registry.load
-            if not is_full and (past := self._looked_back(log, row.seq)) is not None:
+            past = None if is_full else self._looked_back(log, row.seq)
+            if past is not None:
                 replayed = Replayed(row, replay(log, row.seq, load, past))
                 if replayed.match:
                     return replayed

@@ -137,12 +137,12 @@ class EventIngest(ProjectPart):
                 lines = meter.opened(opened.enter_context(read_lines(path, format, self._context.warnings.once)))
                 if type_name == "label" and path in paths(files):
                     intake.lay_out(lines, path.name, "label", beside=as_type)
-                if type_name is None and (only := only_type(self._definitions)) is not None:
-                    if lines.records is None and lines.columns is None:  # JSON lines may name their type
-                        found = intake.submissions(lines, path.name, only, is_default=True)
-                        return in_order_of_arrival(found, intake.events, lines.format, only)
-                    type_name = only
-                return submissions_in_runs(intake, lines, path.name, type_name)
+                only = only_type(self._definitions) if type_name is None else None
+                if only is not None and lines.records is None and lines.columns is None:
+                    # JSON lines may name their type.
+                    rows = intake.submissions(lines, path.name, only, is_default=True)
+                    return in_order_of_arrival(rows, intake.events, lines.format, only)
+                return submissions_in_runs(intake, lines, path.name, only if type_name is None else type_name)
 
             def sort(rows: Iterator[Submission]) -> Iterator[Submission]:
                 return meter.taken(counted(rows, sorting))
@@ -221,14 +221,7 @@ class EventIngest(ProjectPart):
                     log.maintain()
 
     def decide(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
-        """Decide events as `shroff decide` does; all are durable when this returns.
-
-        Args:
-            events: Mappings of fields, all of `as_type`, or each `{"payment": {...}}`; or a pandas or Polars data frame
-                or an Arrow table, with a column for each field.
-
-        Returns: A `Decision`; `Undecided` where the type is not decided; a `Refusal` for one that is quarantined.
-        """
+        """Decide events, as `Project.decide`; all are durable when this returns."""
         from shroff.replay.notebook import AnswerList
         from shroff.worker.answers import answer_value
 

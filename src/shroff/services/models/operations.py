@@ -147,7 +147,8 @@ class Model(OperationAnswer):
         lines = [f"{self.id} scores {self.event}{role}."]
         manifest = self.manifest
         lines += [f"  {key}: {one_line(manifest[key])}" for key in ("learner", "made_at", "as_of") if key in manifest]
-        if (origin := manifest.get("imported")) is not None:
+        origin = manifest.get("imported")
+        if origin is not None:
             until = f", until {origin['trained_until']}" if "trained_until" in origin else ""
             lines.append(f"  trained elsewhere{until}: {one_line(origin['file'])}, {origin['source']}")
         inputs = [str(item.get("name", item)) for item in manifest.get("inputs", ())]

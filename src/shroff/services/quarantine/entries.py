@@ -192,8 +192,9 @@ def _scalars(value: object) -> Iterator[str | float]:
     waiting = [value]
     while waiting:
         item = waiting.pop()
-        if isinstance(item, str) and isinstance(inside := parsed(item), dict):
-            item = inside
+        inner = parsed(item) if isinstance(item, str) else None
+        if isinstance(inner, dict):
+            item = inner
         if isinstance(item, dict):
             waiting += reversed(item.values())
         elif isinstance(item, list):

@@ -74,10 +74,11 @@ class _TypeEvents(Struct):
 
     def labels_found(self) -> tuple[Labels, Labels]:
         """Return labels as they count, and as reported, whose reason tells whether it is a stage of a dispute."""
-        if self.found[0] != (size := len(self.labels)):  # labels follow their events in the log
+        size = len(self.labels)
+        if self.found[0] != size:  # labels follow their events in the log
             reported = self.labels.of_rows(pa.chunked_array(self.ids, pa.string()), self.columns[1])
-            said = [(text in self.friendly, text.split()[:2] == DISPUTE) for text in reported.reason_texts]
-            is_friendly, is_dispute = np.array([*said, (False, False)])[reported.reasons].T
+            kinds = [(text in self.friendly, text.split()[:2] == DISPUTE) for text in reported.reason_texts]
+            is_friendly, is_dispute = np.array([*kinds, (False, False)])[reported.reasons].T
             verdicts = np.where(is_friendly & (reported.verdicts == FRAUD), GENUINE, reported.verdicts)
             disputes = replace(reported, reasons=is_dispute.astype(np.int64))
             self.found = size, replace(reported, verdicts=verdicts), disputes

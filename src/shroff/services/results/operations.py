@@ -323,7 +323,8 @@ def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone:
     limits, today = project.context.systems.scheme_limits, day_at(as_of_ms, zone)
     month, end_ms = today.replace(day=1), as_of_ms + 1
     pace_ms = max(end_ms - PACE_DAYS * DAY_MS, int(events.times_ms.min()))
-    starts_ms = sorted({month_ms := day_start_ms(month, zone), pace_ms, end_ms})
+    month_ms = day_start_ms(month, zone)
+    starts_ms = sorted({month_ms, pace_ms, end_ms})
     if not limits or pace_ms >= end_ms:
         return []
     sales = tallies(events, period_codes(events, starts_ms), len(starts_ms) - 1)

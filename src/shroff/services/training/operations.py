@@ -248,7 +248,8 @@ class TrainedFiles(ReportAnswer[tuple[int, str, str]]):
         return self.report[1]
 
     def hints(self) -> Sequence[str]:
-        return [hint] if (hint := self.report[2]) else []
+        hint = self.report[2]
+        return [hint] if hint else []
 
     def exit_status(self) -> int:
         return self.report[0]

@@ -141,11 +141,9 @@ class TrainingSets(ProjectPart):
         labels: str | Path | None = None,
         order: str = "file",
     ) -> TrainingFrame:
-        """Get the labeled rows of a training set for pandas and scikit-learn: `X, y = project.training_set()`.
+        """Get the labeled rows of a training set (see `ProjectParts.training_set`).
 
-        The options are those of `write`. Amounts are floats in whole units, texts are categories.
-
-        Raises: UsageError as `write`, and if pandas is not installed.
+        Amounts are floats in whole units, texts are categories.
         """
         from shroff.services.models.frames import TrainingFrame
 
