@@ -1,7 +1,4 @@
-"""The keys of model.yaml with their meanings (see `language.keys`); long because they are one table of a file.
-
-With them the metrics that gates, reports and manifests name, and what each learner can be told.
-"""
+"""Keys of model.yaml (see `language.keys`) and metrics by name; long, because they are one table of a file."""
 
 from __future__ import annotations
 
@@ -45,19 +42,18 @@ FAIRNESS = "fairness"
 
 
 class Metric(FrozenStruct):
-    """Something that a gate can ask.
+    """A metric, or a test, that a gate can require.
 
     Args:
-        name: As model.yaml, reports and manifests have it.
-        meaning: What it is, a whole sentence.
+        name: Name in model.yaml, reports and manifests.
+        meaning: A sentence for the reference.
         kind: `share` (0 to 1), `money` (of the project), `duration`, `segments`, `ratio`, or `test` (passed or not).
-        is_less_better: Whether a small value is the good one.
-        needs: What it cannot be computed without: `capacity` and `slices` of model.yaml, keys of the policy,
-            `cut_off`, one of the policy's two, and `amount`, the costs of a missed fraud or a money field.
-        is_also_test: Whether `required` says enough.
-        has_cut_off: Whether a gate names the score from which on an event counts as called fraud.
-        compute: Gives the value of scores, of which rows are frauds, and of their weights, NaN for none; of a metric
-            that another package adds.
+        is_less_better: Whether smaller values are better.
+        needs: Requirements: `capacity` and `slices` of model.yaml, keys of the policy, `cut_off` (either threshold of
+            the policy), and `amount` (costs of a missed fraud, or a money field).
+        is_also_test: Whether `required` may replace its limits.
+        has_cut_off: Whether a gate names the threshold `at`.
+        compute: For a metric of another package: returns its value, or NaN, from scores, frauds and weights.
     """
 
     name: str
@@ -159,7 +155,7 @@ METRICS = (
 RATIO = Metric("false_positive_ratio", "", "ratio", is_less_better=True)  # of a fairness gate
 METRICS_BY_NAME: Final[Mapping[str, Metric]] = {metric.name: metric for metric in METRICS}
 AT_CUT_OFF = tuple(metric.name for metric in METRICS if metric.has_cut_off)
-_IN_WORDS = {  # what people are shown where that is not the name without its underscores
+_IN_WORDS = {  # display names, if not the name without its underscores
     "auc_roc": "AUC ROC",
     "recall_at_budget": "recall in the alert budget",
     "brier": "Brier score",
@@ -168,7 +164,7 @@ _IN_WORDS = {  # what people are shown where that is not the name without its un
 
 
 def figure_text(value: float) -> str:
-    """A value of a metric for people, in three digits; longer numbers as whole ones.
+    """Format a value of a metric with three digits, from 100 on as an integer.
 
     >>> figure_text(0.00860962), figure_text(2.0), figure_text(12345.6)
     ('0.00861', '2', '12,346')
@@ -181,7 +177,7 @@ def metric_words(name: str) -> str:
 
 
 def at_cut_off(name: str, threshold: float) -> str:
-    """The name under which a metric is measured at a threshold.
+    """Return the name of a metric at a threshold.
 
     >>> at_cut_off("f1", 0.30)
     'f1_at_0.3'
@@ -255,7 +251,7 @@ _TEST = choice(REQUIRED)
 
 
 def limits_of(metric: Metric) -> MappingShape | None:
-    """The limits that a gate of this metric takes; None where it is a test."""
+    """Return the limits that a gate of this metric takes; None for a test."""
     if metric.has_cut_off:
         return CUT_SHARE_LIMITS
     limits = {
@@ -278,7 +274,7 @@ def _gate(metric: Metric) -> Shape:
 
 
 def gate_keys(names: Iterable[str] = ()) -> MappingShape:
-    """The keys of gates, with the metrics of other packages where a name is none of ours."""
+    """Return the keys of gates, with those of other packages if a name is not built in."""
     more = installed(METRIC_ENTRIES).values() if set(names) - METRICS_BY_NAME.keys() else ()
     return MappingShape(
         "metrics with their limits",
@@ -292,7 +288,7 @@ GATES = gate_keys()
 
 
 class LearnerParameter(FrozenStruct):
-    """A number that a learner takes. `low` and `high` are both in, unless `is_above`: then `low` is not."""
+    """A numeric parameter in [low, high], or in (low, high] with `is_above`."""
 
     name: str
     meaning: str

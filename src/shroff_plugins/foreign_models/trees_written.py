@@ -104,7 +104,6 @@ def _tree(tree: WrittenTree, number: int, count: int) -> JsonObject:
     nodes = sorted(tree.sets)
     members = [sorted(tree.sets[node]) for node in nodes]
     sizes = [len(member) for member in members]
-    # Number of leaves below each node
     return {
         "base_weights": [0.0] * size,
         "categories": [code for member in members for code in member],
@@ -120,15 +119,16 @@ def _tree(tree: WrittenTree, number: int, count: int) -> JsonObject:
         "split_conditions": tree.conditions.astype(np.float64).tolist(),
         "split_indices": tree.inputs.tolist(),
         "split_type": [int(node in tree.sets) for node in range(size)],
+        # Number of leaves below each node
         "sum_hessian": _sums(tree.left, tree.right, np.ones(len(tree.left))).tolist(),
         "tree_param": {"num_deleted": "0", "num_feature": str(count), "num_nodes": str(size), "size_leaf_vector": "1"},
     }
 
 
 def covered(data: bytes, columns: Floats) -> bytes:
-    """The same model with how many rows come to each node, of which contributions are made.
+    """Return the model with the number of rows that reach each node, which contributions need.
 
-    One row more counts at each leaf, so that none is empty.
+    Each leaf counts one row more, so that none is empty.
 
     Args:
         columns: A row for each input and a column for each row, as models read them.

@@ -1,21 +1,20 @@
-"""From a margin to a score, by arithmetic that every machine does alike.
+"""Arithmetic from a margin to a score, with equal bits on every machine.
 
-Only + - * / and comparisons of floats occur, each of which IEEE 754 rounds in one way; a library's `exp` differs from
-machine to machine. These functions call none of each other, so that the kernel compiles them as they stand here;
-`models.evaluation.calibration` puts them together in Python, `models.trees.walker` for columns.
+Only + - * / and comparisons of floats are used, which IEEE 754 rounds in one way; a library's `exp` differs between
+machines. No function calls another one, so that `models.trees.walker` can compile each as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# How a margin becomes a probability.
+# Ways from a margin to a probability
 SIGMOID = 0  # 1 / (1 + e^-(slope margin + intercept))
-POINTS = 1  # by a line through points
+POINTS = 1  # a line through points
 POWER = 2  # 2^margin
 
 LN2 = 0.6931471805599453
-_LOWEST = -700.0  # below it e^x is less than 1e-304: as good as nothing, and no subnormal number occurs
+_LOWEST = -700.0  # below it e^x is less than 1e-304, and subnormal numbers must not occur
 _PER_LN2 = 1.4426950408889634  # 1 / ln 2
 # ln 2 in two parts: the first has 32 bits, so that its multiples up to 1024 are exact.
 _LN2_HIGH = 0.693147180369123816490
@@ -37,12 +36,12 @@ _SERIES = (
     1.0,
     1.0,
 )
-_SPLIT = 134217729.0  # 2^27 + 1: parts a float into two of 26 bits (Veltkamp)
+_SPLIT = 134217729.0  # 2^27 + 1: splits a float into two of 26 bits (Veltkamp)
 _SCALE = 1_000_000.0
 
 
 def exponential(x: float) -> float:
-    """e^x for x <= 0, within 2.3e-16 of its value; 0 below -700.
+    """Return e^x for x <= 0, within 2.3e-16; 0 below -700.
 
     x = r - n ln 2 with |r| <= ln 2 / 2, the power series of e^r by Horner's rule, then n halvings, which are exact.
     """
@@ -63,14 +62,14 @@ def exponential(x: float) -> float:
 
 
 def sigmoid(x: float, fallen: float) -> float:
-    """1 / (1 + e^-x), within 1e-15 of its value, where `fallen` is e^-|x|."""
+    """Return 1 / (1 + e^-x), within 1e-15. `fallen` is e^-|x|."""
     if x >= 0.0:
         return 1.0 / (1.0 + fallen)
     return fallen / (1.0 + fallen)
 
 
 def between(x: float, points: Sequence[float], values: Sequence[float]) -> float:
-    """The value at x of a line through points of ascending, different places; outside them that of the nearest end."""
+    """Return the value at x of a line through points, strictly ascending; beyond them that of the nearest end."""
     low = 0
     high = len(points) - 1
     if x <= points[low]:
@@ -88,19 +87,18 @@ def between(x: float, points: Sequence[float], values: Sequence[float]) -> float
 
 
 def corrected(probability: float, kept: float) -> float:
-    """The probability among all rows of one learned where a share `kept` of the genuine ones was left.
+    """Correct a probability that was learned from all frauds and a share `kept` of the genuine rows.
 
-    With f frauds and g genuine ones of a kind, p = f / (f + kept g) was learned, so f / (f + g) is
-    kept p / (kept p + 1 - p).
+    Of f frauds and g genuine rows, p = f / (f + kept g) was learned, so f / (f + g) is kept p / (kept p + 1 - p).
     """
     weighted = kept * probability
     return weighted / (weighted + (1.0 - probability))
 
 
 def rounded(probability: float) -> float:
-    """The number of six decimals nearest to a probability, half to even by its exact binary value; within [0, 1].
+    """Round a probability half-even to six decimals by its exact binary value, within [0, 1].
 
-    What Python's `round(probability, 6)` gives: the product with 10^6 is taken in two parts, each exact.
+    Equals Python's `round(probability, 6)`: the product with 10^6 is computed in two parts, each exact.
     """
     if not probability > 0.0:
         return 0.0

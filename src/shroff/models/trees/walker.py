@@ -1,7 +1,7 @@
-"""The kernels that walk trees and make scores; compiled once for all models.
+"""Kernels that walk trees and compute scores, compiled once for all models.
 
-Only the functions at the end are entry points. Nothing allocates: the caller gives room.
-What the arrays mean stands in `models.trees.layout`.
+Only the last two functions are entry points. Nothing allocates: the caller passes the working space. See
+`models.trees.layout` for the arrays.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from shroff.models.trees.layout import (
 )
 from shroff.models.trees.score import LN2, POINTS, POWER
 
-_STEPS = 4  # between two looks whether all trees have arrived
+_STEPS = 4  # between two checks whether all trees have reached their leaves
 
 _exponential = compiled(kernel_score.exponential)
 _sigmoid = compiled(kernel_score.sigmoid)
@@ -65,7 +65,7 @@ def _decide(nodes: Ints, sets: Ints, row: Floats, base: Word, at: Word) -> Word:
 
 @compiled
 def _plus(total: Word, value: Word, is_single: Word) -> Word:
-    """A sum; that of two single floats, made as a double one and rounded, is the single sum (53 >= 2 * 24 + 2 bits)."""
+    """Add two numbers. A rounded double sum of single floats equals their single sum (53 >= 2 * 24 + 2 bits)."""
     total = total + value
     return np.float64(np.float32(total)) if is_single else total
 
@@ -73,7 +73,7 @@ def _plus(total: Word, value: Word, is_single: Word) -> Word:
 def _eight(step: Callable[..., Word]) -> Callable[..., Word]:
     """Add the leaves of eight trees to a sum, in their order.
 
-    They are walked together, since each step waits for memory and the next step of the same tree waits for it.
+    They are walked together, so that a step of one tree need not wait for the memory of another one.
     """
 
     @compiled
@@ -109,7 +109,7 @@ def _eight(step: Callable[..., Word]) -> Callable[..., Word]:
                 g = step(nodes, sets, row, base, g)
                 h = step(nodes, sets, row, base, h)
             rest -= _STEPS
-            # A child stands behind its parent: equal sums mean that none has moved.
+            # A child follows its parent, so equal sums mean that no walk has moved.
             if a + b + c + d + e + f + g + h == before:
                 break
         total = _plus(total, values[a], is_single)
@@ -160,14 +160,14 @@ def add_leaves(
     room: Floats,
     out: Floats,
 ) -> None:
-    """Put into `out` for each row `start` and the leaves of all trees, in their order.
+    """Put the margin of each row into `out`: `start`, plus the leaves of all trees in their order.
 
     Args:
-        zero_below: Values not farther from 0 are 0.
-        is_single_input: Values are rounded to single precision before they are compared.
-        is_single_sum: So is each sum.
+        zero_below: Values with at most this absolute value count as 0.
+        is_single_input: Whether values are rounded to single precision before they are compared.
+        is_single_sum: Whether each sum is rounded to single precision.
         columns: A row for each input, a column for each row to score.
-        room: For BLOCK rows, or as many as there are, a float for each slot.
+        room: Working space: a float for each slot of BLOCK rows, or of all rows if these are fewer.
     """
     count = columns.shape[1]
     width = slots.shape[0]
@@ -199,7 +199,7 @@ def add_leaves(
 def make_scores(
     margins: Floats, kind: Word, slope: Word, intercept: Word, points: Any, values: Any, kept: Word
 ) -> None:
-    """Put the score of each margin in its place: its calibrated probability, rounded half-even to six places."""
+    """Replace each margin by its score: the calibrated probability, rounded half-even to six decimals."""
     for row in range(len(margins)):
         margin = margins[row]
         if kind == POINTS:
