@@ -155,15 +155,23 @@ class ModelSummary(FrozenStruct):
     damaged: tuple[str, ...] = ()
 
 
+def _load(manifest: bytes, files: Mapping[str, bytes]) -> Model:
+    from shroff.models.loaded import load_model  # its libraries take time that lists of models need not
+
+    return load_model(manifest, files)
+
+
 class Registry:
     """The models of one project.
 
     Args:
         folder: Folder of the models; created with the first one.
+        load: Builds a model from its manifest and its other files.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, load: Callable[[bytes, Mapping[str, bytes]], Model] = _load) -> None:
         self.folder = folder
+        self._load = load
         self._loaded: dict[tuple[str, str], Model] = {}
 
     def ids(self) -> list[str]:
@@ -330,14 +338,12 @@ class Registry:
         """
         if digest is not None and (id_, digest) in self._loaded:
             return self._loaded[id_, digest]
-        from shroff.models.loaded import load_model  # its libraries take time that lists of models need not
-
         stored = self.read(id_, digest)
         file_names = from_json(stored.manifest_bytes, type=_Manifest).files
         # Only files that the digest covers
         files = {name: data for name, data in stored.files.items() if name in file_names}
         try:
-            model = load_model(stored.manifest_bytes, files)
+            model = self._load(stored.manifest_bytes, files)
         except (UsageError, StateError) as error:
             raise RegistryError(f"models/{id_} cannot be loaded: {error}") from error
         self._loaded[id_, stored.digest] = model
