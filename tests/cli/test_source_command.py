@@ -1,4 +1,4 @@
-"""`shroff source`: how far parts were read, by the log and by whoever is outside; and one that is forgotten."""
+"""Read positions: how far parts were read, by the log and by whoever is outside; and one that is forgotten."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def writer(folder: Path) -> SqliteLog:
 
 
 def test_a_list_has_what_the_log_knows_and_what_waits(bank, asked):
-    code, found = asked("source", "list")
+    code, found = asked("sources", "positions")
 
     assert (code, found["source"]) == (0, "kafka")
     rows = [(part["source"], part["part"], part["offset"], part["waiting"]) for part in found["parts"]]
@@ -62,18 +62,18 @@ def test_a_list_has_what_the_log_knows_and_what_waits(bank, asked):
 
 def test_a_part_that_cannot_be_read_on_says_why_and_names_the_command(bank, feed, capsys):
     feed.gone["p/0"] = 4
-    code = run(["source", "list"])
+    code = run(["sources", "positions"])
     printed = capsys.readouterr()
 
     assert code == 1
     assert "p/0: 1 messages of p/0 behind offset 3 are gone" in printed.out
-    assert "shroff source forget p/0" in printed.err
+    assert "shroff sources forget p/0" in printed.err
 
 
 def test_what_is_forgotten_is_seen_later_with_where_it_was_and_when(bank, asked, capsys):
-    code, told = asked("source", "forget", "p/0", "--yes")
-    _, listed = asked("source", "list")
-    run(["source", "list"])
+    code, told = asked("sources", "forget", "p/0", "--yes")
+    _, listed = asked("sources", "positions")
+    run(["sources", "positions"])
     printed = capsys.readouterr().out
     with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
         stored = log.offsets.of("kafka")
@@ -89,28 +89,28 @@ def test_what_is_forgotten_is_seen_later_with_where_it_was_and_when(bank, asked,
 
 
 def test_a_file_can_be_forgotten_too(bank, asked):
-    assert asked("source", "forget", "march.csv", "--yes") == (0, {"part": "march.csv", "offset": "7:9:ab"})
+    assert asked("sources", "forget", "march.csv", "--yes") == (0, {"part": "march.csv", "offset": "7:9:ab"})
 
 
 def test_without_somebody_to_ask_it_wants_yes(bank, asked):
-    code, problem = asked("source", "forget", "p/0")
+    code, problem = asked("sources", "forget", "p/0")
 
     assert (code, "--yes" in problem["detail"]) == (2, True)
-    assert asked("source", "list")[1]["parts"][-1]["forgotten"] is None
+    assert asked("sources", "positions")[1]["parts"][-1]["forgotten"] is None
 
 
 def test_a_part_that_was_not_read_is_told_with_the_nearest(bank, asked):
-    code, problem = asked("source", "forget", "p/7", "--yes")
+    code, problem = asked("sources", "forget", "p/7", "--yes")
 
     assert (code, problem["detail"]) == (2, "no part 'p/7' of the source was read. Did you mean p/0?")
 
 
 def test_while_a_worker_leads_nothing_is_forgotten_and_the_cure_is_named(bank, asked):
     with closing(writer(bank)):
-        code, problem = asked("source", "forget", "p/0", "--yes")
+        code, problem = asked("sources", "forget", "p/0", "--yes")
 
     assert (code, "stop it first" in problem["detail"]) == (3, True)
-    assert [part["offset"] for part in asked("source", "list")[1]["parts"] if part["part"] == "p/0"] == ["3"]
+    assert [part["offset"] for part in asked("sources", "positions")[1]["parts"] if part["part"] == "p/0"] == ["3"]
 
 
 def test_where_nobody_answers_the_log_is_told_all_the_same(bank, asked, monkeypatch, capsys):
@@ -118,7 +118,7 @@ def test_where_nobody_answers_the_log_is_told_all_the_same(bank, asked, monkeypa
         raise TransientError("no answer from the brokers")
 
     monkeypatch.setattr(MemorySource, "look", away)
-    code = run(["source", "list"])
+    code = run(["sources", "positions"])
     printed = capsys.readouterr()
 
     assert code == 0
@@ -135,7 +135,7 @@ def test_a_source_that_was_never_read_and_does_not_answer_is_not_called_missing(
     )
     monkeypatch.setattr(MemorySource, "look", away)
     monkeypatch.chdir(write_files(tmp_path / "bank", WITH_SOURCE))
-    run(["source", "list"])
+    run(["sources", "positions"])
 
     assert capsys.readouterr().out.startswith("Nothing was read from the source kafka yet.")
 
@@ -144,8 +144,8 @@ def test_a_project_without_a_log_and_a_source_says_so(tmp_path, monkeypatch, ask
     write_files(tmp_path, FILES)
     monkeypatch.chdir(tmp_path)
 
-    assert asked("source", "list") == (0, {"source": None, "parts": []})
-    assert asked("source", "forget", "p/0", "--yes")[0] == 2
+    assert asked("sources", "positions") == (0, {"source": None, "parts": []})
+    assert asked("sources", "forget", "p/0", "--yes")[0] == 2
 
 
 def test_run_without_a_live_source_names_what_reads_the_pulled_ones(tmp_path, monkeypatch, capsys):

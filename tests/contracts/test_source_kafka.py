@@ -270,7 +270,7 @@ def test_a_look_names_parts_that_are_not_there_any_more(topics, opened):
 
     assert "another/0" not in found, "a topic that is not read any more"
     assert "no longer has this partition" in found[f"{topics.topic}/7"].trouble
-    assert f"'shroff source forget {topics.parts[0]}'" in found[topics.parts[0]].trouble
+    assert f"'shroff sources forget {topics.parts[0]}'" in found[topics.parts[0]].trouble
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_with_latest_a_first_start_passes_over_what_is_there_and_later_ones_noth
 
 
 def test_a_topic_with_fewer_partitions_than_were_read_was_made_anew(topics, opened):
-    with pytest.raises(StateError, match=rf"{topics.topic}/7 was read.*'shroff source forget {topics.topic}/7'"):
+    with pytest.raises(StateError, match=rf"{topics.topic}/7 was read.*'shroff sources forget {topics.topic}/7'"):
         opened().start({f"{topics.topic}/7": "3"})
     opened().start({"another/7": "3"})
 
@@ -376,7 +376,7 @@ def test_a_topic_that_was_made_anew_with_as_many_messages_is_not_the_one_that_wa
     topics.put(part, [message(n) for n in range(100, 106)])
 
     with pytest.raises(
-        StateError, match=rf"{part} is not .* 5: its topic was deleted and recreated.*source forget {part}'"
+        StateError, match=rf"{part} is not .* 5: its topic was deleted and recreated.*sources forget {part}'"
     ):
         opened().start({part: stored[part]})
     assert "deleted and recreated" in opened().look({part: stored[part]})[0].trouble

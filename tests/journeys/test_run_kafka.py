@@ -233,7 +233,7 @@ def test_a_topic_that_was_made_anew_is_told_and_goes_on_when_its_parts_are_forgo
 
     assert (missing[0], "'shroff produce --create-topics' makes it" in missing[1]["detail"]) == (2, True)
     assert made == (0, {"sent": 0, "seconds": 0.0, "topics": [topic[0]]})
-    assert (stopped[0], "shroff source forget" in stopped[1]["detail"]) == (3, True)
+    assert (stopped[0], "shroff sources forget" in stopped[1]["detail"]) == (3, True)
     assert (code, [bool(row["trouble"]) for row in listed["parts"]]) == (1, [True] * PARTITIONS)
     assert forgotten == [0] * PARTITIONS
     assert (again[1]["read"], again[1]["duplicates"]) == (1, 0)

@@ -200,7 +200,7 @@ def test_a_source_that_answers_says_how_much_waits_by_what_the_log_has(tmp_path,
     assert (before.state, before.words) == ("ok", "kafka answers: 2 parts, 6 messages to read")
     assert behind.state == "wrong"
     assert "p/1 is not the one that was read up to 9" in behind.words
-    assert "shroff source forget PART" in behind.cure
+    assert "shroff sources forget PART" in behind.cure
 
 
 def test_parts_for_which_nobody_answers_are_a_note():

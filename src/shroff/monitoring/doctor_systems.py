@@ -302,7 +302,7 @@ def source_finding(where: str, lags: Sequence[PartLag]) -> Finding:
     if troubles:
         shown = "; ".join(_without_twice(trouble) for trouble in troubles[:TROUBLE_SHOWN])
         more = f"; and {len(troubles) - TROUBLE_SHOWN:,} more" if len(troubles) > TROUBLE_SHOWN else ""
-        cure = "'shroff source list' shows all partitions; 'shroff source forget PART' resets one."
+        cure = "'shroff sources positions' shows all partitions; 'shroff sources forget PART' resets one."
         return Finding("source", WRONG, f"{shown}{more}", cure)
     if silent:
         message = f"{where}: no answer from {', '.join(silent[:TROUBLE_SHOWN])}"

@@ -14,7 +14,7 @@ from shroff.plugins.values import FrozenStruct
 from shroff_plugins.connectors.redis_server import pairs
 
 FIRST = "0-0"  # before every entry
-AGAIN = "Then 'shroff source forget {}' resets it: duplicates are ignored"
+AGAIN = "Then 'shroff sources forget {}' resets it: duplicates are ignored"
 
 
 class Position(FrozenStruct):

@@ -45,7 +45,7 @@ Document = JsonObject
 
 group(
     "sources",
-    """Show named sources, sync pulled ones, confirm subscriptions, and verify saved messages.
+    """Show and sync named sources, confirm subscriptions, verify saved messages, and reset read positions.
 
     Examples:
         shroff sources list
@@ -140,7 +140,7 @@ def list_sources(
 ) -> NamedSources:
     """List named sources: their last message or sync, its results, and which of them fail.
 
-    'shroff source list' lists the read positions of sources that a worker reads (Kafka, Redis, Pub/Sub).
+    'shroff sources positions' lists the read positions of sources that a worker reads (Kafka, Redis, Pub/Sub).
 
     Examples:
         shroff sources list

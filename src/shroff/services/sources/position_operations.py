@@ -13,7 +13,7 @@ from shroff.errors import LogBusyError, TransientError, UsageError
 from shroff.events.event import time_text
 from shroff.events.intake import READ
 from shroff.json_types import JsonObject, TextDict, TextMapping
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import TextTable, argument, one_line
 from shroff.runtime.values import replace
@@ -174,16 +174,6 @@ def _joined(read: Mapping[str, PartRead], lags: list[PartLag]) -> list[PartRead]
 
 # ---- operations
 
-group(
-    "source",
-    """Show the read position of each part of the live source, or reset one.
-
-    Examples:
-        shroff source list
-        shroff source forget payments/0
-    """,
-)
-
 
 class ListPositions(OperationRequest["SourcePositions"]):
     """All parts of sources that a worker reads."""
@@ -230,21 +220,21 @@ class SourcePositions(OperationAnswer):
 
     def hints(self) -> Sequence[str]:
         if self._stuck is not None:
-            return [f"shroff source forget {argument(self._stuck)}"]
+            return [f"shroff sources forget {argument(self._stuck)}"]
         return ["shroff run" if self.parts else "shroff check"]
 
     def exit_status(self) -> int:
         return 0 if self._stuck is None else 1
 
 
-@operation("source list", right="read:metrics")
+@operation("sources positions", right="read:metrics")
 def list_positions(source: SourceParts, systems: Systems, request: ListPositions) -> SourcePositions:
     """List the parts (partitions, streams, files) with their read position and number of waiting messages.
 
     Exit status 1: a part cannot be read on from its position; the output says why.
 
     Examples:
-        shroff source list
+        shroff sources positions
     """
     parts = [
         PartPosition(
@@ -284,22 +274,22 @@ class ForgottenPosition(OperationAnswer):
 
     part: str
     offset: str
-    NEXT: ClassVar = ("shroff source list", "shroff run")
+    NEXT: ClassVar = ("shroff sources positions", "shroff run")
 
     def text(self) -> str:
         return f"The read position of {one_line(self.part)} is reset; it was {one_line(self.offset)}."
 
 
-@operation("source forget", right="mend:input")
+@operation("sources forget", right="mend:input")
 def forget_position(source: SourceParts, request: ForgetPosition) -> ForgottenPosition:
     """Reset the read position of a PART, for example after its topic was deleted and created again.
 
     The next worker reads the PART from its first message, or from the source's 'start'. The log knows its events by
     id, so messages read twice change nothing. Deleted messages stay lost. No worker may run meanwhile. The log keeps
-    the time of the reset and the old position; 'shroff source list' shows them.
+    the time of the reset and the old position; 'shroff sources positions' shows them.
 
     Examples:
-        shroff source forget payments/0
-        shroff source forget payments/0 --yes
+        shroff sources forget payments/0
+        shroff sources forget payments/0 --yes
     """
     return ForgottenPosition(part=request.part, offset=shown(source.forget(request.part)))

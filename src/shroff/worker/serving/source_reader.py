@@ -80,7 +80,7 @@ class EarlierPositions(Struct, eq=False):
             if len(claimed := self._claimed(part)) > 1:
                 raise UsageError(
                     f"the log has one position of {part}, from before {' and '.join(sorted(claimed))} had names. Reset "
-                    f"it with 'shroff source forget {part}'; known events are not appended twice"
+                    f"it with 'shroff sources forget {part}'; known events are not appended twice"
                 )
 
     def _claimed(self, part: str) -> Collection[str]:

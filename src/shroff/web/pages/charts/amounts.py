@@ -85,7 +85,7 @@ def amount_chart(
         found.entity,
         dots,
         Spot(end, top(own.value), "this", f"{money(own.value)}, this one", is_left=True),
-        [Mark(top(value), f"{value:,.10g}") for value in ticks(y.low, y.high)],
+        [Mark(top(value), f"{value:,.10g} {currency}") for value in ticks(y.low, y.high)],
         None if typical is None else (top(typical[1]), round(max(1.5, top(typical[0]) - top(typical[1])), 2)),
         "" if typical is None or is_near else f"typical up to {money(Decimal(typical[1]).quantize(own.value))}",
         limit,
