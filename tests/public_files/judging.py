@@ -354,7 +354,10 @@ class Judged:
 
 def _of_reading(guess: str) -> bool:
     """Whether a guess about a field says that its values may be read otherwise."""
-    return re.search(r"could also be [^;]*%|else read|are they|rounded|units|months only|days only", guess) is not None
+    return (
+        re.search(r"could also be [^;]*%|else read|are they|rounded|units|count steps|months only|days only", guess)
+        is not None
+    )
 
 
 def _time(text: str) -> datetime:

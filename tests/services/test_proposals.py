@@ -389,6 +389,20 @@ def test_a_column_that_another_language_calls_the_currency_is_the_currency(tmp_p
     assert "currency" not in [question["role"] for question in proposal.questions]
 
 
+def test_a_statement_in_turkish_has_its_clock_its_currency_and_its_cards(tmp_path):
+    file = tmp_path / "hesap.csv"
+    lines = (
+        f"{n};{at.day}.{at.month}.{at.year};{at:%H:%M};4355****{n % 4};-{n},50;TRY\n" for n, at in enumerate(TIMES)
+    )
+    file.write_text("Dekont No;Tarih;Saat;Kart No;Tutar;Döviz\n" + "".join(lines), encoding="cp1254")
+    project, guesses, _ = tried(tmp_path / "bank", file)
+
+    assert project.events("payment")["tarih"].to_pylist()[5].hour == TIMES[5].hour
+    assert project.definitions.settings.currency == "TRY"
+    assert [*project.definitions.events.entities] == ["kart"]
+    assert "hesap.csv is not UTF-8; it is read as windows-1252; save it as UTF-8 if letters are wrong" in guesses
+
+
 def test_credits_and_debits_in_one_amount_are_compared_by_their_size(tmp_path):
     file = tmp_path / "statement.csv"
     amounts = [-20 - n if n % 4 else 90 for n in range(len(TIMES))]

@@ -126,7 +126,7 @@ def _proposal_lines(proposal: ProposedProject) -> list[str]:
             column["role"] or "",
             column["type"] or (f"left out: {column['reason']}" if column["reason"] and not column["role"] else ""),
             ", ".join(column["also"]),
-            column["example"],
+            column["example"] or (column["role"] and column["reason"]) or "",
         ]
         for column in proposal.ranked_columns
     ]

@@ -14,7 +14,7 @@ _WORDS = dict(
     for line in r"""
 event (^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp|incident|accident|claim|issued?(_|$))
 id (id|uuid|guid)$|^((tx|txn|trans|transaction)_?)?hash$|(^|_)(ref|reference|number|num|no|nr|key|psp)(_|$)
-time time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|wann|zeit|fecha)
+time time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|wann|zeit|fecha|tarih)
 other_time birth|dob|bind|sign_?up|join|earliest|enrol|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)
 zone (^|_)(time_?zone|tz|zone|utc_?offset)(_|$)
 counted (^|_)(time|step|day|hour|minute|week|month|seconds?)$|dt$|elapsed
@@ -26,15 +26,15 @@ hundredths (^|_)(cents?|pence|centimes|centavos|rappen|paise|minor|hundredths|fr
 doubtful_hundredths (^|_)(minor|fraction)(_|$)
 afterwards refund|recover(y|ies|ed)|repaid|pymnt|charged_?off|settlement
 no_money (^|_)(quantity|qty|counts?|items|(v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)(_|$)
-currency (^|_)(curr?|ccy|valuta|devise|divisa|moneda|moeda|waluta|para_birimi)(_|$)|currency|wa(e)?hrung
+currency (^|_)(curr?|ccy|doviz|valuta|devise|divisa|moneda|moeda|waluta|para_birimi)(_|$)|currency|wa(e)?hrung
 label fraud|betrug|chargeback|(^|_)(label|target|class|is_bad|verdict|laundering|suspicious)(_|$)
 known fraud|betrug|chargeback|dispute|laundering
 label_time fraud|chargeback|dispute|label|verdict|report|notif|confirm|detect|investig|resol
 due due|expir|valid|until|plan|sched|promis|check_?(in|out)|depart|arriv|birth|dob|since|(^|_)(start|end)(_|$)
 phone (^|_)(phone|mobile|contact|msisdn|tel|telephone|cell|fax)(_?(no|nr|num|number))?$
-card (^|_)(card|karte|carte|tarjeta|cc|pan)(_|$)|card_?(no|num|id|hash)
+card (^|_)(card|karte?|carte|tarjeta|cc|pan)(_|$)|card_?(no|num|id|hash)
 account account|acct|iban|(^|_)(acc|konto|cuenta|compte)(_|$)|name_orig
-customer customer|client|kunde|cust(_|$)|user|member|payer|sender|shopper|buyer|actor|principal|caller|holder_id|(^|_)(entity_id|upi|vpa)(_|$)|(^|_)(nid|party)(_|$)
+customer customer|client|subscriber|kunde|cust(_|$)|user|member|payer|sender|shopper|buyer|actor|principal|caller|holder_id|(^|_)(entity_id|upi|vpa)(_|$)|(^|_)(nid|party|a_number)(_|$)
 merchant merchant|shop|store|vendor|seller|terminal|haendler|(^|_)handler(_|$)|payee|receiver|recipient|beneficiary|name_dest
 device device|fingerprint|imei
 network (^|_)(ip|ip_?address|ip_?addr)(_|$)

@@ -178,12 +178,16 @@ def profile_of(path: Path) -> FileProfile:
     Raises: UsageError if it cannot be read, or has no lines.
     """
     layout, beginning = CsvLayout(), ""
-    with read_lines(path) as lines:
+    notes: list[str] = []
+    with read_lines(path, tell=notes.append) as lines:
         if lines.records is not None:
             layout, beginning = _beginning(path, lines.records.first_lines(_HEADER_LINES))
             lines.lay_out(layout)
             lines.columns  # noqa: B018 (it is read)
         rows, line_count = _sampled(lines)
+    if notes:
+        is_odd = f"{notes[0].rstrip('.')}; save it as UTF-8 if letters are wrong"
+        beginning = f"{beginning}; {is_odd}" if beginning else is_odd
     each = _array_of(rows)
     events = [event for row in rows for event in _events(row, each)]
     places = dict.fromkeys(place for event in events for place, value in event.items() if not isinstance(value, list))

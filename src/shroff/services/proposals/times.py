@@ -26,7 +26,9 @@ _CENTURY_S = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 _AHEAD_S = 3 * 365 * DAY_S  # from now; a larger number is rather an id than a time
 _STEPS_MIN = 5  # times have more different steps than this; numbers that count lines have one
 # Words of names that fit any event
-_OF_ANY_EVENT = {"date", "time", "hour", "clock", "day", "of", "the", "at", "on", "local", "utc"}
+_OF_ANY_EVENT = set(
+    "date time hour clock day of the at on local utc datum zeit uhrzeit fecha hora data ora heure tarih saat".split()
+)
 # Numbers since 1970: range, divisor to seconds, expression with {} for the column, guess to confirm
 _EPOCHS = (
     (range(10**8, 10**10), 1, "time(text(integer({}) * 1000))", "seconds since 1970"),
