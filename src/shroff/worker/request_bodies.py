@@ -71,10 +71,10 @@ class RequestReader:
         Args:
             hidden: Fields whose values no message repeats, besides hashed fields.
         """
-        columns, problem_text = json_columns(raw, REQUEST_DEPTH_MAX)
+        columns, reason = json_columns(raw, REQUEST_DEPTH_MAX)
         if columns is None:
-            line = Line(0, raw, None, problem_text, where=place)
-            problem = (problem_text or "").replace("the line", "it", 1)
+            line = Line(0, raw, None, reason, where=place)
+            problem = (reason or "").replace("the line", "it", 1)
             if mistakes is not None:
                 mistakes.append(("", problem))
             return self._intake.unreadable(line, SOURCE, type_name, problem)
@@ -122,7 +122,8 @@ class RequestReader:
         refusals: dict[bytes, tuple[Submission, Mistakes]] = {}
 
         def read(piece: bytes) -> tuple[Submission, Mistakes]:
-            if (decoded := refusals.get(piece)) is not None:
+            decoded = refusals.get(piece)
+            if decoded is not None:
                 return decoded
             own: list[tuple[str, str]] = []
             decoded = self.one(type_name, piece, place, own), own

@@ -89,14 +89,15 @@ class Standby(Struct, eq=False):
     def seq(self) -> int:
         return 0 if self._start is None else self._start[0].seq
 
-    def _say(self, words: str) -> None:
-        if words != self._told:
-            self._told = words
-            self._tell(words)
+    def _say(self, message: str) -> None:
+        if message != self._told:
+            self._told = message
+            self._tell(message)
 
     def _follow(self, until_s: float) -> None:
         try:
-            if self._log is not None and (refusal := self._place.follow(self._log)):
+            refusal = "" if self._log is None else self._place.follow(self._log)
+            if refusal:
                 self._tell(refusal)
             while not self._stop.is_set() and time.monotonic() < until_s:
                 if not self._folds_some():
@@ -144,7 +145,8 @@ class Standby(Struct, eq=False):
         definitions = self._start[0].engine.definitions
         is_same = self._place.definitions().versions == definitions.versions
         lateness = lateness_of(log, definitions)  # differs if the watermark was set back meanwhile
-        return self._start if is_same and (lateness, lateness.leaps) == (self._lateness_ms, self._leaps) else None
+        is_same = is_same and (lateness, lateness.leaps) == (self._lateness_ms, self._leaps)
+        return self._start if is_same else None
 
     def _let_go(self) -> None:
         log = self._log

@@ -39,7 +39,7 @@ class LateKeys:
         used = min(parts, len(keys))
         # Deal keys back and forth, the largest first, so that the parts get about equally many rows.
         deal = np.resize([*range(used), *reversed(range(used))], len(keys))
-        self._codes = np.full((used, len(late)), -1, np.int64)
+        self._codes = np.full((used, len(late)), -1, np.int64)  # by part and key; -1 in other parts
         for part in range(used):
             self._codes[part, keys[deal == part]] = np.arange(np.count_nonzero(deal == part))
         self._histories = [WindowState(plan, lateness_ms=lateness_ms) for _ in range(used)]

@@ -68,7 +68,7 @@ class BatchEngine(Rounds[GroupFeed]):
 
     def _end_stage(self, stage: int) -> None:
         """Make the groups of a stage ready to answer: those that memory cannot hold first, one after the other."""
-        times = self._one_of_times()
+        times = self._joined_times()
         feeds = sorted(self._of_stage(stage), key=lambda feed: feed.bytes_wanted)
         room = HELD_BYTES
         in_memory: list[GroupFeed] = []
@@ -80,7 +80,8 @@ class BatchEngine(Rounds[GroupFeed]):
         for feed in in_memory:
             feed.end(times, is_held=True)
 
-    def _one_of_times(self) -> Ints:
+    def _joined_times(self) -> Ints:
+        """Return the times of all chunks as one array, of which each chunk then has a view."""
         assert isinstance(self._chunks, deque)
         times = np.concatenate([NO_INTS, *(chunk.times for chunk in self._chunks)])
         ends = np.cumsum([chunk.size for chunk in self._chunks]).tolist()

@@ -214,15 +214,7 @@ def show_results(
     """
     import numpy as np
 
-    from shroff.services.results.figures import (
-        OutcomeTable,
-        explored_declines,
-        final_fraud,
-        missed_fraud,
-        period_codes,
-        tallies,
-        value_codes,
-    )
+    from shroff.services.results.figures import OutcomeTable, final_fraud, period_codes, tallies, value_codes
 
     definitions = project.definitions
     zone, by, fields = request.zone or project.context.systems.time_zone, request.by, result_fields(definitions)
@@ -252,7 +244,7 @@ def show_results(
     whole_ms = [day_start_ms(earlier[0], zone), starts_ms[0], starts_ms[-1]]
     values: Sequence[str | UnsetType | None] = [UNSET] * len(spans)
     shares = curve.known_shares()
-    is_there = oldest_ms <= whole_ms[0] and last <= day_at(known_ms, zone)
+    has_earlier = oldest_ms <= whole_ms[0] and last <= day_at(known_ms, zone)
     mature_ms = curve.as_of_ms - mature_after_ms(definitions, shares)
     if by in PERIODS:
         count = len(spans)
@@ -275,7 +267,7 @@ def show_results(
             raise UsageError(f"by: {by} has {count:,} values; results have at most {ROWS_MAX:,} rows.")
         spans = spans * count
         tables = tallies(parts, codes, 2 * count)
-        priors = [*tables[count:]] if is_there else [None] * count
+        priors = [*tables[count:]] if has_earlier else [None] * count
         codes = np.where(codes < count, codes, -1)
     finals = final_fraud(parts, codes, count, curve.as_of_ms, shares)
     if by != "week":  # the total is always computed from weeks
@@ -289,28 +281,36 @@ def show_results(
             [*values, UNSET],
             [*tables[:count], whole],
             finals,
-            [*priors, before if is_there else None],
+            [*priors, before if has_earlier else None],
             strict=True,
         )
     )
     if by == RULE:
         for row in answer.rows:
             _leave_out_false_positive_rate(row)
-    if is_there:
+    if has_earlier:
         answer.before = result_row(definitions, earlier, UNSET, before, None, is_mature=starts_ms[0] <= mature_ms)
     answer.review_hours = round(project.cases.worked_ms(starts_ms[0], starts_ms[-1]) / HOUR_MS, 2)
-    places = definitions.settings.money_places
-    if (explored := explored_declines(events, starts_ms[0], min(mature_ms, starts_ms[-1]))) is not None:
-        share, units = explored
-        ends = share.share, share.low, share.high
-        answer.declines = DeclineValue(share.drawn, *ends, show_decimal(units, places))
-    sampled, uncovered, share, units = missed_fraud(events, starts_ms[0], starts_ms[-1])
-    if sampled:
-        ends = share.share, share.low, share.high
-        of_sample = sampled, share.drawn, uncovered, share.frauds
-        answer.missed_fraud = MissedFraudRate(*of_sample, *ends, show_decimal(units, places))
+    _add_samples(answer, events, (starts_ms[0], starts_ms[-1]), mature_ms, definitions.settings.money_places)
     answer.limits = _scheme_ratios(project, events, curve.as_of_ms, zone)
     return answer
+
+
+def _add_samples(
+    answer: Results, events: DecidedEvents, period_ms: tuple[int, int], mature_ms: int, places: int
+) -> None:
+    """Add the estimates from explored declines, which are read until `mature_ms`, and from sampled approvals."""
+    from shroff.services.results.figures import explored_declines, missed_fraud
+
+    start_ms, end_ms = period_ms
+    explored = explored_declines(events, start_ms, min(mature_ms, end_ms))
+    if explored is not None:
+        share, units = explored
+        answer.declines = DeclineValue(share.drawn, share.share, share.low, share.high, show_decimal(units, places))
+    sampled, uncovered, share, units = missed_fraud(events, start_ms, end_ms)
+    if sampled:
+        counts = sampled, share.drawn, uncovered, share.frauds
+        answer.missed_fraud = MissedFraudRate(*counts, share.share, share.low, share.high, show_decimal(units, places))
 
 
 def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone: str) -> list[SchemeRatio]:

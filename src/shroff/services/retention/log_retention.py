@@ -48,7 +48,7 @@ class PruningPlan(FrozenStruct):
 
 
 class Pruned(OperationAnswer):
-    """What moved to the lake now, or would: so many places, so that the store begins behind `upto`."""
+    """The records that moved to the lake now, or would move: the store begins after `upto`."""
 
     lake: str
     places: int

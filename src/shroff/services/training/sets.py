@@ -180,9 +180,9 @@ class TrainingSets(ProjectPart):
         _check_given(Path(manifest), then, inputs)
         if out is not None:
             _check_new(Path(out))
-        with TemporaryDirectory(prefix="shroff-") as folder, self._source(settings, inputs, then) as found:
+        with TemporaryDirectory(prefix="shroff-") as folder, self._source(settings, inputs, then) as set_inputs:
             target = Path(folder) / "set" if out is None else Path(out)
-            report = self._write(target, settings, found, then.as_of_ms, then.fold.fold, way)
+            report = self._write(target, settings, set_inputs, then.as_of_ms, then.fold.fold, way)
         now = report.manifest
         differing = tuple(name for name, digest in then.files.items() if now.files.get(name) != digest)
         return SetAgain(report, not differing, differing, tuple(differences(then, now)))
@@ -238,9 +238,9 @@ class TrainingSets(ProjectPart):
             from shroff.services.ingest.event_ingest import scratch_log
             from shroff.services.training.trainings import left_out
 
-            with scratch_log(self._context, files, event, labels, decide=False, order=order) as (log, taken):
+            with scratch_log(self._context, files, event, labels, decide=False, order=order) as (log, counts):
                 source = replace(log_source(log, definitions, event), log=None, files=tuple(files), labels_file=labels)
-                yield SetInputs(replace(source, order=order), left, tuple(left_out(taken, log)))
+                yield SetInputs(replace(source, order=order), left, tuple(left_out(counts, log)))
         else:
             yield SetInputs(file_source(files, labels, definitions, settings, self._log.hasher, left), left)
 

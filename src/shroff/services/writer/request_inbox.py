@@ -26,30 +26,35 @@ if TYPE_CHECKING:
 
 
 class Inboxes(ProjectPart):
+    """The inbox of the process that writes the log, and the settings and notices that this process has adopted."""
+
     _outside: AdapterFactory
 
     def brief(self, writer: Writer, log: Log) -> InboxServer:
         return self._inbox(writer, log, is_running=False)
 
     def running(self, writer: Writer, log: Log) -> InboxServer:
-        """Return the inbox of a worker or service, which keeps the settings that only a restart can change."""
+        """Return the inbox of a worker or service; unlike `brief`, it keeps settings that only a restart can change."""
         return self._inbox(writer, log, is_running=True)
 
     def _inbox(self, writer: Writer, log: Log, *, is_running: bool) -> InboxServer:
         from shroff.worker.inbox import InboxServer
 
-        loaded: list[_Afresh] = []
+        loaded: list[_LoadedProject] = []  # what `load` returned last, until `took_up` adopts it
 
         def load(names: list[str] | None) -> Definitions:
             fresh = self._context.afresh()
             if names is not None:
                 if not names:  # a retry: a changed reading of input needs a restart
                     check_inputs_unchanged(writer.definitions, fresh.definitions)
-                loaded[:] = [_Afresh(as_active(fresh, writer.definitions.files, names), None)]
+                loaded[:] = [_LoadedProject(as_active(fresh, writer.definitions.files, names), None)]
                 return loaded[0].project.definitions
             definitions = checked(fresh)
             definitions.require_models()
-            loaded[:] = [self._renewed(fresh, log) if is_running else _Afresh(fresh, FileVersions(fresh).beside())]
+            if is_running:
+                loaded[:] = [self._renewed(fresh, log)]
+            else:
+                loaded[:] = [_LoadedProject(fresh, FileVersions(fresh).beside())]
             ProjectParts(fresh).notices.check()
             return definitions
 
@@ -67,8 +72,9 @@ class Inboxes(ProjectPart):
         )
 
     def begin_active(self, log: Log) -> None:
-        """Adopt the current files at the start and record them in the log; others may have applied changes since this
-        process was started. Raises: as the log's `append`.
+        """Adopt the current files and record them in the log, since they may have changed after this process started.
+
+        Raises: as the log's `append`.
         """
         with suppress(UsageError, DefinitionError):  # keeps its settings; the offsets recorded below show that
             self._take_over(self._renewed(self._context.afresh(), log).project.systems)
@@ -77,7 +83,7 @@ class Inboxes(ProjectPart):
             log.append(Batch(offsets=offsets))
 
     def follow_active(self, log: Log) -> str:
-        """Adopt what the log's writer has made active, once the files are the same as there.
+        """Adopt the settings and notices that the log's writer activated, if this machine's files are the same.
 
         Returns why that failed, else "". Cost: one query; reads the files if something else is active.
         """
@@ -95,7 +101,7 @@ class Inboxes(ProjectPart):
             return f"settings that are active now are not taken up here: {error}"
         return ""
 
-    def _renewed(self, fresh: ProjectContext, log: Log) -> _Afresh:
+    def _renewed(self, fresh: ProjectContext, log: Log) -> _LoadedProject:
         """Return the project with its files read again, and the settings that this process would then have.
 
         Raises: UsageError if something cannot be opened with them, such as a variable that is not set here.
@@ -108,7 +114,7 @@ class Inboxes(ProjectPart):
             if self._context.served_at:
                 _ = systems.public_url
                 AdapterFactory(fresh).open_provider()
-        return _Afresh(fresh, now)
+        return _LoadedProject(fresh, now)
 
     def _take_over(self, systems: Systems) -> None:
         files = notice_files(config.read_files(self._paths.folder, [], (NOTICES,)))
@@ -117,17 +123,20 @@ class Inboxes(ProjectPart):
             self._context.taken.files = files
             self._context.taken.number += 1
 
-    def _took_up(self, found: _Afresh, log: Log, *, is_running: bool) -> list[Offset]:
-        """Adopt the current files; return the offsets to record in the log."""
-        offsets = [] if found.beside is None else taken_up(log, found.beside, is_running=is_running)
-        self._context.files_read.put(found.project.loaded)
+    def _took_up(self, loaded: _LoadedProject, log: Log, *, is_running: bool) -> list[Offset]:
+        """Adopt the loaded files; return the offsets to record in the log."""
+        offsets = [] if loaded.beside is None else taken_up(log, loaded.beside, is_running=is_running)
+        self._context.files_read.put(loaded.project.loaded)
         if offsets and is_running:
-            self._take_over(found.project.systems)
+            self._take_over(loaded.project.systems)
         return offsets
 
 
-class _Afresh(FrozenStruct):
-    """A project with its files read again, and their content beside versions; None if that is not adopted."""
+class _LoadedProject(FrozenStruct):
+    """A project with its files read again.
+
+    `beside` has the settings and notices, which are not part of a version; None if they are not adopted.
+    """
 
     project: ProjectContext
     beside: TextMapping | None
