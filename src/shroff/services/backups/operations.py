@@ -121,27 +121,25 @@ class BackupEntry(msgspec.Struct):
 
 @contextmanager
 def open_vault(context: ProjectContext, request: OfBackups[Any]) -> Iterator[tuple[Vault, Callable[..., JsonObject]]]:
-    """Open the vault; yield it with a function that returns the fields common to answers, for the newest of some
-    points.
-    """
+    """Open the vault; yield it with a function that returns the fields of `OfVault` for the newest of some points."""
     from shroff.services.backups.retention import vault_of
     from shroff.services.backups.vault import point_name
 
     began = time.monotonic()
 
-    def told(points: Sequence[BackupPoint]) -> JsonObject:
-        told: JsonObject = {"backups": vault.address, "seconds": round(time.monotonic() - began, 3)}
+    def document(points: Sequence[BackupPoint]) -> JsonObject:
+        fields: JsonObject = {"backups": vault.address, "seconds": round(time.monotonic() - began, 3)}
         if not points:
-            return told
+            return fields
         point = points[-1]
-        return told | {
+        return fields | {
             "file": f"{vault.address}/{point_name(point.number)}",
             "seq": point.last_seq,
             "bytes": point.bytes,
         }
 
     with vault_of(context, request.place, request.key) as vault:
-        yield vault, told
+        yield vault, document
 
 
 def line_of(made: BackupEntry | CreatedBackup) -> str:

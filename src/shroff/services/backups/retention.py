@@ -78,13 +78,13 @@ def check_follows(context: ProjectContext) -> None:
 
 
 def listed(vault: Vault) -> tuple[list[BackupPoint], dict[int, str]]:
-    """Return the backups, oldest first, and the reasons of damaged points. Raises: as `Vault.points`."""
+    """Return the backups, oldest first, and the reasons of damaged points. Raises: as `points_of`."""
     points_of(vault)
     return vault.readable()
 
 
 def verified(vault: Vault, progress: Progress = unheard) -> VerifiedBackups:
-    """Read every point and piece, and compare each with its hash. Raises: as `Vault.points`.
+    """Read every point and piece, and compare each with its hash. Raises: as `points_of`.
 
     The log of the newest point is checked as `doctor` does; if it is damaged, also those of earlier full ones.
     """
@@ -92,7 +92,7 @@ def verified(vault: Vault, progress: Progress = unheard) -> VerifiedBackups:
     read: TextDict = {}  # error of each piece, empty if sound
     damaged: dict[int, str] = {}
     before: tuple[int, str] = (0, "")
-    looked = set(numbers[-1:])  # points whose logs are checked, newest first, until one is sound
+    candidates = set(numbers[-1:])  # points whose logs are checked, newest first, until one is sound
     for number in numbers:
         try:
             point, digest = vault.point(number)
@@ -109,19 +109,21 @@ def verified(vault: Vault, progress: Progress = unheard) -> VerifiedBackups:
             except StorageError as error:
                 read[name] = str(error)
             progress(1)
-        if mistake := next((read[name] for name in sorted(_pieces(point)) if read[name]), ""):
-            damaged[number] = mistake
-        else:
-            before = number, digest
-            looked |= {number} if point.is_full else set()
-    for number in sorted(looked - damaged.keys(), reverse=True):
+        problems = [read[name] for name in sorted(_pieces(point)) if read[name]]
+        if problems:
+            damaged[number] = problems[0]
+            continue
+        before = number, digest
+        if point.is_full:
+            candidates.add(number)
+    for number in sorted(candidates - damaged.keys(), reverse=True):
         try:
-            words = log_damage(vault, number)
+            problem = log_damage(vault, number)
         except OSError as error:
-            words = f"its log was not checked, as its temporary copy cannot be written: {os_words(error)}"
-        if not words:
+            problem = f"its log was not checked, as its temporary copy cannot be written: {os_words(error)}"
+        if not problem:
             break
-        damaged[number] = words
+        damaged[number] = problem
     return VerifiedBackups(len(numbers), len(read), sum(sizes.values()), damaged)
 
 

@@ -169,7 +169,7 @@ class RuleDraftFiles(ProjectPart):
             self._forget(id)
 
     def approve(self, id: str, tag: str, before: Before = unrecorded) -> StoredDraft:
-        """Approve a text as the second person; for `before` see `write_draft`.
+        """Approve a text as the second person; for `before` see `write`.
 
         Raises: ChangedMeanwhileError; NotAllowedError for its authors and for a key; DefinitionError for one with
             errors.

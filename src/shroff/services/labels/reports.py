@@ -132,7 +132,7 @@ class LabelReports(ProjectPart):
         return {point.days: point.share for point in self.maturity().points if point.days in ages_days}
 
     def decided_events(self, by: str, as_of_ms: int, reading: Progress | None = None) -> DecidedEvents:
-        """Return all decided events as of a time, with the values of a field (see `result_figures`)."""
+        """Return all decided events as of a time, with the values of a field (see `results.figures`)."""
         from shroff.services.results.figures import ResultEvents
 
         definitions = self._definitions

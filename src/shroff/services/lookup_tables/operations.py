@@ -131,13 +131,10 @@ def put_table(project: Project, asked_by: AskedBy, request: PutTable) -> TableCh
         context.reload()
         files = config.read_files(context.paths.folder, [])
         file, declared = table_file(name, files), project.definitions.events.tables
-        if name in declared and (not file.endswith(".csv") or request.key or request.columns):
-            what = (
-                f"the rows of {name} are in {file}: replace that file"
-                if not file.endswith(".csv")
-                else (f"events.yaml has the columns of {name}: leave out key and columns")
-            )
-            raise UsageError(f"{what}. Nothing was changed.")
+        if name in declared and not file.endswith(".csv"):
+            raise UsageError(f"the rows of {name} are in {file}: replace that file. Nothing was changed.")
+        if name in declared and (request.key or request.columns):
+            raise UsageError(f"events.yaml has the columns of {name}: leave out key and columns. Nothing was changed.")
         rows = request.csv.removeprefix("\ufeff")
         changes = {file: rows}
         if name not in declared:
@@ -228,18 +225,22 @@ def with_table(text: str, name: str, columns: str) -> str:
     """Add a table to the text of events.yaml, above the others."""
     top, lines = yamltext.read(text, EVENTS, []), text.split("\n")
     entries = top.entries if isinstance(top, yamltext.Mapping) else ()
-    place = next(((key, value) for key, value in entries if key.text == "tables"), None)
-    if place is None:
-        return (
-            f"{text.rstrip()}\n\ntables:\n  {name}: {columns}\n" if text.strip() else f"tables:\n  {name}: {columns}\n"
-        )
-    (_key, value), at = place, place[0].line - 1
-    head, mark, rest = lines[at].partition("{")
+    declared = f"{name}: {columns}"
+    tables = next(((key, value) for key, value in entries if key.text == "tables"), None)
+    if tables is None:
+        head = f"{text.rstrip()}\n\n" if text.strip() else ""
+        return f"{head}tables:\n  {declared}\n"
+    key, value = tables
+    index = key.line - 1
+    head, mark, rest = lines[index].partition("{")
     if mark and "#" not in head:
-        lines[at] = f"{head}{{ {name}: {columns}{',' if rest.strip(' }') else ''} {rest.lstrip()}"
-    else:
-        inner = value.entries[0][0].column - 1 if isinstance(value, yamltext.Mapping) and value.entries else 2
-        lines.insert(at + 1, f"{' ' * inner}{name}: {columns}")
+        comma = "," if rest.strip(" }") else ""
+        lines[index] = f"{head}{{ {declared}{comma} {rest.lstrip()}"
+        return "\n".join(lines)
+    indent = 2
+    if isinstance(value, yamltext.Mapping) and value.entries:
+        indent = value.entries[0][0].column - 1
+    lines.insert(index + 1, f"{' ' * indent}{declared}")
     return "\n".join(lines)
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from shroff.replay.notebook import Moment
     from shroff.services.context import ProjectContext
     from shroff.services.training.retraining import FileReport, Options, Watch
-    from shroff.streams.log import Log
     from shroff.streams.pull import PulledSource
     from shroff.training.foreign.inputs import Declared
     from shroff.training.train import Steps, TrainingRun, TrainReport
