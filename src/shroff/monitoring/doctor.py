@@ -414,12 +414,12 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
     return Finding("snapshots", OK, f"{name} {whole}: state at sequence number {header.seq:,}, {age}")
 
 
-def _watermark(log: Log, definitions: Definitions, now_ms: int, seen: EarlierFindings) -> Iterator[Finding]:
+def _watermark(log: Log, definitions: Definitions, now_ms: int, earlier: EarlierFindings) -> Iterator[Finding]:
     watermark_ms, until_ms = log.watermark_ms(), latest_ms(definitions.settings, now_ms)
     if watermark_ms is not None and watermark_ms > until_ms:
-        if seen.holder[0] != watermark_ms:
-            seen.holder = watermark_ms, watermark_holder(log, definitions, until_ms)
-        yield Finding("watermark", WRONG, *watermark_problem(watermark_ms, seen.holder[1]))
+        if earlier.holder[0] != watermark_ms:
+            earlier.holder = watermark_ms, watermark_holder(log, definitions, until_ms)
+        yield Finding("watermark", WRONG, *watermark_problem(watermark_ms, earlier.holder[1]))
 
 
 def look_at_clock(log: Log, now_ms: int, seen: EarlierFindings) -> Finding:

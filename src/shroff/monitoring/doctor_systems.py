@@ -329,7 +329,7 @@ def look_at_watched(aside: Iterable[tuple[str, str, int]]) -> Iterator[Finding]:
         yield Finding(location, WRONG, "; ".join(reasons), "'shroff sources check' lists all such files.")
 
 
-def _without_twice(words: str) -> str:
+def _without_twice(message: str) -> str:
     """Remove the partition's name if the message itself starts with it."""
-    part, _, rest = words.partition(": ")
-    return rest if rest.startswith(part) else words
+    part, _, rest = message.partition(": ")
+    return rest if rest.startswith(part) else message

@@ -163,10 +163,10 @@ def _category_counts(reference: Input, recent: Input) -> tuple[Floats, Floats, f
     return np.append(before[columns], before[others].sum()), np.append(now[columns], now[others].sum()), unseen, names
 
 
-def _by_text(given: Input, texts: Array) -> Floats:
+def _by_text(input_: Input, texts: Array) -> Floats:
     """Return rows by category, followed by those without one."""
-    indices = np.append(np.searchsorted(texts, np.array(given.categories, texts.dtype)), len(texts))
-    codes = np.where(np.isnan(given.values), len(given.categories), given.values).astype(np.int64)
+    indices = np.append(np.searchsorted(texts, np.array(input_.categories, texts.dtype)), len(texts))
+    codes = np.where(np.isnan(input_.values), len(input_.categories), input_.values).astype(np.int64)
     return np.bincount(indices[codes], minlength=len(texts) + 1).astype(np.float64)
 
 

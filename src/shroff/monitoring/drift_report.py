@@ -236,7 +236,12 @@ def _sample(input_: Input, rows: Ints) -> Input:
 
 
 def _scores(
-    given: TrainingSet, scorer: Scorer | None, learnt_until_ms: int | None, recent: DriftPeriod, before: Ints, now: Ints
+    training_set: TrainingSet,
+    scorer: Scorer | None,
+    learnt_until_ms: int | None,
+    recent: DriftPeriod,
+    before: Ints,
+    now: Ints,
 ) -> tuple[Input, Input] | str:
     """Return the scores of both periods, or why they are not compared.
 
@@ -245,13 +250,13 @@ def _scores(
     period.
     """
     if scorer is None or scorer.model is None:
-        recorded = [given.recorded.scores[rows] for rows in (before, now)]
+        recorded = [training_set.recorded.scores[rows] for rows in (before, now)]
         first, second = (feature[~np.isnan(feature)] for feature in recorded)
         if not len(first) or not len(second):
             return "The score is not compared: no active model can be loaded, and no score is recorded."
         return Input(SCORE, NUMBER, first), Input(SCORE, NUMBER, second)
     if learnt_until_ms is not None:
-        times_ms = given.times_ms
+        times_ms = training_set.times_ms
         before = _between(times_ms, learnt_until_ms, min(learnt_until_ms + recent.length_ms, recent.start_ms))
         if len(before) < SCORED_MIN:
             return (
@@ -259,21 +264,21 @@ def _scores(
                 f"of {scorer.id} and the recent period, and {SCORED_MIN} are needed. Use --reference with a length "
                 "instead."
             )
-    scores = scorer.model.scores(columns_for(scorer.model.inputs, given.inputs))
+    scores = scorer.model.scores(columns_for(scorer.model.inputs, training_set.inputs))
     return Input(SCORE, NUMBER, scores[before]), Input(SCORE, NUMBER, scores[now])
 
 
-def _label_delays(given: TrainingSet, stretch: DriftPeriod) -> Floats:
+def _label_delays(training_set: TrainingSet, stretch: DriftPeriod) -> Floats:
     """Return the days from an event to its first label, for labels that became known in a period.
 
     Selected by the time of the label, not of the event: recent events have only quick labels so far.
     """
-    labels = given.labels
+    labels = training_set.labels
     order = np.lexsort((labels.known_at_ms, labels.rows))
     rows, first = np.unique(labels.rows[order], return_index=True)
     known_ms = labels.known_at_ms[order][first]
     inside = _between(known_ms, stretch.start_ms, stretch.end_ms)
-    delays: Floats = (known_ms[inside] - given.times_ms[rows[inside]]) / np.float64(DAY_MS)
+    delays: Floats = (known_ms[inside] - training_set.times_ms[rows[inside]]) / np.float64(DAY_MS)
     return delays
 
 

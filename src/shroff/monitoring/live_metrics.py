@@ -200,19 +200,19 @@ class Pulse(Struct, eq=False):
                 (self._shadow.add if hit.shadow else self._shadow.discard)(hit.rule)
         return list(stopped), max((at_ms for _, at_ms, _ in places.values()), default=None)
 
-    def _count(self, record: Record, known: dict[int, _Known], amounts: TextMapping) -> None:
+    def _count(self, record: Record, counted: dict[int, _Known], amounts: TextMapping) -> None:
         if record.kind == "control":
             return
         number = record.time_ms // MINUTE_MS
         minute = self._minutes.setdefault(number, Minute())
         if record.kind == "label":
             minute.verdicts[from_json(record.body, type=_Verdict).verdict] += 1
-            known[record.seq] = minute, record.time_ms, ""
+            counted[record.seq] = minute, record.time_ms, ""
             return
         minute.came += 1
         name = amounts.get(record.type)
         amount = None if name is None else from_json(record.body).get(name)
-        known[record.seq] = minute, record.time_ms, "" if amount is None else str(amount)
+        counted[record.seq] = minute, record.time_ms, "" if amount is None else str(amount)
 
     def figures(self, length_ms: int, step_ms: int) -> LiveFigures:
         """Return the figures of the period of this length up to the newest event, in steps."""

@@ -313,13 +313,13 @@ def _gathered(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Tabl
         yield pa.concat_tables(pending)
 
 
-def _wider(schema: pa.Schema, found: pa.Schema) -> pa.Schema:
+def _wider(schema: pa.Schema, table_schema: pa.Schema) -> pa.Schema:
     """Return the schema with decimal128 for columns that are decimal128 in the table."""
     import pyarrow as pa
 
     for at, field in enumerate(schema):
-        if pa.types.is_decimal64(field.type) and pa.types.is_decimal128(found.field(at).type):
-            schema = schema.set(at, found.field(at))
+        if pa.types.is_decimal64(field.type) and pa.types.is_decimal128(table_schema.field(at).type):
+            schema = schema.set(at, table_schema.field(at))
     return schema
 
 

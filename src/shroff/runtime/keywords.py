@@ -53,13 +53,13 @@ def keywords_of(function: Callable[..., Any]) -> frozenset[str] | None:
     return None if options is None else names | frozenset(options.__annotations__)
 
 
-def _checking(function: Callable[..., Any], known: frozenset[str]) -> Callable[..., Any]:
+def _checking(function: Callable[..., Any], allowed: frozenset[str]) -> Callable[..., Any]:
     @wraps(function)
     def checked(*arguments: Any, **options: Any) -> Any:
-        if options.keys() <= known:
+        if options.keys() <= allowed:
             return function(*arguments, **options)
-        unknown = next(name for name in options if name not in known)
-        hint = nearest(unknown, [name for name in known if name != "self"])
+        unknown = next(name for name in options if name not in allowed)
+        hint = nearest(unknown, [name for name in allowed if name != "self"])
         raise TypeError(f"{function.__name__}() got an unexpected keyword argument {unknown!r}. {hint}".rstrip())
 
     return checked

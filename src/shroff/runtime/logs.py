@@ -207,8 +207,8 @@ class _LogHandler(logging.Handler):
         self._said[level, kind] = now_s, 0
         return count + 1
 
-    def _json(self, record: logging.LogRecord, words: str, fields: JsonMapping) -> str:
-        entry = {"time": _moment(record.created), "level": record.levelname.lower(), "message": words}
+    def _json(self, record: logging.LogRecord, message: str, fields: JsonMapping) -> str:
+        entry = {"time": _moment(record.created), "level": record.levelname.lower(), "message": message}
         masked = {name: scrubbed(value) if isinstance(value, str) else value for name, value in fields.items()}
         return json.dumps({**entry, "pid": record.process, **self._fields, **masked})
 
@@ -225,10 +225,10 @@ def _words(record: logging.LogRecord) -> str:
     return f"{record.name}: {_VALUE.sub('...', text) if record.args else text}"
 
 
-def _text(record: logging.LogRecord, words: str, fields: JsonMapping) -> str:
+def _text(record: logging.LogRecord, message: str, fields: JsonMapping) -> str:
     pairs = [f"{name}={one_line(value)}" for name, value in fields.items() if not isinstance(value, list)]
     more = f" ({', '.join(pairs)})" if pairs and (record.levelno < logging.INFO or "times" in fields) else ""
-    return f"shroff: {words}{scrubbed(more)}"
+    return f"shroff: {message}{scrubbed(more)}"
 
 
 def _moment(at_s: float) -> str:

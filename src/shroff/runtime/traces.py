@@ -149,12 +149,12 @@ def batch(found: TracedBatch, traced: Sequence[TracedEvent]) -> list[tuple[str, 
     return [_spans(found, event) for event in events]
 
 
-def _spans(found: TracedBatch, event: TracedEvent) -> tuple[str, float]:
+def _spans(batch: TracedBatch, event: TracedEvent) -> tuple[str, float]:
     from opentelemetry.trace import SpanKind, set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    seqs = [seq for seq in (found.places if event.number < 0 else found.places[event.number : event.number + 1]) if seq]
-    attributes: JsonMapping = {"shroff.batch.size": len(found.places)}
+    seqs = [seq for seq in (batch.places if event.number < 0 else batch.places[event.number : event.number + 1]) if seq]
+    attributes: JsonMapping = {"shroff.batch.size": len(batch.places)}
     if seqs:
         attributes = {**attributes, "shroff.seq.first": min(seqs), "shroff.seq.last": max(seqs)}
     parent = TraceContextTextMapPropagator().extract({HEADER: event.parent}) if event.parent else None
@@ -164,16 +164,16 @@ def _spans(found: TracedBatch, event: TracedEvent) -> tuple[str, float]:
     )
     inside = set_span_in_context(span)
     for name, end_s, seconds in (
-        ("decide", found.decided_s, found.decide_s),
-        ("commit", found.committed_s, found.commit_s),
+        ("decide", batch.decided_s, batch.decide_s),
+        ("commit", batch.committed_s, batch.commit_s),
     ):
         part = _State.tracer.start_span(name, context=inside, start_time=at_ns(end_s - seconds))
         part.end(at_ns(end_s))
-    span.end(at_ns(found.committed_s))
+    span.end(at_ns(batch.committed_s))
     context = span.get_span_context()
     if seqs and context.trace_flags.sampled:
         _State.recent.append(_Commit(min(seqs), max(seqs), context))
-    return (f"{context.trace_id:032x}" if context.trace_flags.sampled else ""), found.committed_s - event.arrived_s
+    return (f"{context.trace_id:032x}" if context.trace_flags.sampled else ""), batch.committed_s - event.arrived_s
 
 
 @contextmanager

@@ -37,8 +37,8 @@ Outcome = TypeVar("Outcome", bound=OperationAnswer)
 Answer = TypeVar("Answer", bound=Struct)
 
 
-def _log(project: Project, held: ExitStack) -> Log:
-    return held.enter_context(project.log.reading())
+def _log(project: Project, stack: ExitStack) -> Log:
+    return stack.enter_context(project.log.reading())
 
 
 # Arguments of operations beside the parts of a project, by type; a log stays open until the operation ends.
@@ -55,7 +55,7 @@ VALUES: Final[Mapping[Any, Callable[[Project, ExitStack], object]]] = {
 }
 
 
-def _opened(project: Project, name: str, type_: Any, held: ExitStack) -> object:
+def _opened(project: Project, name: str, type_: Any, stack: ExitStack) -> object:
     """Open cases, people or the registry of models for an operation; their modules take a while to import.
 
     Raises: UsageError for any other type.
@@ -67,9 +67,9 @@ def _opened(project: Project, name: str, type_: Any, held: ExitStack) -> object:
     if type_ is Registry:
         return project.context.registry
     if type_ is Desk:
-        return held.enter_context(project.people.open())
+        return stack.enter_context(project.people.open())
     if type_ is CaseService:
-        return held.enter_context(project.cases.open())
+        return stack.enter_context(project.cases.open())
     raise UsageError(f"the operation '{name}' needs {type_}, which a project does not have.")
 
 

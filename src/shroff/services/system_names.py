@@ -164,11 +164,11 @@ def _routes(events: Events, path: tuple[str, ...], options: JsonMapping, route: 
         yield (*path, route[1], name), name, f"not a value of {by}", {*values, "else"}
 
 
-def _mapping(found: object) -> JsonMapping:
-    return found if isinstance(found, Mapping) else {}
+def _mapping(value: object) -> JsonMapping:
+    return value if isinstance(value, Mapping) else {}
 
 
-def _problem(tree: yamltext.Node | None, path: tuple[str, ...], name: str, words: str, hint: str) -> Problem:
+def _problem(tree: yamltext.Node | None, path: tuple[str, ...], name: str, message: str, hint: str) -> Problem:
     """Place a problem at a key or value; if the text is written shorter, at the closest node above."""
     at: yamltext.Node | None = tree
     for step in path:
@@ -181,4 +181,4 @@ def _problem(tree: yamltext.Node | None, path: tuple[str, ...], name: str, words
         if inner is None:  # a URL holds all settings in one text
             break
         at = inner
-    return Problem(config.PROJECT_FILE, 1, 1, "", words, hint) if at is None else at.problem(words, hint)
+    return Problem(config.PROJECT_FILE, 1, 1, "", message, hint) if at is None else at.problem(message, hint)

@@ -210,20 +210,20 @@ def _raised(error: Exception) -> Iterator[NoReturn]:
 
 
 def _late(
-    events: Iterable[Event], watermark_ms: int | None, lateness_ms: int, seen: set[tuple[str, str]]
+    events: Iterable[Event], watermark_ms: int | None, lateness_ms: int, seen_ids: set[tuple[str, str]]
 ) -> list[Event]:
-    """Return the events that are too late after those before them or after a watermark; add all others to `seen`.
+    """Return the events that are too late after those before them or after a watermark; add all others to `seen_ids`.
 
-    Events already in `seen` are skipped.
+    Events already in `seen_ids` are skipped.
     """
     late: list[Event] = []
     for event in events:
         key = event.type, event.id
-        if key in seen:
+        if key in seen_ids:
             continue
         if watermark_ms is not None and watermark_ms - event.time_ms > lateness_ms:
             late.append(event)
         else:
-            seen.add(key)
+            seen_ids.add(key)
         watermark_ms = event.time_ms if watermark_ms is None else max(watermark_ms, event.time_ms)
     return late

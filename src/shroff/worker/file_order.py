@@ -55,10 +55,10 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
 
 
 def _runs_with_labels(
-    runs: Iterable[Sequence[Submission]], known: Iterator[Submission]
+    runs: Iterable[Sequence[Submission]], sorted_labels: Iterator[Submission]
 ) -> Iterator[Sequence[Submission]]:
     """Merge labels run by run, without creating events from columns."""
-    following = next(known, None)
+    following = next(sorted_labels, None)
     for run in runs:
         if isinstance(run, EventRun):
             dated, times = dated_events(run)
@@ -80,7 +80,7 @@ def _runs_with_labels(
             before.append(lines[row])
             labels.append(following)
             try:
-                following = next(known, None)
+                following = next(sorted_labels, None)
             except Exception:  # lines read before the error are kept
                 yield [*list(run)[: before[0]], *labels]
                 raise
@@ -92,7 +92,7 @@ def _runs_with_labels(
             merged.insert(line, label)
         yield merged or run
     if following is not None:
-        yield from in_runs(chain([following], known)).runs
+        yield from in_runs(chain([following], sorted_labels)).runs
 
 
 def arranged(

@@ -365,8 +365,8 @@ class InboxServer(Struct, eq=False):
             self._refuse(request, f"{message}. 'shroff check' names {'them' if count > 1 else 'it'}.")
         return True
 
-    def _refuse(self, request: InboxRequest, words: str) -> None:
-        self._log.append(Batch(replies=[_refusal(request, words)]))
+    def _refuse(self, request: InboxRequest, reason: str) -> None:
+        self._log.append(Batch(replies=[_refusal(request, reason)]))
 
     def _saved(self) -> _Saved:
         try:
@@ -497,8 +497,8 @@ def _reply(number: int, result: Any) -> Reply:
     return Reply(number, to_json(_Replied(msgspec.Raw(to_json(result)))))
 
 
-def _refusal(request: InboxRequest, words: str) -> Reply:
-    return Reply(request.number, to_json(_Replied(refusal=words)))
+def _refusal(request: InboxRequest, reason: str) -> Reply:
+    return Reply(request.number, to_json(_Replied(refusal=reason)))
 
 
 def answers_of(result: msgspec.Raw) -> list[Answer]:

@@ -252,22 +252,22 @@ class LogBacktests(ProjectPart):
                     amount += int(stretch.of[AMOUNT].values[rows].sum()) if AMOUNT in stretch.of else 0
         return HitCount(cached.as_of_ms, cached.as_of_ms - COUNTED_MS, events, hits, amount, is_complete=True)
 
-    def _begin(self, kept: _CountedEvents, definitions: Definitions, log: Log) -> None:
+    def _begin(self, cached: _CountedEvents, definitions: Definitions, log: Log) -> None:
         """Set the end time of the count, and split the log's last 30 days into stretches."""
         from shroff.log.later_labels import last_moment, place_before
         from shroff.log.state.fold import lateness_of
 
-        kept.as_of_ms, upto = last_moment(log, self._now_ms()) or 0, log.last_seq()
-        first = place_before(log, kept.as_of_ms - COUNTED_MS, lateness_of(log, definitions))
+        cached.as_of_ms, upto = last_moment(log, self._now_ms()) or 0, log.last_seq()
+        first = place_before(log, cached.as_of_ms - COUNTED_MS, lateness_of(log, definitions))
         size = COUNTED_FIRST
-        while upto > first or not kept.stretches:
-            kept.stretches.append(_CountedStretch(max(first, upto - size), upto))
+        while upto > first or not cached.stretches:
+            cached.stretches.append(_CountedStretch(max(first, upto - size), upto))
             upto, size = upto - size, size * COUNTED_MORE
 
     def _fill(
         self,
         stretch: _CountedStretch,
-        wanted: Mapping[str, Node],
+        leaves: Mapping[str, Node],
         rule: Rule,
         definitions: Definitions,
         log: Log,
@@ -286,8 +286,8 @@ class LogBacktests(ProjectPart):
         from shroff.training.sets.wanted import features_read
 
         at = frozenset([rule.on])
-        computed = [Computed(name, node, rule.by, at, needs_key=False, rule=rule.id) for name, node in wanted.items()]
-        read = [*features_read(definitions, rule.on, list(wanted.values())), *computed]
+        computed = [Computed(name, node, rule.by, at, needs_key=False, rule=rule.id) for name, node in leaves.items()]
+        read = [*features_read(definitions, rule.on, list(leaves.values())), *computed]
         reads_labels = any(part.event == "label" for item in read for part in aggregates(item.node))
         lateness_ms, reader = lateness_of(log, definitions), LineReader(definitions, reads_labels=reads_labels)
         own = list(log_columns(log, definitions, stretch.upto, after=stretch.after, reader=reader))
@@ -300,7 +300,7 @@ class LogBacktests(ProjectPart):
         seqs = np.concatenate([np.zeros(0, np.int64), *(first + frame.rows for first, frame in mine)])
         nodes = [item.node for item in read]
         source = log_source(log, definitions, rule.on, stretch.upto, nodes, after=before)
-        answers: dict[str, list[Column]] = {name: [] for name in wanted}
+        answers: dict[str, list[Column]] = {name: [] for name in leaves}
         for fold in range(max(1, len(source.folds))):
             reference = source.folds[fold].reference if source.folds else definitions.reference
             as_of = replace(definitions, reference=reference)
@@ -309,7 +309,7 @@ class LogBacktests(ProjectPart):
                 for frame in (frames[rule.on] for frames in engine.answers() if rule.on in frames):
                     here = np.arange(min(earlier, len(frame)), len(frame))
                     earlier -= len(frame) - len(here)
-                    for name in wanted:
+                    for name in leaves:
                         answers[name].append(frame.computed[name].take(here))
         is_behind = times > behind_ms
         rows = np.flatnonzero(is_behind)
@@ -321,7 +321,7 @@ class LogBacktests(ProjectPart):
                 values, valid = (np.concatenate([getattr(column, part) for column in columns]) for part in PARTS)
             column = Column(values[rows - len(times)], valid[rows - len(times)])
             if name == AMOUNT:
-                units = minor_units(column, wanted[name].type, definitions.settings.money_places, len(rows))
+                units = minor_units(column, leaves[name].type, definitions.settings.money_places, len(rows))
                 column = Column(np.asarray(units), column.valid)
             stretch.of[name] = column
 

@@ -228,19 +228,19 @@ class BackupWriter:
         at = (changes.at.salt, changes.at.frames, changes.at.check)
         return BackedUpLog(changes.page_bytes, changes.pages, at, None, changed, last_seq)
 
-    def _scan(self, found: dict[str, StoredFile]) -> tuple[dict[str, StoredFile], TextDict]:
+    def _scan(self, files: dict[str, StoredFile]) -> tuple[dict[str, StoredFile], TextDict]:
         """Store changed files; return all files, and the fingerprints of secrets."""
         stored, secret = project_files.files(self._folder, self._is_known)
         for name in stored:
             if (file := self._file(name)) is not None:
-                found[name] = file
+                files[name] = file
         secrets = {}
         for name in secret:
             with suppress(FileNotFoundError):
                 secrets[name] = project_files.fingerprint(
                     name, (self._folder / name).read_bytes() if name == project_files.HASH_KEY else b""
                 )
-        return found, secrets
+        return files, secrets
 
     def _is_known(self, name: str) -> bool:
         with suppress(OSError):

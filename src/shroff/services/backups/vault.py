@@ -354,11 +354,11 @@ def _derived(key: bytes, use: str) -> bytes:
     return hmac.new(key, f"shroff backup {use}".encode(), hashlib.sha256).digest()
 
 
-def _ahead(read: Callable[[Asked], Read], wanted: Iterable[Asked], most: int) -> Iterator[Read]:
+def _ahead(read: Callable[[Asked], Read], keys: Iterable[Asked], most: int) -> Iterator[Read]:
     """Yield results in order, with up to `most` reads in parallel."""
     with ThreadPoolExecutor(most) as pool:
         waiting: deque[Future[Read]] = deque()
-        for asked in wanted:
+        for asked in keys:
             waiting.append(pool.submit(read, asked))
             if len(waiting) >= most:
                 yield waiting.popleft().result()

@@ -151,8 +151,8 @@ def closing_ms(rule: CloseRule, alerts: Sequence[Alert], marks: Mapping[tuple[in
     return end_ms
 
 
-def _known(cases: int, known: int, frauds: int) -> KnownCases:
-    return KnownCases(cases, known, frauds, OutcomeRate.of(frauds, known))
+def _known(cases: int, labeled: int, frauds: int) -> KnownCases:
+    return KnownCases(cases, labeled, frauds, OutcomeRate.of(frauds, labeled))
 
 
 def _verdict_of(alerts: Sequence[Alert]) -> str:
@@ -219,7 +219,9 @@ def _rule(desk: CaseService, name: str) -> CloseRule:
     return rules[name]
 
 
-def _put(desk: CaseService, log: Log, who: Who, rule: CloseRule, what: str, told: Mapping[str, object]) -> CloseRules:
+def _put(
+    desk: CaseService, log: Log, who: Who, rule: CloseRule, what: str, details: Mapping[str, object]
+) -> CloseRules:
     with desk.store.change() as change:
-        put_state(CaseTransaction(change, who, desk.now_ms()), rule, what, told)
+        put_state(CaseTransaction(change, who, desk.now_ms()), rule, what, details)
     return show_close_rules(desk, log, ShowCloseRules())

@@ -181,9 +181,9 @@ class ProjectCases(ProjectPart):
             yield desk
 
     @contextmanager
-    def _as_far_as_written(self, words: str) -> Iterator[None]:
+    def _as_far_as_written(self, consequence: str) -> Iterator[None]:
         """Turn a read-only error into a warning that says what is left out."""
         try:
             yield
         except ReadOnlyError as error:
-            self._context.warnings.append(f"{words}: {error}.")
+            self._context.warnings.append(f"{consequence}: {error}.")

@@ -59,13 +59,13 @@ def evidence_pack(
     return masked
 
 
-def _masked(value: Any, card: str, kept: set[str]) -> Any:
+def _masked(value: Any, card: str, kept_fields: set[str]) -> Any:
     """Mask the card, except its last four characters, and other card numbers."""
     if isinstance(value, str):
         return without_cards(value.replace(card, f"···{card[-4:]}") if card else value)
     if isinstance(value, Mapping):
-        return {name: part if name in kept else _masked(part, card, kept) for name, part in value.items()}
-    return [_masked(part, card, kept) for part in value] if isinstance(value, list | tuple) else value
+        return {name: part if name in kept_fields else _masked(part, card, kept_fields) for name, part in value.items()}
+    return [_masked(part, card, kept_fields) for part in value] if isinstance(value, list | tuple) else value
 
 
 def pack_html(pack: JsonMapping) -> str:

@@ -348,12 +348,12 @@ def _known(log: Log, definitions: Definitions, stages: Mapping[str, list[Dispute
 
 
 def _judged(
-    log: Log, definitions: Definitions, cases: ProjectCases, known: Iterable[_Known], as_of_ms: int | None = None
+    log: Log, definitions: Definitions, cases: ProjectCases, disputes: Iterable[_Known], as_of_ms: int | None = None
 ) -> Iterator[tuple[DisputeRow, Record, list[DisputeStage], PriorEvidence]]:
     from shroff.services.disputes.prior_payments import PriorPayments
 
     prior = PriorPayments(log, definitions, cases.settings.evidence, as_of_ms)
-    for _, record, stages in known:
+    for _, record, stages in disputes:
         evidence = prior.of(record, _last(stages, "network"), _last(stages, "code"))
         yield _row(record, stages, evidence), record, stages, evidence
 

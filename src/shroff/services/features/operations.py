@@ -142,11 +142,11 @@ def _typed(definitions: Definitions, event: str, text: str) -> Node:
 
 
 def _profile(
-    definitions: Definitions, teller: ValueWording, seen: Sequence[PastDecision], node: Node, name: str
+    definitions: Definitions, teller: ValueWording, decisions: Sequence[PastDecision], node: Node, name: str
 ) -> FeatureProfile:
     read, feature = reader_of(node, definitions.reference), definitions.features.get(name)
     meant = node if feature is None else feature.node
-    values = [value for value in map(read, seen) if value is not None]
+    values = [value for value in map(read, decisions) if value is not None]
     wording, counts = teller.wording(meant), Counter(values)
     texts = {value: teller.value(node.type, value, wording) for value, _ in counts.most_common(FREQUENT)}
     low = median = high = ""
@@ -165,7 +165,7 @@ def _profile(
         type=str(node.type),
         cost="" if feature is None else cost(feature.node),
         read_by=[] if feature is None else sorted(_readers(definitions, name)),
-        missing=1 - len(values) / len(seen) if seen else None,
+        missing=1 - len(values) / len(decisions) if decisions else None,
         distinct=len(counts),
         low=low,
         median=median,

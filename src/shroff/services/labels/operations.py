@@ -168,9 +168,9 @@ def _unmatched(waiting: Sequence[ListedWaiting]) -> LabelCounts:
     return LabelCounts(pending=len(labels), labels=labels).about((text, "shroff ingest FILE --as EVENT"))
 
 
-def _conflicts(found: Sequence[Conflict]) -> LabelConflicts:
+def _conflicts(conflicts: Sequence[Conflict]) -> LabelConflicts:
     document, rows = [], []
-    for conflict in found:
+    for conflict in conflicts:
         event = f"{conflict.event}/{conflict.id}"
         labels = [
             {
@@ -188,15 +188,15 @@ def _conflicts(found: Sequence[Conflict]) -> LabelConflicts:
             first = (event, conflict.kind) if at == 0 else ("", "")
             state = "active" if said["in_force"] else ""
             rows.append((*first, said["verdict"], said["source"], said["known_at"], state))
-    text = f"{many(len(found), 'event has', 'events have')} labels that contradict each other."
+    text = f"{many(len(conflicts), 'event has', 'events have')} labels that contradict each other."
     text += "\n" + table(rows, "event|kind|verdict|source|known at|".split("|"))
-    if not found:
+    if not conflicts:
         text = "No event has labels that contradict each other."
-    following = f"shroff explain {argument(found[0].id)}" if found else "shroff label --maturity"
+    following = f"shroff explain {argument(conflicts[0].id)}" if conflicts else "shroff label --maturity"
     return LabelConflicts(conflicts=document).about((text, following))
 
 
-def _delay(found: Maturity) -> LabelDelay:
+def _delay(maturity: Maturity) -> LabelDelay:
     from shroff.models.reports.pages import page
 
     days = [
@@ -207,12 +207,12 @@ def _delay(found: Maturity) -> LabelDelay:
             "became_known": point.became_known,
             "at_risk": point.at_risk,
         }
-        for point in found.points
+        for point in maturity.points
     ]
-    counts = {"frauds": found.frauds, "too_young": found.too_young, "later": found.later}
-    at, last = time_text(found.as_of_ms), found.points[-1:]
-    shown = [point for point in found.points if point.days in TABLE_DAYS or point in last]
-    text = page(__package__, "maturity.txt", {}, found=found, shown=shown, at=at, table=table)
+    counts = {"frauds": maturity.frauds, "too_young": maturity.too_young, "later": maturity.later}
+    at, last = time_text(maturity.as_of_ms), maturity.points[-1:]
+    shown = [point for point in maturity.points if point.days in TABLE_DAYS or point in last]
+    text = page(__package__, "maturity.txt", {}, found=maturity, shown=shown, at=at, table=table)
     return LabelDelay(as_of=at, days=days, **counts).about((text.rstrip(), "shroff label --conflicts"))
 
 

@@ -144,7 +144,7 @@ def _declared(folder: Path) -> tuple[Settings, Events]:
     return settings, events
 
 
-def _rates_of(path: Path, own: str, places: int, *, is_inverse: bool) -> Iterator[_Row]:
+def _rates_of(path: Path, currency: str, places: int, *, is_inverse: bool) -> Iterator[_Row]:
     """Yield the value of one unit of each currency in the project's currency, by day. Raises: UsageError for another
     file.
     """
@@ -160,8 +160,8 @@ def _rates_of(path: Path, own: str, places: int, *, is_inverse: bool) -> Iterato
                 raise UsageError(f"{path.name}:{number} has {len(row)} columns, and its first line {len(names)}")
             cells = dict(zip(names, row, strict=True))
             code, value = cells["currency"].upper(), _value(cells["rate"], path, number)
-            in_own = {own: Fraction(1), code: value if is_inverse else 1 / value}
-            yield from _row_rates(in_own, own, _day(cells["date"], path, number), places)
+            in_own = {currency: Fraction(1), code: value if is_inverse else 1 / value}
+            yield from _row_rates(in_own, currency, _day(cells["date"], path, number), places)
         return
     if header[0] != "Date" or is_inverse:
         raise UsageError(
@@ -171,13 +171,13 @@ def _rates_of(path: Path, own: str, places: int, *, is_inverse: bool) -> Iterato
     for number, row in enumerate(rows, 2):
         day, cells = _day(row[0], path, number), dict(zip(header[1:], row[1:], strict=False))
         in_euro = {code: _value(text, path, number) for code, text in cells.items() if code and text not in {"", "N/A"}}
-        yield from _row_rates({_BANK: Fraction(1), **in_euro}, own, day, places)
+        yield from _row_rates({_BANK: Fraction(1), **in_euro}, currency, day, places)
 
 
-def _row_rates(in_euro: Mapping[str, Fraction], own: str, day: str, places: int) -> Iterator[_Row]:
+def _row_rates(in_euro: Mapping[str, Fraction], currency: str, day: str, places: int) -> Iterator[_Row]:
     for code, value in in_euro.items():
-        if code != own and own in in_euro:
-            rate = in_euro[own] / value
+        if code != currency and currency in in_euro:
+            rate = in_euro[currency] / value
             units = round(rate * 10**places)
             if code in CODES and not 0 < units <= UNITS_MAX:
                 fits = next((fewer for fewer in range(PLACES_MAX, -1, -1) if round(rate * 10**fewer) <= UNITS_MAX), 0)

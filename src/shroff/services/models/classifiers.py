@@ -71,21 +71,21 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
         """Return 1 for each row with a probability of fraud of at least 0.5; decisions use the policy's thresholds."""
         return (self.predict_proba(frame)[:, 1] >= 0.5).astype(np.int64)
 
-    def _column(self, table: pa.Table, wanted: InputColumn) -> Any:
+    def _column(self, table: pa.Table, input_: InputColumn) -> Any:
         """Return the values of an input as the model reads them; NaN for missing."""
-        if wanted.name not in table.column_names:
-            hint = nearest(wanted.name, table.column_names) or f"It has {', '.join(table.column_names[:8])}."
-            raise UsageError(f"the frame has no column {wanted.name!r}, which {self.model.id} reads. {hint}")
-        column = table[wanted.name]
+        if input_.name not in table.column_names:
+            hint = nearest(input_.name, table.column_names) or f"It has {', '.join(table.column_names[:8])}."
+            raise UsageError(f"the frame has no column {input_.name!r}, which {self.model.id} reads. {hint}")
+        column = table[input_.name]
         try:
-            if wanted.kind == CATEGORY:
+            if input_.kind == CATEGORY:
                 texts = pc.cast(column, pa.string())
-                column = pc.index_in(texts, value_set=pa.array(wanted.categories, pa.string()), skip_nulls=True)
+                column = pc.index_in(texts, value_set=pa.array(input_.categories, pa.string()), skip_nulls=True)
             elif pa.types.is_timestamp(column.type):
                 column = pc.divide(pc.cast(pc.cast(column, pa.timestamp("ms", column.type.tz)), pa.int64()), 1_000.0)
             elif pa.types.is_decimal(column.type):  # through text, which yields the nearest float
                 column = pc.cast(column, pa.string())
             return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
         except pa.ArrowException as error:
-            kind = "texts" if wanted.kind == CATEGORY else "numbers"
-            raise UsageError(f"the column {wanted.name!r} should hold {kind}: {error}.") from None
+            kind = "texts" if input_.kind == CATEGORY else "numbers"
+            raise UsageError(f"the column {input_.name!r} should hold {kind}: {error}.") from None

@@ -35,11 +35,11 @@ def rolled_back(found: InForce, event: str) -> InForce:
     return _one_role(replace(found, champion=champion, challenger=challenger, previous=found.previous[:-1]))
 
 
-def _one_role(found: InForce) -> InForce:
-    id_ = "" if found.champion is None else found.champion.id
-    challenger = found.challenger if found.challenger is None or found.challenger.id != id_ else None
-    shadow = tuple(model for model in found.shadow if model.id != id_)
-    return replace(found, challenger=challenger, shadow=shadow)
+def _one_role(roles: InForce) -> InForce:
+    id_ = "" if roles.champion is None else roles.champion.id
+    challenger = roles.challenger if roles.challenger is None or roles.challenger.id != id_ else None
+    shadow = tuple(model for model in roles.shadow if model.id != id_)
+    return replace(roles, challenger=challenger, shadow=shadow)
 
 
 def shadowed(found: InForce, model: Named) -> InForce:

@@ -168,11 +168,11 @@ def _sought(log: Log, definitions: Definitions, hasher: Callable[[str], str], en
     return by_type
 
 
-def _events_of(log: Log, wanted: _SoughtByType, progress: Callable[[int], None] | None) -> Iterator[list[Named]]:
+def _events_of(log: Log, sought: _SoughtByType, progress: Callable[[int], None] | None) -> Iterator[list[Named]]:
     """Yield the events with this key, including late ones, in lists of at most `AT_ONCE`."""
     named: list[Named] = []
     for part in _all(log, progress):
-        named += [(event.type, event.id) for event in part if _has(event, wanted.get(event.type, {}).values())]
+        named += [(event.type, event.id) for event in part if _has(event, sought.get(event.type, {}).values())]
         while len(named) >= AT_ONCE:
             yield named[:AT_ONCE]
             del named[:AT_ONCE]
@@ -180,24 +180,24 @@ def _events_of(log: Log, wanted: _SoughtByType, progress: Callable[[int], None] 
         yield named
 
 
-def _has(record: LogRecord, wanted: Collection[_Sought]) -> bool:
+def _has(record: LogRecord, sought: Collection[_Sought]) -> bool:
     """Return whether a record has the key in any version. Raises: DefinitionError if no version can read it."""
     unread: list[DefinitionError] = []
-    for keyed, entity, key in wanted:
+    for keyed, entity, key in sought:
         try:
             if keyed.has(record, entity, key):
                 return True
         except DefinitionError as error:
             unread.append(error)
-    if unread and len(unread) == len(wanted):
+    if unread and len(unread) == len(sought):
         raise unread[0]
     return False
 
 
-def _with_personal(log: Log, named: Sequence[Named]) -> list[Named]:
+def _with_personal(log: Log, events: Sequence[Named]) -> list[Named]:
     named_personal: list[Named] = []
-    for type_ in dict.fromkeys(type_ for type_, _ in named):
-        named_personal += [(type_, id_) for id_ in log.personal.of(type_, [id_ for of, id_ in named if of == type_])]
+    for type_ in dict.fromkeys(type_ for type_, _ in events):
+        named_personal += [(type_, id_) for id_ in log.personal.of(type_, [id_ for of, id_ in events if of == type_])]
     return named_personal
 
 

@@ -451,9 +451,9 @@ def final_fraud(
     return [(there + int(least), there + int(most)) for there, least, most in ends]
 
 
-def _rates(frauds: Array, seen: Array) -> tuple[float, float]:
+def _rates(frauds: Array, exposure: Array) -> tuple[float, float]:
     """Return the fraud rate over all rows, and its weight in frauds against those of one row."""
-    rate = float(frauds.sum() / seen.sum())
-    apart = np.square(frauds - rate * seen).sum() - rate * seen.sum()  # variance beyond chance
-    between = float(apart / np.square(seen).sum())
+    rate = float(frauds.sum() / exposure.sum())
+    apart = np.square(frauds - rate * exposure).sum() - rate * exposure.sum()  # variance beyond chance
+    between = float(apart / np.square(exposure).sum())
     return rate, RATE_WEIGHT_MAX if between <= 0 else min(RATE_WEIGHT_MAX, rate * rate / between)

@@ -68,18 +68,18 @@ class KeptArchives(Struct, eq=False):
     def _named(self, name: str) -> str:
         return f"{RAW}/{self._source}/{name}"
 
-    def _kept(self, place: Objects, name: str) -> list[str] | None:
+    def _kept(self, objects: Objects, name: str) -> list[str] | None:
         """List the parts of the last download, or all without a list; None if there are none."""
-        if (listed := place.get(self._named(f"{name}.json"))) is not None:
+        if (listed := objects.get(self._named(f"{name}.json"))) is not None:
             return from_json(listed.data, type=list[str])
-        names = [stored.name.rpartition("/")[2] for stored in place.list(f"{RAW}/{self._source}")]
+        names = [stored.name.rpartition("/")[2] for stored in objects.list(f"{RAW}/{self._source}")]
         return [file for file in names if file.startswith(f"{name}-")] or None
 
-    def _brought(self, place: Objects, name: str, folder: Path) -> Path:
+    def _brought(self, objects: Objects, name: str, folder: Path) -> Path:
         path = folder / name
         with private(path) as file:
             number = 0
-            while content := place.get(self._named(_part(name, number))):
+            while content := objects.get(self._named(_part(name, number))):
                 file.write(content.data)
                 number += 1
         if _digest(path) not in name:

@@ -389,10 +389,10 @@ _NOTHING_NEW = "it has no new event and no new label"
 _UNREADABLE = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: raised by libraries midway
 
 
-def _check_same(place: PulledSource, name: str, begun: Progress) -> None:
+def _check_same(source: PulledSource, name: str, begun: Progress) -> None:
     """Raises: ChangedFileError if a file is gone, or changed since reading began."""
     has_stamp = begun.changed_ns != 0
-    if has_stamp and place.stamp(name) != (begun.size, begun.changed_ns):
+    if has_stamp and source.stamp(name) != (begun.size, begun.changed_ns):
         raise ChangedFileError
 
 

@@ -125,8 +125,10 @@ class PulledSources(PulledFiles):
             taking = FileTaking(self._context, given, SourceReader(self._context, source), say, rules, decide=decide)
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
 
-    def _again(self, name: str, given: PulledSource, taking: FileTaking, first: str, last: str) -> Iterator[SyncedFile]:
-        files = [file for file in given.names() if first <= file <= (last or first)]
+    def _again(
+        self, name: str, source: PulledSource, taking: FileTaking, first: str, last: str
+    ) -> Iterator[SyncedFile]:
+        files = [file for file in source.names() if first <= file <= (last or first)]
         if not files:
             raise UsageError(f"{name} has nothing from {first} to {last or first}.")
         known, missing = taking.known(), list[NotKeptError]()
@@ -140,27 +142,27 @@ class PulledSources(PulledFiles):
         if len(missing) == len(files):
             raise missing[0]
 
-    def _counted(self, name: str, file: str, taken: TakenFile | None, changing: str) -> SyncedFile:
-        if taken is None:
+    def _counted(self, name: str, file: str, appended: TakenFile | None, changing: str) -> SyncedFile:
+        if appended is None:
             return SyncedFile(file, CHANGING if file == changing else BEING_WRITTEN)
-        if taken.appended is not None:
-            self._count(name, taken.appended)
-        of = taken.progress
-        return SyncedFile(file, of.state, of.why, taken.appended, of.suspicious)
+        if appended.appended is not None:
+            self._count(name, appended.appended)
+        of = appended.progress
+        return SyncedFile(file, of.state, of.why, appended.appended, of.suspicious)
 
-    def _sync(self, name: str, given: PulledSource, taking: FileTaking) -> Iterator[SyncedFile]:
+    def _sync(self, name: str, source: PulledSource, taking: FileTaking) -> Iterator[SyncedFile]:
         """Repeat until nothing is new: a table returns its rows in chunks."""
         has_new = True
         while has_new:
             has_new = False
-            names = given.names()
-            if given.remark:
-                taking.tell(given.remark)
+            names = source.names()
+            if source.remark:
+                taking.tell(source.remark)
             progress_by_name = taking.known()
             for file in names:
                 if file in progress_by_name and taking.is_over(file, progress_by_name[file]):
                     continue
-                appended = taking.take(file, progress_by_name.get(file)) if given.is_complete(file) else None
+                appended = taking.take(file, progress_by_name.get(file)) if source.is_complete(file) else None
                 result = self._counted(name, file, appended, taking.changing)
                 yield result
                 if appended is None:

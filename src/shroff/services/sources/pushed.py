@@ -137,10 +137,10 @@ class SourceFiles:
         except (OSError, msgspec.DecodeError):
             return None
 
-    def _write(self, path: Path, found: msgspec.Struct) -> None:
+    def _write(self, path: Path, content: msgspec.Struct) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
-            file.write(to_json(found))
+            file.write(to_json(content))
 
 
 class PushedSources(ProjectPart):

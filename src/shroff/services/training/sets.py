@@ -191,7 +191,7 @@ class TrainingSets(ProjectPart):
         self,
         out: Path,
         settings: ModelSettings,
-        found: SetInputs,
+        inputs: SetInputs,
         as_of_ms: int,
         fold: int | str | None,
         way: Way | None,
@@ -203,16 +203,16 @@ class TrainingSets(ProjectPart):
         is_new = not out.exists()
         way = replace(way or Way(), spill=out.parent)
         try:
-            manifest = write_set(out, self._definitions, settings, found.history, as_of_ms, way, fold)
+            manifest = write_set(out, self._definitions, settings, inputs.history, as_of_ms, way, fold)
         except BaseException:
             if is_new:  # remove the incomplete set
                 shutil.rmtree(out, ignore_errors=True)
             raise
-        return SetReport(out, manifest, time.monotonic() - started, found.left, found.remarks)
+        return SetReport(out, manifest, time.monotonic() - started, inputs.left, inputs.remarks)
 
     @contextmanager
     def _source(
-        self, settings: ModelSettings, given: InputFiles, then: SetManifest | None = None
+        self, settings: ModelSettings, inputs: InputFiles, then: SetManifest | None = None
     ) -> Iterator[SetInputs]:
         """Open the log or the files: by columns, or through a log of their own if labels must be placed among the
         events.
@@ -222,8 +222,8 @@ class TrainingSets(ProjectPart):
 
         definitions, event = self._definitions, settings.event
         left = LeftOut(tell=self._context.warnings.once, now_ms=self._now_ms())
-        given.check()
-        files, order, labels = given.paths, given.order, None if given.labels is None else Path(given.labels)
+        inputs.check()
+        files, order, labels = inputs.paths, inputs.order, None if inputs.labels is None else Path(inputs.labels)
         is_by_columns = order == "file" and not reads_labels(definitions, settings)
         if not files:
             with self._log.reading() as log:
@@ -259,18 +259,18 @@ def _check_new(out: Path) -> None:
         raise UsageError(f"{out} is not empty. Choose a new or an empty folder.")
 
 
-def _check_given(manifest: Path, then: SetManifest, given: InputFiles) -> None:
+def _check_given(manifest: Path, then: SetManifest, inputs: InputFiles) -> None:
     """Raises: UsageError if a set was built from files and these are missing, or from the log and files are given."""
     if then.source.log_seq is not None:
-        if given.paths or given.labels is not None:
+        if inputs.paths or inputs.labels is not None:
             raise UsageError(
                 f"{manifest} was built from the log up to sequence number {then.source.log_seq:,}: leave the files out."
             )
         return
     names = " ".join(file.name for file in then.source.files)
-    if not given.paths:
+    if not inputs.paths:
         raise UsageError(f"{manifest} is of the files {names}: name them.")
-    if (given.labels is None) != (then.source.labels is None):
+    if (inputs.labels is None) != (then.source.labels is None):
         if then.source.labels is not None:
             raise UsageError(f"{manifest} is of the labels {then.source.labels.name} too: add --labels FILE.")
         raise UsageError(f"{manifest} is of files without labels: leave --labels out.")

@@ -314,9 +314,9 @@ class Training(ProjectPart):
         )
         return self._watching(given, Watch(self, given, options, say, steps))
 
-    def _watching(self, given: PulledSource, watch: Watch) -> Iterator[FileReport]:
+    def _watching(self, source: PulledSource, watch: Watch) -> Iterator[FileReport]:
         message = "another 'shroff train --watch' runs for this project; stop it first"
-        with config.alone(self._paths.state / "watch.lock", message), closing(given):
+        with config.alone(self._paths.state / "watch.lock", message), closing(source):
             yield from watch.reports()
 
 

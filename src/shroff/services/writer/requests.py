@@ -138,7 +138,7 @@ class WriterRequests(ProjectPart):
             return str(error)
         return ""
 
-    def _rows_in_force(self, known: CheckedFiles | None) -> bool:
+    def _rows_in_force(self, checked_files: CheckedFiles | None) -> bool:
         """Activate list rows that no state depends on, if no process writes the log; False if that is not enough.
 
         The log is not folded for it, and no rule is compiled: the next writer's state is the same either way.
@@ -150,14 +150,14 @@ class WriterRequests(ProjectPart):
         try:
             with closing(self._log.open(read_only=False)) as log:
                 control, _ = followed(log, self._context.read_once)
-                rows = known and known.rows(control.versions, control.files, self.hashing())
+                rows = checked_files and checked_files.rows(control.versions, control.files, self.hashing())
                 now = rows or self._definitions
                 if log.inbox.pending(limit=1) or not differs_in_rows(control.versions, control.files, now):
                     return False
                 if record := control_of(control, now, log.last_seq() + 1, self._now_ms()):
                     log.append(Batch(records=[record], at_ms=record.time_ms))
-                if known:
-                    known.keep(self._paths.checked, now.versions.lists)
+                if checked_files:
+                    checked_files.keep(self._paths.checked, now.versions.lists)
                 return True
         except LogBusyError:
             return False

@@ -159,8 +159,8 @@ class WorkerRuns(ProjectPart):
             held.enter_context(BackgroundTasks(self._chores(snapshots, answerer), tell))
             yield answerer
 
-    def _feed(self, place: _Workplace, held: ExitStack, tell: Tell) -> SourceFeed | None:
-        """Open the live sources of shroff.yaml until `held` closes; None if there are none."""
+    def _feed(self, workplace: _Workplace, stack: ExitStack, tell: Tell) -> SourceFeed | None:
+        """Open the live sources of shroff.yaml until `stack` closes; None if there are none."""
         from shroff.worker.serving.live_feed import SourceFeed
         from shroff.worker.serving.message_decoder import MessageDecoder
 
@@ -169,10 +169,10 @@ class WorkerRuns(ProjectPart):
             return None
 
         def opened(writer: Writer) -> MessageDecoder:
-            return MessageDecoder(place.intake(), writer.definitions, place.now_ms, is_live=True, tell=tell)
+            return MessageDecoder(workplace.intake(), writer.definitions, workplace.now_ms, is_live=True, tell=tell)
 
         source, keeps_late = self._opened(system, self._systems.named_read, tell)
-        return SourceFeed(held.enter_context(closing(source)), opened, keeps_late)
+        return SourceFeed(stack.enter_context(closing(source)), opened, keeps_late)
 
     def _opened(
         self, system: System, several: Mapping[str, System], tell: Tell
@@ -258,8 +258,8 @@ class WorkerRuns(ProjectPart):
             tasks.append(BesideCommand(prune, leads, every_s=PRUNE_EVERY_S, first_s=PRUNE_FIRST_S, otherwise=words))
         return tasks
 
-    def _copies(self, held: ExitStack) -> SnapshotCopies | None:
-        """Open the store of snapshot copies until `held` closes; None if the log has no record yet."""
+    def _copies(self, stack: ExitStack) -> SnapshotCopies | None:
+        """Open the store of snapshot copies until `stack` closes; None if the log has no record yet."""
         from shroff.log.state.snapshots import mark
         from shroff.streams.snapshot_copies import SnapshotCopies
 
@@ -270,7 +270,7 @@ class WorkerRuns(ProjectPart):
                 return None
             first = mark(log, 1)[:16]
         options = self._systems.snapshots.options
-        objects = held.enter_context(self._lake.objects_at(options))
+        objects = stack.enter_context(self._lake.objects_at(options))
         return SnapshotCopies(objects, first, kept=int(self._systems.snapshots.text("kept", str(KEPT))))
 
     def _prepared(self, tell: Tell) -> Snapshots:

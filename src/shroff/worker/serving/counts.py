@@ -320,12 +320,12 @@ class BatchTally:
                 values = values or {event.seq: event.event.values for event in placed}
                 self._add_amount(row.event, row.outcome, values[row.seq], types[row.event])
 
-    def _add_amount(self, event: str, outcome: str, shown: tuple[Any, ...], type_: _Type) -> None:
+    def _add_amount(self, event: str, outcome: str, fields: tuple[Any, ...], type_: _Type) -> None:
         assert type_.money_at is not None
-        amount = (shown[type_.money_at] or 0) / type_.unit
+        amount = (fields[type_.money_at] or 0) / type_.unit
         self.money[event, outcome] += amount
         if type_.named is not None:
-            self._add_earlier(outcome, type_.named(shown), amount)
+            self._add_earlier(outcome, type_.named(fields), amount)
 
     def _add_columns(
         self, event: str, outcomes: Sequence[str], columns: Mapping[str, Column | Coded], type_: _Type
@@ -343,13 +343,13 @@ class BatchTally:
             sums[outcome] += amount
         self.money.update({(event, outcome): sum_ for outcome, sum_ in sums.items()})
 
-    def _add_earlier(self, outcome: str, named: tuple[object, ...], amount: float) -> None:
-        amounts = self._earlier_of.get(named)
+    def _add_earlier(self, outcome: str, labels: tuple[object, ...], amount: float) -> None:
+        amounts = self._earlier_of.get(labels)
         if amounts is None:
-            type_, country = (self._bounded(place, series) for place, series in enumerate(named))
+            type_, country = (self._bounded(place, series) for place, series in enumerate(labels))
             amounts = self.earlier.setdefault((type_, country), EarlierAmounts(AMOUNTS))
             if len(self._earlier_of) < KEPT_MAX:
-                self._earlier_of[named] = amounts
+                self._earlier_of[labels] = amounts
         amounts.counts[bisect_left(AMOUNTS, amount)] += 1  # inlined `add`: takes half the time
         amounts.sum += amount
         if outcome in self.fraud_outcomes:
@@ -381,11 +381,11 @@ def _values(columns: Mapping[str, Column | Coded], type_: _Type) -> Iterator[tup
     return zip(*(repeat(None) if column is None else values_of(column) for column in plain), strict=False)
 
 
-def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Type:
+def _type_of(definitions: Definitions, event: str, label_fields: Sequence[str]) -> _Type:
     type_ = definitions.events.types[event]
     positions = {declared.name: at for at, declared in enumerate(type_.fields) if not declared.shape.is_hashed}
     money_at = None if type_.amount_field is None else type_.at(type_.amount_field.name)
-    labels = [positions.get(name) for name in named]
+    labels = [positions.get(name) for name in label_fields]
     return _Type(
         money_at,
         10**definitions.settings.money_places,

@@ -78,14 +78,14 @@ class MessageDecoder:
             submissions = self._reader(found[0]).submissions(found[0].lines) if len(found) == 1 else self._mixed(found)
         return self._timely(submissions) if self._is_live and not isinstance(submissions, EventRun) else submissions
 
-    def _run(self, found: Sequence[PolledMessages]) -> EventRun | None:
+    def _run(self, messages: Sequence[PolledMessages]) -> EventRun | None:
         """Read many lines of one type by compiled code; None if they must be read one by one."""
-        count = sum(len(polled.lines) for polled in found)
-        are_records = any(polled.format == "avro" for polled in found)
+        count = sum(len(polled.lines) for polled in messages)
+        are_records = any(polled.format == "avro" for polled in messages)
         if not self._forms.take(count, are_records=are_records):
             return None
-        lines = [(polled, line) for polled in found for line in polled.lines]
-        type_, records = self._fast_type(found)
+        lines = [(polled, line) for polled in messages for line in polled.lines]
+        type_, records = self._fast_type(messages)
         if type_ is None:
             return None
         raws = [line.raw for _, line in lines]
@@ -100,57 +100,57 @@ class MessageDecoder:
 
         origins = [
             LineOrigin(source_name(taken_lines.part), len(taken_lines.lines), partial(_place, taken_lines.lines))
-            for taken_lines in found
+            for taken_lines in messages
         ]
         until_ms = latest_ms(self._definitions.settings, self._now_ms()) if self._is_live else None
         return self._forms.run(type_, raws, validated, origins, until_ms, records)
 
-    def _fast_type(self, found: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
+    def _fast_type(self, messages: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
         """Return the one type of these lines if compiled code reads it, else None; for Avro also each record's form.
 
         Most Avro records must have a form.
         """
-        readers = [self._reader(polled) for polled in found]
+        readers = [self._reader(polled) for polled in messages]
         records = None
         types: list[EventType | None] = [reader.fast_type for reader in readers]
-        if all(polled.format == "avro" and polled.columns is None for polled in found):
-            pairs = zip(readers, found, strict=True)
+        if all(polled.format == "avro" and polled.columns is None for polled in messages):
+            pairs = zip(readers, messages, strict=True)
             records = [reader.record_form(line) for reader, polled in pairs for line in polled.lines]
             types = [form.type for form in records if form is not None]
             types = types if 2 * len(types) > len(records) else [None]
         return types[0] if all(type_ is types[0] for type_ in types) else None, records
 
-    def _mixed(self, found: Sequence[PolledMessages]) -> list[Submission]:
+    def _mixed(self, messages: Sequence[PolledMessages]) -> list[Submission]:
         """Read the lines of each reader in one go, as partitions may alternate often, then restore their order."""
         lines: dict[_LineReader, list[Line]] = defaultdict(list)
-        readers = [self._reader(polled) for polled in found]
-        for reader, polled in zip(readers, found, strict=True):
+        readers = [self._reader(polled) for polled in messages]
+        for reader, polled in zip(readers, messages, strict=True):
             lines[reader] += polled.lines
         read = {reader: iter(reader.submissions(of_reader)) for reader, of_reader in lines.items()}
         return [
             line
-            for reader, polled in zip(readers, found, strict=True)
+            for reader, polled in zip(readers, messages, strict=True)
             for line in islice(read[reader], len(polled.lines))
         ]
 
-    def _reader(self, taken: PolledMessages) -> _LineReader:
-        key = taken.part, taken.type, taken.format
+    def _reader(self, messages: PolledMessages) -> _LineReader:
+        key = messages.part, messages.type, messages.format
         reader = self._readers.get(key)
         if reader is None:
-            reader = self._readers[key] = _LineReader(self._intake, taken, self._reason)
+            reader = self._readers[key] = _LineReader(self._intake, messages, self._reason)
         return reader
 
-    def _picked(self, taken: PolledMessages, line: Line) -> list[Submission]:
-        reader = self._reader(taken)
-        reason = self.unwanted.get((source_name(taken.part), line.place))
+    def _picked(self, messages: PolledMessages, line: Line) -> list[Submission]:
+        reader = self._reader(messages)
+        reason = self.unwanted.get((source_name(messages.part), line.place))
         return reader.submissions([line]) if reason is None else [reader.refused(line, reason)]
 
     def _reason(self, error: Exception) -> str:
         return reason_of(error, shows_words=not self._definitions.events.has_hashed)
 
-    def _timely(self, found: Sequence[Submission]) -> list[Submission]:
+    def _timely(self, submissions: Sequence[Submission]) -> list[Submission]:
         now_ms = self._now_ms()
-        return [timely(submission, self._definitions, now_ms) for submission in found]
+        return [timely(submission, self._definitions, now_ms) for submission in submissions]
 
 
 class _LineReader:
@@ -221,5 +221,5 @@ def reason_of(error: Exception, *, shows_words: bool) -> str:
     return f"shroff cannot process it ({error_text}); please report this"
 
 
-def _place(lines: Sequence[Line], at: int) -> str:
-    return lines[at].place
+def _place(lines: Sequence[Line], index: int) -> str:
+    return lines[index].place

@@ -213,5 +213,5 @@ def _settle(readers: Sequence[NamedReader]) -> None:
         reader.is_slow = reader.task is not None and not reader.task.done()
 
 
-def _count(found: Sequence[PolledMessages]) -> int:
-    return sum(len(polled.lines) for polled in found)
+def _count(messages: Sequence[PolledMessages]) -> int:
+    return sum(len(polled.lines) for polled in messages)
