@@ -204,3 +204,11 @@ def test_amounts_have_the_places_of_their_currency():
     shown = [FeatureTexts(definitions(dinars)).value("card.spent", value) for value in ("1674.300", "0.004")]
 
     assert shown == ["1,674.300\N{NO-BREAK SPACE}KWD", "0.004\N{NO-BREAK SPACE}KWD"]
+
+
+@pytest.mark.parametrize(
+    ("code", "title"),
+    [("hour(payment.paid_at)", "Hour of paid at"), ("payment.amount", "Amount"), ("many_payments", "Many payments")],
+)
+def test_a_name_without_an_expression_is_spelled_out(code, title):
+    assert FeatureTexts.plain(code) == title

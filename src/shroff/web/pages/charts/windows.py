@@ -91,11 +91,7 @@ class FeatureTexts:
         self._teller = ValueWording(self._nodes.get, settings.currency, settings.money_places)
 
     def title(self, feature: str) -> str:
-        """Return a title such as `Payments in 1 h`, from the feature's expression if that is short, else its name.
-
-        >>> FeatureTexts.plain("hour(payment.paid_at)")
-        'Hour of paid at'
-        """
+        """Return a title such as `Payments in 1 h`, from the feature's expression if that is short, else its name."""
         node = self._nodes.get(feature)
         if node is None or node.type.kind == "boolean":
             return self.plain(feature)
