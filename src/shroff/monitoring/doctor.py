@@ -233,7 +233,6 @@ def look_at_key(path: Path, definitions: Definitions | None, lost: Sequence[str]
 
 
 def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
-    """Check that the definitions of active models' inputs are unchanged since training, and their files."""
     scorers = [scorer for scoring in definitions.scoring.values() for scorer in scoring.all]
     changed = [redefined_words(scorer) for scorer in scorers if scorer.redefined]
     cure = "Declare it as it was, or train a new model: 'shroff train', 'shroff models promote'."
@@ -388,7 +387,6 @@ def _days_of(log: LogReader) -> Days:
 
 
 def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: EarlierFindings) -> Finding:
-    """Check the newest snapshot: whether it is intact, and how much of the log came after it."""
     files = snapshots.files()
     if not files:
         message = f"none; the next start reads the whole log, {many(last_seq, 'record')}"

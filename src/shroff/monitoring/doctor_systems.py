@@ -295,7 +295,6 @@ def look_at_lake(
 
 
 def source_finding(where: str, lags: Sequence[PartLag]) -> Finding:
-    """Report a source that answered: unread messages, and partitions that cannot be read on."""
     troubles = [f"{lag.part}: {lag.trouble}" for lag in lags if lag.trouble]
     silent = [lag.part for lag in lags if lag.waiting is None and lag.is_counted and not lag.trouble]
     parts = many(len(lags), "part")

@@ -167,7 +167,6 @@ class Pulse(Struct, eq=False):
         return self._from, self._to
 
     def _begin(self, last: int) -> None:
-        """Start at the end of the log, to read backwards from there."""
         self._minutes.clear()
         self._newest.clear()
         self._from = self._to = last

@@ -153,7 +153,6 @@ def section(docstring: str | None, head: str) -> tuple[str, str]:
 
 
 def help_of(docstring: str | None) -> tuple[str, Sequence[str]]:
-    """Return the text of a docstring for a command's help, and the commands under `Examples:`."""
     words, lines = section(docstring, "Examples")
     return words, cleandoc(lines).splitlines()
 

@@ -201,7 +201,6 @@ class Overlaps(Struct, eq=False):
         self._given += 1
 
     def count(self, answers: Sequence[Answer]) -> None:
-        """Count the noted events that were appended to the log."""
         begin = self._answered
         self._answered = self._answered + len(answers)
         while self._behind and self._behind[0][0] < self._answered:

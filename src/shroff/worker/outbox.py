@@ -141,7 +141,6 @@ def _rows(log: Log, keys: Sequence[StuckKey]) -> list[StuckRow]:
 
 
 def key_text(key: StuckKey) -> str:
-    """Format a key for people: `decided/4211-0`."""
     return f"{key[0]}/{key[1]}-{key[2]}"
 
 

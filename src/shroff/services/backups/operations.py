@@ -190,10 +190,12 @@ def create_backup(project: Project, warn: Warn, request: CreateBackup) -> Create
     from shroff.services.backups.retention import writer_of
 
     with open_vault(project.context, request) as (vault, document), writer_of(project.context, vault) as writer:
-        if (point := writer.create(is_full=request.is_full)) is None:
+        point = writer.create(is_full=request.is_full)
+        if point is None:
             return CreatedBackup(**document([])).about(request.place_argument)
     entry = msgspec.structs.asdict(BackupEntry.of(point))
-    if point.is_full and point.log and (damage := damage_of(project.context.log.reading)):
+    damage = damage_of(project.context.log.reading) if point.is_full and point.log else ""
+    if damage:
         warn(f"{DAMAGED}: {damage}")
         entry["damage"] = damage
     if point.secrets:
@@ -223,9 +225,11 @@ def follow_backups(
         wait_s = every_s
         while not stop.is_set():
             try:
-                if (point := writer.create(tail_every_s=every_s, made=made)) is not None:
+                point = writer.create(tail_every_s=every_s, made=made)
+                if point is not None:
                     made(point)
-                    if point.is_full and point.log and (damage := damage_of(context.log.reading)):
+                    damage = damage_of(context.log.reading) if point.is_full and point.log else ""
+                    if damage:
                         warn(f"shroff: {DAMAGED}: {damage}")
                     elif point.is_full:  # once a day, as it reads every point
                         try:

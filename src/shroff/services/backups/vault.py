@@ -355,7 +355,6 @@ def _derived(key: bytes, use: str) -> bytes:
 
 
 def _ahead(read: Callable[[Asked], Read], keys: Iterable[Asked], most: int) -> Iterator[Read]:
-    """Yield results in order, with up to `most` reads in parallel."""
     with ThreadPoolExecutor(most) as pool:
         waiting: deque[Future[Read]] = deque()
         for asked in keys:

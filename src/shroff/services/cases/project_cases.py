@@ -173,7 +173,6 @@ class ProjectCases(ProjectPart):
 
     @contextmanager
     def _raised(self) -> Iterator[CaseService]:
-        """Open the cases after raising all alerts, as far as they may be written."""
         with self._people.open() as people:
             desk = self.desk(people)
             with self._log.reading() as log, self._as_far_as_written("alerts without a case yet are left out"):

@@ -163,7 +163,6 @@ class PriorPayments:
                 return
 
     def _doubted(self, label: Record) -> Iterator[str]:
-        """Yield the event of a label known at the time that says fraud or dispute."""
         fields = fields_of(label)
         if self._as_of_ms is not None and label.time_ms > self._as_of_ms:
             return

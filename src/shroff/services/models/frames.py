@@ -71,7 +71,6 @@ class TrainingFrame(Printed):
 
     @property
     def train(self) -> TrainingFrame:
-        """Rows that train the model of the set's fold."""
         return self._of("train")
 
     @property

@@ -89,7 +89,6 @@ def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], re
 
 
 def _meant(words: str, failed: Sequence[GateResult]) -> str:
-    """Suggest a correction for a text that names no failed gate."""
     if not failed:
         return "All its gates passed."
     limits = [gate.words for gate in failed if words and gate.name == words.split(maxsplit=1)[0]]

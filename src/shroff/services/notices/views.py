@@ -112,7 +112,6 @@ class NoticeViews(ProjectPart):
         ]
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
-        """Yield problems that block messages of sources, and files that are set aside or suspicious."""
         yield from self._pushed.troubles()
         yield from PulledFiles(self._context).troubles()
 

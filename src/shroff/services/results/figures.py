@@ -254,7 +254,6 @@ class ResultEvents:
                     of_draw[seq] = propensity
 
     def _values(self, log: Log, by: str, last: int) -> None:
-        """Read the values of a field as codes, from the last position on."""
         to, codes = self._fields.pop(by, (0, ValueCodes()))
         for piece in log_columns(log, self.definitions, last, after=to, reader=self._reader):
             for name, kept in self._types.items():

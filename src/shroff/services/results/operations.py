@@ -490,7 +490,6 @@ def _shown(row: ResultRow) -> tuple[str, ...]:
 
 
 def csv_lines(results: Results) -> Iterator[bytes]:
-    """Yield the rows as CSV; names of nested values are joined by a dot."""
     for number, row in enumerate(results.rows):
         cells = _cells(replace(row, change={name: row.change.get(name) for name in _figures(row)}))
         if not number:

@@ -154,7 +154,6 @@ class FileTaking(Struct, eq=False):
         return None if text is None else read_progress(text)
 
     def is_over(self, name: str, progress: Progress) -> bool:
-        """Return whether the current version of a file needs no further work."""
         if progress.state not in {DONE, ASIDE}:
             return False
         if progress.state == ASIDE and progress.version != self._version:

@@ -92,7 +92,7 @@ class PulledFiles(ProjectPart):
         yield from self.suspicions()
 
     def watched_files(self) -> Iterator[tuple[str, str, int]]:
-        """List files of watched places that are set aside, with their place, and since when."""
+        """List files of watched locations that are set aside, with the location, and since when."""
         if not self._log.exists():
             return
         with self._log.reading() as log:

@@ -80,7 +80,6 @@ class RuleSearch:
     _ranked: dict[int, list[int]] = field(default_factory=dict)  # text codes with the highest fraud shares, ascending
 
     def rules(self) -> Iterator[tuple[Parts, str]]:
-        """Yield conditions with their effects, at most `RULES_MAX`."""
         left, reviews = np.ones(len(self.amounts), np.bool_), self.costs.reviews
         pure = np.maximum(self.costs.false_decline, PURE * self.amounts)
         weights = {

@@ -264,7 +264,6 @@ class CheapestThresholds(ReportAnswer["Cutoffs"], Printed):
         return f"{text}; {many(self.days_over, 'day')} of {self.days:,} above that" if self.days_over else text
 
     def _notes(self) -> list[str]:
-        """Describe reviews by rules beyond the capacity, and the out-of-fold cost."""
         lines = []
         if self.rules_beyond_people:
             limit = f"{self.reviews_a_day:,g} (costs.reviews_a_day of policy.yaml)"

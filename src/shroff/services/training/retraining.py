@@ -193,7 +193,6 @@ class Watch:
                 yield report
 
     def _is_wanted(self, name: str, progress: Progress | None) -> bool:
-        """Return whether a file needs more work, or is a corrected one to ingest again."""
         if progress is None:
             return True
         if name == self._options.again and progress.state == DONE and self._files.has_changed(name, progress):

@@ -98,7 +98,6 @@ class WriterRequests(ProjectPart):
         return 0
 
     def changed_behind(self, seq: int) -> set[str]:
-        """Return the names of files that were activated with another text, or removed, after a sequence number."""
         from shroff.log.history import changed_by
 
         with suppress(ShroffError), self._log.reading() as log:

@@ -282,7 +282,6 @@ class BatchTally:
             self._add_labels(placed.others.values() if isinstance(placed, SequencedBatch) else placed)
 
     def _others(self) -> frozenset[str]:
-        """Return the names among a batch's hits that are not rules: exploration draws and experiments."""
         if self._definitions is None:
             return DRAWS
         return DRAWS.union(experiment.id for experiment in self._definitions().experiments)

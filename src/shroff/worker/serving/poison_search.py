@@ -118,7 +118,6 @@ class PoisonSearch:
         return prepared
 
     def passed(self, submissions: Collection[Submission], *, has_taken: bool) -> None:
-        """Note that these submissions are committed."""
         self._left = max(0, self._left - len(submissions))
         if has_taken:
             self._in_a_row = 0
