@@ -111,7 +111,6 @@ class EventIngest(ProjectPart):
             order: `time` sorts by event time first. `file` accepts files that are out of order, with a warning; None
                 (default) stops before writing.
             is_hashed: Treat values that look like hashes as hashed already, as `shroff export` writes them.
-            hooks: `progress`, `sorting`, `meter`, `restoring` and `on_batch`, as in `IngestHooks`.
         """
         from shroff.events.formats.sorting import in_order_of_arrival
         from shroff.log.columns.file_runs import counted_in_runs, submissions_in_runs

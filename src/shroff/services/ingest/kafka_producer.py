@@ -75,7 +75,6 @@ class Productions(ProjectPart):
         Args:
             labels: A file of labels, merged in by the time they became known; may be the same file.
             order: `file`, or `time` to sort by event time first.
-            options: `to`, `pace`, `key`, `first_row`, `topic_by`, `partitions`, `done`, `watch` (see `SendingOptions`).
 
         Raises: UsageError; TransientError if sending fails.
         """

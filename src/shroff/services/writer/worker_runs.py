@@ -90,7 +90,6 @@ class WorkerRuns(ProjectPart):
             stands_by: Run as standby: follow the log while another process writes it, and take over when that one is
                 gone.
             tell: Called with messages for people, such as what the worker waits for.
-            ends: `until_idle_s`, `limit` and `stop`, as in `EndOptions`.
 
         Raises: UsageError if there is no such source.
         """
