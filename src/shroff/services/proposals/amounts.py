@@ -15,7 +15,7 @@ from shroff.services.proposals.profile import FileColumn
 from shroff.services.proposals.roles import SAME, TAKEN, Candidate, Draft, ProposedField, has, joined, slug
 
 TYPES_MAX = 8
-FILL_RATES = "fill tables/fx.csv with rates; until then, review takes amounts in other currencies"
+FILL_RATES = "fill tables/fx.csv with rates; until then, people review all payments in other currencies"
 _EVIDENT = 3.0  # for values that nothing but amounts have
 _SIDE = 0.02  # share of the lines that have a side
 _TOKEN_DIGITS = 16
@@ -246,7 +246,7 @@ def _currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn
     if several is not None:
         codes = [code for text in several.values if (code := text.strip().upper()) in several.codes]
         most = max(dict.fromkeys(codes), key=codes.count)
-        return most, f"the most frequent of {len(set(codes))} currencies; {FILL_RATES}"
+        return most, f"{most} is the most frequent of {len(set(codes))} currencies; {FILL_RATES}"
     named = (found for found in draft.profile.columns if has(found, "currency") and found.codes)
     coded = (found for found in named if found.codes <= CODES and (column is None or _are_together(found, column)))
     alone = draft.settled.get("currency") or next(coded, None)
@@ -259,4 +259,4 @@ def _currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn
         if said:
             return said[0], f"the currency by the sign or name of {column.path[-1]}"
     draft.is_currency_guessed = amount is not None
-    return "EUR", f"EUR as the currency, since the file {'names none' if amount else 'has no amounts'}"
+    return "EUR", "EUR as the currency, since the file names none" if amount else ""
