@@ -71,6 +71,16 @@ def test_currencies_with_other_places_are_read_by_their_own(tmp_path):
     assert taken(project, "amount") == ["123.46", "123.46", "12346.00", "12.35", "123.46", "123.46"]
 
 
+def test_a_later_currency_is_read_in_hundredths_though_most_of_the_file_have_no_places(tmp_path):
+    file = tmp_path / "few.jsonl"
+    lines = [line(n, 12_346, "EUR JPY KRW".split()[n % 3]) for n in range(6)]
+    file.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    _, guesses = proposed(tmp_path, file)
+
+    assert any("so 12346 is 123.46" in guess for guess in guesses)
+    assert "else money(integer(row.money.amount) * 0.01)" in (tmp_path / "bank/events.yaml").read_text()
+
+
 @pytest.mark.parametrize("amount", ["12.50", 12.5, "1250"])
 def test_a_fraction_or_a_text_in_json_is_read_as_it_is(tmp_path, amount):
     file = tmp_path / "units.jsonl"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, permutations
 
@@ -209,7 +208,7 @@ def _in_units(whole: str, code: FileColumn) -> str:
 
 
 def _unit_of(codes: Iterable[str]) -> float:
-    return 10.0 ** -Counter(map(places_of, codes)).most_common(1)[0][0]
+    return 10.0 ** -min(map(places_of, codes), key=lambda places: abs(places - 2))  # as most currencies have
 
 
 def types_of(draft: Draft, amount: ProposedField | None) -> tuple[FileColumn | None, set[str]]:
