@@ -214,7 +214,7 @@ def write_value(heap: Ints, at: Word, base_ms: Word, series: Word, is_present: W
     number = heap[series + NUMBER]
     if base_ms == WIDE:
         heap[at + 1 + (number >> 6)] |= np.int64(is_present) << (number & 63)
-        heap[at + heap[series + OF_VALUE]] = value
+        heap[at + heap[series + OF_VALUE]] = value if is_present else np.int64(0)
         return
     half = value if is_present else np.int64(MISSING)
     word = at + ((number + 1) >> 1)
