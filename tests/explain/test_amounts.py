@@ -174,7 +174,7 @@ def test_the_band_holds_nine_of_ten_earlier_amounts_and_the_limit_is_a_line_whic
     assert (plot.band_says, plot.limit and plot.limit.says) == ("typical up to 14.00", "limit 40.00")
     assert plot.limit is not None
     assert plot.this.y < plot.limit.at < plot.band[0] < plot.band[0] + plot.band[1] < 100
-    assert {mark.says: mark.at for mark in plot.across}["40"] == plot.limit.at
+    assert {mark.says: mark.at for mark in plot.across}["40 EUR"] == plot.limit.at
     assert plot.band == pytest.approx((plot.dots[0].y, plot.dots[4].y - plot.dots[0].y))
     assert near.band_says == ""
     assert plot.says == [

@@ -59,6 +59,7 @@ class _Page(HTMLParser):
         self._text: list[str] | None = None
         self._term = ""
         self._in_head = False
+        self._code: str | None = None  # of a row whose head shows a title for it
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "table":
@@ -69,6 +70,11 @@ class _Page(HTMLParser):
             self.tables[-1].rows.append([])
         elif tag in {"th", "td", "dt", "dd"}:
             self._text = []
+            self._code = None
+        elif tag == "span" and self._text is not None and not self._in_head:
+            title = dict(attrs).get("title") or ""
+            if self._code is None and re.fullmatch(r"[a-z][a-z0-9_]*", title):
+                self._code = title
         elif tag == "br" and self._text is not None:
             self._text.append("\n")
 
@@ -88,7 +94,9 @@ class _Page(HTMLParser):
         elif self._in_head:
             self.tables[-1].heads.append(_words(text))
         elif self.tables and self.tables[-1].rows:
-            self.tables[-1].rows[-1].append(_words(text.partition("\n")[0]))
+            row = self.tables[-1].rows[-1]
+            is_subject = not row and self._code is not None
+            row.append(self._code if is_subject else _words(text.partition("\n")[0]))
 
 
 def _words(text: str) -> str:

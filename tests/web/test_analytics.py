@@ -362,7 +362,7 @@ def test_marts_have_a_page_each_with_chart_rows_and_columns(bank):
     }
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        assert "No marts yet" in (await browser.get("/marts")).body.decode()
+        assert "No report tables yet" in (await browser.get("/marts")).body.decode()
         lake = ViewFiles({}, {})
         (bank / ".shroff/marts/work/spill").mkdir(parents=True)
         to = MartFiles(bank / ".shroff/marts")

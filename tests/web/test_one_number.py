@@ -450,7 +450,7 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
     },
     "precision of a rule, in percent": {
         "what was sent": value(50),  # of its mature hits, one was fraud and one genuine; the young ones do not count
-        "Rules": shown("/rules", r"over_200 .*? (\d+) % \(\d+ % to \d+ %\)"),
+        "Rules": shown("/rules", r"Over 200 .*? (\d+) % \(\d+ % to \d+ %\)"),
         "Rule": shown("/rules/over_200", r"Precision of older hits (\d+) %"),
         "Hits": shown("/rules/over_200/hits", r"Precision of older hits (\d+) %"),
         "API": precision_by_api,

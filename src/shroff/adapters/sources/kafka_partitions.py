@@ -20,9 +20,8 @@ from shroff.streams.source import PartLag
 
 LABEL = "label"
 AGAIN = (
-    "To continue with the remaining messages, write 'gone: skip' into the source, or have 'shroff source "
-    "forget {}' begin that one "
-    "anew: duplicates change nothing"
+    "To continue with the remaining messages, write 'gone: skip' into the source, or have 'shroff sources "
+    "forget {}' begin that one anew: duplicates change nothing"
 )
 NOT_THERE = "{} was read, but its topic no longer has this partition: the topic was recreated"
 LOOKED_S = 3.0  # for an answer that a user waits for
