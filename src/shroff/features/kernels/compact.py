@@ -74,9 +74,12 @@ def compact(heap: Ints, into: Ints) -> None:
             chunk = copied(heap, into[head + CHUNK], words, into[head + CHUNK_CLASS], into)
             into[head + CHUNK] = chunk
             repack(into, head, chunk, base_ms)
-            words = length_of(into, base_ms, hi - into[head + LO])
+            cells = hi - into[head + LO]
+            words = length_of(into, base_ms, cells)
             into[head + CHUNK_CLASS] = class_of(words)
             into[TAIL] = chunk + size_of(into[head + CHUNK_CLASS])
+            if cells == 0:
+                words = 0  # a chunk has room for one cell at least
             clear_words(into, chunk + words, into[TAIL] - chunk - words)
         for i in range(heap[TRACKS + 1]):
             deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
