@@ -86,9 +86,9 @@ class PoisonSearch:
         """
         locations = [(submission.source, submission.place) for submission in suspect.submissions]
         messages = [(source, message_of(place)) for source, place in locations]
-        count = (
-            len({*messages}) if messages != locations else len(locations)
-        )  # all items of a message are decided together
+        count = len(locations)
+        if messages != locations:  # all items of a message are decided together
+            count = len({*messages})
         if count == 0 or (count == 1 and self._in_a_row >= IN_A_ROW_MAX):
             raise suspect.error
         if count > 1:
