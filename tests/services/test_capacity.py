@@ -23,7 +23,7 @@ from shroff.services.health.capacity import (
 from tests.support.projects import FILES, write_files
 
 PAGE = Path(__file__).parents[2] / "docs" / "explain" / "capacity.md"
-MEASURED = MeasuredEvents(10_000_000, 89_572, 261, 98, 30)
+MEASURED = MeasuredEvents(10_000_000, 89_572, 261, 98, 0, 0, 30)
 
 
 def test_the_sizes_of_the_page_follow_from_the_measured_figures():
@@ -46,19 +46,29 @@ def test_the_sizes_of_the_page_follow_from_the_measured_figures():
     [(100, 1, 60, 1, 1), (100, 1, 60.1, 2, 1), (100, None, 60, 1, 10), (100, 400, 60, 1, 10)],
 )
 def test_a_machine_is_what_the_page_says(rate: float, reach: float | None, peak: float, processes: int, held_days: int):
-    found = CapacityEstimate.of(MeasuredEvents(1_000, rate, 1_000, 200, reach), EventRate(1_000, peak, 10))
+    measured = MeasuredEvents(1_000, rate, 1_000, 40, 640, 250, reach)
+    found = CapacityEstimate.of(measured, EventRate(1_000, peak, 10))
+    few_keys = CapacityEstimate.of(measured, EventRate(1_000, peak, 10, 7))
 
-    state = 200 * 1_000 * held_days
+    state = (40 + 640 / 4) * 1_000 * held_days
     assert (found.processes, found.cores) == (processes, CORES * processes)
     assert found.memory_bytes == (processes * PROCESS_BYTES + state) * SPARE
     assert found.disk_bytes == (1_000 * 1_000 * 10 + 3 * state) * SPARE
+    assert found.keys == 250 * held_days
+    assert few_keys.keys == 7
+    assert few_keys.memory_bytes == (processes * PROCESS_BYTES + 40 * 1_000 * held_days + 640 * 7) * SPARE
 
 
 @pytest.mark.parametrize(
     ("asked", "words"),
-    [((0, 1, 1), "above 0"), ((86_400 * 5, 4, 1), "5 a second on average"), ((10, 1, -1), "above 0")],
+    [
+        ((0, 1, 1), "above 0"),
+        ((86_400 * 5, 4, 1), "5 a second on average"),
+        ((10, 1, -1), "above 0"),
+        ((10, 1, 1, 0), "above 0"),
+    ],
 )
-def test_a_rate_that_cannot_be_is_refused(asked: tuple[float, float, float], words: str):
+def test_a_rate_that_cannot_be_is_refused(asked: tuple[float, ...], words: str):
     with pytest.raises(UsageError, match=words):
         EventRate(*asked)
 
@@ -92,7 +102,9 @@ def test_a_sample_of_a_file_or_of_the_log_is_decided_and_the_log_stays_as_it_is(
         assert (found.events, found.reach_days) == (1_500, None)  # `frauds` counts without an end
         assert found.rate > 0
         assert 200 < found.log_bytes < 5_000
-        assert 10 < found.state_bytes < 2_000
+        assert found.keys == 50
+        assert 10 < found.event_bytes < 200
+        assert 200 < found.key_bytes < 10_000
 
 
 def test_the_command_needs_enough_events_and_prints_the_machine(

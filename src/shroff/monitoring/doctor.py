@@ -407,7 +407,10 @@ def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: Ea
         )
         cure = "Restore the last backup, then ingest the sources again. If you put an older log back, the next start"
         return Finding("snapshots", WRONG, message, f"{cure} removes the snapshot.")
-    age = f"{many(last_seq - header.seq, 'record')} old, {bytes_text(files[0].stat().st_size)}"
+    size = files[0].stat().st_size
+    age = f"{many(last_seq - header.seq, 'record')} old, {bytes_text(size)}"
+    if header.keys:
+        age += f", {bytes_text(size // header.keys)} for each of {many(header.keys, 'key')}"
     whole = "is intact" if checked_ms == now_ms else f"was intact at {time_text(checked_ms)}, when it was read"
     return Finding("snapshots", OK, f"{name} {whole}: state at sequence number {header.seq:,}, {age}")
 

@@ -48,12 +48,13 @@ class Header(FrozenStruct):
     """Header of a snapshot.
 
     `seq` is the last sequence number whose event is in the state. `layout` is equal if the state can be restored; `log`
-    is equal for the same log up to this sequence number.
+    is equal for the same log up to this sequence number. `keys` is the number of keys with state.
     """
 
     seq: int
     layout: str
     log: str
+    keys: int = 0
 
 
 class Snapshots:

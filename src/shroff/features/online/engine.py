@@ -279,6 +279,16 @@ class Online:
         dictionaries = sum(codes.memory_bytes for codes in (self._texts, *self._keys.values()))
         return dictionaries + sum(group.memory_bytes for group in self.groups)
 
+    @property
+    def cell_bytes(self) -> int:
+        """Memory of the events in all histories: what grows with each event of a known key."""
+        return sum(group.cell_bytes for group in self.groups)
+
+    @property
+    def keys(self) -> int:
+        """Number of keys with state, of all entities. Cost: a step for each key."""
+        return sum(len(codes.known) - 1 for codes in self._keys.values())
+
 
 def compute(wanted: Computed, frames: Frames) -> None:
     """Compute a value for the frames of its event types, which have the aggregates and features that it reads."""

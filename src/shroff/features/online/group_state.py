@@ -94,6 +94,10 @@ class GroupState:
     def memory_bytes(self) -> int:
         return self.history.memory_bytes if self.history else 0
 
+    @property
+    def cell_bytes(self) -> int:
+        return self.history.cell_bytes if self.history else 0
+
     def trim(self, watermark_ms: int, keys: int) -> None:
         """Release cells that no window can reach, for up to this many keys, in turn."""
         if self.look is not None:

@@ -224,6 +224,12 @@ class WindowState:
         return int(self._heap[layout.CELLS])
 
     @property
+    def cell_bytes(self) -> int:
+        """Memory of all live cells with their totals, as if none were wide, without spare room."""
+        packed, wide, totals = self._heap[[layout.PACKED_WORDS, layout.CELL_WORDS, layout.TOTALS_WORDS]].tolist()
+        return 8 * int(self.cells * (packed or wide) + (self.cells >> layout.GROUP_BITS) * totals)
+
+    @property
     def memory_bytes(self) -> int:
         return int(self._heap[layout.TAIL]) * 8
 
@@ -302,6 +308,7 @@ def check_plan(plan: HistoryPlan) -> None:
         assert 0 <= query.numerator < 1 << 62
         assert query.numerator <= query.denominator < 1 << 62 or query.state == "looks"
         assert query.denominator > 0
+    assert not (plan.queries and plan.looks), "totals stand before cells that only queries read"
     for look in plan.looks:
         assert not look.query.is_ever, "a window that is read event by event has an end"
         assert len(look.sources) == look.program.operands

@@ -59,7 +59,7 @@ def save(snapshots: Snapshots, log: LogReader, folded: Folded) -> Saved:
 
 def header_of(log: LogReader, folded: Folded) -> Header:
     """Return the header of a snapshot of this state; queries the log."""
-    return Header(folded.seq, layout(folded), mark(log, folded.seq))
+    return Header(folded.seq, layout(folded), mark(log, folded.seq), folded.engine.online.keys)
 
 
 def restore(

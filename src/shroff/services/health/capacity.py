@@ -29,6 +29,7 @@ BUSY = 0.6  # highest utilization of a process: beyond it events queue up
 PROCESS_BYTES = 400 << 20  # of a process without state (bench/results/ingest.md)
 CORES = 2  # per process: one decides, the other reads, writes and answers
 SNAPSHOTS = 3  # two are kept, and a third is being written
+CELL_ROOM = 1.25  # of the cells of a key: at most a third of its room is unused
 SPARE = 1.25  # of disk and memory, for write-ahead log, indexes and the system
 
 
@@ -38,20 +39,26 @@ class MeasuredEvents(FrozenStruct):
     Attributes:
         rate: Events decided per second by one process, durable.
         log_bytes: Bytes on disk for each event, its decision and its flags.
-        state_bytes: Bytes of window state, with the dictionaries of keys, for each event.
+        event_bytes: Bytes of window state for a further event of a key.
+        key_bytes: Bytes of window state for a key without events, with its text and spare room.
+        keys: Keys of all entities.
         reach_days: The longest window, in days; None where one has no end.
     """
 
     events: int
     rate: float
     log_bytes: float
-    state_bytes: float
+    event_bytes: float
+    key_bytes: float
+    keys: int
     reach_days: float | None
 
 
 @frozen
 class EventRate:
-    """Events per day, events per second at the peak, and days that events stay in the log.
+    """Events per day, events per second at the peak, days that events stay in the log, and keys.
+
+    `keys` are those of all entities within the longest window; None for as many an event as the sample has.
 
     Raises: UsageError where a number is not above 0, or the peak is below the mean.
     """
@@ -59,10 +66,11 @@ class EventRate:
     per_day: float
     peak: float
     keep_days: float
+    keys: float | None = None
 
     def __post_init__(self) -> None:
-        if min(self.per_day, self.peak, self.keep_days) <= 0:
-            raise UsageError("events per day, events per second and days must be above 0.")
+        if min(self.per_day, self.peak, self.keep_days, 1 if self.keys is None else self.keys) <= 0:
+            raise UsageError("events per day, events per second, days and keys must be above 0.")
         if self.peak * DAY_MS / 1_000 < self.per_day:
             least = math.ceil(self.per_day / (DAY_MS / 1_000))
             raise UsageError(
@@ -73,14 +81,15 @@ class EventRate:
 class CapacityEstimate(OperationAnswer):
     """The machine for a rate of events, and what it was computed from.
 
-    State is counted as if each event within the longest window had its own; keys that return need less. `processes`
-    are those whose cores are busy up to 60 % at the peak; above 1 it is too much for one log.
+    `keys` are those within the longest window: given, else as many an event as the sample has. `processes` are those
+    whose cores are busy up to 60 % at the peak; above 1 it is too much for one log.
     """
 
     measured: MeasuredEvents
     rate: EventRate
     processes: int
     cores: int
+    keys: int
     memory_bytes: int
     disk_bytes: int
 
@@ -90,12 +99,14 @@ class CapacityEstimate(OperationAnswer):
         rows = [
             ("events per second", f"{measured.rate:,.0f}", "one process on this machine, durable"),
             ("disk per event", bytes_text(round(measured.log_bytes)), "event, decision, flags, indexes"),
-            ("state per event", bytes_text(round(measured.state_bytes)), reach),
+            ("state per event", bytes_text(round(measured.event_bytes)), reach),
+            ("state per key", bytes_text(round(measured.key_bytes)), f"{many(measured.keys, 'key')} in the sample"),
         ]
+        guessed = "" if rate.keys is not None else ", as many an event as in the sample; --keys says how many there are"
         needs = [
             ("processes", str(self.processes), "each busy up to 60% at the peak"),
             ("cores", str(self.cores), ""),
-            ("memory", bytes_text(self.memory_bytes), ""),
+            ("memory", bytes_text(self.memory_bytes), f"for {many(self.keys, 'key')}{guessed}"),
             ("disk", bytes_text(self.disk_bytes), f"for {rate.keep_days:,.0f} days, without lake and backups"),
         ]
         head = f"Measured with {many(measured.events, 'event')}:"
@@ -106,10 +117,12 @@ class CapacityEstimate(OperationAnswer):
     def of(cls, measured: MeasuredEvents, rate: EventRate) -> CapacityEstimate:
         processes = math.ceil(rate.peak / (BUSY * measured.rate))
         held_days = rate.keep_days if measured.reach_days is None else min(measured.reach_days, rate.keep_days)
-        state = measured.state_bytes * rate.per_day * held_days
+        events = rate.per_day * held_days
+        keys = events * measured.keys / measured.events if rate.keys is None else rate.keys
+        state = measured.event_bytes * events + measured.key_bytes * keys
         memory = (processes * PROCESS_BYTES + state) * SPARE
         disk = (measured.log_bytes * rate.per_day * rate.keep_days + SNAPSHOTS * state) * SPARE
-        return cls(measured, rate, processes, CORES * processes, math.ceil(memory), math.ceil(disk))
+        return cls(measured, rate, processes, CORES * processes, round(keys), math.ceil(memory), math.ceil(disk))
 
 
 def measure(context: ProjectContext, files: Files = (), as_type: str | None = None) -> MeasuredEvents:
@@ -139,12 +152,15 @@ def measure(context: ProjectContext, files: Files = (), as_type: str | None = No
                 )
             reach = reach_ms([computed.node for computed in computed_of(definitions)], definitions)
             with held.log.reading() as log:
-                state = fold(log, definitions).engine.online.memory_bytes
+                state = fold(log, definitions).engine.online
+                of_events = min(state.cell_bytes * CELL_ROOM, state.memory_bytes)
                 return MeasuredEvents(
                     events,
                     events / took_s,
                     log.size_bytes() / events,
-                    state / events,
+                    of_events / events,
+                    (state.memory_bytes - of_events) / max(state.keys, 1),
+                    state.keys,
                     None if reach is None else reach / DAY_MS,
                 )
 
@@ -177,12 +193,14 @@ class EstimateCapacity(OperationRequest[CapacityEstimate], kw_only=True):
         files ([FILE...]): A sample of events.
         per_day (N): Events per day.
         peak (N): Events per second at the busiest time.
+        keys (N): Keys of all entities, such as cards, within the longest window.  [default: by the sample]
         keep (DURATION): How long events stay in the log.  [default: 'keep:', else 400d]
     """
 
     files: Annotated[tuple[Path, ...], Param(is_argument=True)] = ()
     per_day: Annotated[float, Param(flags="--per-day")]
     peak: Annotated[float, Param(flags="--peak")]
+    keys: float | None = None
     keep: str | None = None
     as_type: Annotated[
         str | None,
@@ -200,10 +218,10 @@ def estimate_capacity(project: Project, request: EstimateCapacity) -> CapacityEs
 
     Examples:
         shroff capacity --per-day 2000000 --peak 200 --keep 400d
-        shroff capacity payments.csv --as payment --per-day 2000000 --peak 200 --json
+        shroff capacity payments.csv --as payment --per-day 2000000 --peak 200 --keys 3000000
     """
     keep_ms = project.context.systems.keep_ms or 400 * DAY_MS
     if request.keep is not None:
         keep_ms = named_duration("keep", request.keep, is_positive=True)
-    rate = EventRate(request.per_day, request.peak, keep_ms / DAY_MS)
+    rate = EventRate(request.per_day, request.peak, keep_ms / DAY_MS, request.keys)
     return CapacityEstimate.of(measure(project.context, request.files, request.as_type), rate)
