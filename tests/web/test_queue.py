@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,11 +47,16 @@ def bank(tmp_path: Path) -> Path:
     return tmp_path / "bank"
 
 
-def run(folder: Path, steps: Steps, **more: str) -> None:
+def at_noon() -> int:
+    """Noon of this day, for what is counted by day: no test runs past its end."""
+    return time.time_ns() // 1_000_000 // DAY_MS * DAY_MS + DAY_MS // 2
+
+
+def run(folder: Path, steps: Steps, now_ms: Callable[[], int] | None = None, **more: str) -> None:
     """The steps of an admin, once payments whose merchant is a script, with these fields, have raised cases."""
 
     async def whole() -> None:
-        async with asker(folder, gate=gate_of) as asks:
+        async with asker(folder, gate=gate_of, now_ms=now_ms) as asks:
             browser = Browser(asks)
             await let_in(asks, browser)
             csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
@@ -381,7 +387,8 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
         assert "Nobody has closed" not in team
         assert "<b>1</b> case (1 payment) answered today" in page
 
-    run(bank, steps)
+    noon_ms = at_noon()
+    run(bank, steps, lambda: noon_ms)
 
 
 def test_late_cases_are_counted_above_the_queue_and_on_the_teams_page_with_the_way_to_them(bank, monkeypatch):
@@ -479,7 +486,8 @@ def test_an_empty_queue_says_that_labels_closed_its_cases(bank):
         assert "1 case was closed by people today. Labels closed 2 cases:" in page
         assert 'href="/queue?state=closed&amp;order=newest">See closed cases</a>' in page
 
-    run(bank, steps)
+    noon_ms = at_noon()
+    run(bank, steps, lambda: noon_ms)
 
 
 def test_cases_of_nobody_are_refused_and_those_of_a_user_without_any_are_none(bank):
