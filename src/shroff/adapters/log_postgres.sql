@@ -1,8 +1,8 @@
--- The tables of a log in one schema of a PostgreSQL database, version 1 (table `version`). A later version comes
--- with a script in migrations_postgres/ that gives the same tables.
--- They are those of `log_sqlite.sql`, which says what they hold, and as there meant to be read by people too: cast `body`
--- and `document` to jsonb. Texts compare byte by byte. PostgreSQL holds no NUL in a text: one stands as U+001A 0, and
--- U+001A itself as U+001A S. `digest` stands in an index for what may be too long for it: BLAKE2b, 16 bytes.
+-- Tables of a log in one schema of a PostgreSQL database, version 1 (table `version`). A later version adds a script in
+-- migrations_postgres/ that makes the same tables.
+-- `log_sqlite.sql` describes the tables. To read `body` and `document` in SQL, cast them to jsonb. Texts compare byte by
+-- byte. A text in PostgreSQL has no NUL: it is stored as U+001A 0, and U+001A as U+001A S. `digest`, in an index:
+-- BLAKE2b of a text that may be too long for the index, 16 bytes.
 
 CREATE TABLE events (
     seq     bigint   NOT NULL PRIMARY KEY,
@@ -16,7 +16,7 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
 
--- What is compressed already is not compressed again.
+-- STORAGE EXTERNAL: the data is compressed already.
 CREATE TABLE event_frames (
     seq       bigint NOT NULL PRIMARY KEY,
     first_seq bigint NOT NULL,
@@ -127,7 +127,7 @@ CREATE TABLE hits (
     PRIMARY KEY (seq, number)
 );
 
--- Numbers of an identity are never given twice, not by a transaction that was undone either.
+-- Numbers of an identity are never reused, even after a rollback.
 CREATE TABLE quarantine (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     digest bytea  NOT NULL UNIQUE, -- of source, place and raw
@@ -219,7 +219,7 @@ CREATE TABLE inbox (
 );
 CREATE INDEX inbox_waiting ON inbox (number) WHERE reply IS NULL;
 
--- The last number of the inbox. Whoever asks holds this row, so that requests come to be seen in the order of numbers.
+-- Last number of the inbox. A request locks this row until its commit, so that requests appear in the order of numbers.
 CREATE TABLE inbox_number (
     one    smallint NOT NULL PRIMARY KEY CHECK (one = 1),
     number bigint   NOT NULL
@@ -237,15 +237,15 @@ CREATE TABLE remarks (
     PRIMARY KEY (what, asker)
 );
 
--- Who leads: how many times the log was opened for writing. Each transaction of its owner holds this row, so that none
--- of an earlier opening is committed behind the moment at which the epoch moved on.
+-- Number of times that the log was opened for writing. Each transaction of the leader locks this row, so that a former
+-- leader commits nothing after the epoch has moved on.
 CREATE TABLE lead (
     one   smallint NOT NULL PRIMARY KEY CHECK (one = 1),
     epoch bigint   NOT NULL
 );
 INSERT INTO lead (one, epoch) VALUES (1, 0);
 
--- Until when others leave the owner alone, by this server's clock. `session` names the connection that it writes by.
+-- End of the leader's lease, by this server's clock. `session`: the connection that it writes by.
 CREATE TABLE lease (
     one        smallint NOT NULL PRIMARY KEY CHECK (one = 1),
     epoch      bigint   NOT NULL,
@@ -255,14 +255,14 @@ CREATE TABLE lease (
 );
 INSERT INTO lease (one, epoch, expires_ms, owner, session) VALUES (1, 0, 0, '', '');
 
--- Up to which place records and decisions have moved to the lake.
+-- Last sequence number whose records and decisions have moved to the lake.
 CREATE TABLE pruned (
     one smallint NOT NULL PRIMARY KEY CHECK (one = 1),
     seq bigint   NOT NULL
 );
 INSERT INTO pruned (one, seq) VALUES (1, 0);
 
--- The places of what has moved, by 16 bytes that stand for type and id: an id is remembered for ever.
+-- Sequence numbers of the moved records, by a digest of type and id (16 bytes): an id stays taken for ever.
 CREATE TABLE pruned_ids (
     digest bytea  NOT NULL PRIMARY KEY,
     seq    bigint NOT NULL

@@ -1,11 +1,11 @@
--- The tables of a log in one SQLite file, version 1 (PRAGMA user_version; see adapters/log/sqlite.py). A later version
--- comes with a script in migrations/ that gives the same tables.
--- They are meant to be read by people too: `body` and `document` are JSON text, so json_extract works; `Project.sql()`
--- shows records and decisions in frames among the others.
--- `crc` is a sum of a row's values, by which a row that has changed is found.
--- No STRICT: Python 3.11 is still found with SQLite 3.34, which lacks it.
+-- Tables of a log in one SQLite file, version 1 (PRAGMA user_version; see adapters/log/sqlite.py). A later version adds a
+-- script in migrations/ that makes the same tables.
+-- People may read them too: `body` and `document` are JSON text, so json_extract works. `Project.sql()` also shows the
+-- records and decisions in frames.
+-- `crc`: checksum of the row's values, to detect a changed row.
+-- Not STRICT, since Python 3.11 may come with SQLite 3.34, which lacks it.
 
--- One row for each place of the log. `kind`: event, label or control.
+-- One row for each record. `kind`: event, label or control.
 CREATE TABLE events (
     seq     INTEGER PRIMARY KEY,
     kind    TEXT    NOT NULL,
@@ -18,8 +18,8 @@ CREATE TABLE events (
 );
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
 
--- Records of a large batch, 256 or more together, in place of their rows: those at all places from `first_seq` to `seq`,
--- compressed. `labels` and `controls` of them are of these kinds. What `data` is says docs/reference/log-format.md.
+-- 256 or more consecutive records, `first_seq` to `seq`, compressed; they have no row in `events`. `labels`, `controls`:
+-- number of records of these kinds. `data`: see docs/reference/log-format.md.
 CREATE TABLE event_frames (
     seq       INTEGER PRIMARY KEY,
     first_seq INTEGER NOT NULL,
@@ -31,10 +31,10 @@ CREATE TABLE event_frames (
 CREATE INDEX event_frames_with_labels ON event_frames (seq) WHERE labels > 0;
 CREATE INDEX event_frames_with_controls ON event_frames (seq) WHERE controls > 0;
 
--- The ids of the records in frames, as events_by_id has those of rows: as sorted runs, each the ids of one batch or of
--- several. `bits`: a run is cut into parts by so many first bits of its digests. `size`: how many ids it has. `filter`:
--- of a run of 262,144 ids and more, which is not written again, bits that tell most ids that it does not have. `crc` is
--- that of all other columns, for the filter by its own.
+-- Index of the ids in frames (events_by_id has those of rows): sorted runs, each with the ids of one or more batches.
+-- `bits`: the run is cut into 2^bits parts by the first bits of its digests. `size`: number of ids. `filter`: Bloom
+-- filter of a run of 262,144 or more ids, which is not written again. `crc` covers the other columns, the filter by
+-- `filter_crc`.
 CREATE TABLE id_runs (
     run        INTEGER PRIMARY KEY,
     crc        INTEGER NOT NULL,
@@ -45,30 +45,31 @@ CREATE TABLE id_runs (
     filter     BLOB    NOT NULL
 );
 
--- `part`: its run times 2^32, and the first bits. `data` has 22 bytes an id: the digest that pruned_ids has, and the place.
+-- `part`: run times 2^32, plus the first bits. `data`: 22 bytes an id, the digest as in pruned_ids and the sequence number.
 CREATE TABLE id_parts (
     part INTEGER PRIMARY KEY,
     data BLOB    NOT NULL,
     crc  INTEGER NOT NULL
 );
 
--- The places of each key of an entity, by a hash of it. `part` below 2^48 is the last place of a batch: `data` has 16
--- bytes for each key at each of its events, hash and place. Others are made of those: 2^48 times the first six bits of
--- the hash and 1, and a number; `data` is the least place, 8 bytes, and 8 for each key: half of its hash, and how far
--- behind that. Numbers begin with the low byte. Keys of what was pruned stay.
+-- Index of keys: the sequence numbers of each key of an entity, by a hash of the key. All numbers are little-endian.
+-- `part` below 2^48 is the last sequence number of a batch; `data` then has 16 bytes for each key of each event: hash and
+-- sequence number. Such rows are merged into parts: `part` is 2^48 times (1 + the lowest six bits of the hash), plus a
+-- number; `data` has 8 bytes for the lowest sequence number, then 8 for each key: half of its hash, and the distance from
+-- that number. Keys of pruned records stay.
 CREATE TABLE key_parts (
     part INTEGER PRIMARY KEY,
     data BLOB    NOT NULL,
     crc  INTEGER NOT NULL
 );
 
--- The first place of each batch, and when it was taken (ingest time).
+-- First sequence number of each batch, and its ingest time.
 CREATE TABLE batches (
     seq   INTEGER PRIMARY KEY,
     at_ms INTEGER
 );
 
--- The values of fields declared unique, as texts, each with the place of the one event that has it.
+-- Values of unique fields as text, each with the sequence number of its only event.
 CREATE TABLE unique_values (
     type  TEXT    NOT NULL,
     field TEXT    NOT NULL,
@@ -78,7 +79,7 @@ CREATE TABLE unique_values (
     PRIMARY KEY (type, field, value)
 ) WITHOUT ROWID;
 
--- The fields whose values, of all events of the log, stand in unique_values. `form`: what texts the values are.
+-- Fields of which unique_values has the values of all events. `form`: format of the texts.
 CREATE TABLE unique_fields (
     type  TEXT NOT NULL,
     field TEXT NOT NULL,
@@ -87,8 +88,8 @@ CREATE TABLE unique_fields (
     PRIMARY KEY (type, field)
 ) WITHOUT ROWID;
 
--- The greatest time of the records of kind event, and the last place of the log; one row. The time is kept since finding
--- it would read the whole log, the place since a tail that all other tables have lost is noticed by nothing else.
+-- Greatest event time and last sequence number; one row. Finding the time would read the whole log; the sequence number
+-- reveals a tail that all other tables have lost.
 CREATE TABLE watermark (
     one      INTEGER PRIMARY KEY CHECK (one = 1),
     time_ms  INTEGER,
@@ -96,7 +97,7 @@ CREATE TABLE watermark (
 );
 INSERT INTO watermark (one, time_ms) VALUES (1, NULL);
 
--- The decision about the event at `seq`; type and id are those of the event. `receipt` is a SHA-256.
+-- Decision about the event `seq`. `receipt`: SHA-256.
 CREATE TABLE decisions (
     seq      INTEGER PRIMARY KEY,
     outcome  TEXT NOT NULL,
@@ -105,8 +106,8 @@ CREATE TABLE decisions (
     crc      INTEGER NOT NULL
 );
 
--- Decisions of a large batch, 256 or more together, in place of their rows: those at places from `first_seq` to `seq`,
--- compressed. `outcomes` has a line for each with its place and outcome; docs/reference/log-format.md says the rest.
+-- 256 or more decisions from `first_seq` to `seq`, compressed; they have no row in `decisions`. `outcomes`: a line for
+-- each with sequence number and outcome. The rest: see docs/reference/log-format.md.
 CREATE TABLE decision_frames (
     seq       INTEGER PRIMARY KEY,
     first_seq INTEGER NOT NULL,
@@ -116,7 +117,7 @@ CREATE TABLE decision_frames (
     crc       INTEGER NOT NULL
 );
 
--- `number` is the order within the batch.
+-- `number`: order within the batch.
 CREATE TABLE flags (
     seq      INTEGER NOT NULL,
     number   INTEGER NOT NULL,
@@ -141,9 +142,8 @@ CREATE TABLE hits (
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 
--- Input that was not taken. AUTOINCREMENT, so that a number a person noted never means another entry later.
--- `digest`: BLAKE2b of `source`, `place`, `type` and `raw`, 16 bytes: a line that is read as event and as label has an
--- entry for each.
+-- Refused input. AUTOINCREMENT, so that a number is never reused. `digest`: BLAKE2b of `source`, `place`, `type` and
+-- `raw`, 16 bytes; a line that was read as event and as label has two entries.
 CREATE TABLE quarantine (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     source TEXT    NOT NULL,
@@ -156,9 +156,8 @@ CREATE TABLE quarantine (
     header TEXT    NOT NULL
 );
 
--- Labels whose event is not in the log yet, numbered in the order of their arrival. With a `field`, a unique one,
--- `event_id` is its value. Where a label does not fit its event in the end, `source`, `place`, `raw` and `header` are
--- those of its entry in quarantine.
+-- Labels whose event is not in the log yet, in order of arrival. With `field`, a unique field, `event_id` is its value.
+-- If a label does not fit its event later, `source`, `place`, `raw` and `header` are those of its entry in quarantine.
 CREATE TABLE waiting_labels (
     number     INTEGER PRIMARY KEY,
     event_type TEXT NOT NULL,
@@ -174,7 +173,7 @@ CREATE TABLE waiting_labels (
 );
 CREATE INDEX waiting_labels_by_event ON waiting_labels (event_type, event_id);
 
--- What still has to leave the program; a delivered row is removed.
+-- Outgoing rows; a delivered row is removed.
 CREATE TABLE outbox (
     seq    INTEGER NOT NULL,
     number INTEGER NOT NULL,
@@ -184,8 +183,8 @@ CREATE TABLE outbox (
     PRIMARY KEY (seq, number)
 ) WITHOUT ROWID;
 
--- What sinks would not take, until somebody drops it or it is taken after all. `body` and `fields` are JSON, `at_ms` is
--- when it was last refused, `is_due` whether it is to be tried again.
+-- Rows that a sink refused, until they are dropped or delivered. `body`, `fields`: JSON. `at_ms`: last refusal. `is_due`:
+-- whether to retry.
 CREATE TABLE stuck (
     sink     TEXT    NOT NULL,
     seq      INTEGER NOT NULL,
@@ -204,7 +203,7 @@ CREATE TABLE stuck (
     PRIMARY KEY (sink, seq, number)
 ) WITHOUT ROWID;
 
--- What lies beside events until it is erased: no fold reads it.
+-- Personal values, stored beside events so that they can be erased. No feature reads them.
 CREATE TABLE personal (
     type  TEXT NOT NULL,
     id    TEXT NOT NULL,
@@ -214,7 +213,7 @@ CREATE TABLE personal (
     PRIMARY KEY (type, id, field)
 ) WITHOUT ROWID;
 
--- Events that came too late for a source which keeps them: without a place, and in no window. `at_ms` is when they came.
+-- Late events of a source that stores them: without sequence number, in no window. `at_ms`: arrival.
 CREATE TABLE late_events (
     type    TEXT    NOT NULL,
     id      TEXT    NOT NULL,
@@ -233,16 +232,15 @@ CREATE TABLE offsets (
     PRIMARY KEY (source, part)
 ) WITHOUT ROWID;
 
--- Who leads: how many times the log was opened for writing; one row. Nothing of an earlier opening is committed.
+-- Number of times that the log was opened for writing; one row. A process with an earlier epoch can commit nothing.
 CREATE TABLE lead (
     one   INTEGER PRIMARY KEY CHECK (one = 1),
     epoch INTEGER NOT NULL
 );
 INSERT INTO lead (one, epoch) VALUES (1, 0);
 
--- What other processes ask of the one that writes, numbered in the order of arrival; AUTOINCREMENT, so that a number
--- never means another request later. `body` and `reply` are JSON, `at_ms` is when it was asked. With its reply, NULL
--- before, a request loses its body.
+-- Requests of other processes to the writer, in order of arrival; numbers are never reused. `body`, `reply`: JSON.
+-- `at_ms`: time of the request. `reply` is NULL at first; with the reply the body becomes empty.
 CREATE TABLE inbox (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     kind   TEXT    NOT NULL,
@@ -252,8 +250,8 @@ CREATE TABLE inbox (
 );
 CREATE INDEX inbox_waiting ON inbox (number) WHERE reply IS NULL;
 
--- What people should be told of the values of aggregates: how often, and at which events first and last. `what`: "value
--- left out" or "sum outside 64 bits". `asker`: the feature or the rule.
+-- Remarks on values of aggregates, with their number, and their first and last event. `what`: "value left out" or "sum
+-- outside 64 bits". `asker`: the feature or rule.
 CREATE TABLE remarks (
     what      TEXT    NOT NULL,
     asker     TEXT    NOT NULL,
@@ -265,14 +263,14 @@ CREATE TABLE remarks (
     PRIMARY KEY (what, asker)
 ) WITHOUT ROWID;
 
--- Up to which place records and decisions have moved to the lake; one row.
+-- Last sequence number whose records and decisions have moved to the lake; one row.
 CREATE TABLE pruned (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     seq INTEGER NOT NULL
 );
 INSERT INTO pruned (one, seq) VALUES (1, 0);
 
--- The places of what has moved, by 16 bytes that stand for type and id: an id is remembered for ever.
+-- Sequence numbers of the moved records, by a digest of type and id (16 bytes): an id stays taken for ever.
 CREATE TABLE pruned_ids (
     digest BLOB    NOT NULL PRIMARY KEY,
     seq    INTEGER NOT NULL

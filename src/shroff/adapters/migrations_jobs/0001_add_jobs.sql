@@ -1,4 +1,4 @@
--- From nothing; written as people's scripts are (see people_schema.py).
+-- In the form of migrations_people/.
 
 CREATE TABLE IF NOT EXISTS jobs (
     id          text NOT NULL PRIMARY KEY,

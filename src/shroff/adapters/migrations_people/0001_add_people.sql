@@ -1,5 +1,5 @@
--- The tables of people and cases. One script for all databases: words in braces stand for a type (people/schema.py).
--- Statements are parted by empty lines. `zone` and `theme` of users: how somebody sees the pages, empty for the browser's.
+-- Tables of people and cases, for all databases: a word in braces is a type (TYPES in people/sql.py). Empty lines separate
+-- statements. `zone` and `theme` of users: settings of the pages, empty for the browser's.
 
 CREATE TABLE IF NOT EXISTS users (
     number        {counted},
@@ -89,7 +89,7 @@ CREATE INDEX IF NOT EXISTS audit_by_who ON audit (who, number);
 
 CREATE INDEX IF NOT EXISTS audit_by_time ON audit (at_ms);
 
--- The end of the record, sealed. One row, which every change of people holds while it lasts.
+-- Sealed end of the audit log. One row, which every change of people locks.
 CREATE TABLE IF NOT EXISTS audit_head (
     one    {whole} NOT NULL PRIMARY KEY,
     number {whole} NOT NULL,
@@ -97,9 +97,9 @@ CREATE TABLE IF NOT EXISTS audit_head (
     seal   {bytes} NOT NULL
 );
 
--- Cases: what people look at. See cases/case.py for what the columns mean.
+-- Cases; see cases/case.py for the columns.
 
--- How far the log was read for alerts, and the number of the newest case. One row.
+-- Last sequence number that was read for alerts, and number of the newest case. One row.
 CREATE TABLE IF NOT EXISTS case_place (
     one       {whole} NOT NULL PRIMARY KEY,
     seq       {whole} NOT NULL,
@@ -206,7 +206,7 @@ CREATE TABLE IF NOT EXISTS case_history (
 
 CREATE INDEX IF NOT EXISTS case_history_by_case ON case_history (case_, number);
 
--- What was done a moment ago and can still be undone; a row is gone when it was carried out.
+-- Actions that can still be undone; a row is deleted once its action is carried out.
 CREATE TABLE IF NOT EXISTS case_pending (
     number   {counted},
     kind     text NOT NULL,
@@ -246,15 +246,14 @@ CREATE TABLE IF NOT EXISTS case_views (
     PRIMARY KEY (owner, name)
 );
 
--- What was answered in the place of a decision, before it came; hash stands for the event.
-
+-- Outcomes answered before the decision was available; `hash`: of the event.
 CREATE TABLE IF NOT EXISTS answered (
     hash    {bytes} NOT NULL PRIMARY KEY,
     outcome text NOT NULL,
     at_ms   {whole} NOT NULL
 );
 
--- Users and groups of an identity provider (SCIM), as they were sent last; see people/directory.py.
+-- Users and groups of an identity provider (SCIM), as last received; see people/directory.py.
 CREATE TABLE IF NOT EXISTS directory (
     id       text NOT NULL PRIMARY KEY,
     kind     text NOT NULL,
