@@ -748,7 +748,10 @@ def test_a_frame_of_records_that_has_changed_is_told_by_its_places(path, change)
 def test_decisions_of_records_that_were_read_need_no_look_at_the_index_of_ids(path):
     logged(path, batch := payments(1, 300))
     ids = ["p-7", "p-298"]
-    with closing(SqliteLog(path, read_only=True)) as log, patch.object(log._index, "_read", return_value={}) as asked:
+    with (
+        closing(SqliteLog(path, read_only=True)) as log,
+        patch.object(log._index, "_look_up", return_value={}) as asked,
+    ):
         log.records_at([7, 298, 300])
 
         assert list(log.decisions.of("payment", ids).values()) == [batch.decisions[6], batch.decisions[297]]

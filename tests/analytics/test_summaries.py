@@ -203,7 +203,7 @@ def test_values_beyond_the_limit_are_counted_together_and_the_most_frequent_stay
     monkeypatch.setattr(summaries, "VALUES_MAX", 3)
     settings = SummarySettings("", "payment", {"land": "land"})
     tallies = summaries.Tallies(settings, [0, EVERY_MS], 2)
-    tallies.add(MemoryReader("a", "b", "b", "c", "c", "d", None), [summaries.PlacedWindow(1, 9, 0)], set())
+    tallies.add(MemoryReader("a", "b", "b", "c", "c", "d", None), [summaries.SeqRun(1, 9, 0)], set())
     first, none = tallies.rows()
 
     assert first.all.counts == {"land": {"(other)": 3, "b": 2, "c": 2}}

@@ -460,7 +460,7 @@ def test_settings_of_a_catalog_are_completed_by_those_of_the_lake(tmp_path: Path
     tables = IcebergTables(
         patient(MemoryObjects()), CatalogSettings("a", "b", {"type": "sql", "uri": uri}), "file:///l"
     )
-    assert tables._words(ValueError(f"no hush!hush at {uri} here\nfor me")) == "ValueError: no ... at ... here"
+    assert tables._first_line(ValueError(f"no hush!hush at {uri} here\nfor me")) == "ValueError: no ... at ... here"
     assert location_of("s3://bucket/prefix/", "") == "s3://bucket/prefix"
     assert location_of("az://box/lake", "bank") == "abfss://box@bank.dfs.core.windows.net/lake"
     with pytest.raises(UsageError, match="needs the account"):

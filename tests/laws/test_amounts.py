@@ -66,7 +66,7 @@ def test_an_amount_is_the_money_that_the_summary_names_first_whoever_counts_it(t
         records.follow(log, known)
         live = pulse.figures(DAY_MS, DAY_MS)
         (day,) = figures_by_day(log, known, [NOW_MS - DAY_MS, NOW_MS + 1])
-        told = Facts(known).told(log, "payment/p-2")
+        told = Facts(known).notice_event(log, "payment/p-2")
         cases = case_queries.listed(desk, project.context.who, CaseFilter()).cases
         backlog = case_queries.backlog(desk)
     results = project.run(ShowResults()).total

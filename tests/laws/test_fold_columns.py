@@ -114,8 +114,10 @@ def test_the_law_catches_state_that_stands_on_what_is_not_computed_any_more(monk
     with by_columns():
         assert everything(restarted(both, history, [(30, False)], None)) == truth
 
-    real = online.kept_of
-    monkeypatch.setattr(online, "kept_of", lambda plan: KeptValues(frozenset(), tuple(False for _ in real(plan).asked)))
+    real = online.stored_files_of
+    monkeypatch.setattr(
+        online, "stored_files_of", lambda plan: KeptValues(frozenset(), tuple(False for _ in real(plan).asked))
+    )
     with by_columns():
         assert everything(restarted(both, history, [(30, False)], None)) != truth
 

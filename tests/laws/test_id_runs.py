@@ -172,7 +172,7 @@ def test_an_id_is_written_once_at_each_level_and_no_batch_writes_more_than_a_sea
 def test_ids_that_were_in_no_sealed_run_are_held_against_those_sealed_since_only():
     with small_runs(**SMALL), closing((runs := Runs()).shell):
         names, seqs = [[f"p-{number}-{item}" for item in range(20)] for number in range(5)], range(1, 21)
-        with patch.object(runs.writer, "_read", wraps=runs.writer._read) as asked:
+        with patch.object(runs.writer, "_look_up", wraps=runs.writer._look_up) as asked:
             runs.writer.add({"payment": names[0]}, {"payment": seqs})
             for _ in range(2):
                 assert runs.writer.places("payment", names[1]) == {}
@@ -265,14 +265,14 @@ def test_each_of_many_filters_names_its_run():
         filters.add(14, filter_of(digests[14:]))
         left = [run for run in range(1, 15) if run not in {3, 9, 12}]
         assert sorted(filters.candidates(digests)) == [(run, run) for run in left]
-        assert all((filters._of(run) == filter_of(digests[run : run + 1])).all() for run in left)
+        assert all((filters._column_of(run) == filter_of(digests[run : run + 1])).all() for run in left)
 
 
 def test_of_each_part_only_the_wanted_entries_are_kept():
     with small_runs(**SMALL), closing((runs := Runs()).shell):
         names = add(runs.writer, 1, 200)
         for item in (runs.writer, runs.reader):
-            assert len(item._read(digests_of("payment", names[:50]))) == 50
+            assert len(item._look_up(digests_of("payment", names[:50]))) == 50
 
 
 def test_a_sequence_number_that_does_not_fit_is_refused():

@@ -578,11 +578,11 @@ def test_two_processes_hand_a_letter_over_once(tmp_path):
     with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
         sending, other = MailSender(bank.services, store, log), MailSender(bank.services, store, log)
         (letter,) = bank.letters()
-        assert len(sending._claimed([letter])) == 1
-        assert other._claimed([letter]) == []
+        assert len(sending._claim([letter])) == 1
+        assert other._claim([letter]) == []
         assert other.send() == 0
         bank.clock_ms += CLAIM_MS
-        assert len(other._claimed([replace(letter)])) == 1
+        assert len(other._claim([replace(letter)])) == 1
 
 
 # ---- previews and tests
@@ -729,13 +729,13 @@ def test_a_digest_that_the_store_cuts_off_goes_on_with_the_rest_and_nobody_gets_
 def test_a_large_digest_is_read_after_its_quiet_hours_and_behind_what_is_small(tmp_path, monkeypatch):
     text = RECEIPT + 'digest: 1d\nquiet: { from: "22:00", to: "23:00", zone: Europe/Berlin }\n'
     bank = Bank(tmp_path, notice(text, "receipt") | {"lists/no_receipts.csv": "value\n"})
-    addressed, read = notification_routes._addressed, list[str]()
+    addressed, read = notification_routes._add_recipients, list[str]()
 
     def noted(services, facts, notice, *others):
         read.append(notice.name)
         return addressed(services, facts, notice, *others)
 
-    monkeypatch.setattr(notification_routes, "_addressed", noted)
+    monkeypatch.setattr(notification_routes, "_add_recipients", noted)
     bank.pay(payment("p-1", "20.00"), payment("p-2", "20.00"))  # at 22:26 in Berlin
     with closing(DecisionsTold(bank.services, bank.services.notices["receipt"])) as sink:
         sink.send([Outgoing(0, at, "decision", "payment", f"p-{at}", "approve", b"") for at in (1, 2)])

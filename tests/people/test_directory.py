@@ -297,7 +297,7 @@ def test_who_signs_in_is_the_user_whom_the_provider_sent(desk):
 def test_users_who_signed_in_before_are_the_same_ones_when_they_are_sent(desk):
     claims = oidc.Claims("s1", "Test.User@okta.local", "Test User", "", ("fraud-team",))
     with desk.store.change() as change:
-        before = oidc._synced_user(desk, change, "https://okta.local s1", claims, Role.ANALYST)
+        before = oidc._sync_user(desk, change, "https://okta.local s1", claims, Role.ANALYST)
 
     assert send(desk, "POST", "Users", OKTA_USER) == before.id
     assert state(user(desk, before.name)) == ("analyst", True), "in no group yet"

@@ -450,7 +450,7 @@ def test_a_session_that_was_ended_is_not_brought_back_by_a_use_at_the_same_time(
     with desk.store.look() as look:
         session = look.find(UserSession, sessions.token_hash(now.token))
     sessions.sign_out(desk, now.token)
-    sessions._seen(desk, session, clock() + 1, "")
+    sessions._note_use(desk, session, clock() + 1, "")
 
     assert sessions.signed_in(desk, now.token) is None
     sessions.sign_out(desk, now.token)
@@ -563,11 +563,11 @@ def test_mistakes_that_are_far_apart_pause_nobody_and_a_guesser_gets_no_more_tha
     change: Any = SimpleNamespace(find=lambda *_: count)
     for quiet in minutes:
         now_ms += quiet * 60_000
-        _, _, count = throttle._counted(change, throttle.BY_ADDRESS, "6.6.6.6", now_ms)
+        _, _, count = throttle._count(change, throttle.BY_ADDRESS, "6.6.6.6", now_ms)
         assert count.until_ms == now_ms
     tried, end_ms = 0, now_ms + 24 * 3_600_000
     while now_ms < end_ms:
-        _, _, count = throttle._counted(change, throttle.BY_NAME, "ann", now_ms)
+        _, _, count = throttle._count(change, throttle.BY_NAME, "ann", now_ms)
         now_ms, tried = max(count.until_ms, now_ms + 1), tried + 1
     assert tried <= throttle.BY_NAME.free + 110
 

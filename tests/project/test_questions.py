@@ -91,7 +91,7 @@ def test_a_question_of_a_call_is_a_question_of_the_api():
 def test_a_request_becomes_the_question_and_what_is_missing_is_left_out():
     whole = {"who": "c-1", "at": "1767225600000", "cuts": {"spent": 1767225600000}, "note": "x", "name": None}
     asked = reader().questions_of(json.dumps(whole).encode())[0][1]
-    least = reader().asked({"who": "c-1"})
+    least = reader().query_of({"who": "c-1"})
 
     assert (asked.entity, asked.key, asked.as_of) == ("card", "c-1", "2026-01-01T00:00:00Z")
     assert asked.since == {"card.spent_1h": "2026-01-01T00:00:00.001Z"}

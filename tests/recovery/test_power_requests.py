@@ -279,7 +279,7 @@ def test_a_migration_is_whole_or_not_there_whenever_the_power_fails(old: Path, t
 
 @pytest.mark.slow
 def test_a_migration_in_several_transactions_is_found(old: Path, tmp_path: Path) -> None:
-    with patch.object(sqlite_file, "_at_once", lambda connection, script: connection.executescript(script)):
+    with patch.object(sqlite_file, "_run_in_transaction", lambda connection, script: connection.executescript(script)):
         run = migrated(old)
     _, found = halves(run, tmp_path / "found")
 

@@ -216,7 +216,7 @@ def test_signatures_of_listed_files_are_not_in_the_names_that_the_log_keeps(tmp_
         answer.headers = {}
         yield answer
 
-    monkeypatch.setattr(UrlList, "_reached", reached)
+    monkeypatch.setattr(UrlList, "_request", reached)
     url = f"http://u:{SECRET}@host/list.txt?sig={SECRET}"
     source = UrlList(url, PullPlace("", tmp_path, lambda: 0, list))
     plain, *signed = source.names()
@@ -244,7 +244,7 @@ def test_what_a_server_sends_has_a_limit_of_size_and_of_time(tmp_path, monkeypat
         answer.headers = {}
         yield answer
 
-    monkeypatch.setattr(UrlList, "_reached", reached)
+    monkeypatch.setattr(UrlList, "_request", reached)
     source = UrlList("http://host/list.txt", PullPlace("", tmp_path, lambda: 0, list))
     names = [] if limit == "LIST_BYTES_MAX" else source.names()
     monkeypatch.setattr(pulled_files, limit, value)

@@ -66,21 +66,21 @@ class Calls:
                 return HTTPSConnection(host, port, timeout=self.timeout_s, context=self._trust())
             return HTTPConnection(host, port, timeout=self.timeout_s)
         headers = _login(proxy)
-        at = proxy.hostname or ""
+        proxy_host = proxy.hostname or ""
         if scheme == "https":
-            through = HTTPSConnection(at, proxy.port or 80, timeout=self.timeout_s, context=self._trust())
+            through = HTTPSConnection(proxy_host, proxy.port or 80, timeout=self.timeout_s, context=self._trust())
             through.set_tunnel(host, port, headers)
             return through
-        named = f"[{host}]" if ":" in host else host
-        origin = f"http://{named}" if port is None else f"http://{named}:{port}"
-        return _Forwarded(at, proxy.port or 80, self.timeout_s, origin, headers)
+        host_text = f"[{host}]" if ":" in host else host
+        origin = f"http://{host_text}" if port is None else f"http://{host_text}:{port}"
+        return _Forwarded(proxy_host, proxy.port or 80, self.timeout_s, origin, headers)
 
     def client(
         self, scheme: str, host: str, port: int | None, *, answer_bytes_max: int, wants_body: bool = True
     ) -> HttpClient:
         """Return a client of one server. Without `wants_body`, a status suffices as an answer."""
-        made = partial(self.connection, scheme, host, port)
-        return HttpClient(made, self.timeout_s, answer_bytes_max=answer_bytes_max, wants_body=wants_body)
+        connect = partial(self.connection, scheme, host, port)
+        return HttpClient(connect, self.timeout_s, answer_bytes_max=answer_bytes_max, wants_body=wants_body)
 
     def _trust(self) -> ssl.SSLContext:
         return self._own_trust or _trust_of_system(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
@@ -88,8 +88,8 @@ class Calls:
     def _proxy_of(self, scheme: str, host: str) -> SplitResult | None:
         if self._proxy == NO_PROXY or is_loopback(host):
             return None
-        found = self._proxy or _by_environment(scheme, host)
-        return _proxy_at(found) if found else None
+        address = self._proxy or _proxy_from_environment(scheme, host)
+        return _proxy_at(address) if address else None
 
 
 class CutOffError(OSError):
@@ -108,9 +108,9 @@ class HttpClient:
     """Calls one server over a persistent connection. For one thread at a time."""
 
     def __init__(
-        self, made: Callable[[], HTTPConnection], timeout_s: float, *, answer_bytes_max: int, wants_body: bool
+        self, connect: Callable[[], HTTPConnection], timeout_s: float, *, answer_bytes_max: int, wants_body: bool
     ) -> None:
-        self._made = made
+        self._made = connect
         self._timeout_s = timeout_s
         self._answer_bytes_max = answer_bytes_max
         self._wants_body = wants_body
@@ -130,27 +130,27 @@ class HttpClient:
         while True:
             is_kept = self._connection is not None
             try:
-                found = self._called(method, target, body, headers)
+                answer = self._send(method, target, body, headers)
             except (OSError, HTTPException) as error:
                 self.close()
                 if not is_kept or isinstance(error, TimeoutError | CutOffError):
                     raise error if isinstance(error, OSError) else OSError(reason(error)) from None
             else:
-                if len(found.body) > self._answer_bytes_max:
+                if len(answer.body) > self._answer_bytes_max:
                     raise OSError(f"its answer is longer than {self._answer_bytes_max:,} bytes")
-                return found
+                return answer
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
 
-    def _called(self, method: str, target: str, body: bytes | None, headers: TextMapping) -> HttpAnswer:
+    def _send(self, method: str, target: str, body: bytes | None, headers: TextMapping) -> HttpAnswer:
         connection = self._connection = self._connection or self._made()
         with CallDeadline(connection, self._timeout_s) as deadline:
             connection.request(method, target, body, dict(headers))
             answer = connection.getresponse()
-            data = answer.read(self._answer_bytes_max + 1) if self._wants_body else self._read_away(answer)
+            data = answer.read(self._answer_bytes_max + 1) if self._wants_body else self._read_rest(answer)
             deadline.is_over = deadline.is_over and self._wants_body
         if self._wants_body and answer.length and len(data) <= self._answer_bytes_max:
             raise CutOffError("its answer was cut off")  # `read` returns without an error at an early end
@@ -159,7 +159,7 @@ class HttpClient:
             self.close()
         return HttpAnswer(answer.status, answer.headers, data)
 
-    def _read_away(self, answer: HTTPResponse) -> bytes:
+    def _read_rest(self, answer: HTTPResponse) -> bytes:
         """Read the body so that the connection can be reused, unless the server closes it."""
         with suppress(OSError, HTTPException):  # the status is known
             if not answer.will_close:
@@ -184,8 +184,8 @@ class _Forwarded(HTTPConnection):
         *,
         encode_chunked: bool = False,
     ) -> None:
-        whole = f"{self._origin}{url}"
-        super().request(method, whole, body, {**headers, **self._own}, encode_chunked=encode_chunked)
+        full_url = f"{self._origin}{url}"
+        super().request(method, full_url, body, {**headers, **self._own}, encode_chunked=encode_chunked)
 
 
 class CallDeadline:
@@ -228,16 +228,16 @@ def reason(error: Exception) -> str:
 def _proxy_at(address: str) -> SplitResult:
     """Parse a proxy's address. Raises: UsageError, without the address, which may have a password."""
     with suppress(ValueError):
-        found = urlsplit(address if "://" in address else f"http://{address}")
-        if found.scheme == "http" and found.hostname and found.port != 0:
-            return found
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        if parts.scheme == "http" and parts.hostname and parts.port != 0:
+            return parts
     raise UsageError(
         "the address of an HTTP proxy is http://HOST:PORT; proxies by TLS or SOCKS are not supported. It stands under "
         "http: in shroff.yaml, or in HTTPS_PROXY or HTTP_PROXY."
     )
 
 
-def _by_environment(scheme: str, host: str) -> str:
+def _proxy_from_environment(scheme: str, host: str) -> str:
     from urllib.request import getproxies_environment
     from urllib.request import proxy_bypass_environment as bypassed  # type: ignore[attr-defined]  # typeshed lacks it
 
@@ -263,13 +263,13 @@ def _login(proxy: SplitResult) -> TextDict:
 
 def _trust(ca: str, cert: str, key: str) -> ssl.SSLContext:
     try:
-        found = ssl.create_default_context(cafile=ca or None)
+        context = ssl.create_default_context(cafile=ca or None)
         if cert:
-            found.load_cert_chain(cert, key or None, password=_no_password)
+            context.load_cert_chain(cert, key or None, password=_no_password)
     except OSError as error:  # of ssl, too
-        named = " or ".join(name for name in (ca, cert, key) if name)
-        raise UsageError(f"{named} cannot be read as certificates: {reason(error)}.") from None
-    return found
+        file_names = " or ".join(name for name in (ca, cert, key) if name)
+        raise UsageError(f"{file_names} cannot be read as certificates: {reason(error)}.") from None
+    return context
 
 
 @lru_cache(maxsize=4)

@@ -257,7 +257,7 @@ class KeptValues(FrozenStruct):
     asked: tuple[bool, ...]
 
 
-def kept_of(plan: Plan) -> KeptValues:
+def stored_files_of(plan: Plan) -> KeptValues:
     """Return the part of a plan that state depends on."""
     taken = chain.from_iterable(group.aggregates for group in plan.groups)
     names = {part.name for aggregate in taken for part in walk(aggregate) if isinstance(part, ItemFeature)}

@@ -46,10 +46,10 @@ class LakeCheck(OperationAnswer):
             parts.append(many(self.documents, "document"))
         if self.documents_unchecked:
             parts.append(f"{many(self.documents_unchecked, 'document')} not checked, as their rows are gone")
-        what = ", ".join([*parts, bytes_text(self.bytes)])
-        shown = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
-        result = "nothing is wrong." if not self.problems else f"{many(len(self.problems), 'problem')}:{shown}"
-        return f"{self.lake}: {what}, up to sequence number {self.upto:,}; {result}"
+        counts = ", ".join([*parts, bytes_text(self.bytes)])
+        problem_lines = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
+        result = "nothing is wrong." if not self.problems else f"{many(len(self.problems), 'problem')}:{problem_lines}"
+        return f"{self.lake}: {counts}, up to sequence number {self.upto:,}; {result}"
 
 
 class _SeqCounts:
@@ -85,11 +85,11 @@ class _SeqCounts:
             "has features and no decision": (features > 0) & (decisions == 0),
             "has a flag or hit and no record": marked & (records == 0),
         }
-        seqs_by_problem = {words: np.flatnonzero(rows) + 1 for words, rows in wrong.items()}
+        seqs_by_problem = {problem: np.flatnonzero(rows) + 1 for problem, rows in wrong.items()}
         return [
-            f"sequence number {places[0]:,} {words}{_more(len(places))}"
-            for words, places in seqs_by_problem.items()
-            if len(places)
+            f"sequence number {seqs[0]:,} {problem}{_more(len(seqs))}"
+            for problem, seqs in seqs_by_problem.items()
+            if len(seqs)
         ]
 
 

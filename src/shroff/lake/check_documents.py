@@ -46,11 +46,11 @@ def check_documents(
     """
     result = DocumentCheck()
     for number in range(1, state.number + 1):
-        read = read_manifest(objects, number)
-        if read is None:
+        manifest_read = read_manifest(objects, number)
+        if manifest_read is None:
             result.problems.append(f"{manifest_name(number)} is not there")
             continue
-        manifest, _ = read
+        manifest, _ = manifest_read
         if not isinstance(manifest.plan, Write) or not manifest.documents:
             continue
         count = sum(manifest.documents.values())
@@ -61,8 +61,8 @@ def check_documents(
         if span is None:
             result.unchecked += count
             continue
-        for wanted in _batches(span, manifest.plan):
-            _look_at(objects, wanted, result, progress)
+        for batch in _batches(span, manifest.plan):
+            _check_batch(objects, batch, result, progress)
     return result
 
 
@@ -87,17 +87,17 @@ def _batches(span: SeqRange, plan: Write) -> Iterator[list[_Wanted]]:
         yield batch
 
 
-def _look_at(
-    objects: RetriedObjects, wanted: list[_Wanted], found: DocumentCheck, progress: Callable[[int], None] | None
+def _check_batch(
+    objects: RetriedObjects, batch: list[_Wanted], check: DocumentCheck, progress: Callable[[int], None] | None
 ) -> None:
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="documents") as pool:
-        stored_objects = list(pool.map(lambda file: objects.get(file[0]), wanted))
-    for (path, data, count), stored in zip(wanted, stored_objects, strict=True):
-        found.documents += count
-        found.bytes += 0 if stored is None else len(stored.data)
+        stored_objects = list(pool.map(lambda file: objects.get(file[0]), batch))
+    for (path, data, count), stored in zip(batch, stored_objects, strict=True):
+        check.documents += count
+        check.bytes += 0 if stored is None else len(stored.data)
         if stored is None:
-            found.problems.append(f"{path}: the document is not there")
+            check.problems.append(f"{path}: the document is not there")
         elif stored.data != data:
-            found.problems.append(f"{path}: the document is not as it was written")
+            check.problems.append(f"{path}: the document is not as it was written")
         if progress is not None:
             progress(1)

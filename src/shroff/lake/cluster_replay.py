@@ -151,17 +151,17 @@ def _check(definitions: Definitions, segment: Segment) -> None:
             )
 
 
-def _folds(found: Sequence[Definitions], lateness_ms: int) -> list[int]:
+def _folds(versions: Sequence[Definitions], lateness_ms: int) -> list[int]:
     """Return for each version the index of the first one with equal state."""
     layouts = [
         Online(definitions.events, computed_of(definitions), definitions.reference, lateness_ms).layout()
-        for definitions in found
+        for definitions in versions
     ]
     return [
         next(
             first
             for first in range(number + 1)
-            if first == number or (layouts[first] == layout and means_the_same(found[first], found[number]))
+            if first == number or (layouts[first] == layout and means_the_same(versions[first], versions[number]))
         )
         for number, layout in enumerate(layouts)
     ]
@@ -213,16 +213,18 @@ class ReplayProcess:
     def keyed(self, stage: int) -> PartitionPlan:
         if stage not in self._keyed:
             stage_of = self.replay.stages[stage]
-            of = self.definitions(stage_of.version)
+            definitions = self.definitions(stage_of.version)
             late_ms = self.replay.lateness_ms
-            self._keyed[stage] = PartitionPlan(of.events, computed_of(of), of.reference, late_ms, stage_of.entity)
+            self._keyed[stage] = PartitionPlan(
+                definitions.events, computed_of(definitions), definitions.reference, late_ms, stage_of.entity
+            )
         return self._keyed[stage]
 
     def engine(self, version: int) -> tuple[Engine, Answered]:
         if version not in self._engines:
-            of = self.definitions(version)
-            online = Answered(of.events, computed_of(of), of.reference)
-            self._engines[version] = Engine(of, online=online), online
+            definitions = self.definitions(version)
+            online = Answered(definitions.events, computed_of(definitions), definitions.reference)
+            self._engines[version] = Engine(definitions, online=online), online
         return self._engines[version]
 
     def version_at(self, seq: int) -> int:
@@ -297,7 +299,8 @@ def answers_of(
     answers: list[tuple[int, EntityAnswer]] = []
     for begin in range(0, len(in_order), STEP):
         part = in_order[begin : begin + STEP]
-        events = [event for record, _ in part if (event := work.decode(version, record)) is not None]
+        decoded = (work.decode(version, record) for record, _ in part)
+        events = [event for event in decoded if event is not None]
         for (record, is_asked), answer in zip(part, partition.take(events), strict=True):
             if is_asked and answer is not None:
                 answers.append((record.seq, answer))
@@ -314,7 +317,7 @@ def decided(work: ReplayProcess, after: int, upto: int, answers: Mapping[int, Ma
         decided_records = (record for record in records if record.decided)
         for version, version_records in groupby(decided_records, key=lambda record: work.version_at(record.seq)):
             _decide(work, version, list(version_records), answers, effects)
-    return _compared(work.reader(upto), after, upto, effects)
+    return _compare(work.reader(upto), after, upto, effects)
 
 
 def _decide(
@@ -325,11 +328,11 @@ def _decide(
     into: Effects,
 ) -> None:
     engine, online = work.engine(version)
-    batch = [
-        SequencedEvent(record.seq, event, record.body)
-        for record in records
-        if (event := work.decode(version, record)) is not None
-    ]
+    batch = list[SequencedEvent]()
+    for record in records:
+        event = work.decode(version, record)
+        if event is not None:
+            batch.append(SequencedEvent(record.seq, event, record.body))
     fold = work.replay.folds[version]
     online.given = {
         stage.entity: [answers.get(number, {}).get(sequenced_event.seq) for sequenced_event in batch]
@@ -343,7 +346,7 @@ def _decide(
     into.outbox += step_effects.outbox
 
 
-def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> Decided:
+def _compare(reader: LakeReader, after: int, upto: int, effects: Effects) -> Decided:
     recorded: set[DecisionRow | HitRow | FlagRow] = {row for rows in reader.decisions(after, upto) for row in rows}
     recorded |= {row for rows in reader.hits(after, upto) for row in rows}
     # Accuracy follows from later labels; everything else of a flag is a result of the fold.
@@ -353,9 +356,9 @@ def _compared(reader: LakeReader, after: int, upto: int, effects: Effects) -> De
     first = ""
     if differing:
         row = differing[0]
-        what = type(row).__name__.removesuffix("Row").lower()
+        kind = type(row).__name__.removesuffix("Row").lower()
         first = (
-            f"the {what} at sequence number {row.seq:,}, which "
+            f"the {kind} at sequence number {row.seq:,}, which "
             f"{'the log' if row in recorded else 'this run'} has so alone"
         )
     differing_seqs = {(type(row), row.seq) for row in differing}

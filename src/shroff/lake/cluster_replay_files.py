@@ -148,10 +148,10 @@ def decide_on_cluster(
                 plan.begun = min(plan.done + batch_size, replay.upto)
                 _store(out / PLAN, plan)
             batch = Batch(replay, out, plan.done, plan.begun)
-            for found in _decided(batch, cluster.backend):
-                run.decisions += found.decisions
-                run.differing += found.differing
-                run.first = run.first or found.first
+            for slice_result in _decide(batch, cluster.backend):
+                run.decisions += slice_result.decisions
+                run.differing += slice_result.differing
+                run.first = run.first or slice_result.first
             plan.done = plan.begun
             _store(out / PLAN, plan)
             _remove_used(out, plan.done)
@@ -160,17 +160,17 @@ def decide_on_cluster(
     return run
 
 
-def _decided(batch: Batch, backend: Backend) -> list[DecidedSlice]:
+def _decide(batch: Batch, backend: Backend) -> list[DecidedSlice]:
     slices = [(batch, *ends) for ends in batch.slices()]
     list(backend.run(split_rows, slices))
     list(backend.run(fold_partition, [(batch, *partition) for partition in batch.partitions()]))
-    found = dict(backend.run(decide_slice, slices))
-    return [found[start] for start in sorted(found)]
+    results = dict(backend.run(decide_slice, slices))
+    return [results[start] for start in sorted(results)]
 
 
-def _remove_used(out: Path, done: int) -> None:
+def _remove_used(out: Path, finished_batch: int) -> None:
     """Remove the files that no later batch reads, and those that killed processes left unfinished."""
-    states = [path for path in (out / STATES).iterdir() if not path.name.startswith(f"{done}-")]
+    states = [path for path in (out / STATES).iterdir() if not path.name.startswith(f"{finished_batch}-")]
     for path in [*states, *(out / EXCHANGE).iterdir(), *unfinished_files(out / DECISIONS)]:
         path.unlink(missing_ok=True)
 
@@ -193,10 +193,10 @@ def fold_partition(work: tuple[Batch, int, int]) -> None:
     batch, stage, partition = work
     rows: list[PartitionRow] = []
     for start, _ in batch.slices():
-        data = _read(batch.exchange("rows", start, stage, partition))
+        data = _read_file(batch.exchange("rows", start, stage, partition))
         rows += from_msgpack(data, type=list[PartitionRow])
-    before = _read(batch.state(batch.after, stage, partition)) if batch.after else None
-    state, answers = answers_of(work_of(batch.replay), stage, before, rows)
+    previous = _read_file(batch.state(batch.after, stage, partition)) if batch.after else None
+    state, answers = answers_of(work_of(batch.replay), stage, previous, rows)
     _write(batch.state(batch.upto, stage, partition), state, is_durable=True)
     for start, end in batch.slices():
         in_slice = [(seq, answer) for seq, answer in answers if start < seq <= end]
@@ -208,11 +208,11 @@ def decide_slice(work: tuple[Batch, int, int]) -> tuple[int, DecidedSlice]:
     batch, after, upto = work
     answers: dict[int, dict[int, EntityAnswer]] = defaultdict(dict)
     for stage, partition in batch.partitions():
-        data = _read(batch.exchange("answers", after, stage, partition))
+        data = _read_file(batch.exchange("answers", after, stage, partition))
         answers[stage].update(from_msgpack(data, type=list[tuple[int, EntityAnswer]]))
-    found = decided(work_of(batch.replay), after, upto, answers)
-    write_decisions(batch.out / DECISIONS, after, upto, found.effects)
-    return after, DecidedSlice(len(found.effects.decisions), found.differing, found.first)
+    decisions = decided(work_of(batch.replay), after, upto, answers)
+    write_decisions(batch.out / DECISIONS, after, upto, decisions.effects)
+    return after, DecidedSlice(len(decisions.effects.decisions), decisions.differing, decisions.first)
 
 
 def _write(path: Path, data: bytes, *, is_durable: bool = False) -> None:
@@ -225,7 +225,7 @@ def _write(path: Path, data: bytes, *, is_durable: bool = False) -> None:
         raise StorageError(f"{socket.gethostname()} cannot write {path}: {error.strerror or error}") from None
 
 
-def _read(path: Path) -> bytes:
+def _read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -260,17 +260,17 @@ def _store(path: Path, plan: _StatesOrigin) -> None:
         file.write(to_json(plan))
 
 
-def _hold(before: _StatesOrigin, plan: _StatesOrigin, out: Path) -> None:
-    if before.log != plan.log:
+def _hold(previous: _StatesOrigin, plan: _StatesOrigin, out: Path) -> None:
+    if previous.log != plan.log:
         raise UsageError(f"{out} has the decisions of another log: use another --out.")
-    if before.partitions != plan.partitions:
+    if previous.partitions != plan.partitions:
         raise UsageError(
-            f"{out} was started with --partitions {before.partitions}, and keys cannot move: use that number, or "
+            f"{out} was started with --partitions {previous.partitions}, and keys cannot move: use that number, or "
             f"another --out."
         )
-    count = len(before.folds)
-    is_kept = (before.starts, before.folds) == (plan.starts[:count], plan.folds[:count])
-    if not is_kept or set(plan.folds[count:]) - {before.folds[-1]} or before.lateness_ms != plan.lateness_ms:
+    count = len(previous.folds)
+    is_kept = (previous.starts, previous.folds) == (plan.starts[:count], plan.folds[:count])
+    if not is_kept or set(plan.folds[count:]) - {previous.folds[-1]} or previous.lateness_ms != plan.lateness_ms:
         raise UsageError(
             f"since {out} was started, a version with other features or lateness became active, which needs the log "
             f"from its start: use another --out."

@@ -79,9 +79,9 @@ def document_columns(
 
 
 def _columns(
-    objects: Sequence[bytes], schema: pa.Schema, read: Callable[[JsonObject], Any], what: Callable[[int], str]
+    objects: Sequence[bytes], schema: pa.Schema, read_row: Callable[[JsonObject], Any], what: Callable[[int], str]
 ) -> dict[str, pa.ChunkedArray]:
-    """Return the columns of a schema; `read` extracts the values of an object that Arrow cannot read."""
+    """Return the columns of a schema; `read_row` extracts the values of an object that Arrow cannot read."""
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     tables = [schema.empty_table()]
     for begin in range(0, len(objects), PART):
@@ -91,18 +91,18 @@ def _columns(
         except pa.ArrowInvalid:
             table = None
         if table is None or table.num_rows != len(part):
-            rows = _one_by_one(part, read, partial(_behind, what, begin))
+            rows = _one_by_one(part, read_row, partial(_behind, what, begin))
             table = pa.Table.from_pylist(list(rows), schema)
         tables.append(table)
     return dict(zip(schema.names, pa.concat_tables(tables).columns, strict=True))
 
 
 def _one_by_one(
-    objects: Iterable[bytes], read: Callable[[JsonObject], Any], what: Callable[[int], str]
+    objects: Iterable[bytes], read_row: Callable[[JsonObject], Any], what: Callable[[int], str]
 ) -> Iterable[Any]:
     for row, text in enumerate(objects):
         try:
-            yield read(json.loads(text))
+            yield read_row(json.loads(text))
         except (ValueError, TypeError, AttributeError) as error:
             raise damaged(what(row), error) from None
 
@@ -111,14 +111,15 @@ def _behind(what: Callable[[int], str], begin: int, row: int) -> str:
     return what(begin + row)
 
 
-def _values(found: JsonObject, fields: Fields, schema: pa.Schema) -> JsonObject:
-    return {
-        name: None if (value := found.get(name)) is None else _read(value, type_, schema.field(name).type)
-        for name, type_ in fields
-    }
+def _values(document: JsonObject, fields: Fields, schema: pa.Schema) -> JsonObject:
+    values: JsonObject = {}
+    for name, type_ in fields:
+        value = document.get(name)
+        values[name] = None if value is None else _arrow_value(value, type_, schema.field(name).type)
+    return values
 
 
-def _read(value: Any, type_: Type, wanted: pa.DataType) -> Any:
+def _arrow_value(value: Any, type_: Type, wanted: pa.DataType) -> Any:
     if type_.kind in COLUMN_BOUNDS:  # an integer beyond 2^53 is stored as text
         low, high = COLUMN_BOUNDS[type_.kind]
         number = int(value) if type_.kind == "integer" else read_shown_time(value)

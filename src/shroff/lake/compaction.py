@@ -45,11 +45,11 @@ class Compaction(OperationAnswer):
         return text
 
 
-def groups_of(state: LakeState, files_min: int, target_bytes: int, left: Collection[str]) -> list[list[str]]:
+def groups_of(state: LakeState, files_min: int, target_bytes: int, excluded: Collection[str]) -> list[list[str]]:
     """Return groups of files to merge: small ones of one folder with equal columns, in the order of their rows."""
     alike: dict[tuple[str, str], list[File]] = {}
     for file in state.files.values():
-        if file.bytes < target_bytes // 2 and file.path not in left:
+        if file.bytes < target_bytes // 2 and file.path not in excluded:
             alike.setdefault((file.folder, file.schema), []).append(file)
     groups: list[list[str]] = []
     for key in sorted(alike):
@@ -72,7 +72,7 @@ def forgettable(state: LakeState, before_ms: int) -> list[str]:
 
 
 def compacted(
-    objects: RetriedObjects, state: LakeState, manifest: Manifest, told: Compaction, on_file: Callable[[], None]
+    objects: RetriedObjects, state: LakeState, manifest: Manifest, request: Compaction, on_file: Callable[[], None]
 ) -> Manifest:
     """Carry out a plan to compact; a group with a damaged file stays as it is."""
     assert isinstance(manifest.plan, Compact)
@@ -80,27 +80,27 @@ def compacted(
     removed: list[str] = []
     for group in manifest.plan.groups:
         tables: list[pa.Table] = []
-        damaged = len(told.damaged)
+        damaged = len(request.damaged)
         for path in group:
             try:
                 tables.append(opened(objects, state.files[path]).read())
             except StorageError:
-                told.damaged.append(path)
-        if len(told.damaged) > damaged:
+                request.damaged.append(path)
+        if len(request.damaged) > damaged:
             continue
         folder = state.files[group[0]].folder
         merged = sorted_by_place(pa.concat_tables(tables))
         added.append(put_table(objects, manifest.number, folder, merged))
         removed += group
         on_file()
-    told.merged += len(removed)
-    told.made += len(added)
+    request.merged += len(removed)
+    request.made += len(added)
     return replace(manifest, added=added, removed=removed)
 
 
 def sweep(objects: RetriedObjects, state: LakeState) -> int:
     """Remove garbage files and old checkpoints; return the number of files."""
-    gone = 0
+    removed = 0
     for kind in KINDS:
         for stored in objects.list(kind):
             number = written_for(stored.name)
@@ -108,8 +108,8 @@ def sweep(objects: RetriedObjects, state: LakeState) -> int:
                 continue
             if stored.name not in state.files and stored.name not in state.replaced:
                 objects.delete(stored.name)
-                gone += 1
+                removed += 1
     checkpoints = [stored.name for stored in objects.list("checkpoint")]
     for name in checkpoints[:-CHECKPOINTS_KEPT]:
         objects.delete(name)
-    return gone
+    return removed

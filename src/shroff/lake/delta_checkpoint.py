@@ -68,12 +68,12 @@ def keep_checkpoint(objects: RetriedObjects, table: str, version: int) -> None:
         last = -1 if pointer is None else int(json.loads(pointer.data)["version"])
     except (ValueError, KeyError):
         last = -1  # damaged: write it again
-    rows = _replayed(objects, table, last, version) if last < version else None
+    rows = _replay(objects, table, last, version) if last < version else None
     if rows is None:
         return
-    out = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist([_pairs(row) for row in rows], _SCHEMA), out, compression="zstd")
-    objects.put(_name(table, version), out.getvalue().to_pybytes())
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist([_pairs(row) for row in rows], _SCHEMA), buffer, compression="zstd")
+    objects.put(_name(table, version), buffer.getvalue().to_pybytes())
     pointer_text = json.dumps({"version": version, "size": len(rows)}).encode()
     if pointer is None:
         objects.put(name, pointer_text)
@@ -85,7 +85,7 @@ def _name(table: str, version: int) -> str:
     return f"{table}/_delta_log/{version:020d}.checkpoint.parquet"
 
 
-def _replayed(objects: RetriedObjects, table: str, last: int, version: int) -> list[Action] | None:
+def _replay(objects: RetriedObjects, table: str, last: int, version: int) -> list[Action] | None:
     """Return the sum of the commits up to a version, from the last checkpoint or the first commit.
 
     Return None if a commit is missing, since somebody removed it.
@@ -112,14 +112,14 @@ def _replayed(objects: RetriedObjects, table: str, last: int, version: int) -> l
     ]
 
 
-def _apply(kept: dict[tuple[str, str], Action], action: Action) -> None:
+def _apply(actions: dict[tuple[str, str], Action], action: Action) -> None:
     [(kind, value)] = action.items()
     if kind in {"add", "remove"}:
-        kept["file", value["path"]] = {kind: value | {"dataChange": False}}
+        actions["file", value["path"]] = {kind: value | {"dataChange": False}}
     elif kind == "txn":
-        kept[kind, value["appId"]] = action
+        actions[kind, value["appId"]] = action
     elif kind != "commitInfo":
-        kept[kind, ""] = action
+        actions[kind, ""] = action
 
 
 def _pairs(value: Any) -> Any:

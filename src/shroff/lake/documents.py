@@ -57,14 +57,14 @@ def named(pattern: str, id_: str) -> str:
     return pattern.replace(ID_PLACEHOLDER, file_name(id_))
 
 
-def documents(span: SeqRange, folder: str, wanted: DocumentFolder) -> Iterator[tuple[str, bytes, int]]:
+def documents(span: SeqRange, folder: str, folder_settings: DocumentFolder) -> Iterator[tuple[str, bytes, int]]:
     """Yield the objects of one folder: name, bytes, and number of documents."""
-    rows = _rows(span, wanted)
-    if not wanted.lines:
+    rows = _rows(span, folder_settings)
+    if not folder_settings.lines:
         for _, name, line in rows:
             yield f"{folder}/{name}.json", line + b"\n", 1
         return
-    while batch := list(islice(rows, wanted.lines)):
+    while batch := list(islice(rows, folder_settings.lines)):
         name = f"{folder}/{batch[0][0]:012d}-{batch[-1][0]:012d}.jsonl"
         yield name, b"".join(line + b"\n" for _, _, line in batch), len(batch)
 
@@ -73,27 +73,32 @@ class _SourceBody(msgspec.Struct):
     source: str = ""
 
 
-def _rows(span: SeqRange, wanted: DocumentFolder) -> Iterator[tuple[int, str, bytes]]:
+def _rows(span: SeqRange, folder_settings: DocumentFolder) -> Iterator[tuple[int, str, bytes]]:
     """Yield sequence number, name and document, in order. Decisions of each event type have a folder of their own."""
-    if wanted.of == "decisions":
+    if folder_settings.of == "decisions":
         for row in span.decisions:
             yield row.seq, f"{row.event}/{file_name(row.id)}", row.document
-    elif wanted.of == "flags":
+    elif folder_settings.of == "flags":
         line: Any = KINDS["flags"].line
         for seq, rows in groupby(span.flags, lambda flag: flag.seq):
             for number, flag in enumerate(rows):
-                yield seq, named(wanted.file, f"{seq}-{number}"), line(JudgedFlag(flag, flag.accuracy, flag.time_ms))
-    elif wanted.of == "labels":
+                yield (
+                    seq,
+                    named(folder_settings.file, f"{seq}-{number}"),
+                    line(JudgedFlag(flag, flag.accuracy, flag.time_ms)),
+                )
+    elif folder_settings.of == "labels":
         for record in span.records:
-            if record.kind == "label" and _is_wanted(record.seq, record.body, wanted):
-                yield record.seq, named(wanted.file, record.id), KINDS["labels"].line(record)
+            if record.kind == "label" and _is_wanted(record.seq, record.body, folder_settings):
+                yield record.seq, named(folder_settings.file, record.id), KINDS["labels"].line(record)
     else:
         for record in span.records:
-            if record.kind == "event" and record.type == wanted.of:
-                yield record.seq, named(wanted.file, record.id), record.body
+            if record.kind == "event" and record.type == folder_settings.of:
+                yield record.seq, named(folder_settings.file, record.id), record.body
 
 
-def _is_wanted(seq: int, body: bytes, wanted: DocumentFolder) -> bool:
+def _is_wanted(seq: int, body: bytes, folder_settings: DocumentFolder) -> bool:
     return (
-        not wanted.sources or stored(body, _SourceBody, f"the label at sequence number {seq}").source in wanted.sources
+        not folder_settings.sources
+        or stored(body, _SourceBody, f"the label at sequence number {seq}").source in folder_settings.sources
     )

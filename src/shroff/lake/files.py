@@ -25,10 +25,10 @@ def parquet(table: pa.Table) -> bytes:
     """
     integers = [field.name for field in table.schema if pa.types.is_integer(field.type)]
     coded = [field.name for field in table.schema if pa.types.is_string(field.type) and field.name not in LONG_TEXTS]
-    out = pa.BufferOutputStream()
+    buffer = pa.BufferOutputStream()
     pq.write_table(
         table,
-        out,
+        buffer,
         compression="zstd",
         compression_level=1,
         use_dictionary=coded,
@@ -36,7 +36,7 @@ def parquet(table: pa.Table) -> bytes:
         write_statistics=["seq"],
         row_group_size=GROUP_ROWS,
     )
-    encoded: bytes = out.getvalue().to_pybytes()
+    encoded: bytes = buffer.getvalue().to_pybytes()
     return encoded
 
 

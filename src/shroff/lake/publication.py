@@ -207,7 +207,9 @@ class _Manifests:
 
     def behind(self, number: int) -> list[Manifest]:
         """Return the manifests after `number` and after those that all tables include, up to the state's."""
-        return [self.at(at) for at in range(max(number, self._since) + 1, self._state.number + 1)]
+        return [
+            self.at(manifest_number) for manifest_number in range(max(number, self._since) + 1, self._state.number + 1)
+        ]
 
     def at(self, number: int) -> Manifest:
         if number not in self._read:
@@ -227,7 +229,7 @@ class _Progress(FrozenStruct):
 
 
 def _bring(
-    tables: TableFormat, state: LakeState, manifests: _Manifests, table: str, progress: _Progress, found: Published
+    tables: TableFormat, state: LakeState, manifests: _Manifests, table: str, progress: _Progress, published: Published
 ) -> int:
     """Bring one table up to the state; return its version."""
     head = tables.head(table, progress.versions.get(table, -1))
@@ -241,25 +243,25 @@ def _bring(
         if after is None:  # read what the other publisher did
             head = tables.head(table, head.version)
             continue
-        found.commits[table] = found.commits.get(table, 0) + 1
+        published.commits[table] = published.commits.get(table, 0) + 1
         head = after
 
 
-def _change(state: LakeState, manifests: _Manifests, table: str, at: int | None) -> TableChange | None:
+def _change(state: LakeState, manifests: _Manifests, table: str, manifest_number: int | None) -> TableChange | None:
     """Return the next change of a table that includes the lake up to a manifest; None if it is up to date.
 
     A table without any files of the lake gets all of them. Otherwise consecutive manifests are combined while all of
     them add rows, or none does; and further if a file that the commit would name may be gone by now.
     """
     change = TableChange()
-    if at is None:
+    if manifest_number is None:
         change.take(
             manifests.at(state.number), [file for file in state.files.values() if table_of(file.path) == table], ()
         )
         change.upto = state.upto
         change.is_data = True
         return change if change.added else None
-    for manifest in manifests.behind(at):
+    for manifest in manifests.behind(manifest_number):
         added = [file for file in manifest.added if table_of(file.path) == table]
         removed = [path for path in manifest.removed if table_of(path) == table]
         if not added and not removed:

@@ -30,8 +30,8 @@ class NoLakeError(StateError):
 
     def __init__(self, address: str, pruned: int = 0) -> None:
         self.address = address
-        cure = f". {_ONLY.format(pruned)}" if pruned else "; 'shroff lake write' makes one"
-        super().__init__(f"there is no lake in {address}{cure}")
+        hint = f". {_ONLY.format(pruned)}" if pruned else "; 'shroff lake write' makes one"
+        super().__init__(f"there is no lake in {address}{hint}")
 
 
 def shortage(address: str, upto: int, pruned: int) -> str:
@@ -44,7 +44,7 @@ def _lists(rows: list[Row], size: int) -> Iterator[list[Row]]:
         yield rows[begin : begin + size]
 
 
-def _listed(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+def _tuples(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
     """Return the rows as tuples; times in milliseconds, long texts as bytes."""
     columns = []
     for name in names:
@@ -62,31 +62,31 @@ def _records(file: File, table: pa.Table) -> list[Record]:
     kind = RECORDS[file.kind]
     type_ = file.type
     if kind == "event":
-        rows = _listed(table, "seq", "id", "time", "body", "decided")
+        rows = _tuples(table, "seq", "id", "time", "body", "decided")
         return [Record(seq, kind, type_, id_, time_ms, body, decided) for seq, id_, time_ms, body, decided in rows]
-    rows = _listed(table, "seq", "type", "id", "time", "body")
+    rows = _tuples(table, "seq", "type", "id", "time", "body")
     return [Record(seq, kind, type_, id_, time_ms, body, decided=False) for seq, type_, id_, time_ms, body in rows]
 
 
 def _decisions(file: File, table: pa.Table) -> list[DecisionRow]:
-    rows = _listed(table, "seq", "id", "outcome", "receipt", "document")
+    rows = _tuples(table, "seq", "id", "outcome", "receipt", "document")
     type_ = file.type
-    return [DecisionRow(seq, type_, *rest) for seq, *rest in rows]
+    return [DecisionRow(seq, type_, *columns) for seq, *columns in rows]
 
 
 def _flags(_file: File, table: pa.Table) -> list[FlagRow]:
     names = "seq rule entity key event reason time accuracy".split()
-    return [FlagRow(*row) for row in _listed(table, *names)]
+    return [FlagRow(*row) for row in _tuples(table, *names)]
 
 
 def _hits(_file: File, table: pa.Table) -> list[HitRow]:
     return [
         HitRow(seq, rule, key, shadow=bool(shadow))
-        for seq, rule, key, shadow in _listed(table, "seq", "rule", "key", "shadow")
+        for seq, rule, key, shadow in _tuples(table, "seq", "rule", "key", "shadow")
     ]
 
 
-def _in_order(kind: str, make: Callable[[File, pa.Table], list[Row]]) -> Callable[..., Iterator[list[Row]]]:
+def _ordered_reader(kind: str, make: Callable[[File, pa.Table], list[Row]]) -> Callable[..., Iterator[list[Row]]]:
     """Create a method that yields the rows of one kind in log order, to the byte. It raises as `records`."""
 
     def rows(lake: LakeReader, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Row]]:
@@ -142,8 +142,8 @@ class LakeReader:
             seqs = [row.seq for row in rows]
             if seqs != list(range(first + 1, last + 1)):
                 gap = min(set(range(first + 1, last + 1)).difference(seqs), default=None)
-                why = "a sequence number is duplicated" if gap is None else f"place {gap:,} is missing"
-                raise damaged(self.objects, f"the records between sequence numbers {first + 1:,} and {last:,}", why)
+                damage = "a sequence number is duplicated" if gap is None else f"place {gap:,} is missing"
+                raise damaged(self.objects, f"the records between sequence numbers {first + 1:,} and {last:,}", damage)
             yield from _lists(rows, size)
 
     def controls(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
@@ -151,21 +151,21 @@ class LakeReader:
         for _, _, rows in self._windows(("controls",), after, upto, _records):
             yield from rows
 
-    def records_at(self, places: Iterable[int]) -> dict[int, Record]:
+    def records_at(self, seqs: Iterable[int]) -> dict[int, Record]:
         """Return the records with these sequence numbers; those that the lake lacks are left out.
 
         Cost: some 10 ms for each range of 32,768 sequence numbers with a hit, and fetching files that are not cached.
         """
-        return self._at(tuple(RECORDS), places, _records)
+        return self._rows_at(tuple(RECORDS), seqs, _records)
 
-    def decisions_at(self, places: Iterable[int]) -> dict[int, DecisionRow]:
+    def decisions_at(self, seqs: Iterable[int]) -> dict[int, DecisionRow]:
         """Return the decisions on the events with these sequence numbers. Cost: as `records_at`."""
-        return self._at(("decisions",), places, _decisions)
+        return self._rows_at(("decisions",), seqs, _decisions)
 
-    labels = _in_order("labels", _records)
-    decisions = _in_order("decisions", _decisions)
-    flags = _in_order("flags", _flags)
-    hits = _in_order("hits", _hits)
+    labels = _ordered_reader("labels", _records)
+    decisions = _ordered_reader("decisions", _decisions)
+    flags = _ordered_reader("flags", _flags)
+    hits = _ordered_reader("hits", _hits)
 
     def _windows(
         self, kinds: Sequence[str], after: int, upto: int | None, make: Callable[[File, pa.Table], list[Row]]
@@ -181,11 +181,11 @@ class LakeReader:
             yield after, last, rows
             after = last
 
-    def _at(
-        self, kinds: Sequence[str], places: Iterable[int], make: Callable[[File, pa.Table], list[Row]]
+    def _rows_at(
+        self, kinds: Sequence[str], seqs: Iterable[int], make: Callable[[File, pa.Table], list[Row]]
     ) -> dict[int, Row]:
         rows_by_seq: dict[int, Row] = {}
-        remaining = sorted(places)
+        remaining = sorted(seqs)
         while remaining:
             part = remaining[: bisect_right(remaining, remaining[0] + WINDOW)]
             for kind in kinds:
@@ -200,7 +200,9 @@ class LakeReader:
         for file in self._files.get(kind, ()):
             if file.first <= last and file.last > after:
                 parquet_file = self._open(file)
-                groups = [at for at in range(parquet_file.num_row_groups) if _has_some(parquet_file, at, after, last)]
+                groups = [
+                    group for group in range(parquet_file.num_row_groups) if _has_some(parquet_file, group, after, last)
+                ]
                 table = parquet_file.read_row_groups(groups)
                 seqs = table["seq"]
                 yield file, table.filter(pc.and_(pc.greater(seqs, after), pc.less_equal(seqs, last)))
@@ -217,6 +219,6 @@ class LakeReader:
 def _has_some(file: pq.ParquetFile, group: int, after: int, last: int) -> bool:
     """Return whether a row group may have rows in (after, last], by the file's statistics."""
     metadata = file.metadata.row_group(group)
-    at = file.schema_arrow.get_field_index("seq")
-    bounds = metadata.column(at).statistics
+    column = file.schema_arrow.get_field_index("seq")
+    bounds = metadata.column(column).statistics
     return bounds is None or not bounds.has_min_max or bool(bounds.min <= last and bounds.max > after)

@@ -105,10 +105,10 @@ class VersionsBySeq:
 
 def tables_of(span: SeqRange, versions: VersionsBySeq) -> Iterator[tuple[str, pa.Table]]:
     """Yield the rows of a range by folder, in log order; a folder occurs again if its columns change."""
-    yield from _by_day("controls", *_controls([record for record in span.records if record.kind == "control"]))
-    yield from _by_day("labels", *_labels([record for record in span.records if record.kind == "label"]))
-    yield from _by_day("flags", *_flags(span.flags))
-    yield from _by_day("hits", *_hits(span))
+    yield from _split_by_day("controls", *_controls([record for record in span.records if record.kind == "control"]))
+    yield from _split_by_day("labels", *_labels([record for record in span.records if record.kind == "label"]))
+    yield from _split_by_day("flags", *_flags(span.flags))
+    yield from _split_by_day("hits", *_hits(span))
     decided = 0
     for after, upto, definitions in versions.parts(span.after, span.upto):
         records = span.records[after - span.after : upto - span.after]
@@ -117,7 +117,7 @@ def tables_of(span: SeqRange, versions: VersionsBySeq) -> Iterator[tuple[str, pa
             if record.kind == "event":
                 events.setdefault(record.type, []).append(record)
         for name, type_records in events.items():
-            yield from _by_day(f"events/type={name}", *_events(name, type_records, definitions))
+            yield from _split_by_day(f"events/type={name}", *_events(name, type_records, definitions))
         decisions: dict[str, list[DecisionRow]] = {}
         while decided < len(span.decisions) and span.decisions[decided].seq <= upto:
             row = span.decisions[decided]
@@ -126,7 +126,7 @@ def tables_of(span: SeqRange, versions: VersionsBySeq) -> Iterator[tuple[str, pa
         for name, rows in decisions.items():
             times = np.fromiter((span.time_at(row.seq) for row in rows), np.int64, len(rows))
             for folder, table in _decisions(name, rows, times, definitions):
-                yield from _by_day(folder, times, table)
+                yield from _split_by_day(folder, times, table)
 
 
 def empty_tables(definitions: Definitions) -> dict[str, pa.Table]:
@@ -141,7 +141,7 @@ def empty_tables(definitions: Definitions) -> dict[str, pa.Table]:
     return tables | {folder: table for folder, (_, table) in kinds.items()}
 
 
-def _by_day(folder: str, times: Ints, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+def _split_by_day(folder: str, times: Ints, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     days = times // DAY_MS
     if not len(days):
         return
@@ -189,7 +189,7 @@ def _events(name: str, records: list[Record], definitions: Definitions | None) -
     columns["body"] = texts_of(bodies)
     type_ = None if definitions is None else definitions.events.types.get(name)
     if type_ is not None and definitions is not None:
-        fields = [(type_.fields[at].name, type_.fields[at].type) for at in by_canonical_key(type_)]
+        fields = [(type_.fields[index].name, type_.fields[index].type) for index in by_canonical_key(type_)]
 
         def what(row: int) -> str:
             return f"the {name} at sequence number {records[row].seq}"
@@ -227,7 +227,7 @@ def _controls(records: list[Record], more: Iterable[tuple[str, pa.Array]] = ()) 
 
 
 def _labels(records: list[Record]) -> tuple[Ints, pa.Table]:
-    labels = _decoded(_bodies(records), _LabelColumns, lambda row: f"the label at sequence number {records[row].seq}")
+    labels = _decode(_bodies(records), _LabelColumns, lambda row: f"the label at sequence number {records[row].seq}")
     names = _LabelColumns.__struct_fields__
     return _controls(records, ((name, _column(labels, name)) for name in names))
 
@@ -288,7 +288,7 @@ def feature_fields(definitions: Definitions | None, event: str) -> list[tuple[st
     return [(name, definitions.features[name].type) for name in definitions.feature_names(event)]
 
 
-def _decoded(bodies: Sequence[bytes], type_: type[Row], what: Any) -> list[Row]:
+def _decode(bodies: Sequence[bytes], type_: type[Row], what: Any) -> list[Row]:
     decode = msgspec.json.Decoder(type_).decode
     decoded: list[Row] = []
     try:

@@ -62,31 +62,26 @@ class WholeLog:
     # ---- in order
 
     def read(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
-        if upto == after + 1 and after < self._pruned():
+        if upto == after + 1 and after < self._pruned_to():
             control = self.controls(after, upto)
             if control:  # control events stay in the store, so a start that reads the first one needs no lake
                 yield control
                 return
-        yield from self.rows(self.store.read, lambda lake: lake.records, after, upto, size)
+        yield from self.rows(self.store.read, lambda lake, *part: lake.records(*part), after, upto, size)
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
-        return self.rows(self.store.labels_after, lambda lake: lake.labels, after, upto, size)
+        return self.rows(self.store.labels_after, lambda lake, *part: lake.labels(*part), after, upto, size)
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
         """Yield the same records as text, a line each. Cost: as `read` for those in the lake."""
         return self.rows(
-            self.store.lines,
-            lambda lake: lambda *part: (b"".join(map(_line, rows)) for rows in lake.records(*part)),
-            after,
-            upto,
-            size,
-            lambda after, lines: after + lines.count(b"\n"),
+            self.store.lines, _lake_lines, after, upto, size, lambda after, lines: after + lines.count(b"\n")
         )
 
     def rows(
         self,
         of_store: Callable[[int, int | None, int], Iterator[Part]],
-        of_lake: Callable[[LakeReader], Callable[[int, int | None, int], Iterator[Part]]],
+        of_lake: Callable[[LakeReader, int, int, int], Iterator[Part]],
         after: int,
         upto: int | None,
         size: int,
@@ -101,9 +96,9 @@ class WholeLog:
         """
         end = self._end(upto)
         while after < end:
-            stop = min(self._pruned(), end)
+            stop = min(self._pruned_to(), end)
             if after < stop:
-                yield from of_lake(self.lake(stop))(after, stop, size)
+                yield from of_lake(self.lake(stop), after, stop, size)
                 after = stop
             try:
                 for part in of_store(after, end, size):
@@ -119,15 +114,15 @@ class WholeLog:
 
     # ---- by sequence number or id
 
-    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+    def records_at(self, seqs: Collection[int]) -> dict[int, Record]:
         """Return the records with these sequence numbers, pruned or not; unknown ones are left out.
 
         Cost: as the store's, and `LakeReader.records_at` if some were pruned.
         """
-        records = self.store.records_at(places)
+        records = self.store.records_at(seqs)
         # Read after the store, to include what it pruned since.
-        pruned = self._pruned() if len(records) < len(places) else 0
-        pruned_seqs = [seq for seq in places if 0 < seq <= pruned and seq not in records]
+        pruned = self._pruned_to() if len(records) < len(seqs) else 0
+        pruned_seqs = [seq for seq in seqs if 0 < seq <= pruned and seq not in records]
         return {**records, **self._records_at({seq: seq for seq in pruned_seqs})}
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
@@ -143,30 +138,30 @@ class WholeLog:
     def find_unique(self, type: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         records = self.store.find_unique(type, field, values)
         remaining = [value for value in values if value not in records]
-        pruned = self._pruned() if remaining else 0
+        pruned = self._pruned_to() if remaining else 0
         if pruned:
             seqs = self.store.unique_places(type, field, remaining)
             records.update(self._records_at({value: seq for value, seq in seqs.items() if seq <= pruned}))
         return records
 
-    def places_of_rest(self, type_: str, ids: Sequence[str], found: Mapping[str, object]) -> dict[str, int]:
+    def places_of_rest(self, type_: str, ids: Sequence[str], known_ids: Mapping[str, object]) -> dict[str, int]:
         """Return the pruned sequence numbers of ids not found; call it after the store, which may prune meanwhile."""
-        remaining = [id_ for id_ in ids if id_ not in found]
-        return self.store.pruned_places(type_, remaining) if remaining and self._pruned() else {}
+        remaining = [id_ for id_ in ids if id_ not in known_ids]
+        return self.store.pruned_places(type_, remaining) if remaining and self._pruned_to() else {}
 
-    def _records_at(self, places: Mapping[Name, int]) -> dict[Name, Record]:
-        if not places:
+    def _records_at(self, seq_by_name: Mapping[Name, int]) -> dict[Name, Record]:
+        if not seq_by_name:
             return {}
-        lake = self.lake(max(places.values()))
-        records = lake.records_at(places.values())
-        missing = next((seq for seq in places.values() if seq not in records), None)
+        lake = self.lake(max(seq_by_name.values()))
+        records = lake.records_at(seq_by_name.values())
+        missing = next((seq for seq in seq_by_name.values() if seq not in records), None)
         if missing is not None:
             raise _other_lake(lake, missing)
-        return {name: records[seq] for name, seq in places.items()}
+        return {name: records[seq] for name, seq in seq_by_name.items()}
 
     # ---- the lake
 
-    def _pruned(self) -> int:
+    def _pruned_to(self) -> int:
         """Return the last pruned sequence number. The writer makes no query while nothing was pruned."""
         if not self._has_pruned and self.epoch:
             return 0
@@ -179,18 +174,18 @@ class WholeLog:
         from shroff.lake.reader import NoLakeError, shortage
 
         try:
-            reader = self._opened_lake()
+            reader = self._current_lake()
         except PrunedError:
             raise
         except NoLakeError as error:  # records were pruned, so a lake existed
-            raise StorageError(str(NoLakeError(error.address, self._pruned()))) from error
+            raise StorageError(str(NoLakeError(error.address, self._pruned_to()))) from error
         except (StateError, UsageError) as error:  # wrong settings are not the reader's fault
             raise StorageError(str(error).rstrip(".")) from error
         if reader.last_seq < upto:
-            raise StorageError(shortage(reader.objects.address, reader.last_seq, self._pruned()))
+            raise StorageError(shortage(reader.objects.address, reader.last_seq, self._pruned_to()))
         return reader
 
-    def _opened_lake(self) -> LakeReader:
+    def _current_lake(self) -> LakeReader:
         """Open or refresh the lake. Raises: StorageError if its first record, which has a time, is of another log."""
         from shroff.lake.writer import mark_of
 
@@ -220,17 +215,22 @@ class WholeDecisions:
         return by_id
 
     def after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[DecisionRow]]:
-        return self._log.rows(self._log.store.decisions.after, lambda lake: lake.decisions, after, upto, size)
+        log = self._log
+        return log.rows(log.store.decisions.after, lambda lake, *part: lake.decisions(*part), after, upto, size)
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
-        return self._log.rows(
-            self._log.store.decisions.outcome_lines,
-            lambda lake: lambda *part: (b"".join(map(_outcome, rows)) for rows in lake.decisions(*part)),
-            after,
-            upto,
-            size,
-            lambda after, _: after + size,
+        log = self._log
+        return log.rows(
+            log.store.decisions.outcome_lines, _lake_outcomes, after, upto, size, lambda after, _: after + size
         )
+
+
+def _lake_lines(lake: LakeReader, after: int, upto: int, size: int) -> Iterator[bytes]:
+    return (b"".join(map(_line, rows)) for rows in lake.records(after, upto, size))
+
+
+def _lake_outcomes(lake: LakeReader, after: int, upto: int, size: int) -> Iterator[bytes]:
+    return (b"".join(map(_outcome, rows)) for rows in lake.decisions(after, upto, size))
 
 
 def _line(record: Record) -> bytes:

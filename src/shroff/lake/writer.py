@@ -138,11 +138,13 @@ class LakeWriter:
         self._publish(state)
         with calm_collector():
             while state.planned is not None or state.upto < end:
-                before = state.upto
-                next_plan = Write(before, max(before, min(before + self._places_max, end)), layout or Layout())
+                upto_before = state.upto
+                next_plan = Write(
+                    upto_before, max(upto_before, min(upto_before + self._places_max, end)), layout or Layout()
+                )
                 state = self._commit(state, next_plan, report)
                 if progress is not None:
-                    progress(state.upto - before)
+                    progress(state.upto - upto_before)
         report.upto = state.upto
         report.seconds = time.monotonic() - started
         self._on_step("done")
@@ -151,7 +153,7 @@ class LakeWriter:
     def compact(self, *, files_min: int, target_bytes: int, grace_ms: int) -> Compaction:
         """Merge small files, and remove files that no reader needs any more (see `lake.compaction`)."""
         result = Compaction()
-        written = LakeReport()
+        report = LakeReport()
         damaged = frozenset[str]()
         state = self.state()
         self._publish(state)
@@ -160,9 +162,9 @@ class LakeWriter:
             forget = forgettable(state, self._now_ms() - grace_ms)
             if state.planned is None and not groups and not forget:
                 break
-            before = state
-            state = self._commit(state, Compact(groups, forget), written, result)
-            damaged |= {path for path in result.damaged if path in before.files}
+            state_before = state
+            state = self._commit(state, Compact(groups, forget), report, result)
+            damaged |= {path for path in result.damaged if path in state_before.files}
         result.removed = sweep(self.objects, state)
         self._on_step("done")
         return result
@@ -174,42 +176,42 @@ class LakeWriter:
     # ---- one commit
 
     def _commit(
-        self, state: LakeState, wanted: Write | Compact, found: LakeReport, more: Compaction | None = None
+        self, state: LakeState, request: Write | Compact, report: LakeReport, more: Compaction | None = None
     ) -> LakeState:
         """Carry out the plan that the lake has, else the given one; return the state after it."""
         planned = state.planned
         if planned is None:
             log = state.log or _mark(self._log, 1)
-            manifest = Manifest(number=state.number + 1, at_ms=self._now_ms(), plan=wanted, log=log)
+            manifest = Manifest(number=state.number + 1, at_ms=self._now_ms(), plan=request, log=log)
             planned = plan(self.objects, manifest)
             if planned is None:  # another writer was faster
                 return self.state()
         manifest, version = planned
         self._on_step("planned")
         if isinstance(manifest.plan, Write):
-            finished = self._written(state, manifest, manifest.plan, found)
+            finished = self._write_tables(state, manifest, manifest.plan, report)
         else:
             finished = compacted(self.objects, state, manifest, more or Compaction(), lambda: self._on_step("file"))
         self._on_step("before finish")
         is_ours = finish(self.objects, replace(finished, state="finished"), version)
         self._on_step("finished")
-        found.commits += 1
+        report.commits += 1
         after = state.after(finished) if is_ours else self.state()
         self._known = keep_checkpoint(self.objects, after)
         self._on_step("checkpoint")
         self._publish(self._known)
         return self._known
 
-    def _written(self, state: LakeState, manifest: Manifest, wanted: Write, found: LakeReport) -> Manifest:
-        self._check_log(state, manifest.log, wanted.upto)
-        span = read_span(self._log, wanted.after, wanted.upto)
+    def _write_tables(self, state: LakeState, manifest: Manifest, request: Write, report: LakeReport) -> Manifest:
+        self._check_log(state, manifest.log, request.upto)
+        span = read_span(self._log, request.after, request.upto)
         files: list[Future[File]] = []
         counts: Counter[str] = Counter()
         with ThreadPoolExecutor(UNDER_WAY, thread_name_prefix="lake") as pool:
-            for folder, table in self._tables(span) if wanted.layout.parquet else ():
+            for folder, table in self._tables(span) if request.layout.parquet else ():
                 files.append(pool.submit(self._put, manifest.number, folder, table))
             put: list[Future[None]] = []
-            for name, kind in sorted(wanted.layout.documents.items()):
+            for name, kind in sorted(request.layout.documents.items()):
                 for path, data, count in documents(span, name, kind):
                     put.append(pool.submit(self._put_document, path, data))
                     counts[name] += count
@@ -217,11 +219,13 @@ class LakeWriter:
             for upload in put:
                 upload.result()
         for file in added:
-            found.rows[file.kind] += file.rows
-            found.bytes += file.bytes
-        found.files += len(added)
-        found.documents += counts
-        return replace(manifest, tip=_mark(self._log, wanted.upto), added=added, documents=dict(sorted(counts.items())))
+            report.rows[file.kind] += file.rows
+            report.bytes += file.bytes
+        report.files += len(added)
+        report.documents += counts
+        return replace(
+            manifest, tip=_mark(self._log, request.upto), added=added, documents=dict(sorted(counts.items()))
+        )
 
     def _tables(self, span: SeqRange) -> Iterator[tuple[str, object]]:
         if self._versions[0] < span.upto:
@@ -241,7 +245,7 @@ class LakeWriter:
             )
         self._on_step("document")
 
-    def _check_log(self, state: LakeState, known: str, upto: int) -> None:
+    def _check_log(self, state: LakeState, log_id: str, upto: int) -> None:
         """Raise StateError if the lake is of another log, or the log has lost records."""
         end = self._log.last_seq()
         needed = max(state.upto, upto)
@@ -251,7 +255,7 @@ class LakeWriter:
                 f"at {end:,}: "
                 f"it was truncated, or is another log. {_OTHER_LAKE}"
             )
-        is_other = bool(known) and _mark(self._log, 1) != known
+        is_other = bool(log_id) and _mark(self._log, 1) != log_id
         is_there = state.upto > self._log.pruned_to()
         if is_other or (is_there and _mark(self._log, state.upto) != state.tip):
             raise StateError(f"{self.objects.address} was written from another log. {_OTHER_LAKE}")

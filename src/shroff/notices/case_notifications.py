@@ -54,10 +54,10 @@ class CaseNotifications:
         fresh = [notice for notice in self.notices if now_ms - at_ms <= notice.within_ms]
         if not fresh or not self._is_behind_begun(seq):
             return []
-        told = self.facts.told(self.log, event)
-        if told is None:
+        notice_event = self.facts.notice_event(self.log, event)
+        if notice_event is None:
             return []
-        news = replace(told, time_ms=at_ms)
+        news = replace(notice_event, time_ms=at_ms)
         more = {"case": case, "words": why}
         return [
             due_of(notice, "case", f"case-{case}-{seq}", now_ms, event=event, told=more)
@@ -71,8 +71,8 @@ class CaseNotifications:
         Quiet hours, limit and digest of that notice apply.
         """
         now_ms = self.now_ms()
-        told = self.facts.told(self.log, event)
-        news = None if told is None else replace(told, time_ms=now_ms)
+        notice_event = self.facts.notice_event(self.log, event)
+        news = None if notice_event is None else replace(notice_event, time_ms=now_ms)
         mails = (notice for notice in self.notices if notice.channel == "mail" and notice.to.of_event is None)
         for notice in mails:
             if news is not None and is_news(notice, self.facts, news, now_ms):
@@ -84,6 +84,6 @@ class CaseNotifications:
     def _is_behind_begun(self, seq: int) -> bool:
         """Whether a record came after notifications began: earlier ones notify no one."""
         if self._begun is None:
-            found = self.log.offsets.get(SOURCE, BEGUN)
-            self._begun = None if found is None else kept_offset(SOURCE, BEGUN, found, int)
+            begun = self.log.offsets.get(SOURCE, BEGUN)
+            self._begun = None if begun is None else kept_offset(SOURCE, BEGUN, begun, int)
         return self._begun is not None and seq > self._begun

@@ -73,8 +73,8 @@ def look_up(store: NoticeStore, key: bytes, token: str, now_ms: int) -> LinkedQu
     parts = _parts(token)
     if parts is None:
         return LinkedQuestion(State.FORGED)
-    with store.look() as look:
-        return _judged(key, look.question(parts[0]), parts[1], now_ms)
+    with store.look() as queries:
+        return _link_state(key, queries.question(parts[0]), parts[1], now_ms)
 
 
 def _parts(token: str) -> tuple[str, bytes] | None:
@@ -85,7 +85,7 @@ def _parts(token: str) -> tuple[str, bytes] | None:
     return data[:ID_BYTES].hex(), data[ID_BYTES:]
 
 
-def _judged(key: bytes, question: Question | None, signature: bytes, now_ms: int) -> LinkedQuestion:
+def _link_state(key: bytes, question: Question | None, signature: bytes, now_ms: int) -> LinkedQuestion:
     is_ours = hmac.compare_digest(_signature(key, question or _NOBODY), signature)
     if question is None or not is_ours:
         return LinkedQuestion(State.FORGED)
@@ -132,7 +132,7 @@ def answer(
     answer_effect = effect(answered)
     answered = replace(answered, is_released=answer_effect.is_released)
     with store.change() as change:
-        linked = _judged(key, change.question(parts[0]), parts[1], now_ms)
+        linked = _link_state(key, change.question(parts[0]), parts[1], now_ms)
         if linked.state is not State.OPEN:
             return linked
         change.put_question(answered)
@@ -143,13 +143,13 @@ def answer(
     return LinkedQuestion(State.OPEN, answered)
 
 
-def _note_late(store: NoticeStore, question: Question, said: str, now_ms: int) -> None:
+def _note_late(store: NoticeStore, question: Question, chosen: str, now_ms: int) -> None:
     """Record a late answer in the audit log, once, since the holder of the link may repeat it."""
     with store.change() as change:
         stored_question = change.question(question.id)
         if stored_question is not None and not stored_question.answered_ms:
             change.put_question(replace(stored_question, answered_ms=now_ms))
-            act = Act(CUSTOMER, "confirmation.late", stored_question.event, None, {"answer": said})
+            act = Act(CUSTOMER, "confirmation.late", stored_question.event, None, {"answer": chosen})
             change.people.audit(act, now_ms)
 
 

@@ -72,15 +72,15 @@ class CustomerConfirmation:
 
     def page(self, token: str, language: str = "") -> Page:
         """Return the page of a link, without a change."""
-        services, store = self._at_hand()
+        services, store = self._services_and_store()
         linked = look_up(store, services.key, token, services.now_ms())
-        return self._shown(services, linked, language)
+        return self._page_of(services, linked, language)
 
     def answer(self, token: str, said: str, language: str = "", words: str = "") -> Page:
         """Answer by a link, once; return the resulting page. `words` is the text of an appeal."""
         if said == WRONG and (page := self.page(token, language)).kind == "why" and not page.values["may_appeal"]:
             return page  # an approved payment took nothing from the customer
-        services, store = self._at_hand()
+        services, store = self._services_and_store()
         linked = answer(
             store,
             services.key,
@@ -90,13 +90,13 @@ class CustomerConfirmation:
             lambda question: self._effect(services, question),
             words,
         )
-        return self._shown(services, linked, language, is_new=bool(linked.question.answer))
+        return self._page_of(services, linked, language, is_new=bool(linked.question.answer))
 
     def asked(self, token: str) -> tuple[str, str]:
         """Return state and event of a link's question, for staff: `yes`, `no`, `open` or `ended`. Both are empty
         without a question.
         """
-        services, store = self._at_hand()
+        services, store = self._services_and_store()
         linked = look_up(store, services.key, token, services.now_ms())
         state = "" if linked.state is State.FORGED else linked.state.value
         return (linked.question.answer or state), (linked.question.event if state else "")
@@ -111,7 +111,7 @@ class CustomerConfirmation:
 
     # ---- effect of an answer, and pages
 
-    def _at_hand(self) -> tuple[NoticeServices, NoticeStore]:
+    def _services_and_store(self) -> tuple[NoticeServices, NoticeStore]:
         with self._lock:
             if self._services is None or self._store is None:
                 self._services = self._opened()
@@ -123,7 +123,7 @@ class CustomerConfirmation:
         with closing(services.open_log()) as log:
             definitions = services.in_force(log)  # the policy may have changed since this was opened
             facts = Facts(definitions)
-            event_facts = facts.told(log, question.event)
+            event_facts = facts.notice_event(log, question.event)
             is_yes = question.answer == "yes"
             is_released = (
                 is_yes and event_facts is not None and is_released_by_yes(log, definitions, facts, event_facts)
@@ -132,48 +132,55 @@ class CustomerConfirmation:
         kind, body = self._request(label_of(question))
         return Effect(is_released, kind, body, answered(services.notices, question, question.answered_ms, verdict))
 
-    def _shown(self, services: NoticeServices, found: LinkedQuestion, language: str, *, is_new: bool = False) -> Page:
-        if found.state is State.FORGED:
+    def _page_of(
+        self, services: NoticeServices, linked: LinkedQuestion, language: str, *, is_new: bool = False
+    ) -> Page:
+        if linked.state is State.FORGED:
             return Page("forged", self._common(services, language or LANGUAGES[0]))
-        question = found.question
+        question = linked.question
         letters = services.letters
         with closing(services.open_log()) as log:
-            told = letters.facts.told(log, question.event)
+            notice_event = letters.facts.notice_event(log, question.event)
         notice = services.notices.get(question.notice)
-        values = self._common(services, language or _language(letters, question, told, services))
-        zone = letters.facts.zone(notice, told) if notice is not None else "UTC"
+        values = self._common(services, language or _language(letters, question, notice_event, services))
+        zone = letters.facts.zone(notice, notice_event) if notice is not None else "UTC"
         values |= {"until": until_text(question.ends_ms, zone, values["language"]), "question": question}
-        if found.state is State.ENDED or notice is None or told is None:
+        if linked.state is State.ENDED or notice is None or notice_event is None:
             return Page("late", values)
-        if found.state is State.ANSWERED:
-            again = "again" if not question.is_why else "appealed" if question.answer == WRONG else question.answer
-            return Page(again, values | {"when": until_text(question.answered_ms, zone, values["language"])})
+        if linked.state is State.ANSWERED:
+            if not question.is_why:
+                page = "again"
+            elif question.answer == WRONG:
+                page = "appealed"
+            else:
+                page = question.answer
+            return Page(page, values | {"when": until_text(question.answered_ms, zone, values["language"])})
         if is_new:
             return Page(question.answer, values)
-        values |= letters.question_values(notice, told, question, values["language"])
+        values |= letters.question_values(notice, notice_event, question, values["language"])
         if question.is_why:
-            reasons = reasons_in(notice, told, values["language"])
+            reasons = reasons_in(notice, notice_event, values["language"])
             return Page(
                 "why",
                 values
                 | {
                     "reasons": reasons,
-                    "told": told,
-                    "may_appeal": told.outcome != "approve",
-                    "is_already_paid": notice.is_already_paid and told.outcome in HELD_OUTCOMES,
+                    "told": notice_event,
+                    "may_appeal": notice_event.outcome != "approve",
+                    "is_already_paid": notice.is_already_paid and notice_event.outcome in HELD_OUTCOMES,
                 },
             )
         return Page("question", values)
 
     def _common(self, services: NoticeServices, language: str) -> JsonObject:
         sender = services.sender
-        others = [(other, WORDS[other]["language"]) for other in LANGUAGES if other != language]
+        other_languages = [(other, WORDS[other]["language"]) for other in LANGUAGES if other != language]
         return {
             "words": WORDS[language],
             "language": language,
             "sender": sender.name,
             "help": sender.help_in(language),
-            "others": others,
+            "others": other_languages,
         }
 
 
@@ -184,22 +191,24 @@ def _verdict_after(log: LogReader, question: Question, event_seq: int) -> Verdic
     return customer_verdict if current is None or customer_verdict.takes_over(current) else current
 
 
-def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, told: NoticeEvent) -> bool:
+def is_released_by_yes(log: LogReader, definitions: Definitions, facts: Facts, notice_event: NoticeEvent) -> bool:
     """Whether a customer's yes releases this event: it is held but not declined, below the policy's limit, and no label
     contradicts. Cost: reads the labels after the event.
     """
-    below = definitions.policy(told.type).release_below_minor
-    amount = facts.paid_minor(told)
-    if told.outcome not in HELD or below is None or amount is None or amount >= below:
+    below = definitions.policy(notice_event.type).release_below_minor
+    amount = facts.paid_minor(notice_event)
+    if notice_event.outcome not in HELD or below is None or amount is None or amount >= below:
         return False
-    verdict = verdicts(log, after=told.seq).get(told.name)
+    verdict = verdicts(log, after=notice_event.seq).get(notice_event.name)
     return verdict is None or verdict.verdict == GENUINE
 
 
-def reasons_in(notice: Notice, told: NoticeEvent, language: str) -> list[str]:
+def reasons_in(notice: Notice, notice_event: NoticeEvent, language: str) -> list[str]:
     """Return the texts for a customer about the reasons of a decision, each once; the default text if there is none."""
     default = notice.reasons.get(("default", language), WORDS[language]["why_default"])
-    return list(dict.fromkeys(notice.reasons.get((code, language), default) for code, _ in told.reasons)) or [default]
+    return list(dict.fromkeys(notice.reasons.get((code, language), default) for code, _ in notice_event.reasons)) or [
+        default
+    ]
 
 
 def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader, after: int) -> int:
@@ -209,8 +218,8 @@ def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader,
     The first label after an appeal from anybody but the customer decides it: genuine overturns, fraud upholds.
     """
     upto = log.last_seq()
-    with store.look() as look:
-        open_ = look.appeals()
+    with store.look() as queries:
+        open_ = queries.appeals()
     for label in heard(log, after, upto) if open_ else ():
         end = OVERTURNED.get(label.verdict)
         for appeal in open_ if end is not None and label.source != SOURCE else ():
@@ -230,6 +239,6 @@ def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader,
     return upto
 
 
-def _language(letters: Letters, question: Question, told: NoticeEvent | None, services: NoticeServices) -> str:
+def _language(letters: Letters, question: Question, notice_event: NoticeEvent | None, services: NoticeServices) -> str:
     notice = services.notices.get(question.notice)
-    return LANGUAGES[0] if notice is None else letters.facts.language(notice, told)
+    return LANGUAGES[0] if notice is None else letters.facts.language(notice, notice_event)

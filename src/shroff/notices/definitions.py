@@ -155,9 +155,9 @@ class Notice:
         """Whether it reports that an event's active verdict, `before`, was replaced: an accepted verdict began, or
         ended. The same verdict from another accepted source is no news.
         """
-        found, other = (before, verdict) if self.ends else (verdict, before)
-        is_same = other is not None and found is not None and found.verdict == other.verdict
-        return self.accepts(found) and not (is_same and self.accepts(other))
+        current, other = (before, verdict) if self.ends else (verdict, before)
+        is_same = other is not None and current is not None and current.verdict == other.verdict
+        return self.accepts(current) and not (is_same and self.accepts(other))
 
     def is_end_of(self, other: Notice) -> bool:
         """Whether it reports the end of the verdicts whose beginning the other notice on verdicts reports."""
@@ -199,30 +199,36 @@ _UNNAMED = {  # recipients that a rule may notify without a notice of its own
 
 
 def _hold_against_rules(
-    found: Mapping[str, Notice], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
+    notices: Mapping[str, Notice], definitions: Definitions, problems: list[Problem], warnings: list[Problem]
 ) -> None:
-    texts = [notice.reasons.keys() for notice in found.values() if notice.reasons]
+    texts = [notice.reasons.keys() for notice in notices.values() if notice.reasons]
     for rule in definitions.rules:
         if texts and rule.effect in {"challenge", "review", "decline"} and rule.place is not None:
             codes = {(code, language) for keys in texts for code, language in keys}
-            if lacking := [of for of in LANGUAGES if codes.isdisjoint({(rule.id, of), ("default", of)})]:
-                words = f"rule {rule.id} has no text for customers in {' and '.join(lacking)}, and there is no default."
-                rule.place.report(warnings, words, "Write one of them under 'reasons' of the notice.")
-        notice = found.get(rule.notify or "")
+            if missing := [
+                missing_language
+                for missing_language in LANGUAGES
+                if codes.isdisjoint({(rule.id, missing_language), ("default", missing_language)})
+            ]:
+                message = (
+                    f"rule {rule.id} has no text for customers in {' and '.join(missing)}, and there is no default."
+                )
+                rule.place.report(warnings, message, "Write one of them under 'reasons' of the notice.")
+        notice = notices.get(rule.notify or "")
         if rule.notify in _UNNAMED and notice is None and rule.place is not None:
             whom, hint = _UNNAMED[rule.notify]
-            words = f"rule {rule.id} notifies {whom}, but notices/{rule.notify}.yaml is missing, so no mail is sent."
-            rule.place.report(warnings, words, hint)
+            message = f"rule {rule.id} notifies {whom}, but notices/{rule.notify}.yaml is missing, so no mail is sent."
+            rule.place.report(warnings, message, hint)
         if notice is None or notice.place is None:
             continue
         if notice.on != "flag":
-            words = f"rule {rule.id} names this notice, which is on {notice.on}s, not on flags."
-            notice.place.report(problems, words, "Write 'on: flag', or give the rule a separate notice.")
+            message = f"rule {rule.id} names this notice, which is on {notice.on}s, not on flags."
+            notice.place.report(problems, message, "Write 'on: flag', or give the rule a separate notice.")
         elif notice.event and notice.event != rule.on:
-            words = f"rule {rule.id} names this notice and is on {rule.on}; the notice is about {notice.event}."
-            notice.place.report(problems, words, "Write a separate notice for that event type.")
+            message = f"rule {rule.id} names this notice and is on {rule.on}; the notice is about {notice.event}."
+            notice.place.report(problems, message, "Write a separate notice for that event type.")
     notified = {rule.notify for rule in definitions.rules}
-    for notice in found.values():
+    for notice in notices.values():
         if notice.on == "flag" and notice.name not in notified and notice.place is not None:
             hint = f"Write 'notify: {notice.name}' in a rule, or another trigger under 'on'."
             notice.place.report(warnings, "no rule names this notice, so it is never sent.", hint)
@@ -248,9 +254,9 @@ class _NoticeLoader:
             )
             return None
         if not loader.NAME.fullmatch(self._name):
-            words = f"{self._name!r} cannot be the name of a notice, which is the name of its file."
+            message = f"{self._name!r} cannot be the name of a notice, which is the name of its file."
             hint = "Names are lower-case letters, digits and _, and begin with a letter."
-            self._problems.append(Problem(file, 0, 0, "", words, hint))
+            self._problems.append(Problem(file, 0, 0, "", message, hint))
         problems_before = len(self._problems)
         plain = read_shape(tree, NOTICE, self._problems, "a notice")
         if len(self._problems) > problems_before or not isinstance(plain, dict) or not isinstance(tree, YamlMapping):
@@ -263,7 +269,7 @@ class _NoticeLoader:
         self._event = self._event_of(tree, plain)
         limit = plain.get("limit")
         quiet = plain.get("quiet")
-        zone = self._said(tree, plain, "zone", self._zone)
+        zone = self._text_or_event(tree, plain, "zone", self._zone)
         self._check_zone(tree.get("zone"), zone)
         contents = (
             (name, kind.load(tree, self._definitions, self._problems)) for name, kind in added_reports().items()
@@ -282,7 +288,7 @@ class _NoticeLoader:
             ends=plain.get("ends") == "true",
             is_already_paid=plain.get("already_paid") == "true",
             when=self._expression(tree.get("when"), "when", is_condition=True),
-            to=self._to(tree.get("to"), plain.get("to")),
+            to=self._recipients(tree.get("to"), plain.get("to")),
             document=self._expressions(tree.get("document"), "document"),
             show=self._expressions(tree.get("show"), "show") or self._amount(),
             reasons=self._reasons(tree.get("reasons"), plain.get("reasons", {})),
@@ -294,7 +300,7 @@ class _NoticeLoader:
             days=7 if plain.get("every") == "week" else 1,
             at_minute=_minute(plain.get("at", "07:00")),
             zone=zone,
-            language=self._said(tree, plain, "language", "en"),
+            language=self._text_or_event(tree, plain, "language", "en"),
             times_usual=int(float(plain.get("times_usual", "5"))),
             least=int(float(plain.get("least", "5" if plain.get("on") == "traffic" else "20"))),
             is_verbose=plain.get("verbose") == "true",
@@ -312,8 +318,8 @@ class _NoticeLoader:
         event_key = tree.get("event")
         if plain.get("on", "flag") not in OF_EVENTS:
             if event_key is not None:
-                words = f"a notice on {plain['on']} has no event, so 'event' has no effect."
-                event_key.report(self._problems, words)
+                message = f"a notice on {plain['on']} has no event, so 'event' has no effect."
+                event_key.report(self._problems, message)
             return ""
         if event_key is None:
             rules = {rule.on for rule in self._definitions.rules if rule.notify == self._name}
@@ -325,18 +331,18 @@ class _NoticeLoader:
             return ""
         return text
 
-    def _expression(self, node: Node | None, what: str, *, is_condition: bool = False) -> Expression | None:
+    def _expression(self, node: Node | None, subject: str, *, is_condition: bool = False) -> Expression | None:
         if node is None:
             return None
         if not self._event:
-            words = f"{what} reads an event, but its type is not named."
-            node.report(self._problems, words, "Name it: 'event: payment'.")
+            message = f"{subject} reads an event, but its type is not named."
+            node.report(self._problems, message, "Name it: 'event: payment'.")
             return None
         definitions = self._definitions
         types = {name: feature.type for name, feature in definitions.features.items()}
         scope = Scope(
             definitions.names,
-            what=f"{what} of a notice",
+            what=f"{subject} of a notice",
             this=(self._event,),
             feature=types.get,
             feature_names=lambda: list(types),
@@ -344,9 +350,9 @@ class _NoticeLoader:
         )
         return loader.expression(node, scope, self._problems, BOOLEAN if is_condition else None)
 
-    def _expressions(self, node: Node | None, what: str) -> dict[str, Expression]:
+    def _expressions(self, node: Node | None, subject: str) -> dict[str, Expression]:
         entries = node.entries if isinstance(node, YamlMapping) else ()
-        expressions = {key.text: self._expression(value, f"{what}.{key.text}") for key, value in entries}
+        expressions = {key.text: self._expression(value, f"{subject}.{key.text}") for key, value in entries}
         return {name: expression for name, expression in expressions.items() if expression is not None}
 
     def _amount(self) -> dict[str, Expression]:
@@ -354,27 +360,31 @@ class _NoticeLoader:
         amount = None if type_ is None else type_.amount_field
         return {} if amount is None else {"amount": ThisField(amount.type, amount.name)}
 
-    def _from_event(self, node: Node, plain: JsonMapping, what: str) -> FromEvent:
+    def _value_from_event(self, node: Node, plain: JsonMapping, subject: str) -> FromEvent:
         if "look_up" in plain and isinstance(node, YamlMapping):
-            return FromEvent(node=self._expression(node.get("look_up"), what))
+            return FromEvent(node=self._expression(node.get("look_up"), subject))
         name = str(plain["field"])
         type_ = self._definitions.events.types.get(self._event)
         if type_ is None:
-            node.report(self._problems, f"{what} reads a field, but its event type is not named.")
-        elif name not in (known := [field.name for field in type_.declared]):
-            node.report(self._problems, f"{self._event} has no field {name!r}.", nearest(name, known))
+            node.report(self._problems, f"{subject} reads a field, but its event type is not named.")
+        elif name not in (field_names := [field.name for field in type_.declared]):
+            node.report(self._problems, f"{self._event} has no field {name!r}.", nearest(name, field_names))
         return FromEvent(name)
 
-    def _said(self, tree: YamlMapping, plain: JsonMapping, what: str, default: str) -> str | FromEvent:
-        node = tree.get(what)
-        setting = plain.get(what, default)
-        return self._from_event(node, setting, what) if isinstance(setting, dict) and node is not None else str(setting)
+    def _text_or_event(self, tree: YamlMapping, plain: JsonMapping, subject: str, default: str) -> str | FromEvent:
+        node = tree.get(subject)
+        setting = plain.get(subject, default)
+        return (
+            self._value_from_event(node, setting, subject)
+            if isinstance(setting, dict) and node is not None
+            else str(setting)
+        )
 
-    def _to(self, node: Node | None, plain: Any) -> To:
+    def _recipients(self, node: Node | None, plain: Any) -> To:
         if node is None or plain is None:
             return To()
         if isinstance(plain, dict):
-            return To(role=plain["role"]) if "role" in plain else To(of_event=self._from_event(node, plain, "to"))
+            return To(role=plain["role"]) if "role" in plain else To(of_event=self._value_from_event(node, plain, "to"))
         addresses = (plain,) if isinstance(plain, str) else tuple(plain)
         for address in addresses:
             if not is_address(address):
@@ -387,17 +397,21 @@ class _NoticeLoader:
         secret = {name for name in (*rules, *self._definitions.features) if not name.isalpha()}
         if not isinstance(node, YamlMapping):
             return {}
-        places = {key.text: key for key, _ in node.entries}
-        fields = (f"{type_}.{name}" for type_, of in self._definitions.events.types.items() for name in of.field_names)
-        known = ["default", *rules, *self._definitions.features, *fields]
+        key_nodes = {key.text: key for key, _ in node.entries}
+        fields = (
+            f"{type_}.{name}"
+            for type_, event_type in self._definitions.events.types.items()
+            for name in event_type.field_names
+        )
+        allowed = ["default", *rules, *self._definitions.features, *fields]
         for code, texts in plain.items():
-            if code not in known:
-                words = f"reasons: {code!r} is no rule, feature or field."
-                places[code].report(self._warnings, words, nearest(code, known))
+            if code not in allowed:
+                message = f"reasons: {code!r} is no rule, feature or field."
+                key_nodes[code].report(self._warnings, message, nearest(code, allowed))
             for language, text in texts.items():
-                if found := next((word for word in _WORD.findall(text) if word in secret or word.isdecimal()), ""):
-                    words = f"reasons.{code}.{language} names {found!r}, a rule, a feature or a number."
-                    places[code].report(self._problems, words, "Say it in the customer's words, without it.")
+                if leaked := next((word for word in _WORD.findall(text) if word in secret or word.isdecimal()), ""):
+                    message = f"reasons.{code}.{language} names {leaked!r}, a rule, a feature or a number."
+                    key_nodes[code].report(self._problems, message, "Say it in the customer's words, without it.")
         return {(code, language): text for code, texts in plain.items() for language, text in texts.items()}
 
     # ---- the rest
@@ -413,13 +427,13 @@ class _NoticeLoader:
 
     def _check_zone(self, node: Node | None, zone: str | FromEvent) -> None:
         if isinstance(zone, str) and node is not None and not is_zone(zone):
-            words = f"{zone!r} is not a time zone."
-            node.report(self._problems, words, "Use a name of the tz database: Europe/Berlin, UTC.")
+            message = f"{zone!r} is not a time zone."
+            node.report(self._problems, message, "Use a name of the tz database: Europe/Berlin, UTC.")
 
     def _check(self, tree: YamlMapping, notice: Notice) -> None:
-        for key, words in _misfits(notice):
+        for key, message in _misfits(notice):
             node = tree.get(key)
-            self._problems.append((tree if node is None else node).problem(words))
+            self._problems.append((tree if node is None else node).problem(message))
 
 
 def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
@@ -445,8 +459,8 @@ def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
         yield "to", f"a notice on {notice.on} is for people and systems here: an address, or {{ role: … }}."
     if notice.added and notice.on != "report" and isinstance(notice.place, YamlMapping):
         keys = [key.name for key in added_reports()[notice.added].keys]
-        words = f"{' and '.join(map(repr, keys))} are for a daily mail: write 'on: report'."
-        yield next(key for key in keys if notice.place.get(key) is not None), words
+        message = f"{' and '.join(map(repr, keys))} are for a daily mail: write 'on: report'."
+        yield next(key for key in keys if notice.place.get(key) is not None), message
     if notice.days > 1 and (notice.on != "report" or notice.added):
         yield "every", "'every: week' is for reports of decisions: write 'on: report', without figures or funnels."
     if notice.reasons and (notice.on != "answer" or not notice.event):

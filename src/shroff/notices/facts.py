@@ -59,20 +59,20 @@ class Facts:
         """Return the reader for these definitions: this one if they are the same."""
         return self if definitions is self.definitions else Facts(definitions)
 
-    def told(self, log: Log, name: str) -> NoticeEvent | None:
+    def notice_event(self, log: Log, name: str) -> NoticeEvent | None:
         """Return an event by a name such as `payment/p-1`; None if it does not exist, or its type is gone."""
-        return self._read.get(name) or self.told_all(log, [name]).get(name)
+        return self._read.get(name) or self.notice_events(log, [name]).get(name)
 
     @contextmanager
     def read(self, log: Log, names: Sequence[str]) -> Iterator[None]:
-        """Read these events at once, and cache them for `told` while the context is open."""
-        self._read = self.told_all(log, names)
+        """Read these events at once, and cache them for `notice_event` while the context is open."""
+        self._read = self.notice_events(log, names)
         try:
             yield
         finally:
             self._read = {}
 
-    def told_all(self, log: Log, names: Sequence[str]) -> dict[str, NoticeEvent]:
+    def notice_events(self, log: Log, names: Sequence[str]) -> dict[str, NoticeEvent]:
         """Return the existing events of these names, read at once because many share a frame of the log."""
         ids: dict[str, list[str]] = {}
         for name in dict.fromkeys(names):
@@ -80,18 +80,18 @@ class Facts:
             if type_ in self.definitions.events.types:
                 ids.setdefault(type_, []).append(id_)
         events: dict[str, NoticeEvent] = {}
-        for type_, wanted in ids.items():
-            records = log.find(type_, wanted)
+        for type_, wanted_ids in ids.items():
+            records = log.find(type_, wanted_ids)
             rows = log.decisions.of(type_, [id_ for id_, record in records.items() if record.decided])
-            personal = log.personal.of(type_, wanted) if self.definitions.events.types[type_].personal else {}
+            personal = log.personal.of(type_, wanted_ids) if self.definitions.events.types[type_].personal else {}
             for id_, record in records.items():
                 event = self._records.decode(record)
                 if isinstance(event, Event):
-                    told = self._told(log, record, event, rows.get(id_), personal.get(id_, {}))
-                    events[told.name] = told
+                    notice_event = self._event_of(log, record, event, rows.get(id_), personal.get(id_, {}))
+                    events[notice_event.name] = notice_event
         return events
 
-    def _told(
+    def _event_of(
         self, log: Log, record: Record, event: Event, row: DecisionRow | None, personal: TextMapping
     ) -> NoticeEvent:
         document = None if row is None else decision_document(row)
@@ -100,7 +100,7 @@ class Facts:
             record.id,
             record.seq,
             record.time_ms,
-            self._seen(log, record, event, document),
+            self._past_decision(log, record, event, document),
             personal,
             "" if row is None else row.outcome,
             "" if row is None else f"sha256:{row.receipt.hex()}",
@@ -108,7 +108,7 @@ class Facts:
             [flag for rows in log.flags.after(record.seq - 1, record.seq) for flag in rows],
         )
 
-    def _seen(self, log: Log, record: Record, event: Event, document: JsonMapping | None) -> PastDecision:
+    def _past_decision(self, log: Log, record: Record, event: Event, document: JsonMapping | None) -> PastDecision:
         if document is not None:
             return Past(log, self.definitions, self._records).seen(record, document)
         fields = dict(zip(self.definitions.events.types[event.type].field_names, event.values, strict=True))
@@ -116,66 +116,66 @@ class Facts:
 
     # ---- what a notice reads
 
-    def value(self, node: Node, told: NoticeEvent) -> Value:
+    def value(self, node: Node, notice_event: NoticeEvent) -> Value:
         """Evaluate an expression for the event."""
-        return reader_of(node, self.definitions.reference)(told.seen)
+        return reader_of(node, self.definitions.reference)(notice_event.seen)
 
-    def holds(self, notice: Notice, told: NoticeEvent) -> bool:
+    def holds(self, notice: Notice, notice_event: NoticeEvent) -> bool:
         """Whether the condition of a notice is true for the event."""
-        return notice.when is None or self.value(notice.when, told) is True
+        return notice.when is None or self.value(notice.when, notice_event) is True
 
-    def said(self, of: str | FromEvent, told: NoticeEvent | None) -> str:
+    def text_of(self, source: str | FromEvent, notice_event: NoticeEvent | None) -> str:
         """Return a setting, or the text that the event has in its place; empty if it has none."""
-        if isinstance(of, str):
-            return of
-        if told is None:
+        if isinstance(source, str):
+            return source
+        if notice_event is None:
             return ""
-        if of.node is not None:
-            value = self.value(of.node, told)
-            return "" if value is None else show(value, of.node.type, self.definitions.settings.money_places)
-        if of.field in told.personal:
-            return told.personal[of.field]
-        value = told.seen.fields.get(of.field)
+        if source.node is not None:
+            value = self.value(source.node, notice_event)
+            return "" if value is None else show(value, source.node.type, self.definitions.settings.money_places)
+        if source.field in notice_event.personal:
+            return notice_event.personal[source.field]
+        value = notice_event.seen.fields.get(source.field)
         return value if isinstance(value, str) else ""
 
-    def zone(self, notice: Notice, told: NoticeEvent | None) -> str:
+    def zone(self, notice: Notice, notice_event: NoticeEvent | None) -> str:
         """Return the time zone for displayed times; UTC if the event's text is no time zone."""
-        zone_name = self.said(notice.zone, told)
+        zone_name = self.text_of(notice.zone, notice_event)
         return zone_name if zone_name and is_zone(zone_name) else "UTC"
 
-    def language(self, notice: Notice, told: NoticeEvent | None) -> str:
+    def language(self, notice: Notice, notice_event: NoticeEvent | None) -> str:
         """Return the language of a text; English if the event's is not supported."""
-        code = self.said(notice.language, told)[:2].lower()
+        code = self.text_of(notice.language, notice_event)[:2].lower()
         return code if code in LANGUAGES else LANGUAGES[0]
 
-    def address(self, notice: Notice, told: NoticeEvent | None) -> str:
+    def address(self, notice: Notice, notice_event: NoticeEvent | None) -> str:
         """Return the recipient that an event names; empty if there is none, or it contains a card number."""
-        address = "" if notice.to.of_event is None else self.said(notice.to.of_event, told)
+        address = "" if notice.to.of_event is None else self.text_of(notice.to.of_event, notice_event)
         return address if is_address(address) and not has_card(address) else ""
 
     def reason(self, rule: str, stored: str) -> str:
         """Format a recorded reason for mails; without separators if these would hide a card number."""
         return plain(self._reasons(rule, stored) if plain(stored) == one_line(stored) else stored)
 
-    def shown(self, notice: Notice, told: NoticeEvent, language: str) -> TextDict:
+    def display_texts(self, notice: Notice, notice_event: NoticeEvent, language: str) -> TextDict:
         """Return the values of `show` for people. A notice to staff without `show` has the event's summary."""
-        nodes = notice.show or self._summary(notice, told)
-        return {name: self._shown(name, node, told, language) for name, node in nodes.items()}
+        nodes = notice.show or self._summary(notice, notice_event)
+        return {name: self._display_text(name, node, notice_event, language) for name, node in nodes.items()}
 
-    def _summary(self, notice: Notice, told: NoticeEvent) -> dict[str, Node]:
+    def _summary(self, notice: Notice, notice_event: NoticeEvent) -> dict[str, Node]:
         if notice.text_kind == RECEIPT:
             return {}
-        type_ = self.definitions.events.types[told.type]
+        type_ = self.definitions.events.types[notice_event.type]
         amount = type_.amount_field
         fields = [type_.fields[type_.at(name)] for name in type_.summary if name in type_.field_names]
         named_fields = {
             "amount" if field is amount else field.name: ThisField(field.type, field.name) for field in fields
         }
-        return {name: node for name, node in named_fields.items() if self.value(node, told) is not None}
+        return {name: node for name, node in named_fields.items() if self.value(node, notice_event) is not None}
 
-    def _shown(self, name: str, node: Node, told: NoticeEvent, language: str) -> str:
-        node = self._named_for_people(node, told)
-        value = self.value(node, told)
+    def _display_text(self, name: str, node: Node, notice_event: NoticeEvent, language: str) -> str:
+        node = self._readable_field(node, notice_event)
+        value = self.value(node, notice_event)
         type_ = node.type
         settings = self.definitions.settings
         if value is None:
@@ -189,39 +189,40 @@ class Facts:
         digits = card_end(text)
         return WORDS[language]["card_ending"].format(last=digits) if digits else WORDS[language]["none"]
 
-    def _named_for_people(self, node: Node, told: NoticeEvent) -> Node:
+    def _readable_field(self, node: Node, notice_event: NoticeEvent) -> Node:
         """Replace a field by the one with a readable name, as screens do: merchant by merchant_name."""
         if not isinstance(node, ThisField):
             return node
-        type_ = self.definitions.events.types[told.type]
+        type_ = self.definitions.events.types[notice_event.type]
         for ending in NAMES:
             name = f"{node.name}{ending}"
             if name in type_.field_names:
                 field = type_.fields[type_.at(name)]
                 is_readable = field.type.is_text and not field.shape.is_hashed
                 name_field = ThisField(field.type, name)
-                if is_readable and self.value(name_field, told) is not None:
+                if is_readable and self.value(name_field, notice_event) is not None:
                     return name_field
         return node
 
-    def document(self, notice: Notice, told: NoticeEvent) -> TextDict:
+    def document(self, notice: Notice, notice_event: NoticeEvent) -> TextDict:
         """Return the values of `document`, each as JSON in the form of decisions."""
-        places = self.definitions.settings.money_places
+        decimals = self.definitions.settings.money_places
         return {
-            name: canonical_value(self.value(node, told), node.type, places) for name, node in notice.document.items()
+            name: canonical_value(self.value(node, notice_event), node.type, decimals)
+            for name, node in notice.document.items()
         }
 
-    def paid_minor(self, told: NoticeEvent) -> int | None:
+    def paid_minor(self, notice_event: NoticeEvent) -> int | None:
         """Return the event's amount in smallest units, else the policy's cost of a missed fraud; None without
         either.
         """
-        amount = self.definitions.events.types[told.type].amount_field
-        cost = self.definitions.policy(told.type).missed_fraud
+        amount = self.definitions.events.types[notice_event.type].amount_field
+        cost = self.definitions.policy(notice_event.type).missed_fraud
         amount_node = cost if amount is None else ThisField(amount.type, amount.name)
-        value = None if amount_node is None else self.value(amount_node, told)
+        value = None if amount_node is None else self.value(amount_node, notice_event)
         if amount_node is None or value is None:
             return None
-        places = self.definitions.settings.money_places
+        decimals = self.definitions.settings.money_places
         if amount_node.type.kind == "real":
-            return round(Fraction(float(value)) * int(10**places))  # exact: a float would not always be
-        return rescale_half_even(int(value), amount_node.type.places, places)
+            return round(Fraction(float(value)) * int(10**decimals))  # exact: a float would not always be
+        return rescale_half_even(int(value), amount_node.type.places, decimals)

@@ -40,15 +40,15 @@ class StoredMail(FrozenStruct):
     token: str
 
 
-def kept_mails(folder: Path, limit: int = 100) -> list[StoredMail]:
+def stored_mails(folder: Path, limit: int = 100) -> list[StoredMail]:
     """Return the mails whose files changed last, newest date first; foreign files are ignored."""
-    found = [mail for path in _newest(folder, limit) if (mail := _read(path)) is not None]
-    return sorted(found, key=lambda mail: (-mail.at_ms, mail.name))
+    mails = filter(None, map(_read_mail, _newest(folder, limit)))
+    return sorted(mails, key=lambda mail: (-mail.at_ms, mail.name))
 
 
-def kept_mail(folder: Path, name: str) -> StoredMail | None:
+def stored_mail(folder: Path, name: str) -> StoredMail | None:
     """Return one mail; None if there is none of this name."""
-    return _read(folder / f"{name}{ENDING}") if NAME.fullmatch(name) else None
+    return _read_mail(folder / f"{name}{ENDING}") if NAME.fullmatch(name) else None
 
 
 def file_name(id: str) -> str:
@@ -56,24 +56,25 @@ def file_name(id: str) -> str:
     return sha256(id.encode()).hexdigest()[:24] + ENDING
 
 
-def kept_of(folder: Path, ids: Iterable[str]) -> list[Path]:
+def stored_files_of(folder: Path, ids: Iterable[str]) -> list[Path]:
     """Return the existing files of the mails with these ids."""
-    return [path for id_ in dict.fromkeys(ids) if (path := folder / file_name(id_)).is_file()]
+    paths = [folder / file_name(id_) for id_ in dict.fromkeys(ids)]
+    return [path for path in paths if path.is_file()]
 
 
 def remove_older(folder: Path, before_ms: int) -> int:
     """Delete the mails written before a moment; return their number."""
-    older = [path for written_s, path in _written(folder) if written_s * 1_000 < before_ms]
+    older = [path for written_s, path in _files_with_times(folder) if written_s * 1_000 < before_ms]
     for path in older:
         path.unlink(missing_ok=True)
     return len(older)
 
 
 def _newest(folder: Path, limit: int) -> list[Path]:
-    return [path for _, path in sorted(_written(folder), reverse=True)[:limit]]
+    return [path for _, path in sorted(_files_with_times(folder), reverse=True)[:limit]]
 
 
-def _written(folder: Path) -> Iterator[tuple[float, Path]]:
+def _files_with_times(folder: Path) -> Iterator[tuple[float, Path]]:
     """Iterate over the mails in a folder with their modification times in seconds."""
     for path in folder.glob(f"*{ENDING}"):
         if NAME.fullmatch(path.stem):
@@ -102,7 +103,7 @@ def parts_of(data: bytes) -> tuple[str, str, str]:
     return str(message["Subject"]), text, "" if html is None else str(html.get_content())
 
 
-def _read(path: Path) -> StoredMail | None:
+def _read_mail(path: Path) -> StoredMail | None:
     try:
         if path.stat().st_size > BYTES_MAX:
             return None
@@ -110,7 +111,8 @@ def _read(path: Path) -> StoredMail | None:
         message = message_from_bytes(data, policy=SMTP)
         at_ms = round(parsedate_to_datetime(str(message["Date"])).timestamp() * 1_000)
         parts = parts_of(data)
-        token = next((link[3] for part in parts if (link := _LINK.search(part))), "")
+        links = filter(None, map(_LINK.search, parts))
+        token = next((link[3] for link in links), "")
         subject, text, html = map(without_link, parts)
         return StoredMail(path.stem, subject, str(message["From"]), str(message["To"]), at_ms, text, html, token)
     except (OSError, ValueError, TypeError, LookupError):

@@ -62,8 +62,8 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
     Raises: StorageError if the log or the store cannot be read or written. Letters stored before are kept.
     """
     dues_by_notice: dict[str, list[Due]] = {}
-    with store.look() as look:
-        for due in look.dues(now_ms):
+    with store.look() as queries:
+        for due in queries.dues(now_ms):
             dues_by_notice.setdefault(due.notice, []).append(due)
     digests = {name for name, notice in services.notices.items() if notice.digest_ms}
     letter_count = 0
@@ -77,16 +77,16 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
         if end_ms is not None:
             _hold(store, dues, end_ms)
             continue
-        with store.look() as look:
-            dues = _together(notice, look, dues, now_ms)
+        with store.look() as queries:
+            dues = _together(notice, queries, dues, now_ms)
         addressed_dues = list[_Addressed]()
         for part in _parts(dues):
-            addressed_dues += _addressed(services, facts, notice, part, log)
+            addressed_dues += _add_recipients(services, facts, notice, part, log)
         letter_count += _letters(services, notice, store, addressed_dues, now_ms)
     return letter_count
 
 
-def _together(notice: Notice, look: NoticeLook, dues: list[Due], now_ms: int) -> list[Due]:
+def _together(notice: Notice, queries: NoticeLook, dues: list[Due], now_ms: int) -> list[Due]:
     """Return the notifications to send now.
 
     These are `dues`; if one of them was deferred, all due notifications of the notice. A digest takes all waiting ones,
@@ -95,11 +95,11 @@ def _together(notice: Notice, look: NoticeLook, dues: list[Due], now_ms: int) ->
     if not notice.digest_ms and not any(due.is_held for due in dues):
         return dues
     is_for_customers = bool(notice.digest_ms) and notice.to.of_event is not None
-    waiting = look.waiting(notice.name, CUSTOMER_DIGEST_SIZE_MAX if is_for_customers else DIGEST_SIZE_MAX)
-    was_interrupted = is_for_customers and max(due.due_ms for due in dues) <= look.last_made_ms(notice.name)
+    waiting_dues = queries.waiting(notice.name, CUSTOMER_DIGEST_SIZE_MAX if is_for_customers else DIGEST_SIZE_MAX)
+    was_interrupted = is_for_customers and max(due.due_ms for due in dues) <= queries.last_made_ms(notice.name)
     if was_interrupted or not notice.digest_ms:
-        return [due for due in waiting if due.due_ms <= now_ms]
-    return waiting
+        return [due for due in waiting_dues if due.due_ms <= now_ms]
+    return waiting_dues
 
 
 def _letters(
@@ -135,14 +135,14 @@ def _parts(dues: Sequence[Due]) -> Iterator[Sequence[Due]]:
     return (dues[start : start + DUES_PER_TRANSACTION] for start in range(0, len(dues), DUES_PER_TRANSACTION))
 
 
-def _addressed(
+def _add_recipients(
     services: NoticeServices, facts: Facts, notice: Notice, dues: Sequence[Due], log: Log
 ) -> Iterator[_Addressed]:
     needs_events = notice.asks or notice.to.of_event is not None
-    events = facts.told_all(log, [due.event for due in dues]) if needs_events else {}
+    events = facts.notice_events(log, [due.event for due in dues]) if needs_events else {}
     for due in dues:
         event = events.get(due.event)
-        has_recipient = notice.to.of_event is not None and bool(facts.said(notice.to.of_event, event))
+        has_recipient = notice.to.of_event is not None and bool(facts.text_of(notice.to.of_event, event))
         addresses = addresses_of(services, facts, notice, event, due)
         reason = NO_ADDRESS if has_recipient else NOBODY
         is_wanted = event is None or notice.text_kind != RECEIPT or facts.holds(notice, event)
@@ -203,10 +203,10 @@ class _NoticeLetters:
     def letters(self, groups: Sequence[Sequence[_Addressed]]) -> int:
         """Make a letter of each group's notifications that still wait; return the number of letters to send."""
         current = self._change.dues_of([addressed.due.key for group in groups for addressed in group])
-        waiting = {key for key, due in current.items() if due.letter == WAITING}
+        waiting_keys = {key for key, due in current.items() if due.letter == WAITING}
         letter_count = 0
         for group in groups:
-            pending = [addressed for addressed in group if addressed.due.key in waiting]
+            pending = [addressed for addressed in group if addressed.due.key in waiting_keys]
             if pending:
                 letter_count += self._letter(pending)
         self._store()
@@ -220,24 +220,24 @@ class _NoticeLetters:
         keys = [addressed.due.key for addressed in group]
         rule = "" if notice.digest_ms else first.due.rule  # the limit of a digest covers all rules
         is_mail = notice.channel == "mail"
-        who = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
-        shown = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.recipient
+        recipient_hash = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
+        recipient_text = ", ".join(map(masked, first.addresses[:3])) if is_mail else notice.recipient
         letter = OutgoingMessage(
             # Letters that are due at one moment leave in the order of their ids, which ascend within a process
             f"{now_ms:012x}{next(_letter_numbers) & 0xFFFFFF:06x}{secrets.token_hex(3)}",
             notice.name,
             rule,
-            who,
+            recipient_hash,
             now_ms,
             min(first.due.due_ms, now_ms),
             to_json(keys).decode(),
-            shown=shown,
+            shown=recipient_text,
         )
         if is_mail and not first.addresses:
             return self._drop(letter, keys, first.reason)
         if notice.asks and self._is_asked(first.due.event):
             return self._drop(letter, keys, f"{first.due.event}: the customer was asked about it already")
-        free_ms = self._free_ms(rule, who)
+        free_ms = self._free_ms(rule, recipient_hash)
         if free_ms > now_ms and notice.asks:
             reason = f"{first.due.event}: the limit of this notice was reached, so nobody was asked"
             return self._drop(letter, keys, reason)
@@ -249,7 +249,7 @@ class _NoticeLetters:
         if notice.asks and event is not None:
             id_ = secrets.token_hex(ID_BYTES)
             ends_ms = now_ms + notice.lasts_ms
-            question = Question(id_, letter.id, notice.name, event.name, event.receipt, who, now_ms, ends_ms)
+            question = Question(id_, letter.id, notice.name, event.name, event.receipt, recipient_hash, now_ms, ends_ms)
             self._change.put_question(question)
         return 1
 
@@ -273,16 +273,16 @@ class _NoticeLetters:
             self._change.take_each([(key, letter.id) for letter, keys in self._unstored for key in keys])
             self._unstored = []
 
-    def _free_ms(self, rule: str, who: bytes) -> int:
+    def _free_ms(self, rule: str, recipient_hash: bytes) -> int:
         """Return the time in ms from which the limit allows another letter to these recipients; 0 if it does now."""
         limit = self._notice.limit
         if limit is None:
             return 0
         self._store()
-        sent = self._change.sent_since(self._notice.name, rule, who, self._now_ms - limit.per_ms)
-        if len(sent) < limit.count:
+        sent_times = self._change.sent_since(self._notice.name, rule, recipient_hash, self._now_ms - limit.per_ms)
+        if len(sent_times) < limit.count:
             return 0
-        return sent[len(sent) - limit.count] + limit.per_ms
+        return sent_times[len(sent_times) - limit.count] + limit.per_ms
 
 
 def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
@@ -292,8 +292,8 @@ def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
     day.
     """
     zone = ZoneInfo(quiet.zone)
-    now = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
-    minute = now.hour * 60 + now.minute
+    local_now = datetime.fromtimestamp(now_ms / 1_000, UTC).astimezone(zone)
+    minute = local_now.hour * 60 + local_now.minute
     is_over_midnight = quiet.end <= quiet.start
     if is_over_midnight:
         is_quiet = minute >= quiet.start or minute < quiet.end
@@ -301,7 +301,7 @@ def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
         is_quiet = quiet.start <= minute < quiet.end
     if not is_quiet:
         return None
-    day = now.date() + timedelta(days=1 if is_over_midnight and minute >= quiet.start else 0)
+    day = local_now.date() + timedelta(days=1 if is_over_midnight and minute >= quiet.start else 0)
     end = datetime(day.year, day.month, day.day, quiet.end // 60, quiet.end % 60, tzinfo=zone)
     end_ms = round(end.timestamp() * 1_000)
     if end_ms > now_ms:

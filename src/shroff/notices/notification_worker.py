@@ -95,12 +95,12 @@ class NoticeWorker:
     def health(self) -> DeliveryHealth:
         """Return the state of delivery. `lag` counts notifications without a letter, and letters to send."""
         attempts = self._retry.failures
-        trouble = self._trouble
+        failure = self._trouble
         away = self._away
-        if trouble is None and away is not None:
+        if failure is None and away is not None:
             attempts = away.times
-            trouble = Trouble(away.words, away.since_ms)
-        return DeliveryHealth(SOURCE, 0, self._waiting, self._sent, attempts, trouble)
+            failure = Trouble(away.words, away.since_ms)
+        return DeliveryHealth(SOURCE, 0, self._waiting, self._sent, attempts, failure)
 
     def finish_all(self) -> None:
         """Try everything due once before the end, for at most `FINISH_S`."""
@@ -156,14 +156,14 @@ class NoticeWorker:
         planned = plan(self._services, self._facts, store, log, self._services.now_ms())
         if self._sending is None:
             self._sending = MailSender(self._services, store, log)
-        sent = self._sending.send()
-        self._sent += sent
-        if planned or sent or copied:
-            with store.look() as look:
-                self._waiting = look.count_waiting() + sum(look.count_letters([OPEN]).values())
-        if planned or sent:
+        next_send_ms = self._sending.send()
+        self._sent += next_send_ms
+        if planned or next_send_ms or copied:
+            with store.look() as queries:
+                self._waiting = queries.count_waiting() + sum(queries.count_letters([OPEN]).values())
+        if planned or next_send_ms:
             self._store_s = 0.0  # there may be more
-        return copied or bool(planned or sent)
+        return copied or bool(planned or next_send_ms)
 
     def _copy(self, log: Log) -> bool:
         """Copy rows of the log's outbox into the store; return whether there were any."""
@@ -198,9 +198,9 @@ class NoticeWorker:
     def _fail(self, error: Exception) -> None:
         """Close everything and wait; the next step starts with new connections."""
         self.close()
-        words = str(error) if isinstance(error, ShroffError) else f"a mistake in the program ({type(error).__name__})"
+        message = str(error) if isinstance(error, ShroffError) else f"a mistake in the program ({type(error).__name__})"
         since_ms = self._trouble.since_ms if self._trouble is not None else self._services.now_ms()
-        self._trouble = Trouble(words, since_ms)
+        self._trouble = Trouble(message, since_ms)
         self._retry.failed(least_s=min(error.after_s, WAIT_S_MAX) if isinstance(error, AwayError) else 0.0)
 
 

@@ -124,8 +124,8 @@ class MailSender:
         notices = self._services.notices
         shut = {way for way, away in self._away.items() if now_ms < away.until_ms}
         without = [name for name, notice in notices.items() if _way(notice) in shut]
-        with self._store.look() as look:
-            open_letters = look.open_letters(now_ms, limit, without)
+        with self._store.look() as queries:
+            open_letters = queries.open_letters(now_ms, limit, without)
         candidates = list[OutgoingMessage]()
         tested_channels = set[str]()
         for letter in open_letters:
@@ -135,15 +135,15 @@ class MailSender:
             candidates.append(letter)
             if notice is not None and _way(notice) in self._away:  # one letter tests whether the channel is back
                 tested_channels.add(_way(notice))
-        claimed = self._claimed(candidates)
+        claimed = self._claim(candidates)
         if not claimed:
             return 0
-        with self._store.look() as look:
-            self._dues = look.dues_of([key for letter in claimed for key in keys_of(letter)])
+        with self._store.look() as queries:
+            self._dues = queries.dues_of([key for letter in claimed for key in keys_of(letter)])
         with self._letters.facts.read(self._log, [due.event for due in self._dues.values() if due.event]):
             ready = [self._ready(letter, notices.get(letter.notice)) for letter in claimed]
         self._hand_over([message for message in ready if message.outcome is None])
-        self._put_back([self._came_of(message) for message in ready])
+        self._put_back([self._letter_with_result(message) for message in ready])
         for message in ready:
             if isinstance(message.outcome, Exception) and not _is_told(message.outcome):
                 raise message.outcome
@@ -161,7 +161,7 @@ class MailSender:
         if notice is None:
             return _Ready(letter, "", _nobody, str, LetterGoneError("the notice is no longer there"))
         try:
-            return _Ready(letter, _way(notice), *self._written_for(notice, letter))
+            return _Ready(letter, _way(notice), *self._render(notice, letter))
         except Exception as error:  # noqa: BLE001 - stored with the letter; a programming error is raised last
             return _Ready(letter, _way(notice), _nobody, str, error)
 
@@ -184,15 +184,15 @@ class MailSender:
             if self._services.now_ms() > letter.letter.claimed_ms - CLAIM_MS // 2:
                 return
             try:
-                opened = self._open.get((way, lane)) or self._open.setdefault((way, lane), letter.opens())
+                connection = self._open.get((way, lane)) or self._open.setdefault((way, lane), letter.opens())
                 letter.is_out = True
-                letter.outcome = letter.hand_over(opened)
+                letter.outcome = letter.hand_over(connection)
             except Exception as error:  # noqa: BLE001 - as above
                 letter.outcome = error
                 if isinstance(error, AwayError | UsageError) or not _is_told(error):
                     return
 
-    def _came_of(self, message: _Ready) -> OutgoingMessage:
+    def _letter_with_result(self, message: _Ready) -> OutgoingMessage:
         """Return the letter with its result, and update the state of its channel."""
         letter = message.letter
         outcome = message.outcome
@@ -201,20 +201,20 @@ class MailSender:
             return replace(letter, attempts=letter.attempts - 1, claimed_ms=0)
         if isinstance(outcome, str | _SomeRefused):
             self._away.pop(message.way, None)
-            return _done(letter, SENT if isinstance(outcome, str) else PARTLY, str(outcome), now_ms)
+            return _finished(letter, SENT if isinstance(outcome, str) else PARTLY, str(outcome), now_ms)
         if isinstance(outcome, AnsweredError):
-            return _done(letter, SENT, "", now_ms)
+            return _finished(letter, SENT, "", now_ms)
         if isinstance(outcome, LetterGoneError):
-            return _done(letter, DROPPED, str(outcome), now_ms)
+            return _finished(letter, DROPPED, str(outcome), now_ms)
         if isinstance(outcome, TextError | _AllRefusedError):
-            return _done(letter, REFUSED, str(outcome), now_ms)
+            return _finished(letter, REFUSED, str(outcome), now_ms)
         if isinstance(outcome, AwayError | UsageError):
             self._shut(message.way, outcome)
         if isinstance(outcome, DoubtError):
             # ^Nobody knows whether it left: try once more, then let people check
             reason = str(outcome)
             if letter.doubts:
-                return _done(letter, UNKNOWN, f"{TWICE}: {reason}", now_ms)
+                return _finished(letter, UNKNOWN, f"{TWICE}: {reason}", now_ms)
             return _put_off(replace(letter, doubts=1), reason, now_ms)
         is_unsent = not message.is_out or isinstance(outcome, TransientError | UsageError)
         return _put_off(letter, str(outcome), now_ms) if is_unsent else letter
@@ -225,17 +225,17 @@ class MailSender:
         if end_ms is None:
             return False
         with self._store.change() as change:
-            now = change.letter(letter.id)
-            if now == letter:
+            stored = change.letter(letter.id)
+            if stored == letter:
                 change.put_letter(replace(letter, due_ms=end_ms))
         return True
 
     def _shut(self, way: str, error: Exception) -> None:
         """Close an unreachable channel, and pause it."""
         now_ms = self._services.now_ms()
-        before = self._away.get(way)
-        if before is None or before.until_ms <= now_ms:  # several lanes report the same failure
-            since_ms, times = (now_ms, 0) if before is None else (before.since_ms, before.times)
+        last_failure = self._away.get(way)
+        if last_failure is None or last_failure.until_ms <= now_ms:  # several lanes report the same failure
+            since_ms, times = (now_ms, 0) if last_failure is None else (last_failure.since_ms, last_failure.times)
             wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
             if isinstance(error, AwayError):
                 wait_ms = max(wait_ms, min(round(error.after_s * 1_000), AWAY_MS_MAX))
@@ -247,7 +247,7 @@ class MailSender:
             with suppress(Exception):  # closing a broken connection may fail too
                 self._open.pop(key).close()
 
-    def _claimed(self, letters: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
+    def _claim(self, letters: Sequence[OutgoingMessage]) -> list[OutgoingMessage]:
         """Claim letters for this process, except those claimed by others or in doubt for the second time."""
         now_ms = self._services.now_ms()
         changed = list[OutgoingMessage]()
@@ -275,33 +275,33 @@ class MailSender:
         dues = list[Due]()
         with self._store.change() as change:
             current_letters = change.letters_of([letter.id for letter in letters])
-            kept = list[OutgoingMessage]()
+            returned = list[OutgoingMessage]()
             for letter in letters:
                 current = current_letters.get(letter.id)
                 if current is not None and current.who == NO_ONE != letter.who:
                     forgotten.append(letter)
-                    kept.append(replace(letter, who=NO_ONE, shown="", reason=""))
+                    returned.append(replace(letter, who=NO_ONE, shown="", reason=""))
                 else:
-                    kept.append(letter)
+                    returned.append(letter)
                 notifications = [self._dues[key] for key in keys_of(letter) if key in self._dues]
                 for state in _RESULTS.get(letter.state, ()):
                     dues += done(notices, replace(letter, state=state), notifications, letter.done_ms)
-            change.put_letters(kept)
+            change.put_letters(returned)
             change.add_dues(dues)
         for letter in forgotten:
             (self._services.mail_folder / file_name(letter.id)).unlink(missing_ok=True)
 
     # ---- content
 
-    def _written_for(
+    def _render(
         self, notice: Notice, letter: OutgoingMessage
     ) -> tuple[Callable[[], Any], Callable[[Any], str | _SomeRefused]]:
         """Render a letter; return the functions that open its channel and send it. Sending returns a remark, or an
         empty text.
         """
         if notice.channel == "mail":
-            mail, trouble = self._mail(notice, letter)
-            return self._services.open_mailer, partial(_mailed, mail, f"{SHIPPED} {trouble}" if trouble else "")
+            mail, failure = self._mail(notice, letter)
+            return self._services.open_mailer, partial(_send_mail, mail, f"{SHIPPED} {failure}" if failure else "")
         due = self._dues_of(letter)[0]
         document = self._letters.document(notice, due, self._log)
         if document is None:
@@ -317,41 +317,50 @@ class MailSender:
         Raises: LetterGoneError if the letter has nothing to report any more.
         """
         dues = self._dues_of(letter)
-        event_facts = self._letters.facts.told(self._log, dues[0].event) if dues[0].event else None
+        event_facts = self._letters.facts.notice_event(self._log, dues[0].event) if dues[0].event else None
         addresses = addresses_of(self._services, self._letters.facts, notice, event_facts, dues[0])
         if not addresses:
             raise LetterGoneError("no recipient is named; an address may have been erased")
         if notice.asks:
-            written = self._question(notice, letter, event_facts, who_of(self._services.key, addresses))
+            rendered = self._question(notice, letter, event_facts, who_of(self._services.key, addresses))
         elif dues[0].kind == "report":
-            written = self._letters.report(notice, report_values(self._services, notice, dues[0], self._log))
+            rendered = self._letters.report(notice, report_values(self._services, notice, dues[0], self._log))
         else:
-            written = self._letters.notice(notice, dues, self._log)
+            rendered = self._letters.notice(notice, dues, self._log)
         mail = mail_of(
-            written,
+            rendered,
             id=letter.id,
             sender=self._services.mail_from,
             recipients=addresses,
             made_ms=letter.made_ms,
             may_part=self._services.now_ms() - letter.made_ms > PARTS_MS,
         )
-        return mail, written.trouble
+        return mail, rendered.trouble
 
-    def _question(self, notice: Notice, letter: OutgoingMessage, told: NoticeEvent | None, who: bytes) -> RenderedText:
+    def _question(
+        self, notice: Notice, letter: OutgoingMessage, notice_event: NoticeEvent | None, recipient_hash: bytes
+    ) -> RenderedText:
         """Render the question with its link. If the address has changed, links sent before become invalid."""
-        if told is None:
+        if notice_event is None:
             raise LetterGoneError("its event is no longer there")
         with self._store.change() as change:
-            question = next((asked for asked in change.questions_about([told.name]) if asked.letter == letter.id), None)
+            question = next(
+                (
+                    asked_before
+                    for asked_before in change.questions_about([notice_event.name])
+                    if asked_before.letter == letter.id
+                ),
+                None,
+            )
             if question is not None and question.answer:
                 raise AnsweredError("its question has been answered")
             if question is None or self._services.now_ms() > question.ends_ms - MINUTE_MS:
                 raise LetterGoneError("its link expired before it could be sent")
-            if question.who != who:
-                question = replace(question, who=who)
+            if question.who != recipient_hash:
+                question = replace(question, who=recipient_hash)
                 change.put_question(question)
         link = self._services.sender.url.rstrip("/") + PATH + token_of(self._services.key, question)
-        return self._letters.question(notice, told, question, link)
+        return self._letters.question(notice, notice_event, question, link)
 
     def _dues_of(self, letter: OutgoingMessage) -> list[Due]:
         dues = [self._dues[key] for key in keys_of(letter) if key in self._dues]
@@ -390,25 +399,25 @@ def _is_told(error: Exception) -> bool:
     return isinstance(error, TransientError | UsageError | LetterGoneError | AnsweredError | _AllRefusedError)
 
 
-def _done(letter: OutgoingMessage, state: str, reason: str, now_ms: int) -> OutgoingMessage:
+def _finished(letter: OutgoingMessage, state: str, reason: str, now_ms: int) -> OutgoingMessage:
     return replace(letter, state=state, claimed_ms=0, done_ms=now_ms, reason=_short(reason))
 
 
 def _put_off(letter: OutgoingMessage, reason: str, now_ms: int) -> OutgoingMessage:
     if now_ms - letter.made_ms > PATIENCE_MS:
-        return _done(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days", now_ms)
+        return _finished(letter, REFUSED, f"{reason}; it was tried for {PATIENCE_MS // DAY_MS} days", now_ms)
     due_ms = now_ms + min(WAIT_MS << min(letter.attempts - 1, 20), WAIT_MS_MAX)
     return replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason))
 
 
-def _mailed(mail: Mail, trouble: str, mailer: Mailer) -> str | _SomeRefused:
+def _send_mail(mail: Mail, failure: str, mailer: Mailer) -> str | _SomeRefused:
     refused = mailer.send(mail)
-    words = "; ".join(f"{recipient.address}: {recipient.reason}" for recipient in refused)
+    reasons = "; ".join(f"{recipient.address}: {recipient.reason}" for recipient in refused)
     if len(refused) == len(mail.recipients):
-        raise _AllRefusedError(words)
+        raise _AllRefusedError(reasons)
     if refused:
-        return _SomeRefused("; ".join(said for said in (words, trouble) if said))
-    return trouble
+        return _SomeRefused("; ".join(part for part in (reasons, failure) if part))
+    return failure
 
 
 def _call(due: Due, body: bytes, hook: Sink) -> str:

@@ -70,14 +70,14 @@ def preview(services: NoticeServices, notice: Notice, log: Log, event: str = "",
     if notice.on == "report":
         now_ms = services.now_ms()
         due = report_due(notice, now_ms) or _yesterday(notice, now_ms) if day is None else due_for(notice, day, now_ms)
-        written = letters.report(notice, report_values(services, notice, due, log))
+        rendered = letters.report(notice, report_values(services, notice, due, log))
     else:
-        written = _written(services, letters, notice, event_facts, log)
-    if written.trouble:
-        raise UsageError(written.trouble)
+        rendered = _render_preview(services, letters, notice, event_facts, log)
+    if rendered.trouble:
+        raise UsageError(rendered.trouble)
     addresses = addresses_of(services, letters.facts, notice, event_facts) or (NOWHERE,)
     return mail_of(
-        written, id=preview_id(notice.name), sender=services.mail_from, recipients=addresses, made_ms=services.now_ms()
+        rendered, id=preview_id(notice.name), sender=services.mail_from, recipients=addresses, made_ms=services.now_ms()
     )
 
 
@@ -88,7 +88,7 @@ def preview_id(notice: str) -> str:
 
 def _event(letters: Letters, notice: Notice, log: Log, event: str) -> NoticeEvent:
     if event:
-        event_facts = letters.facts.told(log, event)
+        event_facts = letters.facts.notice_event(log, event)
         if event_facts is None:
             raise UsageError(f"there is no event {event!r}. Name one as payment/p-1.")
         return event_facts
@@ -96,20 +96,22 @@ def _event(letters: Letters, notice: Notice, log: Log, event: str) -> NoticeEven
     records = [row for rows in log.read(max(last - LOOK_BACK, log.pruned_to()), last) for row in rows]
     for record in reversed(records):
         is_meant = record.kind == "event" and (record.type == notice.event or not notice.event)
-        if is_meant and (event_facts := letters.facts.told(log, f"{record.type}/{record.id}")) is not None:
+        if is_meant and (event_facts := letters.facts.notice_event(log, f"{record.type}/{record.id}")) is not None:
             return event_facts
     raise UsageError(f"the log has no {notice.event or 'event'} yet that notice {notice.name} could show.")
 
 
-def _written(
-    services: NoticeServices, letters: Letters, notice: Notice, told: NoticeEvent | None, log: Log
+def _render_preview(
+    services: NoticeServices, letters: Letters, notice: Notice, notice_event: NoticeEvent | None, log: Log
 ) -> RenderedText:
     now_ms = services.now_ms()
-    if notice.asks and told is not None:
-        question = Question("", "", notice.name, told.name, told.receipt, NO_ONE, now_ms, now_ms + notice.lasts_ms)
-        return letters.question(notice, told, question, services.sender.url.rstrip("/") + PATH + NO_LINK)
-    event = "" if told is None else told.name
-    rule = told.flags[0].rule if told is not None and told.flags else "a_rule"
+    if notice.asks and notice_event is not None:
+        question = Question(
+            "", "", notice.name, notice_event.name, notice_event.receipt, NO_ONE, now_ms, now_ms + notice.lasts_ms
+        )
+        return letters.question(notice, notice_event, question, services.sender.url.rstrip("/") + PATH + NO_LINK)
+    event = "" if notice_event is None else notice_event.name
+    rule = notice_event.flags[0].rule if notice_event is not None and notice_event.flags else "a_rule"
     return letters.notice(
         notice,
         [due_of(notice, notice.on, "preview", now_ms, event=event, rule=rule, told=_SAMPLES.get(notice.on, {}))],
@@ -134,8 +136,8 @@ def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | 
     day = day or day_before(notice, at_ms)
     due = due_for(notice, day, services.now_ms())
     with closing(services.open_store()) as store:
-        with store.look() as look:
-            is_known = look.find(Due, due.key) is not None
+        with store.look() as queries:
+            is_known = queries.find(Due, due.key) is not None
         if is_known:
             return day, False
         due = reckoned(services, notice, due, log)
@@ -165,21 +167,21 @@ def again(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
     Raises: UsageError for any other letter.
     """
     fresh = {"state": OPEN, "due_ms": now_ms, "claimed_ms": 0, "doubts": 0, "done_ms": 0, "made_ms": now_ms}
-    return _changed(store, id, "sent again", fresh)
+    return _change_letter(store, id, "sent again", fresh)
 
 
 def given_up(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
     """Give up a failed letter. Raises: UsageError for any other."""
-    return _changed(store, id, "given up", {"state": DROPPED, "done_ms": now_ms})
+    return _change_letter(store, id, "given up", {"state": DROPPED, "done_ms": now_ms})
 
 
-def _changed(store: NoticeStore, id: str, what: str, values: JsonMapping) -> OutgoingMessage:
+def _change_letter(store: NoticeStore, id: str, action: str, values: JsonMapping) -> OutgoingMessage:
     with store.change() as change:
         letter = change.letter(id)
         if letter is None:
             raise UsageError(f"there is no letter {id!r}. 'shroff notices letters' lists those there are.")
         if letter.state not in FAILED:
-            raise UsageError(f"letter {id} is {letter.state}, so it is not {what}.")
+            raise UsageError(f"letter {id} is {letter.state}, so it is not {action}.")
         changed = replace(letter, **values)
         change.put_letter(changed)
     return changed

@@ -67,7 +67,8 @@ class ScheduledNotices:
         self._store = store
         self._log = log
         self._health = health
-        self._flags, self._counts = UsualCounts(), UsualCounts()
+        self._flags = UsualCounts()
+        self._counts = UsualCounts()
         self._customers = dict[tuple[str, str], Customer]()
         self._newest = dict[str | None, str]()  # newest customer by the unusual value
         self._flags_to = self._traffic_to = -1
@@ -103,16 +104,16 @@ class ScheduledNotices:
         if not notices:
             return
         now_ms = self._services.now_ms()
-        begun = self._log.ingested(0, 1)
-        begun_ms = (begun[0][1] or 0) if begun else now_ms + 1
+        first_batch = self._log.ingested(0, 1)
+        begun_ms = (first_batch[0][1] or 0) if first_batch else now_ms + 1
         for notice in notices:
             due = report_due(notice, now_ms, begun_ms)
             if due is not None and not self._is_known(due):
                 yield reckoned(self._services, notice, due, self._log)
 
     def _is_known(self, due: Due) -> bool:
-        with self._store.look() as look:
-            return look.find(Due, due.key) is not None
+        with self._store.look() as queries:
+            return queries.find(Due, due.key) is not None
 
     def _silence(self) -> Iterator[Due]:
         """Report silence, if a notice asks for it: nothing happened, but the rules ran."""
@@ -120,11 +121,11 @@ class ScheduledNotices:
         for notice in self._services.notices.values():
             if not notice.is_verbose or not notice.digest_ms:
                 continue
-            with self._store.look() as look:
-                is_quiet = not look.waiting(notice.name, 1)
-                last_ms = look.last_made_ms(notice.name)
-                last = look.newest_due(notice.name, "nothing")
-            silent_since_ms = last_ms or self._begun_ms()
+            with self._store.look() as queries:
+                is_quiet = not queries.waiting(notice.name, 1)
+                last_ms = queries.last_made_ms(notice.name)
+                last = queries.newest_due(notice.name, "nothing")
+            silent_since_ms = last_ms or self._log_start_ms()
             if is_quiet and now_ms - silent_since_ms >= notice.digest_ms:
                 definitions = self._services.definitions
                 counts = DayCounts(self._log, self._log.pruned_to()).read_on(self._log)
@@ -132,13 +133,13 @@ class ScheduledNotices:
                 counts_before = {} if last is None else from_json(last.told).get("events", {})
                 count = sum(max(events[type_] - counts_before.get(type_, 0), 0) for type_ in events)
                 if not counts_before:  # the first one covers its interval, not the whole log
-                    places = places_between(self._log, now_ms - notice.digest_ms, now_ms + 1)
-                    count = sum(map(len, self._log.decisions.after(*places)))
+                    seqs = places_between(self._log, now_ms - notice.digest_ms, now_ms + 1)
+                    count = sum(map(len, self._log.decisions.after(*seqs)))
                 details = {"count": count, "events": events}
                 due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told=details)
                 yield replace(due, due_ms=now_ms)
 
-    def _begun_ms(self) -> int:
+    def _log_start_ms(self) -> int:
         """Return when the log's first record was ingested; the start of this process if the log is empty."""
         first = self._log.ingested(0, 1)
         return (first[0][1] or 0) if first else self._started_ms
@@ -195,7 +196,7 @@ class ScheduledNotices:
         customers.
         """
         amount = frame.type.amount_field
-        places = self._services.definitions.settings.money_places
+        decimals = self._services.definitions.settings.money_places
 
         def read(field: Field | None) -> list[Value]:
             return values_of(frame.evaluate(ThisField(field.type, field.name))) if field else [None] * len(frame)
@@ -204,24 +205,28 @@ class ScheduledNotices:
         columns: list[tuple[str, list[Value]]] = [("", [""] * len(frame))]
         for field in frame.type.fields:
             if field == amount or is_category(field):
-                shown: list[Value] = [
-                    amount_band(value, places) if isinstance(value, int) else value for value in read(field)
+                key_values: list[Value] = [
+                    amount_band(value, decimals) if isinstance(value, int) else value for value in read(field)
                 ]
-                columns.append((field.name, shown))
+                columns.append((field.name, key_values))
         on, *keys = (field_of(frame.type.fields, role) for role in ("device", *CUSTOMER))
-        of = next(filter(None, keys), None)
-        found = list[tuple[str | None, str | None]]()
+        amount_key = next(filter(None, keys), None)
+        pairs = list[tuple[str | None, str | None]]()
         for customer, device, units, time_ms in zip(
-            read(of), read(on), read(amount), frame.times.tolist(), strict=True
+            read(amount_key), read(on), read(amount), frame.times.tolist(), strict=True
         ):
-            found.append((None, None))
+            pairs.append((None, None))
             if isinstance(customer, str):
                 if len(self._customers) > CUSTOMERS_MAX:
                     self._customers.clear()
                 of_type = frame.type.name, customer
-                found[-1] = self._customers.setdefault(of_type, Customer(time_ms)).unusual(device, units, time_ms)
-                self._newest |= dict.fromkeys(found[-1], customer)
-        columns += [(key.name, [*told]) for key, told in zip((on, of), zip(*found, strict=True), strict=False) if key]
+                pairs[-1] = self._customers.setdefault(of_type, Customer(time_ms)).unusual(device, units, time_ms)
+                self._newest |= dict.fromkeys(pairs[-1], customer)
+        columns += [
+            (key.name, [*column])
+            for key, column in zip((on, amount_key), zip(*pairs, strict=True), strict=False)
+            if key
+        ]
         for name, values in columns:
             for (value, bucket), count in Counter(zip(values, buckets, strict=True)).items():
                 if isinstance(value, str) and bucket * BUCKET_MS <= now_ms:
@@ -237,15 +242,15 @@ class ScheduledNotices:
         query = {"outcome": "all", "event": unusual.type, "day": days[0], "last": days[1], "zone": "UTC", **filters}
         return f"/decisions?{urlencode(query)}"
 
-    def _next(self, before: int) -> tuple[int, int]:
+    def _next(self, last_seq: int) -> tuple[int, int]:
         """Return the end of the log, and the sequence number after which to count; at first that of a week ago."""
         last = self._log.last_seq()
         now_ms = self._services.now_ms()
-        if before < 0:
+        if last_seq < 0:
             end_ms = self._log.watermark_ms() or now_ms
             week, _ = places_between(self._log, min(now_ms, end_ms) - WEEK * BUCKET_MS, now_ms)
-            before = max(week, last - LOOK_BACK)
-        return last, before
+            last_seq = max(week, last - LOOK_BACK)
+        return last, last_seq
 
     # ---- failures
 
@@ -254,37 +259,37 @@ class ScheduledNotices:
         if not notices:
             return
         now_ms = self._services.now_ms()
-        for key, words in self._failing(now_ms):
+        for key, message in self._failing(now_ms):
             for notice in notices:
-                yield due_of(notice, "failure", f"failure-{key}", now_ms, told={"words": words})
+                yield due_of(notice, "failure", f"failure-{key}", now_ms, told={"words": message})
 
     def _failing(self, now_ms: int) -> Iterator[tuple[str, str]]:
         """Iterate over failures, each with a key that stays the same while it lasts."""
         for health in self._health():
             if health.trouble is not None and now_ms - health.trouble.since_ms >= FAILS_MS:
-                words = f"sink {health.name} is failing: {health.trouble.words}"
-                yield f"{health.name}-{health.trouble.since_ms}", plain(words)
+                message = f"sink {health.name} is failing: {health.trouble.words}"
+                yield f"{health.name}-{health.trouble.since_ms}", plain(message)
         counts = self._log.counts()
         self._refused = min(self._refused, counts.refused)
         self._refused_now = counts.refused
         if counts.refused > self._refused:  # reported once an hour, with all since the last report
-            words = f"{counts.refused - self._refused:,} more in quarantine; 'shroff quarantine list' says why"
-            yield f"{QUARANTINE}-{now_ms // HOUR_MS}", words
+            message = f"{counts.refused - self._refused:,} more in quarantine; 'shroff quarantine list' says why"
+            yield f"{QUARANTINE}-{now_ms // HOUR_MS}", message
         if counts.stuck:
             yield f"stuck-{now_ms // DAY_MS}", f"{counts.stuck:,} stuck; 'shroff outbox list' says why"
-        waiting = look_at_waiting(self._log, counts.waiting, now_ms)
-        if waiting.state == WRONG:
-            yield f"labels-{now_ms // DAY_MS}", f"labels: {waiting.words}; 'shroff label --pending' lists them"
-        for name, words, at_ms in self._services.source_troubles():
-            yield f"source-{name}-{at_ms}", plain(f"source {name}: {words}")
-        for name, words in self._services.failing_schedules():
-            yield f"schedule-{name}-{now_ms // DAY_MS}", plain(f"schedule {name}: {words}")
+        waiting_age = look_at_waiting(self._log, counts.waiting, now_ms)
+        if waiting_age.state == WRONG:
+            yield f"labels-{now_ms // DAY_MS}", f"labels: {waiting_age.words}; 'shroff label --pending' lists them"
+        for name, message, at_ms in self._services.source_troubles():
+            yield f"source-{name}-{at_ms}", plain(f"source {name}: {message}")
+        for name, message in self._services.failing_schedules():
+            yield f"schedule-{name}-{now_ms // DAY_MS}", plain(f"schedule {name}: {message}")
         yield from self._letters(now_ms)
         yield from self._inactive(now_ms)
-        for name, passed in unmatched_of(self._log).items():
-            if now_ms - passed.at_ms < DAY_MS:
+        for name, skipped in unmatched_of(self._log).items():
+            if now_ms - skipped.at_ms < DAY_MS:
                 yield (
-                    f"unmatched-{name}-{passed.at_ms}",
+                    f"unmatched-{name}-{skipped.at_ms}",
                     plain(f"no event type accepts a line of {name}; 'shroff doctor'"),
                 )
 
@@ -293,28 +298,29 @@ class ScheduledNotices:
         services = self._services
         stamp = services.file_stamps(), services.taken.number, services.version_seq
         if stamp != self._stamp:
-            self._stamp, before, self._files = stamp, self._files, list(services.inactive(self._log))
-            if self._files != before:
+            inactive_files = list(services.inactive(self._log))
+            if inactive_files != self._files:
                 self._since_ms = now_ms
+            self._stamp = stamp
+            self._files = inactive_files
         if self._files and now_ms - self._since_ms >= INACTIVE_MS:
-            words = f"only in files, and not active: {', '.join(self._files)}; 'shroff apply' makes them active"
-            yield f"inactive-{self._since_ms}", plain(words)
+            message = f"only in files, and not active: {', '.join(self._files)}; 'shroff apply' makes them active"
+            yield f"inactive-{self._since_ms}", plain(message)
 
     def _letters(self, now_ms: int) -> Iterator[tuple[str, str]]:
         """Report letters that were not sent, once an hour, and those with a built-in text as a substitute, once a
         day.
         """
-        with self._store.look() as look:
-            lost = look.letters(FAILED, limit=LOOKED_AT)
-            sent = look.letters([SENT], limit=LOOKED_AT)
+        with self._store.look() as queries:
+            lost = queries.letters(FAILED, limit=LOOKED_AT)
+            sent_letters = queries.letters([SENT], limit=LOOKED_AT)
         for message in lost:
             if message.done_ms > now_ms - HOUR_MS:
-                what = "did not reach all its recipients" if message.state == PARTLY else "was not sent"
-                words = (
-                    f"a message of notice {message.notice} {what}: {message.reason}; 'shroff notices letters' has all"
-                )
-                yield f"letters-{message.done_ms // HOUR_MS}", plain(words)
-        for message in sent:
+                outcome = "did not reach all its recipients" if message.state == PARTLY else "was not sent"
+                failure_text = f"a message of notice {message.notice} {outcome}: {message.reason}"
+                hint = "'shroff notices letters' has all"
+                yield f"letters-{message.done_ms // HOUR_MS}", plain(f"{failure_text}; {hint}")
+        for message in sent_letters:
             if message.done_ms > now_ms - DAY_MS and SHIPPED in message.reason:
                 yield (
                     f"text-{message.notice}-{message.done_ms // DAY_MS}",

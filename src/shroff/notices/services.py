@@ -99,15 +99,15 @@ class NoticeServices:
         if self.taken.number == self._taken:
             return False
         number = self.taken.number
-        now = self.again()
+        renewed = self.again()
         with self._lock:
-            self.definitions = now.definitions
-            self.notices = now.notices
-            self.texts = now.texts
-            self.sender = now.sender
-            self.mail_from = now.mail_from
+            self.definitions = renewed.definitions
+            self.notices = renewed.notices
+            self.texts = renewed.texts
+            self.sender = renewed.sender
+            self.mail_from = renewed.mail_from
             self._taken = number
-            self.mails_kept_ms = now.mails_kept_ms
+            self.mails_kept_ms = renewed.mails_kept_ms
         return True
 
     def in_force(self, log: Log) -> Definitions:
@@ -156,9 +156,9 @@ class NoticeServices:
         that cannot be read.
         """
         with suppress(StorageError):
-            now = self.in_force(log)
-            if now is not self.definitions and _has_all_of(self.definitions, now):
-                self.definitions = now
+            active = self.in_force(log)
+            if active is not self.definitions and _has_all_of(self.definitions, active):
+                self.definitions = active
 
     @property
     def letters(self) -> Letters:
@@ -169,13 +169,14 @@ class NoticeServices:
         return [notice for notice in self.notices.values() if notice.on == on]
 
 
-def _has_all_of(before: Definitions, now: Definitions) -> bool:
+def _has_all_of(old_definitions: Definitions, new_definitions: Definitions) -> bool:
     """Whether everything that an expression could name before still exists."""
-    types, fresh = before.events.types, now.events.types
+    old_types = old_definitions.events.types
+    new_types = new_definitions.events.types
     pairs = [
-        (types, fresh),
-        (before.reference.tables, now.reference.tables),
-        (before.reference.lists, now.reference.lists),
-        *((types[name].field_names, fresh[name].field_names) for name in types if name in fresh),
+        (old_types, new_types),
+        (old_definitions.reference.tables, new_definitions.reference.tables),
+        (old_definitions.reference.lists, new_definitions.reference.lists),
+        *((old_types[name].field_names, new_types[name].field_names) for name in old_types if name in new_types),
     ]
     return all(set(old) <= set(new) for old, new in pairs)

@@ -138,8 +138,8 @@ class NoticeLook(StoredValues):
         for letter in self._all(OutgoingMessage, query.limit(_NOTICES_MAX)):
             oldest.setdefault(letter.notice, letter)
         newest = select(func.max(table.c.done_ms)).where(table.c.state.in_(LEFT))
-        sent = {name: self._connection.execute(newest.where(table.c.notice == name)).scalar() for name in oldest}
-        return [letter for name, letter in oldest.items() if (sent[name] or 0) < letter.made_ms]
+        last_sent = {name: self._connection.execute(newest.where(table.c.notice == name)).scalar() for name in oldest}
+        return [letter for name, letter in oldest.items() if (last_sent[name] or 0) < letter.made_ms]
 
     def letters_of(self, ids: Collection[str]) -> dict[str, OutgoingMessage]:
         """Return the existing letters with these ids."""
@@ -185,13 +185,13 @@ class NoticeLook(StoredValues):
         details_by_due = {due: from_json(due.told or "{}") for due in self._at(Due, events, "event")}
         return [due for due, more in details_by_due.items() if more.get("words") and {"user", "of"} & more.keys()]
 
-    def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
+    def sent_since(self, notice: str, rule: str, recipient_hash: bytes, since_ms: int) -> list[int]:
         """Return when letters of this notice and rule to these recipients were made after a moment, oldest first.
 
         Dropped letters do not count, because they notified nobody.
         """
         table = self._letters
-        query = select(table.c.made_ms).where(table.c.who == who, table.c.made_ms > since_ms)
+        query = select(table.c.made_ms).where(table.c.who == recipient_hash, table.c.made_ms > since_ms)
         query = query.where(table.c.notice == notice, table.c.rule == rule, table.c.state != DROPPED)
         query = query.order_by(table.c.made_ms)
         return [int(row[0]) for row in self._connection.execute(query)]

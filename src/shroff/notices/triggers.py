@@ -41,8 +41,8 @@ def due_of(
     notice: Notice, kind: str, key: str, now_ms: int, *, event: str = "", rule: str = "", told: Mapping[str, Any] = {}
 ) -> Due:
     """Make a notification of a notice, due after its digest interval."""
-    words = to_json(told).decode() if told else ""
-    return Due(f"{notice.name}/{key}", notice.name, kind, event, rule, words, now_ms, now_ms + notice.digest_ms)
+    details = to_json(told).decode() if told else ""
+    return Due(f"{notice.name}/{key}", notice.name, kind, event, rule, details, now_ms, now_ms + notice.digest_ms)
 
 
 def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[OutboxRow], begun: int) -> Iterator[Due]:
@@ -53,21 +53,21 @@ def flagged(services: NoticeServices, facts: Facts, log: Log, rows: Sequence[Out
         notice = services.notices.get(row.kind.removeprefix(KIND)) if row.kind.startswith(KIND) else None
         if notice is not None and notice.on == "flag" and row.seq > begun:
             flagged_rows.append((row, notice, from_json(row.body, type=_Flagged)))
-    events = facts.told_all(log, [flag.event for _, _, flag in flagged_rows])
+    events = facts.notice_events(log, [flag.event for _, _, flag in flagged_rows])
     for row, notice, flag in flagged_rows:
-        told = events.get(flag.event)
-        if told is not None and is_news(notice, facts, told, now_ms):
+        notice_event = events.get(flag.event)
+        if notice_event is not None and is_news(notice, facts, notice_event, now_ms):
             more = {"reason": flag.reason}
             yield due_of(notice, "flag", row.key, now_ms, event=flag.event, rule=flag.rule, told=more)
 
 
-def is_news(notice: Notice, facts: Facts, told: NoticeEvent, now_ms: int) -> bool:
+def is_news(notice: Notice, facts: Facts, notice_event: NoticeEvent, now_ms: int) -> bool:
     """Whether a notice reports this event: it is recent enough, has the right type, and `when` is true."""
-    return now_ms - told.time_ms <= notice.within_ms and concerns(notice, facts, told)
+    return now_ms - notice_event.time_ms <= notice.within_ms and concerns(notice, facts, notice_event)
 
 
-def concerns(notice: Notice, facts: Facts, told: NoticeEvent) -> bool:
-    return (not notice.event or told.type == notice.event) and facts.holds(notice, told)
+def concerns(notice: Notice, facts: Facts, notice_event: NoticeEvent) -> bool:
+    return (not notice.event or notice_event.type == notice.event) and facts.holds(notice, notice_event)
 
 
 class DecisionsTold:
@@ -94,20 +94,20 @@ class DecisionsTold:
         now_ms = self._services.now_ms()
         if notice is None or notice.on != self.on:
             return []
-        events = self._facts.told_all(log, [row.name for row in rows])
-        if found := list(self._dues(notice, log, rows, events, now_ms)):
+        events = self._facts.notice_events(log, [row.name for row in rows])
+        if dues := list(self._dues(notice, log, rows, events, now_ms)):
             self._store = store = self._store or self._services.open_store()
             with store.change() as change:
-                change.add_dues(found)
+                change.add_dues(dues)
         return []
 
     def _dues(
         self, notice: Notice, log: Log, rows: Sequence[Outgoing], events: Mapping[str, NoticeEvent], now_ms: int
     ) -> Iterator[Due]:
         for row in rows:
-            told = events.get(row.name)
-            if told is not None and is_news(notice, self._facts, told, now_ms):
-                yield due_of(notice, self.on, row.key, now_ms, event=told.name)
+            notice_event = events.get(row.name)
+            if notice_event is not None and is_news(notice, self._facts, notice_event, now_ms):
+                yield due_of(notice, self.on, row.key, now_ms, event=notice_event.name)
 
     def close(self) -> None:
         """Close the log and the store."""
@@ -139,28 +139,28 @@ class VerdictsTold(DecisionsTold):
         beginning = replace(notice, ends=False)
         partners = [other for other in self._services.of_kind(self.on) if notice.is_end_of(other)] or [notice]
         for label in heard(log, self._read_to, rows[-1].seq):
-            before = self._active.get(label.event)
-            if not label.takes_over(before):
+            previous = self._active.get(label.event)
+            if not label.takes_over(previous):
                 continue
             self._active[label.event] = label
             first = self._first.get(label.event) if notice.ends else label
-            if beginning.reports(label, before):
+            if beginning.reports(label, previous):
                 self._first[label.event] = label
-            told = events.get(label.event)
-            if told is None or label.seq < rows[0].seq or not notice.reports(label, before) or first is None:
+            notice_event = events.get(label.event)
+            if notice_event is None or label.seq < rows[0].seq or not notice.reports(label, previous) or first is None:
                 continue
-            is_told = any(self._tells(partner, log, first, told) for partner in partners)
-            if is_told and self._concerned(notice, log, label, told):
+            is_told = any(self._tells(partner, log, first, notice_event) for partner in partners)
+            if is_told and self._concerned_then(notice, log, label, notice_event):
                 details = {
                     "verdict": label.verdict,
                     "source": label.source,
-                    "old_verdict": "" if before is None else before.verdict,
-                    "old_source": "" if before is None else before.source,
+                    "old_verdict": "" if previous is None else previous.verdict,
+                    "old_source": "" if previous is None else previous.source,
                 }
-                yield due_of(notice, self.on, f"{label.seq}-0", now_ms, event=told.name, told=details)
+                yield due_of(notice, self.on, f"{label.seq}-0", now_ms, event=notice_event.name, told=details)
         self._read_to = rows[-1].seq
 
-    def _tells(self, notice: Notice, log: Log, label: FeedLabel, told: NoticeEvent) -> bool:
+    def _tells(self, notice: Notice, log: Log, label: FeedLabel, notice_event: NoticeEvent) -> bool:
         """Whether a notice tells that a verdict begins with this label."""
         source = source_of(OF_NOTICE + notice.name)
         began = log.offsets.get(source, BEGAN)
@@ -168,15 +168,15 @@ class VerdictsTold(DecisionsTold):
             return False
         ((_, taken_ms),) = log.ingested(label.seq - 1, label.seq)
         is_recent = taken_ms is None or taken_ms - label.known_at_ms <= notice.within_ms
-        return is_recent and self._concerned(notice, log, label, told)
+        return is_recent and self._concerned_then(notice, log, label, notice_event)
 
-    def _concerned(self, notice: Notice, log: Log, label: FeedLabel, told: NoticeEvent) -> bool:
+    def _concerned_then(self, notice: Notice, log: Log, label: FeedLabel, notice_event: NoticeEvent) -> bool:
         """Whether a notice is about an event by the lists and tables that were active when the label came.
 
         Later ones would end a verdict whose beginning was not told, or the reverse.
         """
         facts = self._facts.of(self._services.in_force_at(log, label.seq))
-        return concerns(notice, facts, told)
+        return concerns(notice, facts, notice_event)
 
 
 def answered(notices: Mapping[str, Notice], question: Question, now_ms: int, verdict: VerdictInForce) -> list[Due]:

@@ -26,9 +26,11 @@ LONG = 6 * HOUR  # buckets of what is unusual for customers
 NEW_DEVICE = "new to its customer"
 SPENDING = "with 12 times its mean payment in 6 hours"
 NEW_MS = 3 * DAY_MS  # time for which a device is new, and before which its customer must be known
-SPENT, PAYMENTS = 12, 4  # multiple of the mean payment, and least number of payments in the window
+SPENT = 12  # multiple of the mean payment
+PAYMENTS = 4  # least number of payments in the window
 # Per customer; above these no device counts as new, and no spending as high.
-DEVICES_MAX, RECENT_MAX = 50, 100
+DEVICES_MAX = 50
+RECENT_MAX = 100
 FALSE_ALARMS = 0.1  # expected per week for all values together if only chance is at work
 DEVIATIONS = 4.0  # standard deviations of a Poisson count; smaller differences are not tested
 VALUES_MAX = 10_000  # per field; a field with more is no category
@@ -100,7 +102,9 @@ class UsualCounts:
     def _forget_before(self, bucket: int) -> None:
         for values in self._counts.values():
             for value, counts in list(values.items()):
-                values[value] = Counter({at: count for at, count in counts.items() if at >= bucket})
+                values[value] = Counter(
+                    {counted_bucket: count for counted_bucket, count in counts.items() if counted_bucket >= bucket}
+                )
                 if not values[value]:
                     del values[value]
         self._new = {new for new in self._new if new[0] >= bucket}
@@ -111,16 +115,18 @@ class UsualCounts:
     def recent(self, group: Group, value: str, bucket: int, buckets: int) -> int:
         """Return the count of the `buckets` buckets that end with `bucket`."""
         counts = self._counts[group][value]
-        return sum(counts.get(at, 0) for at in range(bucket - buckets + 1, bucket + 1))
+        return sum(counts.get(counted_bucket, 0) for counted_bucket in range(bucket - buckets + 1, bucket + 1))
 
     def hourly(self, group: Group, value: str, bucket: int) -> float:
         """Return the mean hourly count before the last hour, over at most a week, from the first count on."""
         counts = self._counts[group][value]
         end = bucket - HOUR + 1
-        earlier = [at for at in counts if bucket - WEEK <= at < end]
-        return sum(counts[at] for at in earlier) / (end - min(earlier)) * HOUR if earlier else 0.0
+        earlier = [counted_bucket for counted_bucket in counts if bucket - WEEK <= counted_bucket < end]
+        return (
+            sum(counts[counted_bucket] for counted_bucket in earlier) / (end - min(earlier)) * HOUR if earlier else 0.0
+        )
 
-    def unusual(self, least: int) -> Iterator[UnusualCount]:
+    def unusual(self, minimum: int) -> Iterator[UnusualCount]:
         """Find values far above their week among those counted since the last call, ordered by time.
 
         The share of a value in its week gives its expected share of the current events. An alarm needs more events than
@@ -136,7 +142,7 @@ class UsualCounts:
             tries = WEEK * (values if window == WINDOW else 1)
             count = self.recent(group, value, bucket, window)
             everything = (group[0], "")
-            if count < least or group == everything:
+            if count < minimum or group == everything:
                 continue
             current_total = self.recent(everything, "", bucket, window)
             counts = self._counts[everything][""]
@@ -149,7 +155,7 @@ class UsualCounts:
             if size * window < DAY:
                 continue
             own_windows, all_windows = (
-                _by_window(counts_of, start, size, window) for counts_of in (self._counts[group][value], counts)
+                _window_sums(counts_of, start, size, window) for counts_of in (self._counts[group][value], counts)
             )
             usual = current_total * (own_windows.sum() + 1) / all_windows.sum()
             if count > own_windows.max() and _chance(count, usual, own_windows, all_windows) * tries < FALSE_ALARMS:
@@ -157,13 +163,13 @@ class UsualCounts:
 
 
 @lru_cache(1 << 16)
-def amount_band(units: int, places: int) -> str:
+def amount_band(units: int, decimals: int) -> str:
     """Return the decade of an amount as text, such as `10.00 to 99.99`."""
     low = 10 ** (len(f"{units}") - 1) if units > 0 else 0
-    return f"{show_decimal(low, places)} to {show_decimal(max(10 * low - 1, 0), places)}"
+    return f"{show_decimal(low, decimals)} to {show_decimal(max(10 * low - 1, 0), decimals)}"
 
 
-def _by_window(counts: Counter[int], start: int, size: int, window: int) -> Floats:
+def _window_sums(counts: Counter[int], start: int, size: int, window: int) -> Floats:
     """Sum the counts of `size` windows from a bucket on."""
     windows = np.zeros(size)
     for bucket, count in counts.items():
@@ -172,12 +178,12 @@ def _by_window(counts: Counter[int], start: int, size: int, window: int) -> Floa
     return windows
 
 
-def _chance(count: int, usual: float, own: Floats, everything: Floats) -> float:
+def _chance(count: int, usual: float, key_counts: Floats, everything: Floats) -> float:
     """Return the chance of at least `count` events, given these windows of a value and of all events in a week."""
     from scipy.special import betainc, gammainc
 
-    expected = everything * (own.sum() + 1) / everything.sum()
-    spread = float(np.square(own - expected).sum() / expected.sum())  # variance divided by mean
+    expected = everything * (key_counts.sum() + 1) / everything.sum()
+    spread = float(np.square(key_counts - expected).sum() / expected.sum())  # variance divided by mean
     if spread <= 1:
         return float(gammainc(count, usual))
     return float(betainc(count, usual / (spread - 1), 1 - 1 / spread))

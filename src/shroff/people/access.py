@@ -18,10 +18,10 @@ class Right(StrEnum):
     _value_: str
     words: str
 
-    def __new__(cls, value: str, words: str = "") -> Self:
+    def __new__(cls, value: str, title: str = "") -> Self:
         right = str.__new__(cls, value)
         right._value_ = value
-        right.words = words
+        right.words = title
         return right
 
     SUBMIT_EVENTS = "submit:events", "Send events and get decisions"
@@ -87,11 +87,11 @@ def strongest(roles: Iterable[Role]) -> Role | None:
     return max(roles, key=lambda role: len(RIGHTS[role]), default=None)
 
 
-def check_known(what: str, text: str, names: Sequence[str], of: str = "") -> None:
+def check_known(noun: str, text: str, names: Sequence[str], suffix: str = "") -> None:
     """Raise UsageError if a role or scope is unknown; the message proposes the nearest."""
     if text not in names:
-        words = f"there is no {what} {text!r}{of}; {what}s are {', '.join(names)}. {nearest(text, names)}"
-        raise UsageError(words.rstrip())
+        message = f"there is no {noun} {text!r}{suffix}; {noun}s are {', '.join(names)}. {nearest(text, names)}"
+        raise UsageError(message.rstrip())
 
 
 class Who(FrozenStruct):
@@ -125,7 +125,9 @@ class Who(FrozenStruct):
     def require(self, right: Right) -> None:
         """Raise NotAllowedError if the right is missing."""
         if right not in self.rights:
-            raise NotAllowedError(f"this needs the permission {right.value}, which {_lacking(self)} does not have")
+            raise NotAllowedError(
+                f"this needs the permission {right.value}, which {_missing_right(self)} does not have"
+            )
 
 
 def local(name: str, kind: Literal["command", "program"]) -> Who:
@@ -136,7 +138,7 @@ def local(name: str, kind: Literal["command", "program"]) -> Who:
 _WAYS = MappingProxyType({"user": "web", "key": "api", "command": "command", "program": "program"})
 
 
-def _lacking(who: Who) -> str:
+def _missing_right(who: Who) -> str:
     return f"the role {who.role.value}" if who.rights == RIGHTS[who.role] else f"this {who.kind}"
 
 

@@ -51,10 +51,10 @@ def masked(address: str) -> str:
     return f"{name[:1]}…@{domain}"
 
 
-def with_masked(words: str) -> str:
+def with_masked(message: str) -> str:
     """Mask the addresses in a text of a mail server, which often repeats the refused one.
 
     >>> with_masked("550 5.1.1 <ann.smith@bank.example>: no such mailbox")
     '550 5.1.1 <a…@bank.example>: no such mailbox'
     """
-    return _ANY.sub(lambda word: masked(word.group()), words)
+    return _ANY.sub(lambda word: masked(word.group()), message)

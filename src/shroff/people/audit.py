@@ -106,10 +106,11 @@ class Verified(FrozenStruct):
 
 def row_of(act: Act, number: int, at_ms: int, previous: bytes) -> AuditEntry:
     """Build the row after one with the hash `previous`."""
-    who, name = plain_text(act.who.id), plain_text(act.who.name)
-    before = value_text(act.before)
-    after = value_text(act.after)
-    parts = (number, at_ms, who, name, act.who.via, act.action, plain_text(act.subject), before, after)
+    who = plain_text(act.who.id)
+    name = plain_text(act.who.name)
+    old_value = value_text(act.before)
+    new_value = value_text(act.after)
+    parts = (number, at_ms, who, name, act.who.via, act.action, plain_text(act.subject), old_value, new_value)
     return AuditEntry(*parts, previous, hash_of(*parts, previous))
 
 
@@ -153,38 +154,39 @@ def sealing(key: bytes) -> Seal:
 
 def sealing_by(key: Callable[[], bytes]) -> Seal:
     """Like `sealing`, but read or create the key on first use, which may raise as `key`."""
-    made = cache(lambda: sealing(key()))
-    return lambda number, digest: made()(number, digest)  # noqa: PLW0108 - the key is read later
+    cached_sealing = cache(lambda: sealing(key()))
+    return lambda number, digest: cached_sealing()(number, digest)  # noqa: PLW0108 - the key is read later
 
 
 def verify(
-    rows: Iterable[AuditEntry], head: AuditHead | None, seal: Seal, seen: tuple[int, bytes] | None = None
+    rows: Iterable[AuditEntry], head: AuditHead | None, seal: Seal, noted: tuple[int, bytes] | None = None
 ) -> Verified:
     """Compare every row with the row before it, and the last row with the head.
 
     Args:
         rows: All rows by number.
         head: Stored head; None if it is missing.
-        seen: Number and hash of a head noted earlier elsewhere; its row must still exist.
+        noted: Number and hash of a head noted earlier elsewhere; its row must still exist.
     """
     last = 0
     previous = FIRST
     count = 0
     breaks = list[tuple[int, str]]()
-    is_seen = seen is None or seen[0] == 0
+    is_seen = noted is None or noted[0] == 0
     for row in rows:
         breaks += _misfits(row, last + 1, previous)
-        last, previous = row.number, row.hash  # later rows are compared with the row found
-        if seen is not None and row.number == seen[0]:
+        last = row.number
+        previous = row.hash  # of the stored row, also if it is wrong: the next row is compared with it
+        if noted is not None and row.number == noted[0]:
             is_seen = True
-            if not hmac.compare_digest(row.hash, seen[1]):
+            if not hmac.compare_digest(row.hash, noted[1]):
                 breaks.append((last, "it is another row than was noted here before: the chain was remade"))
         del breaks[BREAKS_MAX - 1 :]  # leaves room for a break at the end
         count += not breaks
-    why = _misfit_of_head(head, last, previous, seal)
-    if not why and not is_seen and seen is not None:
-        why = f"rows up to {seen[0]:,} were noted here before, and they are gone"
-    return Verified(count, [*breaks, (last + 1, why)] if why else breaks)
+    misfit = _misfit_of_head(head, last, previous, seal)
+    if not misfit and not is_seen and noted is not None:
+        misfit = f"rows up to {noted[0]:,} were noted here before, and they are gone"
+    return Verified(count, [*breaks, (last + 1, misfit)] if misfit else breaks)
 
 
 def _misfits(row: AuditEntry, number: int, previous: bytes) -> Iterator[tuple[int, str]]:
@@ -214,21 +216,21 @@ def _misfit_of_head(head: AuditHead | None, last: int, hash: bytes, seal: Seal) 
 # An old copy of the whole database is consistent in itself; only a note outside can tell.
 
 
-def noted_head(places: config.ProjectPaths) -> tuple[int, bytes] | None:
+def noted_head(paths: config.ProjectPaths) -> tuple[int, bytes] | None:
     """Return number and hash of the noted head; None if this machine has none.
 
     Raises: StorageError if the note cannot be read.
     """
     try:
-        number, hash = places.audit_head.read_text(encoding="ascii").split()
+        number, hash = paths.audit_head.read_text(encoding="ascii").split()
         return int(number), bytes.fromhex(hash)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        words = error.strerror if isinstance(error, OSError) else "it does not hold a number and a hash"
-        raise StorageError(f"{places.audit_head} cannot be read: {words}. Restore it from a backup") from None
+        reason = error.strerror if isinstance(error, OSError) else "it does not hold a number and a hash"
+        raise StorageError(f"{paths.audit_head} cannot be read: {reason}. Restore it from a backup") from None
 
 
-def note_head(places: config.ProjectPaths, number: int, hash: bytes) -> None:
+def note_head(paths: config.ProjectPaths, number: int, hash: bytes) -> None:
     """Note the verified head. Raises: StorageError."""
-    config.write_text(places.audit_head, f"{number} {hash.hex()}\n")
+    config.write_text(paths.audit_head, f"{number} {hash.hex()}\n")

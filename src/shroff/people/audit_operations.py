@@ -57,10 +57,10 @@ class AuditRow(msgspec.Struct, rename={"before": "from", "after": "to"}):
 
     @classmethod
     def of(cls, row: AuditEntry) -> AuditRow:
-        before = from_json(row.before)
+        old_value = from_json(row.before)
         after = from_json(row.after)
         names = (row.who, row.name, row.via, row.action, row.subject)
-        return cls(row.number, time_text(row.at_ms), *names, before, after, row.previous.hex(), row.hash.hex())
+        return cls(row.number, time_text(row.at_ms), *names, old_value, after, row.previous.hex(), row.hash.hex())
 
 
 class ListAudit(OperationRequest["AuditRows"], rename={"start": "from", "end": "to"}):
@@ -122,14 +122,18 @@ def list_audit(desk: Desk, request: ListAudit) -> AuditRows:
         shroff audit list --subject 'user ann' --json
     """
     times = moment_ms(request.start or None, "from"), moment_ms(request.end or None, "to")
-    wanted = AuditFilter(request.who.strip(), request.action.strip().removesuffix("."), request.subject.strip(), *times)
+    audit_filter = AuditFilter(
+        request.who.strip(), request.action.strip().removesuffix("."), request.subject.strip(), *times
+    )
     if request.cursor and not (request.cursor.isascii() and request.cursor.isdecimal() and len(request.cursor) < 19):
         raise UsageError("cursor: send the 'next' of the previous response unchanged")
-    before = int(request.cursor) if request.cursor else None
-    with desk.store.look() as look:
-        rows = look.record(wanted, before=before, limit=request.limit + 1, is_newest_first=True)
-    shown = rows[: request.limit]
-    return AuditRows(rows=[AuditRow.of(row) for row in shown], next=str(shown[-1].number) if rows != shown else None)
+    before_number = int(request.cursor) if request.cursor else None
+    with desk.store.look() as queries:
+        rows = queries.record(audit_filter, before=before_number, limit=request.limit + 1, is_newest_first=True)
+    page_rows = rows[: request.limit]
+    return AuditRows(
+        rows=[AuditRow.of(row) for row in page_rows], next=str(page_rows[-1].number) if rows != page_rows else None
+    )
 
 
 class VerifyAudit(OperationRequest["AuditCheck"]):
@@ -174,16 +178,18 @@ def verify_audit(desk: Desk, places: ProjectPaths, warn: Warn, request: VerifyAu
         shroff audit verify --json
     """
     noted = noted_head(places)
-    with desk.store.look() as look:
-        head = look.head()
+    with desk.store.look() as queries:
+        head = queries.head()
     upto = 0 if head is None else head.number
     checked = verify(takewhile(lambda row: row.number <= upto, rows_of(desk.store)), head, desk.store.seal, noted)
-    with desk.store.look() as look:  # rows behind the head: they came meanwhile, or nobody recorded them
-        if look.record(AuditFilter(), after=upto, limit=1) and look.head() == head:
+    with desk.store.look() as queries:  # rows behind the head: they came meanwhile, or nobody recorded them
+        if queries.record(AuditFilter(), after=upto, limit=1) and queries.head() == head:
             checked = verify(rows_of(desk.store), head, desk.store.seal, noted)
     if not checked.breaks and head is not None and head.number and noted != (head.number, head.hash):
         try:
             note_head(places, head.number, head.hash)
         except ReadOnlyError as error:
             warn(f"{error} An older copy in its place would not be noticed by this.")
-    return AuditCheck(ok=not checked.breaks, rows=checked.rows, breaks=[AuditBreak(*at) for at in checked.breaks])
+    return AuditCheck(
+        ok=not checked.breaks, rows=checked.rows, breaks=[AuditBreak(*audit_break) for audit_break in checked.breaks]
+    )

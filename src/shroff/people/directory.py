@@ -60,9 +60,10 @@ Item = dict[Text, Text | bool | None]
 class ScimError(RefusalError):
     """A refused request of an identity provider; the code is SCIM's `scimType`."""
 
-    def __init__(self, code: str, words: str, status: int = 400) -> None:
-        super().__init__(words)
-        self.code, self.status = code, status  # type: ignore[misc]  # of this one
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]  # a constant of the base class
+        self.status = status  # type: ignore[misc]
 
 
 class Sent(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -105,9 +106,9 @@ def _with_parts(value: Any) -> Any:
     return {_part(name): part for name, part in value.items()} if isinstance(value, dict) else value
 
 
-def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
+def find(queries: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
     """Return a user or group. Raises: ScimError with 404 if there is none."""
-    entry = look.find(DirectoryEntry, id_)
+    entry = queries.find(DirectoryEntry, id_)
     if entry is None or entry.kind != kind:
         raise ScimError("not-found", f"{kind} has no {id_[:100]!r}", 404)
     return entry
@@ -115,13 +116,13 @@ def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
 
 def search(entries: Iterable[JsonObject], text: str) -> list[JsonObject]:
     """Return the entries that match a filter by RFC 7644, 3.4.2.2. Raises: ScimError."""
-    words = _WORD.findall(text.strip()[:_FILTER_MAX])[::-1]
+    tokens = _WORD.findall(text.strip()[:_FILTER_MAX])[::-1]
     try:
-        if len(text) > _FILTER_MAX or words.count("(") > _BRACKETS_MAX or _WORD.sub("", text.strip()):
+        if len(text) > _FILTER_MAX or tokens.count("(") > _BRACKETS_MAX or _WORD.sub("", text.strip()):
             raise ValueError(text)  # noqa: TRY301 - as all others
-        fits = _linked(words) if words else None
-        if words:
-            raise ValueError(words)  # noqa: TRY301 - as above
+        fits = _parse_linked(tokens) if tokens else None
+        if tokens:
+            raise ValueError(tokens)  # noqa: TRY301 - as above
     except (IndexError, KeyError, ValueError, RecursionError, msgspec.DecodeError):
         words_ = f'a filter compares attributes that are kept, such as userName eq "ann@bank.org"; not {text[:100]!r}'
         raise ScimError("invalidFilter", words_) from None
@@ -143,73 +144,81 @@ def _attribute(path: str) -> tuple[str, str]:
     return _NAMES[name.lower()], _part(part)
 
 
-def _linked(words: list[str], *, link: str = "or", is_item: bool = False) -> Test:
+def _parse_linked(tokens: list[str], *, link: str = "or", is_item: bool = False) -> Test:
     """Parse terms joined by a link from reversed tokens, which are consumed."""
-    read = partial(_term, words, is_item=is_item)
-    read = read if link == "and" else partial(_linked, words, link="and", is_item=is_item)
-    tests = [read()]
-    holds = all if link == "and" else any
-    while words and words[-1].lower() == link:
-        words.pop()
-        tests.append(read())
+    if link == "and":
+        read_term = partial(_term, tokens, is_item=is_item)
+        holds = all
+    else:
+        read_term = partial(_parse_linked, tokens, link="and", is_item=is_item)
+        holds = any
+    tests = [read_term()]
+    while tokens and tokens[-1].lower() == link:
+        tokens.pop()
+        tests.append(read_term())
     return tests[0] if len(tests) == 1 else lambda entry: holds(test(entry) for test in tests)
 
 
-def _term(words: list[str], *, is_item: bool) -> Test:
-    having, word = None, words.pop()
+def _term(tokens: list[str], *, is_item: bool) -> Test:
+    item_test = None
+    word = tokens.pop()
     if word.lower() == "not":
-        test = _within(words, "()", is_item=is_item)
+        test = _within(tokens, "()", is_item=is_item)
         return lambda entry: not test(entry)
     if word == "(":
-        words.append(word)
-        return _within(words, "()", is_item=is_item)
+        tokens.append(word)
+        return _within(tokens, "()", is_item=is_item)
     name, part = (_part(word), "") if is_item else _attribute(word)
-    if words[-1:] == ["["]:
+    if tokens[-1:] == ["["]:
         if is_item or name not in {"name", "emails", "members"}:
             raise ValueError(word)
-        having = _within(words, "[]", is_item=True)
-        part = _part(words.pop()[1:]) if words[-1:] and words[-1].startswith(".") else part
-    verb = "pr" if having and (not words or words[-1].lower() in _LINKS) else words.pop().lower()
+        item_test = _within(tokens, "[]", is_item=True)
+        part = _part(tokens.pop()[1:]) if tokens[-1:] and tokens[-1].startswith(".") else part
+    verb = "pr" if item_test and (not tokens or tokens[-1].lower() in _LINKS) else tokens.pop().lower()
     if verb == "pr":
-        return lambda entry: bool(_values(entry, name, part, having) or (entry.get(name) and not (having or part)))
-    given = words.pop()
-    wanted = from_json(given if given[0] == '"' else given.lower())
+        return lambda entry: bool(
+            _values(entry, name, part, item_test) or (entry.get(name) and not (item_test or part))
+        )
+    literal = tokens.pop()
+    expected = from_json(literal if literal[0] == '"' else literal.lower())
     compare = _COMPARISONS[verb]
-    if not isinstance(wanted, str) and verb not in {"eq", "ne"}:
-        raise ValueError(given)
+    if not isinstance(expected, str) and verb not in {"eq", "ne"}:
+        raise ValueError(literal)
     fold = str if name in {"id", "externalId"} else str.casefold
 
     def fits(entry: JsonMapping) -> bool:
-        found = _values(entry, name, part, having)
-        return not found if wanted is None else any(compare(fold(value), fold(str(wanted))) for value in found)
+        values = _values(entry, name, part, item_test)
+        return not values if expected is None else any(compare(fold(value), fold(str(expected))) for value in values)
 
     return fits if verb != "ne" else lambda entry: not fits(entry)
 
 
-def _within(words: list[str], brackets: str, *, is_item: bool) -> Test:
+def _within(tokens: list[str], brackets: str, *, is_item: bool) -> Test:
     """Parse an expression in brackets. Raises: ValueError without them."""
-    begin = words.pop()
-    test = _linked(words, is_item=is_item)
-    if begin + words.pop() != brackets:
+    begin = tokens.pop()
+    test = _parse_linked(tokens, is_item=is_item)
+    if begin + tokens.pop() != brackets:
         raise ValueError(brackets)
     return test
 
 
-def _values(entry: JsonMapping, name: str, part: str, having: Test | None = None) -> list[str]:
+def _values(entry: JsonMapping, name: str, part: str, item_test: Test | None = None) -> list[str]:
     """Return the values of an attribute, or of a sub-attribute of the items that pass a test; by default the items'
     `value`.
     """
     value = entry.get(name)
-    items = [item for item in (value if isinstance(value, list) else [value]) if having is None or having(item or {})]
+    items = [
+        item for item in (value if isinstance(value, list) else [value]) if item_test is None or item_test(item or {})
+    ]
     texts = [item.get(part or "value") if isinstance(item, dict) else item for item in items]
     return [str(value) for value in texts if value is not None and value != ""]
 
 
-def _same(item: JsonObject, key: str, wanted: str) -> bool:
-    return str(item.get(key, "")).casefold() == wanted.casefold()
+def _same(item: JsonObject, key: str, expected: str) -> bool:
+    return str(item.get(key, "")).casefold() == expected.casefold()
 
 
-def patched(before: JsonObject, body: JsonObject) -> JsonObject:
+def patched(document: JsonObject, body: JsonObject) -> JsonObject:
     """Apply the operations of a PATCH; one without a path has attributes as its value. Raises: ScimError."""
     operation = None
     try:
@@ -218,41 +227,41 @@ def patched(before: JsonObject, body: JsonObject) -> JsonObject:
         for operation in body["Operations"]:
             path = operation.get("path")
             value = operation.get("value")
-            for name, given in ({path: value} if path else value).items():
-                _apply(before, operation["op"].lower(), name, given)
+            for name, new_value in ({path: value} if path else value).items():
+                _apply(document, operation["op"].lower(), name, new_value)
     except (AttributeError, KeyError, TypeError, ValueError):
-        words = f"{OPERATIONS_MAX:,} Operations at most are applied, and this one cannot be: {str(operation)[:200]}"
-        raise ScimError("invalidPath", words) from None
-    return before
+        message = f"{OPERATIONS_MAX:,} Operations at most are applied, and this one cannot be: {str(operation)[:200]}"
+        raise ScimError("invalidPath", message) from None
+    return document
 
 
-def _apply(before: JsonObject, verb: str, path: str, given: Any) -> None:
+def _apply(document: JsonObject, verb: str, path: str, new_value: Any) -> None:
     match = _PATH.fullmatch(path)
     is_gone = verb == "remove"
     if match is None or verb not in {"add", "replace", "remove"}:
         raise ValueError(path)
-    named, key, wanted, part = match.groups("")
+    attribute, key, expected, part = match.groups("")
     key = _part(key)
     part = _part(part)
-    given = _with_parts(given)
-    name = _NAMES.get(named.lower())
+    new_value = _with_parts(new_value)
+    name = _NAMES.get(attribute.lower())
     if name in {"emails", "members"}:
-        items = before.get(name) or []
+        items = document.get(name) or []
         if key:
-            hits = [item for item in items if _same(item, key, wanted)]
-            new = {part: None if is_gone else given} if part else given
-            given = [] if is_gone and not part else [hit | new for hit in hits or [{key: wanted}]]
+            hits = [item for item in items if _same(item, key, expected)]
+            new = {part: None if is_gone else new_value} if part else new_value
+            new_value = [] if is_gone and not part else [hit | new for hit in hits or [{key: expected}]]
         else:
-            given = given if isinstance(given, list) else [given] * bool(given)
-            values = {item["value"] for item in given}
-            hits = [item for item in items if verb == "replace" or not given or item["value"] in values]
-            given = given * (not is_gone)
-        gone = {*map(id, hits)}  # ids are hashed: comparing 20,000 members with each other would be slow
-        before[name] = [item for item in items if id(item) not in gone] + given
+            new_value = new_value if isinstance(new_value, list) else [new_value] * bool(new_value)
+            values = {item["value"] for item in new_value}
+            hits = [item for item in items if verb == "replace" or not new_value or item["value"] in values]
+            new_value = new_value * (not is_gone)
+        removed_ids = {*map(id, hits)}  # ids are hashed: comparing 20,000 members with each other would be slow
+        document[name] = [item for item in items if id(item) not in removed_ids] + new_value
     elif name:
-        given = None if is_gone else given
-        given = {part: given} if part else given
-        before[name] = (before.get(name) or {}) | given if isinstance(given, dict) else given
+        new_value = None if is_gone else new_value
+        new_value = {part: new_value} if part else new_value
+        document[name] = (document.get(name) or {}) | new_value if isinstance(new_value, dict) else new_value
 
 
 def write(desk: Desk, who: Who, method: str, kind: str, id_: str, raw: bytes) -> DirectoryEntry:
@@ -263,17 +272,17 @@ def write(desk: Desk, who: Who, method: str, kind: str, id_: str, raw: bytes) ->
     who = replace(who, rights=who.rights | {Right.MANAGE_USERS})
     with _changing(desk) as (joint, change):
         entry = find(change, kind, id_) if id_ else DirectoryEntry("", kind, "{}", "")
-        before = from_json(entry.document)
+        document = from_json(entry.document)
         after = None
         if method == "DELETE":
             if kind == USERS:
                 users.delete(joint, who, _user(change, entry).name)
             change.take(DirectoryEntry, id_)
         else:
-            entry = _put(joint, who, change, entry, _sent(method, raw, dict(before)))
+            entry = _put(joint, who, change, entry, _decode_body(method, raw, dict(document)))
             after = from_json(entry.document)
         if kind == GROUPS:
-            change.audit(Act(who, "group.change", f"group {entry.id}", before, after), desk.now_ms())
+            change.audit(Act(who, "group.change", f"group {entry.id}", document, after), desk.now_ms())
         sync(joint, change, who)
     return entry
 
@@ -298,14 +307,16 @@ def _shallow(raw: bytes) -> JsonObject:
     return body
 
 
-def _sent(method: str, raw: bytes, before: JsonObject) -> Sent:
+def _decode_body(method: str, raw: bytes, document: JsonObject) -> Sent:
     """Decode the attributes of a body; those of a PATCH are applied to the stored ones. Raises: ScimError."""
-    active = before.get("active")
+    active = document.get("active")
     try:
         body = _shallow(raw)
-        body = patched(before, body) if method == "PATCH" else body
-        kept = {_NAMES.get(name.lower(), ""): _with_parts(value) for name, value in body.items() if value is not None}
-        return msgspec.convert({"active": active, **kept}, Sent, strict=False)  # Entra ID sends "False"
+        body = patched(document, body) if method == "PATCH" else body
+        known_values = {
+            _NAMES.get(name.lower(), ""): _with_parts(value) for name, value in body.items() if value is not None
+        }
+        return msgspec.convert({"active": active, **known_values}, Sent, strict=False)  # Entra ID sends "False"
     except msgspec.DecodeError as error:
         raise ScimError("invalidValue", str(error)) from None
 
@@ -315,11 +326,11 @@ def _put(desk: Desk, who: Who, change: Change, old: DirectoryEntry, sent: Sent) 
     entries = change.directory(old.kind)
     if not (sent.user_name if old.kind == USERS else sent.display_name) or len(entries) > ENTRIES_MAX:
         raise ScimError("invalidValue", f"a user has a userName, a group a displayName; {ENTRIES_MAX:,} at most")
-    if any(other.id != old.id and _read(other).unique_name == sent.unique_name for other in entries):
+    if any(other.id != old.id and _decode_entry(other).unique_name == sent.unique_name for other in entries):
         raise ScimError("uniqueness", f"{old.kind} has {sent.unique_name!r} already", 409)
     if old.kind == GROUPS:
-        known = {user.id for user in change.directory(USERS)}
-        sent.members = [member for member in sent.members if member.get("value") in known]
+        user_ids = {user.id for user in change.directory(USERS)}
+        sent.members = [member for member in sent.members if member.get("value") in user_ids]
         id_ = f"group-{desk.token()[:16]}"
         role = ""
     else:
@@ -329,7 +340,7 @@ def _put(desk: Desk, who: Who, change: Change, old: DirectoryEntry, sent: Sent) 
         role = "" if user.is_disabled else user.role
         name = users.known_name(sent.user_name)
         if name != user.name and change.user_named(name):
-            raise _taken(name)
+            raise _name_taken(name)
         if {"name": name, **sent.shown} != {name: getattr(user, name) for name in ("name", "display_name", "email")}:
             users.rename(desk, who, user.name, new_name=name, **sent.shown)
     entry = replace(old if old.id else replace(old, id=id_, role=role), document=to_json(sent).decode())
@@ -345,32 +356,32 @@ def _new(desk: Desk, who: Who, change: Change, sent: Sent) -> User:
     if user is None:
         return users.add(desk, who, sent.user_name, Role.VIEWER, **sent.shown)
     if not user.subject or change.find(DirectoryEntry, user.id) is not None:
-        raise _taken(user.name)
+        raise _name_taken(user.name)
     return user
 
 
-def _taken(name: str) -> ScimError:
+def _name_taken(name: str) -> ScimError:
     return ScimError("uniqueness", f"another user is called {name!r} here: see 'shroff users list'", 409)
 
 
-def _user(look: PeopleQueries, entry: DirectoryEntry) -> User:
+def _user(queries: PeopleQueries, entry: DirectoryEntry) -> User:
     # Entry and user are created and removed together
-    return cast("User", look.find(User, int(entry.id.partition("-")[2])))
+    return cast("User", queries.find(User, int(entry.id.partition("-")[2])))
 
 
-def _read(entry: DirectoryEntry) -> Sent:
+def _decode_entry(entry: DirectoryEntry) -> Sent:
     return from_json(entry.document, type=Sent)
 
 
 def sync(desk: Desk, change: Change, who: Who) -> None:
     """Apply the groups' roles to users whose groups changed; otherwise an admin's change stays."""
     roles_by_user = defaultdict[Any, set[Role]](set)
-    for group in map(_read, change.directory(GROUPS)):
+    for group in map(_decode_entry, change.directory(GROUPS)):
         if role := desk.settings.group_roles.get(group.display_name):
             for member in group.members:
                 roles_by_user[member["value"]].add(Role(role))
     for entry in change.directory(USERS):
-        granted = strongest(roles_by_user[entry.id]) if _read(entry).active else None
+        granted = strongest(roles_by_user[entry.id]) if _decode_entry(entry).active else None
         name = _user(change, entry).name
         if (granted or "") != entry.role:
             users.changed(
@@ -378,35 +389,37 @@ def sync(desk: Desk, change: Change, who: Who) -> None:
                 who,
                 name,
                 "user.role" if granted else "user.disable",
-                partial(_as_given, granted, is_new=not entry.role),
+                partial(_role_for, granted, is_new=not entry.role),
             )
             change.put(replace(entry, role=granted or ""))
 
 
-def sync_roles(desk: Desk, tell: Callable[[str], None]) -> None:
+def sync_roles(desk: Desk, report: Callable[[str], None]) -> None:
     """Apply the current role settings of SCIM, which may have changed since the provider last sent data.
 
-    A refused change, such as disabling all admins, is reported by `tell` and has no effect.
+    A refused change, such as disabling all admins, is reported by `report` and has no effect.
     """
     try:
         if desk.settings.group_roles:
             with _changing(desk) as (joint, change):
                 sync(joint, change, _STARTING)
     except ShroffError as error:
-        tell(f"sign_in.scim.roles is not applied: {error}")
+        report(f"sign_in.scim.roles is not applied: {error}")
 
 
-def _as_given(role: Role | None, user: User, *, is_new: bool) -> User:
+def _role_for(role: Role | None, user: User, *, is_new: bool) -> User:
     is_disabled = not role or (user.is_disabled and not is_new)
     return replace(user, role=role or user.role, is_disabled=is_disabled, stamp=user.stamp + 1)
 
 
 def joined(change: Change, subject: str, name: str) -> User | None:
     """Return the user sent by the provider, by subject, or by name if they have never signed in."""
-    known = change.user_known_as(subject)
+    known_user = change.user_known_as(subject)
     for entry in change.directory(USERS):
         user = _user(change, entry)
-        is_new = not (known or user.subject or user.password) and _read(entry).unique_name == name.casefold()
-        if user == known or is_new:
+        is_new = (
+            not (known_user or user.subject or user.password) and _decode_entry(entry).unique_name == name.casefold()
+        )
+        if user == known_user or is_new:
             return user
     return None

@@ -26,8 +26,8 @@ WRONG = "the code is wrong, has expired or was used before. Wait for the next co
 def code_at(secret: bytes, step: int) -> str:
     """Return the six-digit code of a time step: HMAC-SHA-1, as in all authenticator apps."""
     digest = hmac.digest(secret, step.to_bytes(8, "big"), "sha1")
-    at = digest[-1] & 15
-    return f"{int.from_bytes(digest[at : at + 4], 'big') % 2**31 % 10**6:06}"
+    offset = digest[-1] & 15
+    return f"{int.from_bytes(digest[offset : offset + 4], 'big') % 2**31 % 10**6:06}"
 
 
 class FactorForm(FrozenStruct):
@@ -45,15 +45,15 @@ class FactorForm(FrozenStruct):
 
 def asked(desk: Desk, token: str) -> FactorForm:
     """Return the request for a session's browser, half or complete. Raises: SignInError if the session has ended."""
-    with desk.store.look() as look:
-        return _asked(desk, look, token)
+    with desk.store.look() as queries:
+        return _form_of_session(desk, queries, token)
 
 
-def _asked(desk: Desk, look: PeopleQueries, token: str) -> FactorForm:
-    found = held(desk, look, token)
-    if found is None or found[1].subject:
+def _form_of_session(desk: Desk, queries: PeopleQueries, token: str) -> FactorForm:
+    session_and_user = held(desk, queries, token)
+    if session_and_user is None or session_and_user[1].subject:
         raise SignInError(GONE)
-    session, user = found
+    session, user = session_and_user
     return _form(desk, user, user.factor or session.hash, is_half=session.is_half)
 
 
@@ -72,19 +72,19 @@ def prove(
     Return the recovery codes of a new factor, which are shown only once. Raises: PausedError; SignInError.
     """
     form = asked(desk, token)
-    # No user has this name, so a right password does not reset wrong codes
-    hashed, name = form.user.password, f"{form.user.name} factor"
+    hashed = form.user.password
+    name = f"{form.user.name} factor"  # no user has this name, so a right password does not reset wrong codes
     throttle.begin(desk, name, address)
     if hashed and not (form.user.factor or form.is_half or desk.passwords.is_right(password, hashed)):
         raise SignInError(NOT_YOURS)
     with desk.store.change() as change:
-        form = _asked(desk, change, token)
-        before = form.user
-        is_new = not before.factor
+        form = _form_of_session(desk, change, token)
+        user_before = form.user
+        is_new = not user_before.factor
         codes = list[str]()
-        if is_new and form.is_half and before.has_second_factor:
+        if is_new and form.is_half and user_before.has_second_factor:
             raise SignInError("you have a passkey. Sign in with it; then set up codes at /me")
-        user = _used(desk, form, code)
+        user = _use_code(desk, form, code)
         throttle.succeed(change, name, address)
         if is_new:
             codes = [b32encode(desk.bytes_of(10)).decode() for _ in range(RECOVERY_CODES)]
@@ -100,7 +100,7 @@ def prove(
         )
         if is_new or ends:
             change.audit(
-                Act(signed.who, "factor.change", f"user {user.name}", shown(before), shown(user)), desk.now_ms()
+                Act(signed.who, "factor.change", f"user {user.name}", shown(user_before), shown(user)), desk.now_ms()
             )
         return signed, codes
 
@@ -126,24 +126,24 @@ def show_again(desk: Desk, name: str, code: str, password: str | None = None, si
 
     If no password is given and the user has a passkey, the sign-in must be recent. Raises: UsageError.
     """
-    counted = f"{name} factor"
+    attempts_name = f"{name} factor"
     try:
-        throttle.begin(desk, counted, "")
+        throttle.begin(desk, attempts_name, "")
         with desk.store.change() as change:
             user = in_look(change, name)
             if user.factor:
-                change.put_user(_used(desk, _form(desk, user, user.factor), code))
+                change.put_user(_use_code(desk, _form(desk, user, user.factor), code))
             elif password is None:
                 if user.has_second_factor and desk.now_ms() - since_ms > AGAIN_MS:
                     raise UsageError("show your passkey again: sign in with it at /login, and reset within 5 minutes.")
             elif not desk.passwords.is_right(password, user.password):
                 raise UsageError(NOT_YOURS)
-            throttle.succeed(change, counted, "")
+            throttle.succeed(change, attempts_name, "")
     except SignInError as error:
         raise UsageError(f"your own second factor is asked for: {error}.") from None
 
 
-def _used(desk: Desk, form: FactorForm, code: str) -> User:
+def _use_code(desk: Desk, form: FactorForm, code: str) -> User:
     """Return the user with this code used. Raises: SignInError if the code is wrong or already used."""
     user = form.user
     plain = "".join(code.split()).replace("-", "").upper()

@@ -241,5 +241,7 @@ def revoke_key(desk: Desk, who: Who, request: RevokeKey) -> RevokedKey:
         shroff keys revoke k7m2q9x4ab1c --with-made
     """
     key = keys.revoke(desk, who, request.key, with_made=request.with_made)
-    made = [made.name for made in keys.all_keys(desk) if made.made_by == f"key {key.id}" and not made.revoked_at_ms]
-    return RevokedKey(**_fields(key), made=made)
+    made_keys = [
+        other.name for other in keys.all_keys(desk) if other.made_by == f"key {key.id}" and not other.revoked_at_ms
+    ]
+    return RevokedKey(**_fields(key), made=made_keys)

@@ -70,8 +70,8 @@ def create(
     key, text = _new(desk, who, name, role, scopes=scopes, lasts_ms=lasts_ms)
     key = replace(key, made_by=made_by or key.made_by)
     with desk.store.change() as change:
-        asked = change.user_named(made_by) if made_by else None
-        may = RIGHTS[asked.role] if asked is not None and not asked.is_disabled else frozenset()
+        maker_user = change.user_named(made_by) if made_by else None
+        may = RIGHTS[maker_user.role] if maker_user is not None and not maker_user.is_disabled else frozenset()
         if made_by and not as_who(key).rights <= may:
             raise NotAllowedError(f"{made_by} asked for this key, and may no longer do what it can")
         _keep(change, who, "key.create", key, desk.now_ms())
@@ -90,7 +90,7 @@ def rotate(desk: Desk, who: Who, id_or_name: str, *, overlap_ms: int, lasts_ms: 
     who.require(Right.MANAGE_KEYS)
     with desk.store.change() as change:
         now_ms = desk.now_ms()
-        old = _named(change.keys(), id_or_name, now_ms)
+        old = _key_named(change.keys(), id_or_name, now_ms)
         if not is_valid(old, now_ms):
             raise UsageError(
                 f"the key {old.name} ({old.id}) is not valid any more. Create one with 'shroff keys create'."
@@ -125,8 +125,8 @@ def _check(who: Who, name: str, role: Role, scopes: Collection[Right]) -> None:
         raise UsageError(f"a key's name says what it is for, on one line, in {_NAME_MAX} characters at most.")
     foreign = sorted(set(scopes) - RIGHTS[role])
     if foreign:
-        has = ", ".join(sorted(RIGHTS[role]))
-        raise UsageError(f"the role {role.value} does not have {', '.join(foreign)}. It has {has}.")
+        role_rights = ", ".join(sorted(RIGHTS[role]))
+        raise UsageError(f"the role {role.value} does not have {', '.join(foreign)}. It has {role_rights}.")
     more = (frozenset(scopes) or RIGHTS[role]) - who.rights
     if more:
         raise NotAllowedError(
@@ -148,8 +148,8 @@ def known_role(text: str) -> Role:
 
 def all_keys(desk: Desk) -> list[ApiKey]:
     """Return all keys by creation time, revoked ones included."""
-    with desk.store.look() as look:
-        return look.keys()
+    with desk.store.look() as queries:
+        return queries.keys()
 
 
 def revoke(desk: Desk, who: Who, id_or_name: str, *, with_made: bool = False) -> ApiKey:
@@ -159,10 +159,10 @@ def revoke(desk: Desk, who: Who, id_or_name: str, *, with_made: bool = False) ->
     """
     who.require(Right.MANAGE_KEYS)
     with desk.store.change() as change:
-        key = _named(change.keys(), id_or_name, desk.now_ms())
+        key = _key_named(change.keys(), id_or_name, desk.now_ms())
         if with_made:
             limit_to(None, change, who, f"key {key.id}", desk.now_ms())
-        return key if key.revoked_at_ms is not None else _revoked(change, who, key, desk.now_ms())
+        return key if key.revoked_at_ms is not None else _revoke(change, who, key, desk.now_ms())
 
 
 def limit_to(role: Role | None, change: Change, who: Who, maker: str, now_ms: int) -> None:
@@ -178,21 +178,21 @@ def limit_to(role: Role | None, change: Change, who: Who, maker: str, now_ms: in
         if key.made_by == maker:
             rights = as_who(key).rights
             if key.revoked_at_ms is None and not rights & allowed:
-                _revoked(change, who, key, now_ms)
+                _revoke(change, who, key, now_ms)
             elif key.revoked_at_ms is None and rights - allowed:
                 limited = replace(key, scopes=tuple(sorted(rights & allowed)))
                 _keep(change, who, "key.limit", limited, now_ms, key)
             limit_to(role, change, who, f"key {key.id}", now_ms)
 
 
-def _revoked(change: Change, who: Who, key: ApiKey, now_ms: int) -> ApiKey:
+def _revoke(change: Change, who: Who, key: ApiKey, now_ms: int) -> ApiKey:
     change.end_links(made_by=f"key {key.id}")
     return _keep(change, who, "key.revoke", replace(key, revoked_at_ms=now_ms), now_ms, key)
 
 
-def _keep(change: Change, who: Who, action: str, key: ApiKey, now_ms: int, before: ApiKey | None = None) -> ApiKey:
+def _keep(change: Change, who: Who, action: str, key: ApiKey, now_ms: int, old_key: ApiKey | None = None) -> ApiKey:
     change.put(key)
-    change.audit(Act(who, action, f"key {key.id}", before and shown(before), shown(key)), now_ms)
+    change.audit(Act(who, action, f"key {key.id}", old_key and shown(old_key), shown(key)), now_ms)
     return key
 
 
@@ -201,7 +201,7 @@ def is_valid(key: ApiKey, now_ms: int) -> bool:
     return key.revoked_at_ms is None and (key.ends_at_ms is None or key.ends_at_ms > now_ms)
 
 
-def _named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
+def _key_named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
     match = PATTERN.fullmatch(text)
     id_or_name = match[1] if match else text
     by_id = [key for key in keys if key.id == id_or_name]
@@ -232,14 +232,14 @@ def maker_of(who: Who) -> str:
     return f"key {key_of(who)}" if who.kind == "key" else who.name
 
 
-def maker(look: PeopleQueries, who: str) -> User | None:
+def maker(queries: PeopleQueries, who: str) -> User | None:
     """Return the user behind a key, or behind the key that created it; `who` is a caller's id. None for other
     callers.
     """
     made_by = who.replace(_AS_WHO, "key ", 1)
-    while made_by.startswith("key ") and (key := look.find(ApiKey, made_by.removeprefix("key "))) is not None:
+    while made_by.startswith("key ") and (key := queries.find(ApiKey, made_by.removeprefix("key "))) is not None:
         made_by = key.made_by
-    return None if made_by == who else look.user_named(made_by)
+    return None if made_by == who else queries.user_named(made_by)
 
 
 def key_of(who: Who) -> str:
@@ -311,10 +311,10 @@ class KeyRing:
         """Stop the background thread."""
         self._beside.shutdown(cancel_futures=True)
 
-    def _who(self, found: _CachedKey, secret: str) -> Who:
+    def _who(self, cached: _CachedKey, secret: str) -> Who:
         """Raise SignInError for an invalid key. A hash is compared even if there is no key, to take the same time."""
-        key = found.key
-        who = found.who
+        key = cached.key
+        who = cached.who
         is_right = hmac.compare_digest(token_hash(secret), key.hash if key is not None else bytes(32))
         if key is None or who is None or not is_right or key.revoked_at_ms is not None:
             raise SignInError(WRONG)
@@ -324,8 +324,8 @@ class KeyRing:
 
     def _read(self, id_: str) -> _CachedKey:
         began_s = self._clock_s()
-        with self._desk.store.look() as look:
-            key = look.find(ApiKey, id_)
+        with self._desk.store.look() as queries:
+            key = queries.find(ApiKey, id_)
         cached = _CachedKey(key, began_s, None if key is None else as_who(key))
         if key is not None:
             self._known[id_] = cached
@@ -344,9 +344,9 @@ class KeyRing:
     def _note_use(self, key: ApiKey | None) -> None:
         """Record in the background that a key is in use, if that is due."""
         if key is not None and self._desk.now_ms() - (key.used_at_ms or 0) >= USED_EVERY_MS:
-            self._beside.submit(self._noted, key.id)
+            self._beside.submit(self._note_in_background, key.id)
 
-    def _noted(self, id_: str) -> None:
+    def _note_in_background(self, id_: str) -> None:
         with suppress(ShroffError), self._desk.store.change() as change:
             key = change.find(ApiKey, id_)
             if key is not None:

@@ -22,13 +22,13 @@ GONE = "this link was used, has expired or is unknown. Ask an administrator for 
 
 def first(desk: Desk, who: Who) -> str | None:
     """Return the path of a link that creates the first admin; None if there are users. For a starting service."""
-    with desk.store.look() as look:
-        return None if look.users() else for_admin(desk, who)
+    with desk.store.look() as queries:
+        return None if queries.users() else for_admin(desk, who)
 
 
 def for_admin(desk: Desk, who: Who) -> str:
     """Return the path of a link that creates an admin, once and within an hour. Raises: NotAllowedError."""
-    return _made(desk, who, None, "admin", FIRST_LASTS_MS)
+    return _make(desk, who, None, "admin", FIRST_LASTS_MS)
 
 
 def for_password(desk: Desk, who: Who, name: str, lasts_ms: int = PASSWORD_LASTS_MS, path: str = PATH) -> str:
@@ -36,11 +36,11 @@ def for_password(desk: Desk, who: Who, name: str, lasts_ms: int = PASSWORD_LASTS
 
     Raises: NotAllowedError; UsageError if there is no such user.
     """
-    known = users.known_name(name)
-    with desk.store.look() as look:
-        user = users.in_look(look, known)
+    user_name = users.known_name(name)
+    with desk.store.look() as queries:
+        user = users.in_look(queries, user_name)
     users.check_here(user, "password")
-    return _made(desk, who, user.number, f"user {known}", lasts_ms, path)
+    return _make(desk, who, user.number, f"user {user_name}", lasts_ms, path)
 
 
 def for_signing_in(desk: Desk, who: Who, name: str) -> str:
@@ -51,7 +51,7 @@ def for_signing_in(desk: Desk, who: Who, name: str) -> str:
     return for_password(desk, who, name, ONCE_LASTS_MS, ONCE)
 
 
-def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, path: str = PATH) -> str:
+def _make(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, path: str = PATH) -> str:
     who.require(Right.MANAGE_USERS)
     token = desk.token()
     now_ms = desk.now_ms()
@@ -61,12 +61,12 @@ def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, p
             change.end_links(
                 user_=user
             )  # the newest alone works; one that makes an admin ends no other, as of a first run
-        change.put(Link(_kept(path, token), user, now_ms + lasts_ms, maker_of(who)))
+        change.put(Link(_token_digest(path, token), user, now_ms + lasts_ms, maker_of(who)))
         change.audit(Act(who, "link.make", subject, None, details), now_ms)
     return path + token
 
 
-def _kept(path: str, token: str) -> bytes:
+def _token_digest(path: str, token: str) -> bytes:
     """Return the stored hash of a token. It depends on the purpose of the link, and is the hash of no other text."""
     digest = token_hash(token)
     return digest if path == PATH else digest[::-1]
@@ -77,8 +77,8 @@ def asks_for(desk: Desk, token: str, path: str = PATH) -> User | None:
 
     Changes nothing, because mail scanners open links too. Raises: SignInError if the link is invalid.
     """
-    with desk.store.look() as look:
-        return _owner(look, look.find(Link, _kept(path, token)), desk.now_ms())
+    with desk.store.look() as queries:
+        return _owner(queries, queries.find(Link, _token_digest(path, token)), desk.now_ms())
 
 
 def use(
@@ -112,23 +112,23 @@ def use(
 def sign_in(desk: Desk, token: str, address: str, before: str = "") -> SignedIn:
     """Use a sign-in link; the user's password stays. Raises: SignInError if the link is invalid."""
     with desk.store.change() as change:
-        user = _owner(change, change.take(Link, _kept(ONCE, token)), desk.now_ms())
+        user = _owner(change, change.take(Link, _token_digest(ONCE, token)), desk.now_ms())
         assert user is not None, "a link that signs in has a user"
         return open_session(desk, change, user, address, before, by="link")
 
 
-def _new(desk: Desk, asked: User | None, password: str, name: str, display_name: str) -> User:
+def _new(desk: Desk, existing: User | None, password: str, name: str, display_name: str) -> User:
     """Return the user of a link with the new password. Raises: UsageError for an invalid name or weak password."""
-    if asked is not None:
-        passwords.check(password, asked.name, asked.display_name, asked.email)
-        return replace(asked, password=desk.passwords.hash(password))
+    if existing is not None:
+        passwords.check(password, existing.name, existing.display_name, existing.email)
+        return replace(existing, password=desk.passwords.hash(password))
     passwords.check(password, name, display_name)
     return users.new_user(desk, name, Role.ADMIN, display_name=display_name, password=password)
 
 
-def _owner(look: PeopleQueries, link: Link | None, now_ms: int) -> User | None:
+def _owner(queries: PeopleQueries, link: Link | None, now_ms: int) -> User | None:
     """Return the user of a link; None if it creates an admin. Raises: SignInError if the link is invalid."""
-    user = None if link is None or link.user is None else look.find(User, link.user)
+    user = None if link is None or link.user is None else queries.find(User, link.user)
     is_gone = link is not None and link.user is not None and (user is None or user.is_disabled)
     if link is None or is_gone or now_ms >= link.ends_at_ms:
         raise SignInError(GONE)

@@ -139,7 +139,7 @@ def finish(
         _turn_out(desk, subject)
         raise
     with desk.store.change() as change:
-        user = _synced_user(desk, change, subject, claims, role)
+        user = _sync_user(desk, change, subject, claims, role)
         return open_session(desk, change, user, address, before), visit.back
 
 
@@ -153,7 +153,7 @@ def role_of(claims: Claims, roles: Mapping[str, Role]) -> Role:
     return role
 
 
-def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role: Role) -> User:
+def _sync_user(desk: Desk, change: Change, subject: str, claims: Claims, role: Role) -> User:
     user = change.user_known_as(subject)
     now_ms = desk.now_ms()
     if user is None:
@@ -185,10 +185,10 @@ def _turn_out(desk: Desk, subject: str) -> None:
 
 def _new(change: Change, subject: str, claims: Claims, role: Role, now_ms: int) -> User:
     """Create a user with an unused name: a person from OpenID never becomes an existing local user."""
-    name = wanted = _name_of(claims)
+    name = wanted_name = _name_of(claims)
     number = 2
     while change.user_named(name) is not None:
-        name = f"{wanted}-{number}"
+        name = f"{wanted_name}-{number}"
         number = number + 1
     return change.add_user(
         User(

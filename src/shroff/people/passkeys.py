@@ -46,7 +46,7 @@ def of(user: User) -> list[Passkey]:
 
 
 def take(
-    desk: Desk, origin: str, session: str, token: str, given: TextMapping, address: str
+    desk: Desk, origin: str, session: str, token: str, form: TextMapping, address: str
 ) -> SignedIn | tuple[str, str, User | None]:
     """Handle a browser's form: add or remove one's own passkey, or sign in. Success opens a new session.
 
@@ -55,37 +55,40 @@ def take(
     Args:
         origin: Address of the service in the form of browsers.
         token: Token of the answered challenge.
-        given: `credential`, the browser's answer to a challenge; or the `name` of a passkey to create or the `id` of
+        form: `credential`, the browser's answer to a challenge; or the `name` of a passkey to create or the `id` of
             one to remove, both with `code` or `password`; empty to sign in.
 
     Raises: PausedError; SignInError; UsageError.
     """
     if not has_library():
         raise UsageError("passkeys need the extra 'passkeys': pip install 'shroff[passkeys]'.")
-    if credential := given["credential"]:
-        return _finished(desk, origin, token, session, credential, address)
+    if credential := form["credential"]:
+        return _finish(desk, origin, token, session, credential, address)
     user = None
-    id_ = given["id"]
-    name = given["name"]
+    id_ = form["id"]
+    name = form["name"]
     if id_ or name:
-        with desk.store.look() as look:
-            user = _mine(desk, look, session)
-        if id_ and len(_others(user, id_)) == len(of(user)):
+        with desk.store.look() as queries:
+            user = _mine(desk, queries, session)
+        if id_ and len(_other_keys(user, id_)) == len(of(user)):
             raise UsageError("there is no such passkey any more. Look at the list again.")
-        show_again(desk, user.name, given["code"], given["password"])
+        show_again(desk, user.name, form["code"], form["password"])
         if not id_ and len(of(user)) >= KEYS_MAX:
             raise UsageError(f"a user has {KEYS_MAX} passkeys at most. Remove one.")
     with desk.store.change() as change:
         if id_:
             user = _mine(desk, change, session)
-            return _opened(desk, change, user, _others(user, id_), session, address, "passkey.remove")
-        token, text, state, now_ms = desk.token(), desk.token(), token_hash(session).hex(), desk.now_ms()
+            return _open_session(desk, change, user, _other_keys(user, id_), session, address, "passkey.remove")
+        token = desk.token()
+        text = desk.token()
+        state = token_hash(session).hex()
+        now_ms = desk.now_ms()
         change.sweep(now_ms)
         change.put(Visit(token_hash(token), state, text, "", name[:100], now_ms + LASTS_MS))
     return token, text, user
 
 
-def _finished(desk: Desk, origin: str, token: str, session: str, credential: str, address: str) -> SignedIn:
+def _finish(desk: Desk, origin: str, token: str, session: str, credential: str, address: str) -> SignedIn:
     import webauthn
     from webauthn.helpers import bytes_to_base64url, exceptions, parse_authentication_credential_json
 
@@ -93,9 +96,9 @@ def _finished(desk: Desk, origin: str, token: str, session: str, credential: str
         visit = change.take(Visit, token_hash(token))
     if visit is None or desk.now_ms() >= visit.ends_at_ms or visit.state != token_hash(session).hex():
         raise SignInError(GONE)
-    counted = f"?passkey {address}"
-    throttle.begin(desk, counted, address)
-    asked: JsonObject = {
+    attempts_name = f"?passkey {address}"
+    throttle.begin(desk, attempts_name, address)
+    verification: JsonObject = {
         "credential": credential,
         "expected_challenge": visit.nonce.encode(),
         "expected_rp_id": urlsplit(origin).hostname,
@@ -107,34 +110,34 @@ def _finished(desk: Desk, origin: str, token: str, session: str, credential: str
             if visit.back:
                 user = _mine(desk, change, session)
                 now_ms = desk.now_ms()
-                made = webauthn.verify_registration_response(**asked)
-                id_ = bytes_to_base64url(made.credential_id)
+                verified = webauthn.verify_registration_response(**verification)
+                id_ = bytes_to_base64url(verified.credential_id)
                 if any(key.id == id_ for other in change.users() for key in of(other)):
                     raise SignInError(WRONG)
-                new = Passkey(id_, visit.back, made.credential_public_key, made.sign_count, now_ms)
+                new = Passkey(id_, visit.back, verified.credential_public_key, verified.sign_count, now_ms)
             else:
                 user, old = _owner(change, parse_authentication_credential_json(credential).id)
-                asked |= {"credential_public_key": old.key, "credential_current_sign_count": old.count}
-                count = webauthn.verify_authentication_response(**asked).new_sign_count
+                verification |= {"credential_public_key": old.key, "credential_current_sign_count": old.count}
+                count = webauthn.verify_authentication_response(**verification).new_sign_count
                 new = replace(old, count=count, used_at_ms=desk.now_ms())
         except (exceptions.WebAuthnException, LookupError, RecursionError, ValueError):
             raise SignInError(WRONG) from None
-        throttle.succeed(change, counted, address)
-        return _opened(
-            desk, change, user, [*_others(user, new.id), new], session, address, "passkey.add" if visit.back else ""
+        throttle.succeed(change, attempts_name, address)
+        return _open_session(
+            desk, change, user, [*_other_keys(user, new.id), new], session, address, "passkey.add" if visit.back else ""
         )
 
 
-def _mine(desk: Desk, look: PeopleQueries, session: str) -> User:
+def _mine(desk: Desk, queries: PeopleQueries, session: str) -> User:
     """Return the signed-in user. Raises: SignInError; UsageError for a user of the OpenID provider."""
-    found = held(desk, look, session)
-    if found is None or found[0].is_half:
+    session_and_user = held(desk, queries, session)
+    if session_and_user is None or session_and_user[0].is_half:
         raise SignInError(GONE)
-    check_here(found[1], "passkey")
-    return found[1]
+    check_here(session_and_user[1], "passkey")
+    return session_and_user[1]
 
 
-def _others(user: User, id: str) -> list[Passkey]:
+def _other_keys(user: User, id: str) -> list[Passkey]:
     return [key for key in of(user) if key.id != id]
 
 
@@ -147,14 +150,14 @@ def _owner(change: Change, id: str) -> tuple[User, Passkey]:
     raise SignInError(WRONG)
 
 
-def _opened(
-    desk: Desk, change: Change, before: User, keys: list[Passkey], session: str, address: str, action: str
+def _open_session(
+    desk: Desk, change: Change, user_before: User, keys: list[Passkey], session: str, address: str, action: str
 ) -> SignedIn:
     """Open a session for a user with these passkeys. With an action, all earlier sessions end."""
-    user = replace(before, passkeys=msgspec.json.encode(keys).decode())
+    user = replace(user_before, passkeys=msgspec.json.encode(keys).decode())
     if action:
         user = replace(user, stamp=user.stamp + 1)
         change.end_sessions(user.number)
-        names = ([key.name for key in of(seen)] for seen in (before, user))
+        names = ([key.name for key in of(user_state)] for user_state in (user_before, user))
         change.audit(Act(as_who(user), action, f"user {user.name}", *names), desk.now_ms())
     return open_session(desk, change, user, address, session, by="passkey", is_proven=user.has_second_factor)

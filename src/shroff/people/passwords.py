@@ -64,8 +64,8 @@ def _is_common(text: str, names: tuple[str, ...]) -> bool:
 
 def _parts_of(name: str) -> set[str]:
     folded = plain(name).casefold()
-    words = "".join(sign if sign.isalnum() else " " for sign in folded).split()
-    return {part for part in (folded, folded.replace(" ", ""), *words) if len(part) > 2}
+    parts = "".join(sign if sign.isalnum() else " " for sign in folded).split()
+    return {part for part in (folded, folded.replace(" ", ""), *parts) if len(part) > 2}
 
 
 class Passwords:

@@ -65,8 +65,8 @@ def sign_in(desk: Desk, name: str, password: str, address: str, before: str = ""
         known_as = ""
     # Codes have separate pauses, so a right code does not end this one
     throttle.begin(desk, known_as or f"?{name[:200]}", address)
-    with desk.store.look() as look:
-        user = look.user_named(known_as) if known_as else None
+    with desk.store.look() as queries:
+        user = queries.user_named(known_as) if known_as else None
     is_right = desk.passwords.is_right(password, user.password if user is not None else "")
     if not (is_right and desk.settings.has_passwords) or user is None or user.is_disabled or user.subject:
         raise SignInError(WRONG)
@@ -145,22 +145,22 @@ def signed_in(desk: Desk, token: str, *, is_use: bool = True, device: str = "") 
     role or disabling changes.
     """
     now_ms = desk.now_ms()
-    with desk.store.look() as look:
-        session_and_user = held(desk, look, token)
+    with desk.store.look() as queries:
+        session_and_user = held(desk, queries, token)
     if session_and_user is None or session_and_user[0].is_half:
         return None
     session, user = session_and_user
     every_ms = min(SEEN_EVERY_MS, desk.settings.idle_ms // SEEN_IN_IDLE)
     device = device[:DEVICE_MAX] or session.device
     if is_use and (now_ms - session.seen_at_ms >= every_ms or device != session.device):
-        _seen(desk, session, now_ms, device)
+        _note_use(desk, session, now_ms, device)
     return SignedIn(replace(as_who(user), since_ms=session.made_at_ms), user, token, session.ends_at_ms)
 
 
-def held(desk: Desk, look: PeopleQueries, token: str) -> tuple[UserSession, User] | None:
+def held(desk: Desk, queries: PeopleQueries, token: str) -> tuple[UserSession, User] | None:
     """Return the session of a token and its user, half or complete; None if it has ended."""
-    session = look.find(UserSession, token_hash(token))
-    user = None if session is None else look.find(User, session.user)
+    session = queries.find(UserSession, token_hash(token))
+    user = None if session is None else queries.find(User, session.user)
     if session is None or user is None or not _holds(desk, session, user, desk.now_ms()):
         return None
     return session, user
@@ -171,7 +171,7 @@ def _holds(desk: Desk, session: UserSession, user: User, now_ms: int) -> bool:
     return is_in_time and session.stamp == user.stamp and not user.is_disabled
 
 
-def _seen(desk: Desk, session: UserSession, now_ms: int, device: str) -> None:
+def _note_use(desk: Desk, session: UserSession, now_ms: int, device: str) -> None:
     """Record that a session is used, and by which device, unless it was ended meanwhile."""
     with desk.store.change() as change:
         current = change.find(UserSession, session.hash)
@@ -199,11 +199,11 @@ class Open(FrozenStruct):
 def open_sessions(desk: Desk) -> list[Open]:
     """Return the valid sessions, most recently used first."""
     now_ms = desk.now_ms()
-    with desk.store.look() as look:
-        users = {user.number: user for user in look.users()}
+    with desk.store.look() as queries:
+        users = {user.number: user for user in queries.users()}
         sessions = [
             Open(session, users[session.user], desk.settings.idle_ms)
-            for session in look.sessions()
+            for session in queries.sessions()
             if session.user in users
         ]
     return [

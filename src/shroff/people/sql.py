@@ -98,15 +98,15 @@ class StoredValues:
         for part in parts_of(keys):
             yield from self._all(kind, select(table).where(table.c[by].in_(part)))
 
-    def _all(self, kind: Callable[..., Kept], asked: Select[Any]) -> list[Kept]:
-        return [kind(*row) for row in self._connection.execute(asked)]
+    def _all(self, kind: Callable[..., Kept], query: Select[Any]) -> list[Kept]:
+        return [kind(*row) for row in self._connection.execute(query)]
 
-    def _first(self, kind: Callable[..., Kept], asked: Select[Any]) -> Kept | None:
-        row = self._connection.execute(asked).fetchone()
+    def _first(self, kind: Callable[..., Kept], query: Select[Any]) -> Kept | None:
+        row = self._connection.execute(query).fetchone()
         return None if row is None else kind(*row)
 
-    def _number(self, asked: Select[Any]) -> int:
-        return int(self._connection.execute(asked).scalar() or 0)
+    def _number(self, query: Select[Any]) -> int:
+        return int(self._connection.execute(query).scalar() or 0)
 
     def _values(self, row: Any) -> JsonObject:
         values = (getattr(row, name) for name in type(row).__match_args__)
@@ -162,7 +162,7 @@ class PeopleQueries(StoredValues):
     ) -> list[AuditEntry]:
         """Return rows of the audit log with numbers in (after, before), by number."""
         table = self._tables[AuditEntry]
-        query = _narrowed(select(table).where(table.c.number > after), table, wanted)
+        query = _add_conditions(select(table).where(table.c.number > after), table, wanted)
         if before is not None:
             query = query.where(table.c.number < before)
         order = table.c.number.desc() if is_newest_first else table.c.number
@@ -237,9 +237,9 @@ class Change(PeopleQueries):
         """Remove all links of a user (`user_`) or a maker (`made_by`)."""
         self._connection.execute(delete(self._tables[Link]).filter_by(**of))
 
-    def rename_maker(self, before: str, now: str) -> None:
+    def rename_maker(self, old_name: str, new_name: str) -> None:
         for table in (self._tables[ApiKey], self._tables[Link]):
-            self._connection.execute(update(table).filter_by(made_by=before).values(made_by=now))
+            self._connection.execute(update(table).filter_by(made_by=old_name).values(made_by=new_name))
 
     def sweep(self, now_ms: int, unseen_since_ms: int = 0, quiet_since_ms: int = 0) -> None:
         """Delete expired sessions, links and visits, unused sessions, and old attempts."""
@@ -279,29 +279,29 @@ class Change(PeopleQueries):
         run("INSERT INTO inbox (number, kind, body, at_ms) VALUES (%s, %s, %s, %s)", (number, *values))
         return number
 
-    def _check_free(self, user: User, own: int | None) -> None:
+    def _check_free(self, user: User, own_id: int | None) -> None:
         same_name = self.user_named(user.name)
-        if same_name is not None and same_name.number != own:
+        if same_name is not None and same_name.number != own_id:
             raise UsageError(f"the user {user.name!r} already exists. 'shroff users list' shows all.")
         same_subject = self.user_known_as(user.subject) if user.subject else None
-        if same_subject is not None and same_subject.number != own:
+        if same_subject is not None and same_subject.number != own_id:
             raise UsageError(f"the user {same_subject.name!r} is the same person at the OpenID provider.")
 
 
-def _narrowed(asked: Select[Any], table: Table, wanted: AuditFilter) -> Select[Any]:
+def _add_conditions(query: Select[Any], table: Table, audit_filter: AuditFilter) -> Select[Any]:
     """Add the conditions of a filter: actor by id or name, action as a whole or by the part before its dot."""
-    if wanted.who:
-        asked = asked.where(or_(table.c.who == wanted.who, table.c.name == wanted.who))
-    if wanted.action:
-        begins = table.c.action.startswith(f"{wanted.action}.", autoescape=True)
-        asked = asked.where(or_(table.c.action == wanted.action, begins))
-    if wanted.subject:
-        asked = asked.where(table.c.subject == wanted.subject)
-    if wanted.start_ms is not None:
-        asked = asked.where(table.c.at_ms >= wanted.start_ms)
-    if wanted.end_ms is not None:
-        asked = asked.where(table.c.at_ms < wanted.end_ms)
-    return asked
+    if audit_filter.who:
+        query = query.where(or_(table.c.who == audit_filter.who, table.c.name == audit_filter.who))
+    if audit_filter.action:
+        begins = table.c.action.startswith(f"{audit_filter.action}.", autoescape=True)
+        query = query.where(or_(table.c.action == audit_filter.action, begins))
+    if audit_filter.subject:
+        query = query.where(table.c.subject == audit_filter.subject)
+    if audit_filter.start_ms is not None:
+        query = query.where(table.c.at_ms >= audit_filter.start_ms)
+    if audit_filter.end_ms is not None:
+        query = query.where(table.c.at_ms < audit_filter.end_ms)
+    return query
 
 
 # ---- tables
@@ -356,7 +356,7 @@ KINDS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
 def parts_of(keys: Collection[Kept]) -> Iterator[list[Kept]]:
     """Split distinct keys into parts for one statement each."""
     listed = list(dict.fromkeys(keys))
-    return (listed[at : at + _KEYS_MAX] for at in range(0, len(listed), _KEYS_MAX))
+    return (listed[start : start + _KEYS_MAX] for start in range(0, len(listed), _KEYS_MAX))
 
 
 class SchemaPart(NamedTuple):
@@ -396,27 +396,27 @@ def tables_of(
             name,
             metadata,
             *(
-                Column(column, kinds[kind](), primary_key=at < keys.get(name, 1))
-                for at, (column, kind) in enumerate(columns)
+                Column(column, kinds[kind](), primary_key=index < keys.get(name, 1))
+                for index, (column, kind) in enumerate(columns)
             ),
         )
     return tables_by_name
 
 
-def scripted(folder: str, version: int, kind: str, found: int) -> Iterator[str]:
-    """Iterate over the statements of the numbered scripts in a folder, after version `found` up to `version`."""
-    place = resources.files("shroff.adapters").joinpath(folder)
-    scripts = {int(file.name[:4]): file for file in place.iterdir() if file.name.endswith(".sql")}
-    for number in range(found + 1, version + 1):
+def scripted(folder: str, version: int, kind: str, stored: int) -> Iterator[str]:
+    """Iterate over the statements of the numbered scripts in a folder, after version `stored` up to `version`."""
+    script_folder = resources.files("shroff.adapters").joinpath(folder)
+    scripts = {int(file.name[:4]): file for file in script_folder.iterdir() if file.name.endswith(".sql")}
+    for number in range(stored + 1, version + 1):
         lines = [line for line in scripts[number].read_text(encoding="utf-8").splitlines() if line[:2] != "--"]
         for statement in "\n".join(lines).split("\n\n"):
             if statement.strip():
                 yield statement.strip().rstrip(";").format(**TYPES[kind])
 
 
-def version(connection: Connection, of: str = "people") -> int:
+def version(connection: Connection, part: str = "people") -> int:
     """Return the version of the existing tables; 0 if there are none, or they are incomplete."""
-    name = f"{of}_version"
+    name = f"{part}_version"
     if not connection.dialect.has_table(connection, name):
         return 0
     row = connection.exec_driver_sql(f"SELECT max(number) FROM {name}").fetchone()  # noqa: S608 - a checked name

@@ -217,12 +217,12 @@ class PeopleStore(Protocol):
         """Close all connections. A second call does nothing."""
 
 
-def rows_of(store: PeopleStore, wanted: AuditFilter | None = None, size: int = 1_000) -> Iterator[AuditEntry]:
+def rows_of(store: PeopleStore, audit_filter: AuditFilter | None = None, size: int = 1_000) -> Iterator[AuditEntry]:
     """Iterate over the matching rows of the audit log by number."""
     after = 0
     while True:
-        with store.look() as look:
-            rows: Sequence[AuditEntry] = look.record(wanted or AuditFilter(), after=after, limit=size)
+        with store.look() as queries:
+            rows: Sequence[AuditEntry] = queries.record(audit_filter or AuditFilter(), after=after, limit=size)
         yield from rows
         if len(rows) < size:
             return

@@ -42,7 +42,7 @@ def begin(desk: Desk, name: str, address: str) -> None:
     """
     now_ms = desk.now_ms()
     with desk.store.change() as change:
-        attempts = [_counted(change, limit, text, now_ms) for limit, text in _limits(name, address)]
+        attempts = [_count(change, limit, text, now_ms) for limit, text in _limits(name, address)]
         wait_ms = max(earlier.until_ms for _, earlier, _ in attempts) - now_ms
         if wait_ms <= 0:
             for limit, _, updated in attempts:
@@ -58,11 +58,11 @@ def succeed(change: Change, name: str, address: str) -> None:
     """Forget attempts by this name, and take the successful one back from the address."""
     for limit, text in _limits(name, address):
         hash_ = _hash(limit, text)
-        found = change.find(Attempts, hash_)
-        if found is None or limit is BY_NAME:
+        attempts = change.find(Attempts, hash_)
+        if attempts is None or limit is BY_NAME:
             change.take(Attempts, hash_)
         else:
-            change.put(Attempts(hash_, max(found.count - 1, 0), found.last_at_ms, 0))
+            change.put(Attempts(hash_, max(attempts.count - 1, 0), attempts.last_at_ms, 0))
 
 
 def pause_ms(limit: AttemptLimit, count: int) -> int:
@@ -76,16 +76,16 @@ def _limits(name: str, address: str) -> list[tuple[AttemptLimit, str]]:
     return [(BY_NAME, name)] + [(BY_ADDRESS, network_of(address))] * bool(address)
 
 
-def _counted(change: Change, limit: AttemptLimit, text: str, now_ms: int) -> tuple[AttemptLimit, Attempts, Attempts]:
+def _count(change: Change, limit: AttemptLimit, text: str, now_ms: int) -> tuple[AttemptLimit, Attempts, Attempts]:
     """Return the limit, the attempts so far, and the attempts with this one."""
     hash_ = _hash(limit, text)
-    before = change.find(Attempts, hash_) or Attempts(hash_, 0, now_ms, 0)
-    if now_ms - before.last_at_ms > FORGOTTEN_MS:
-        before = Attempts(hash_, 0, now_ms, 0)
-    forgotten = max(now_ms - before.last_at_ms, 0) // limit.forgets_ms
-    count = max(before.count - forgotten, 0) + 1
-    since_ms = before.last_at_ms + forgotten * limit.forgets_ms if count > 1 else now_ms
-    return limit, before, Attempts(hash_, count, since_ms, now_ms + pause_ms(limit, count))
+    attempts = change.find(Attempts, hash_) or Attempts(hash_, 0, now_ms, 0)
+    if now_ms - attempts.last_at_ms > FORGOTTEN_MS:
+        attempts = Attempts(hash_, 0, now_ms, 0)
+    forgotten = max(now_ms - attempts.last_at_ms, 0) // limit.forgets_ms
+    count = max(attempts.count - forgotten, 0) + 1
+    since_ms = attempts.last_at_ms + forgotten * limit.forgets_ms if count > 1 else now_ms
+    return limit, attempts, Attempts(hash_, count, since_ms, now_ms + pause_ms(limit, count))
 
 
 def _hash(limit: AttemptLimit, text: str) -> bytes:

@@ -149,9 +149,9 @@ class UserLink(OperationAnswer):
     NEXT: ClassVar = ("shroff serve",)
 
     def text(self) -> str:
-        what = f"sets the password of {self.user}; it works once"
-        what = what if self.user else "creates an admin; it works once, for one hour"
-        return f"This link {what}:\n{_link_text(self.link, self.url)}"
+        purpose = f"sets the password of {self.user}; it works once"
+        purpose = purpose if self.user else "creates an admin; it works once, for one hour"
+        return f"This link {purpose}:\n{_link_text(self.link, self.url)}"
 
 
 def _link_text(link: str, url: str | None) -> str:
@@ -357,8 +357,8 @@ def change_user(desk: Desk, who: Who, request: ChangeUser) -> UserAnswer:
     name = request.name
     role = None if request.role is None else users.known_role(request.role)
     users.check_texts(request.display_name or "", request.email or "")
-    with desk.store.look() as look:
-        user = users.in_look(look, users.known_name(name))
+    with desk.store.look() as queries:
+        user = users.in_look(queries, users.known_name(name))
     if role is not None and role != user.role:
         user = users.set_role(desk, who, name, role)
     if request.disabled is not None and request.disabled != user.is_disabled:
@@ -456,10 +456,10 @@ class SessionDocument(msgspec.Struct):
     ends_at: TimeText
 
     @classmethod
-    def of(cls, found: Open) -> SessionDocument:
-        session = found.session
-        times = (session.made_at_ms, session.seen_at_ms, found.ends_at_ms)
-        return cls(found.id, found.user.name, session.address, session.device, *map(time_text, times))
+    def of(cls, opened: Open) -> SessionDocument:
+        session = opened.session
+        times = (session.made_at_ms, session.seen_at_ms, opened.ends_at_ms)
+        return cls(opened.id, opened.user.name, session.address, session.device, *map(time_text, times))
 
 
 class ShowSessions(OperationRequest["Sessions"]):

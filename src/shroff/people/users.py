@@ -41,8 +41,8 @@ def known_role(text: str) -> Role:
 
 def all_users(desk: Desk) -> list[User]:
     """Return all users by name."""
-    with desk.store.look() as look:
-        return look.users()
+    with desk.store.look() as queries:
+        return queries.users()
 
 
 def add(
@@ -149,11 +149,11 @@ def set_screen(desk: Desk, who: Who, zone: str, theme: str) -> User:
     if theme not in THEMES:
         raise UsageError(f"{theme!r} is not a theme; themes are {', '.join(filter(None, THEMES))}.")
     with desk.store.change() as change:
-        before = in_look(change, who.name)
-        after = replace(before, zone=zone, theme=theme)
-        if after != before:
+        user_before = in_look(change, who.name)
+        after = replace(user_before, zone=zone, theme=theme)
+        if after != user_before:
             change.put_user(after)
-            old, new = ({"time zone": user.zone, "theme": user.theme} for user in (before, after))
+            old, new = ({"time zone": user.zone, "theme": user.theme} for user in (user_before, after))
             change.audit(Act(who, "user.screen", f"user {after.name}", old, new), desk.now_ms())
     return after
 
@@ -166,8 +166,8 @@ def set_password(desk: Desk, who: Who, name: str, password: str) -> User:
     normalized_name = known_name(name)
     if not (who.kind == "user" and who.name == normalized_name):
         who.require(Right.MANAGE_USERS)
-    with desk.store.look() as look:
-        user = in_look(look, normalized_name)
+    with desk.store.look() as queries:
+        user = in_look(queries, normalized_name)
     check_here(user, "password")
     passwords.check(password, user.name, user.display_name, user.email)
     hashed = desk.passwords.hash(password)
@@ -195,10 +195,10 @@ def delete(desk: Desk, who: Who, name: str) -> User:
     return changed(desk, who, name, "user.delete", lambda _: None)
 
 
-def check_here(user: User, what: str) -> None:
+def check_here(user: User, subject: str) -> None:
     """Raise UsageError for a user whose role and password are managed by the OpenID provider."""
     if user.subject:
-        raise UsageError(f"{user.name} signs in at the OpenID provider, and the {what} is set there.")
+        raise UsageError(f"{user.name} signs in at the OpenID provider, and the {subject} is set there.")
 
 
 def as_who(user: User) -> Who:
@@ -210,12 +210,12 @@ def current(desk: Desk, who: Who) -> Who:
     access.
     """
     current_caller: Who | None = who
-    with desk.store.look() as look:
+    with desk.store.look() as queries:
         if who.kind == "user":
-            user = look.find(User, int(who.id.removeprefix("user-")))
+            user = queries.find(User, int(who.id.removeprefix("user-")))
             current_caller = None if user is None or user.is_disabled else as_who(user)
         elif who.kind == "key":
-            key = look.find(ApiKey, keys.key_of(who))
+            key = queries.find(ApiKey, keys.key_of(who))
             current_caller = keys.as_who(key) if key is not None and keys.is_valid(key, desk.now_ms()) else None
     if current_caller is None:
         raise NotAllowedError(f"the {who.kind} {who.name} that asked for this was disabled, removed or revoked")
@@ -237,53 +237,57 @@ def shown(user: User) -> JsonObject:
 
 def signs_in_by(user: User) -> str:
     """Return how a user signs in: `password`, `oidc` or `nothing`."""
-    return "oidc" if user.subject else "password" if user.password else "nothing"
+    if user.subject:
+        return "oidc"
+    return "password" if user.password else "nothing"
 
 
-def in_look(look: PeopleQueries, name: str) -> User:
+def in_look(queries: PeopleQueries, name: str) -> User:
     """Return the user with this name, as a reader or transaction sees it. Raises: UsageError if there is none."""
-    user = look.user_named(name)
+    user = queries.user_named(name)
     if user is None:
-        near = nearest(name, [user.name for user in look.users()])
+        near = nearest(name, [user.name for user in queries.users()])
         raise UsageError(f"there is no user {name!r}. {near} 'shroff users list' shows all.".replace("  ", " "))
     return user
 
 
-def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], User | None]) -> User:
+def changed(desk: Desk, who: Who, name: str, action: str, change_user: Callable[[User], User | None]) -> User:
     """Change or remove a user in one transaction, which ends what the new stamp makes invalid.
 
     Args:
-        now: Returns the changed user; None to remove it.
+        change_user: Returns the changed user; None to remove it.
     """
     who.require(Right.MANAGE_USERS)
     normalized_name = known_name(name)
     with desk.store.change() as change:
-        before = in_look(change, normalized_name)
-        after = now(before)
+        user_before = in_look(change, normalized_name)
+        after = change_user(user_before)
         role = None if after is None or after.is_disabled else after.role
         if role is not Role.ADMIN:
-            _check_admins(change, before)
-        if role is not before.role:
+            _check_admins(change, user_before)
+        if role is not user_before.role:
             keys.limit_to(role, change, who, normalized_name, desk.now_ms())
         if after is None:
-            change.remove_user(before.number)
+            change.remove_user(user_before.number)
         else:
             change.put_user(after)
             change.rename_maker(normalized_name, after.name)
-            if after.stamp != before.stamp:
+            if after.stamp != user_before.stamp:
                 change.end_sessions(after.number)
-        change.audit(Act(who, action, f"user {normalized_name}", shown(before), after and shown(after)), desk.now_ms())
-    return after or before
+        change.audit(
+            Act(who, action, f"user {normalized_name}", shown(user_before), after and shown(after)), desk.now_ms()
+        )
+    return after or user_before
 
 
 def _check_admins(change: Change, user: User) -> None:
     """Raise UsageError if nobody else could manage users."""
-    others = [
+    other_admins = [
         other
         for other in change.users()
         if other.role is Role.ADMIN and not other.is_disabled and other.number != user.number
     ]
-    if user.role is Role.ADMIN and not user.is_disabled and not others:
+    if user.role is Role.ADMIN and not user.is_disabled and not other_admins:
         raise UsageError(
             f"{user.name} is the only admin. Make another one first: 'shroff users add NAME --role admin'."
         )

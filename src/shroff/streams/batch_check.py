@@ -58,9 +58,9 @@ def check_batch(batch: Batch, last_seq: int) -> None:
         for seq in (remark.first_seq, remark.last_seq):
             if not 0 < seq <= last_seq + len(expected):
                 raise StateError(f"the remark on {remark.asker} names place {seq}, which there is not")
-    for what, seq in _named_places(batch):
+    for noun, seq in _named_seqs(batch):
         if not last_seq < seq <= last_seq + len(expected):
-            raise StateError(f"{what} names place {seq}, and the batch brings {_span(expected)}")
+            raise StateError(f"{noun} names place {seq}, and the batch brings {_span(expected)}")
 
 
 def taken_id(records: Sequence[Record], find: Find) -> StateError | None:
@@ -157,9 +157,9 @@ def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], TextMapping
     if all(offset.before is ANY for offset in offsets):
         return
     stored_offsets = {
-        (source, part): at
+        (source, part): stored_offset
         for source in {offset.source for offset in offsets if offset.before is not ANY}
-        for part, at in stored(source).items()
+        for part, stored_offset in stored(source).items()
     }
     for offset in offsets:
         current = stored_offsets.get((offset.source, offset.part))
@@ -172,21 +172,21 @@ def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], TextMapping
         stored_offsets[offset.source, offset.part] = offset.offset
 
 
-def check_epoch(own: int, found: int, place: str) -> None:
+def check_epoch(held_epoch: int, stored_epoch: int, place: str) -> None:
     """Reject writes of a process that no longer leads the log.
 
     Raises: OvertakenError.
     """
-    if own != found:
+    if held_epoch != stored_epoch:
         raise OvertakenError(
-            f"{place}: this process opened the log as number {own}, and number {found} leads it. Nothing of this batch "
-            f"was stored. {OVERTAKEN}"
+            f"{place}: this process opened the log as number {held_epoch}, and number {stored_epoch} leads it. "
+            f"Nothing of this batch was stored. {OVERTAKEN}"
         )
 
 
-def no_request(replies: Sequence[Reply], asked: Iterable[InboxRequest]) -> StateError:
+def no_request(replies: Sequence[Reply], requests: Iterable[InboxRequest]) -> StateError:
     """Return the error for the first reply whose request is not pending, or that comes twice."""
-    pending = {request.number for request in asked}
+    pending = {request.number for request in requests}
     number = next((reply.number for reply in replies if reply.number not in pending), replies[-1].number)
     return StateError(f"request {number} of the inbox was replied to already, or never asked")
 
@@ -195,10 +195,8 @@ def _offset_text(offset: str | None) -> str:
     return "no offset" if offset is None else f"offset {offset}"
 
 
-def _gap(places: list[int], last_seq: int) -> str:
-    expected, actual = next(
-        (expected, place) for expected, place in enumerate(places, start=last_seq + 1) if expected != place
-    )
+def _gap(seqs: list[int], last_seq: int) -> str:
+    expected, actual = next((expected, seq) for expected, seq in enumerate(seqs, start=last_seq + 1) if expected != seq)
     return (
         f"place {actual} does not follow: the log ends at {last_seq} and the next place must be {expected}. "
         f"Restore the state from the log and decide the batch again"
@@ -231,12 +229,12 @@ def _check_decisions(decisions: Sequence[DecisionRow], records: Sequence[Record]
         last_decided = row.seq
 
 
-def _named_places(batch: Batch) -> Iterable[tuple[str, int]]:
+def _named_seqs(batch: Batch) -> Iterable[tuple[str, int]]:
     for flag in batch.flags:
         yield f"the flag of rule {flag.rule}", flag.seq
     for hit in batch.hits:
         yield f"the hit of rule {hit.rule}", hit.seq
 
 
-def _span(places: Sequence[int]) -> str:
-    return f"places {places[0]} to {places[-1]}" if places else "no places"
+def _span(seqs: Sequence[int]) -> str:
+    return f"places {seqs[0]} to {seqs[-1]}" if seqs else "no places"

@@ -73,9 +73,9 @@ def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
     completed = list[Outgoing]()
     for row in rows:
         event = by_seq.get(row.seq)
-        at = bisect_right(firsts, row.seq) - 1
+        index = bisect_right(firsts, row.seq) - 1
         more = {} if event is None else {"fields": event.body, "time_ms": event.time_ms}
-        completed.append(replace(row, **more, at_ms=batches[at][1] if at >= 0 else None))
+        completed.append(replace(row, **more, at_ms=batches[index][1] if index >= 0 else None))
     return completed
 
 

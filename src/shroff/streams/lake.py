@@ -90,11 +90,11 @@ def bucket_and_prefix(address: str, scheme: str, bucket: re.Pattern[str]) -> tup
 
     Raises: UsageError if it is invalid; the message omits an address that may contain a credential by mistake.
     """
-    start, parted, rest = address.partition("://")
-    name, _, prefix = rest.partition("/")
+    start, parted, path = address.partition("://")
+    name, _, prefix = path.partition("/")
     prefix = prefix.strip("/")
     form = f"an address of a lake is as {scheme}://bucket or {scheme}://bucket/prefix"
-    if start != scheme or not parted or not set("@?:").isdisjoint(rest):
+    if start != scheme or not parted or not set("@?:").isdisjoint(path):
         raise UsageError(f"{form}; credentials come from the environment, not from the address.")
     if not bucket.fullmatch(name):
         raise UsageError(f"{name!r} is not a name of a bucket: {form}.")

@@ -56,14 +56,14 @@ class File(FrozenStruct):
     @property
     def type(self) -> str:
         """The event type that the folder names; empty for rows of all types."""
-        return self._said("type") or self._said("event")
+        return self._part_of_path("type") or self._part_of_path("event")
 
     @property
     def day(self) -> str:
         """The UTC day that the folder names, such as `2026-01-31`."""
-        return self._said("date")
+        return self._part_of_path("date")
 
-    def _said(self, name: str) -> str:
+    def _part_of_path(self, name: str) -> str:
         parts = (part.partition("=") for part in self.folder.split("/"))
         return next((value for key, _, value in parts if key == name), "")
 
@@ -175,8 +175,8 @@ class LakeState(FrozenStruct):
     def after(self, manifest: Manifest) -> LakeState:
         """Return the state with one more manifest. Raises: StateError if the manifest does not follow."""
         plan = manifest.plan
-        gone = [path for path in manifest.removed if path not in self.files]
-        if manifest.number != self.number + 1 or gone or (isinstance(plan, Write) and plan.after != self.upto):
+        missing = [path for path in manifest.removed if path not in self.files]
+        if manifest.number != self.number + 1 or missing or (isinstance(plan, Write) and plan.after != self.upto):
             raise StateError(f"manifest {manifest.number:,} of the lake does not follow manifest {self.number:,}")
         files = {path: file for path, file in self.files.items() if path not in set(manifest.removed)}
         files |= {file.path: file for file in manifest.added}
@@ -204,10 +204,10 @@ def read_manifest(objects: RetriedObjects, number: int) -> tuple[Manifest, str] 
     stored = objects.get(name)
     if stored is None:
         return None
-    read = _read(objects, name, stored, MANIFEST)
-    if read.number != number:
-        raise damaged(objects, name, f"it says that it is manifest {read.number}")
-    return read, stored.version
+    manifest = _decode(objects, name, stored, MANIFEST)
+    if manifest.number != number:
+        raise damaged(objects, name, f"it says that it is manifest {manifest.number}")
+    return manifest, stored.version
 
 
 def read_state(objects: RetriedObjects, known: LakeState | None = None) -> LakeState:
@@ -231,21 +231,30 @@ def _from_checkpoint(objects: RetriedObjects) -> LakeState:
         stored = objects.get(name)
         if stored is None:  # removed since, so there is a newer one
             return _from_checkpoint(objects)
-        read = _read(objects, name, stored, CHECKPOINT)
-        files = {file.path: file for file in read.files}
-        replaced = {file.path: file.at_ms for file in read.replaced}
-        return LakeState(read.number, read.upto, read.is_whole, read.log, read.tip, files, replaced, read.number)
+        checkpoint = _decode(objects, name, stored, CHECKPOINT)
+        files = {file.path: file for file in checkpoint.files}
+        replaced = {file.path: file.at_ms for file in checkpoint.replaced}
+        return LakeState(
+            checkpoint.number,
+            checkpoint.upto,
+            checkpoint.is_whole,
+            checkpoint.log,
+            checkpoint.tip,
+            files,
+            replaced,
+            checkpoint.number,
+        )
     return LakeState()
 
 
-def _read(objects: Objects, name: str, found: Found, decoder: Decoder[Stored]) -> Stored:
+def _decode(objects: Objects, name: str, stored_object: Found, decoder: Decoder[Stored]) -> Stored:
     try:
-        read = decoder.decode(found.data)
+        decoded = decoder.decode(stored_object.data)
     except ValueError as error:
         raise damaged(objects, name, error) from None
-    if getattr(read, "format", FORMAT) != FORMAT:
+    if getattr(decoded, "format", FORMAT) != FORMAT:
         raise StateError(f"{name} in {objects.address} is of another version of shroff; use that version")
-    return read
+    return decoded
 
 
 def plan(objects: RetriedObjects, manifest: Manifest) -> tuple[Manifest, str] | None:

@@ -132,7 +132,7 @@ class LogReader(Protocol):
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """Yield the labels with `after < seq <= upto` in order, in lists of at most `size`."""
 
-    def records_at(self, places: Collection[int]) -> dict[int, Record]:
+    def records_at(self, seqs: Collection[int]) -> dict[int, Record]:
         """Return the records with these sequence numbers; missing and pruned ones are left out."""
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:

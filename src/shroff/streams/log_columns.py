@@ -63,25 +63,25 @@ class JoinedTexts(Sequence[bytes]):
         starts[1:] = self.ends[:-1]
         return starts
 
-    def but(self, others: Mapping[int, bytes]) -> JoinedTexts:
+    def but(self, replacements: Mapping[int, bytes]) -> JoinedTexts:
         """Return the texts with some of them replaced, by index."""
-        if not others:
+        if not replacements:
             return self
         sizes = np.diff(self.ends, prepend=0)
         parts = list[Any]()
         last = 0
-        for at in sorted(others):
-            parts += [self.data[last : self.ends[at] - sizes[at]].data, others[at]]
-            last = int(self.ends[at])
-        sizes[list(others)] = list(map(len, others.values()))
+        for row in sorted(replacements):
+            parts += [self.data[last : self.ends[row] - sizes[row]].data, replacements[row]]
+            last = int(self.ends[row])
+        sizes[list(replacements)] = list(map(len, replacements.values()))
         joined = bytearray().join([*parts, self.data[last : self.ends[-1]].data])
         return JoinedTexts(np.frombuffer(joined, np.uint8), sizes.cumsum())
 
-    def among(self, rows: Ints, others: Mapping[int, bytes]) -> JoinedTexts:
-        """Return a longer sequence: these texts at `rows`, and `others` at all other rows."""
-        sizes = np.zeros(len(rows) + len(others), np.int64)
+    def among(self, rows: Ints, replacements: Mapping[int, bytes]) -> JoinedTexts:
+        """Return a longer sequence: these texts at `rows`, and `replacements` at all other rows."""
+        sizes = np.zeros(len(rows) + len(replacements), np.int64)
         sizes[rows] = np.diff(self.ends, prepend=0)
-        return JoinedTexts(self.data, sizes.cumsum()).but(others)
+        return JoinedTexts(self.data, sizes.cumsum()).but(replacements)
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -225,5 +225,5 @@ class DecisionColumns(Sequence[DecisionRow], metaclass=PlainMeta):
         if isinstance(at, slice):
             return [self[row] for row in range(len(self))[at]]
         row = range(len(self))[at]
-        shown = self.outcomes[row], self.receipts[row].tobytes(), self.documents[row]
-        return DecisionRow(self.seqs[row], self.events[row], self.ids[row], *shown)
+        columns = self.outcomes[row], self.receipts[row].tobytes(), self.documents[row]
+        return DecisionRow(self.seqs[row], self.events[row], self.ids[row], *columns)

@@ -137,17 +137,18 @@ def take_together(merges: Sequence[Merge], limit: int) -> list[tuple[Merge, Run]
         merge.waits_for = [part.name for part in merge.parts.values() if part.lacks] if len(parts) > 1 else []
     if limit <= 0 or not any(merge.count for merge in merges) or any(merge.waits_for for merge in merges):
         return []
-    runs = [(parts[0], parts[0].given(limit))] if len(parts) == 1 else _merged(merges, parts, limit)
+    runs = [(parts[0], parts[0].given(limit))] if len(parts) == 1 else _merge_lines(merges, parts, limit)
     for part in parts:
         part.of.count -= part.at
         part.forget_given()
-    last = {part: at for at, (part, _) in enumerate(runs)}
+    last = {part: index for index, (part, _) in enumerate(runs)}
     return [
-        (part.of, (part.name, lines, part.before if last[part] == at else "")) for at, (part, lines) in enumerate(runs)
+        (part.of, (part.name, lines, part.before if last[part] == index else ""))
+        for index, (part, lines) in enumerate(runs)
     ]
 
 
-def _merged(
+def _merge_lines(
     merges: Sequence[Merge], all_parts: Sequence[_PartLines], limit: int
 ) -> list[tuple[_PartLines, list[Line]]]:
     runs: list[tuple[_PartLines, list[Line]]] = []
@@ -155,38 +156,40 @@ def _merged(
     parts = [all_part for all_part in all_parts if all_part.lines]
     for part in parts:
         part.find_due()
-    heap = [(part.due[0], part.sent[0], part.order, at, part) for at, part in enumerate(parts)]
+    heap = [(part.due[0], part.sent[0], part.order, index, part) for index, part in enumerate(parts)]
     heapq.heapify(heap)
     while heap and limit > 0:
         _, _, order, number, first = heap[0]
         next_ms, next_sent, next_order, *_ = min(heap[1:3], default=(LATEST, 0, order))
         begin = first.at
         due = first.due
-        sent = first.sent
+        sent_times = first.sent
         end = min(len(due), begin + limit)
         if first.of.wait_s and len(heap) < len(all_parts):
             end = min(end, first.came_until(first.of.clock() - first.of.wait_s))
             if end <= begin:
                 break
-        at = begin + 1
-        while at < end and (due[at] < next_ms or (due[at] == next_ms and (sent[at], order) < (next_sent, next_order))):
-            at += 1
-        reached_ms = _noted(first, due[begin:at], reached_ms)
-        runs.append((first, first.given(at - begin)))
-        limit -= at - begin
+        index = begin + 1
+        while index < end and (
+            due[index] < next_ms or (due[index] == next_ms and (sent_times[index], order) < (next_sent, next_order))
+        ):
+            index += 1
+        reached_ms = _note_due(first, due[begin:index], reached_ms)
+        runs.append((first, first.given(index - begin)))
+        limit -= index - begin
         if first.lacks:
             first.of.waits_for = [first.name]
             break
-        if at == len(due):
+        if index == len(due):
             heapq.heappop(heap)
         else:
-            heapq.heapreplace(heap, (due[at], sent[at], order, number, first))
+            heapq.heapreplace(heap, (due[index], sent_times[index], order, number, first))
     for merge in merges:
         merge.reached_ms = reached_ms
     return runs
 
 
-def _noted(part: _PartLines, due: Sequence[int], reached_ms: int) -> int:
+def _note_due(part: _PartLines, due: Sequence[int], reached_ms: int) -> int:
     """Note lines that are returned with these due times, and those that were overtaken; return the latest due time."""
     if max(part.reached_ms, due[0]) < reached_ms:
         for at_ms in due:
@@ -247,9 +250,9 @@ class MergingSource(ABC):
     def _runs(self, limit: int) -> list[Run]:
         runs: list[Run] = []
         while True:
-            taken = self.merge.take(limit)
-            runs += taken
-            limit -= sum(len(lines) for _, lines, _ in taken)
+            taken_lines = self.merge.take(limit)
+            runs += taken_lines
+            limit -= sum(len(lines) for _, lines, _ in taken_lines)
             if limit <= 0 or not self.merge.waits_for or not self.find_out():
                 return runs
 
@@ -281,14 +284,16 @@ class _PartLines:
         "sent",
     )
 
-    def __init__(self, of: Merge, name: str, moment: Moment, before: str, *, is_label: bool) -> None:
-        self.of = of
-        self.name, self.order, self._moment = name, _order(name), moment
+    def __init__(self, merge: Merge, name: str, moment: Moment, offset_before: str, *, is_label: bool) -> None:
+        self.of = merge
+        self.name = name
+        self.order = _order(name)
+        self._moment = moment
         self.first_sent_ms = EARLIEST if is_label else 0
         self.lines: list[Line] = []
         self.sent: list[int] = []
         self._times: list[int] = []
-        self._before = _times_of(before, name)  # times of the last lines that were returned
+        self._before = _times_of(offset_before, name)  # times of the last lines that were returned
         self.due: list[int] = []
         self.is_passed = False
         self.reached_ms = EARLIEST
@@ -323,8 +328,8 @@ class _PartLines:
             all_times = self._before + times
             n = len(self._before)
             self.due += [
-                _due(all_times[at], all_times[at + 1 : at + 1 + AHEAD], all_times[max(at - AHEAD, 0) : at])
-                for at in range(n + begin, n + end)
+                _due(all_times[row], all_times[row + 1 : row + 1 + AHEAD], all_times[max(row - AHEAD, 0) : row])
+                for row in range(n + begin, n + end)
             ]
 
     def came_until(self, until_s: float) -> int:
@@ -349,14 +354,16 @@ class _PartLines:
         self.at = 0
 
     def _moments(self, lines: Sequence[Line]) -> list[int]:
-        moment = self._moment
-        return [EARLIEST if (at_ms := moment(line)) is None else at_ms for line in lines]
+        times_ms = map(self._moment, lines)
+        return [EARLIEST if at_ms is None else at_ms for at_ms in times_ms]
 
 
 def _times_of(text: str, part: str) -> list[int]:
     """Parse the text of `_PartLines.before`. Raises: StateError."""
+    if not text:
+        return []
     try:
-        return [int(at_ms) if at_ms else EARLIEST for at_ms in text.split(",")] if text else []
+        return [int(at_ms) if at_ms else EARLIEST for at_ms in text.split(",")]
     except ValueError:
         raise StateError(f"{text!r} is not when the last messages of {part} happened, in milliseconds") from None
 
@@ -367,17 +374,17 @@ def _due(own_ms: int, behind: Sequence[int], before: Sequence[int]) -> int:
         return own_ms
     timed = [at_ms for at_ms in behind if at_ms > EARLIEST]
     earlier = [at_ms for at_ms in timed if at_ms < own_ms]
-    if not _say_so(earlier, timed):
+    if not _are_most(earlier, timed):
         return own_ms
-    found_ms = min(earlier)
+    earliest_ms = min(earlier)
     timed = [at_ms for at_ms in before if at_ms > EARLIEST]
-    is_step_back = _say_so([at_ms for at_ms in timed if at_ms > found_ms], timed)
-    return own_ms if is_step_back else found_ms
+    is_step_back = _are_most([at_ms for at_ms in timed if at_ms > earliest_ms], timed)
+    return own_ms if is_step_back else earliest_ms
 
 
-def _say_so(witnesses: Sequence[int], of: Sequence[int]) -> bool:
-    """Return whether there are enough witnesses, and more than half."""
-    return len(witnesses) >= WITNESSES and 2 * len(witnesses) > len(of)
+def _are_most(witnesses: Sequence[int], timed: Sequence[int]) -> bool:
+    """Return whether the witnesses are enough, and more than half of the lines with a time."""
+    return len(witnesses) >= WITNESSES and 2 * len(witnesses) > len(timed)
 
 
 def _order(part: str) -> _Order:

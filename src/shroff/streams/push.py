@@ -20,7 +20,9 @@ HOOKS = "hooks"  # prefix of the names of pushed sources, in the log and in addr
 MESSAGE = "message"
 SUBSCRIBE = "subscribe"
 UNSUBSCRIBE = "unsubscribe"
-BAD, CHALLENGE, FORBIDDEN = 400, 401, 403  # statuses of rejected requests
+BAD = 400  # statuses of rejected requests
+CHALLENGE = 401
+FORBIDDEN = 403
 
 Fetch = Callable[[str], bytes]  # returns the body at an https address. Raises: TransientError; LookupError if missing
 
@@ -32,10 +34,10 @@ class PushRefusedError(InputError):
     request, so that it can be counted.
     """
 
-    def __init__(self, status: int, words: str, kind: str = "") -> None:
-        super().__init__([("", words)])
+    def __init__(self, status: int, message: str, kind: str = "") -> None:
+        super().__init__([("", message)])
         self.status = status
-        self.kind = kind or words
+        self.kind = kind or message
 
 
 class FetchNeededError(Exception):

@@ -98,10 +98,10 @@ SQLITE = "sqlite:///"
 
 def last_part(parts: SplitResult, example: str) -> tuple[list[str], str]:
     """Split the path of an address into all parts but the last, and the last. Raises: ValueError if there is none."""
-    *before, name = unquote(parts.path).strip("/").split("/")
+    *parents, name = unquote(parts.path).strip("/").split("/")
     if not name:
         raise ValueError(f"the address of a source ends with its topic or stream, as in {example}.")
-    return before, name
+    return parents, name
 
 
 def sqlite_in_folder(options: JsonMapping, folder: Path) -> JsonMapping:
@@ -112,7 +112,7 @@ def sqlite_in_folder(options: JsonMapping, folder: Path) -> JsonMapping:
     return {**options, "url": f"{SQLITE}{folder}/{url[len(SQLITE) :]}"}
 
 
-def _as_it_is(options: JsonMapping, _folder: Path) -> JsonMapping:
+def _unchanged(options: JsonMapping, _folder: Path) -> JsonMapping:
     return options
 
 
@@ -148,7 +148,7 @@ class AdapterSettings:
     from_address: Callable[[SplitResult], JsonMapping] | None = None
     types: str = ""
     mistake: Callable[[JsonMapping], str] = lambda _: ""
-    placed: Callable[[JsonMapping, Path], JsonMapping] = _as_it_is
+    placed: Callable[[JsonMapping, Path], JsonMapping] = _unchanged
     is_called: bool = False
     is_prepared: bool = False
     route: tuple[str, str] | None = None

@@ -94,8 +94,8 @@ def field_reader(name: str) -> Callable[[Outgoing], str | None]:
 class AwayError(TransientError):
     """The sink accepts nothing now, whatever the row; `after_s` is how long it asks to wait."""
 
-    def __init__(self, words: str, after_s: float = 0) -> None:
-        super().__init__(words)
+    def __init__(self, message: str, after_s: float = 0) -> None:
+        super().__init__(message)
         self.after_s = after_s
 
 

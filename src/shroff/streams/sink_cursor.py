@@ -113,7 +113,7 @@ def first_offsets(log: Log, starts: Mapping[str, bool], token: Callable[[], str]
     """
     unknown = [name for name in starts if log.offsets.get(source_of(name), THROUGH) is None]
     begin = {name: str(log.last_seq() if starts[name] else 0) for name in unknown}
-    positions = [Offset(source_of(name), THROUGH, place, before=None) for name, place in begin.items()]
+    positions = [Offset(source_of(name), THROUGH, offset, before=None) for name, offset in begin.items()]
     positions += [Offset(source_of(name), BEGAN, begin[name]) for name in unknown if starts[name]]
     return [*positions, *(Offset(source_of(name), ORIGIN, token()) for name in unknown)]
 
@@ -123,8 +123,8 @@ def moved_offsets(log: Log, moved: DeliveryProgress) -> list[Offset]:
     source = source_of(moved.sink)
     stored = log.offsets.of(source)
     through = str(max(moved.through, through_of(moved.sink, stored) or 0))
-    trouble = "" if moved.trouble is None else to_json(moved.trouble).decode()
-    current = {THROUGH: through, TROUBLE: trouble}
+    failure = "" if moved.trouble is None else to_json(moved.trouble).decode()
+    current = {THROUGH: through, TROUBLE: failure}
     return [Offset(source, part, text) for part, text in current.items() if stored.get(part, "") != text]
 
 
@@ -255,8 +255,8 @@ class Courier(msgspec.Struct):
     # ---- one step
 
     def _work(self) -> bool:
-        log = self._opened_log()
-        sink = self._opened_sink(log)
+        log = self._open_log()
+        sink = self._open_sink(log)
         if isinstance(sink, VolatileSink) and self.clock() >= self._look_at:
             self._look_for_loss(sink)
             if self._lost is not None:
@@ -272,8 +272,8 @@ class Courier(msgspec.Struct):
             self._parts.extend(parts(with_fields(log, rows) if sink.wants_fields else rows, upto, sink.places_max))
         through, part = self._parts[0]
         if part and self.through < self._lost_upto:
-            self._tell_loss()
-        refused, remaining = self._refused(sink, part, through) if part else ([], [])
+            self._report_loss()
+        refused, remaining = self._deliver_part(sink, part, through) if part else ([], [])
         if isinstance(sink, VolatileSink) and not remaining and not self._is_marked_through(sink, through):
             self._look_for_loss(sink)
             return True
@@ -294,7 +294,7 @@ class Courier(msgspec.Struct):
         marked = int(seq_text) if origin == self._origin else 0
         if marked < self.through:
             self._go_back(marked)
-            self._tell_loss()
+            self._report_loss()
 
     def _go_back(self, kept: int) -> None:
         self._parts.clear()
@@ -302,7 +302,7 @@ class Courier(msgspec.Struct):
         with self._lock:
             self.through = kept
 
-    def _tell_loss(self) -> None:
+    def _report_loss(self) -> None:
         """Report that rows were lost, until all of them are delivered again."""
         if self._lost is None:
             self._lost = Trouble(LOST, self.now_ms())
@@ -318,17 +318,18 @@ class Courier(msgspec.Struct):
             self._mark = mark
         return is_set
 
-    def _opened_log(self) -> Log:
+    def _open_log(self) -> Log:
         if self._log is None:
             self._log = self.opened()
             offsets = self._log.offsets.of(source_of(self.route.name))
             with self._lock:
-                self._recorded, self._told = through_of(self.route.name, offsets) or 0, trouble_of(offsets)
+                self._recorded = through_of(self.route.name, offsets) or 0
+                self._told = trouble_of(offsets)
                 self.through = max(self.through, self._recorded)
             self._origin = offsets[ORIGIN]
         return self._log
 
-    def _opened_sink(self, log: Log) -> Sink:
+    def _open_sink(self, log: Log) -> Sink:
         """Open the sink if needed, and take over what a new one says that it has."""
         if self._sink is None:
             self._sink = sink = self.route.opened()
@@ -349,7 +350,7 @@ class Courier(msgspec.Struct):
                 return sink.send_marked(rows, f"{self._origin} {through}")
             return sink.send(rows)
 
-    def _refused(self, sink: Sink, part: list[Outgoing], through: int) -> tuple[list[StuckRow], list[Outgoing]]:
+    def _deliver_part(self, sink: Sink, part: list[Outgoing], through: int) -> tuple[list[StuckRow], list[Outgoing]]:
         """Deliver a part; return the rows that are stuck from now on, and those still to be sent.
 
         Raises: TransientError if none of it counts as delivered.

@@ -54,7 +54,7 @@ class Delivery:
         self._end_at: float | None = None  # deadline for ending
         self._target = 0
         self._next: list[Courier] = []  # start as soon as no other courier serves their sinks
-        self._runs = [self._begun(courier) for courier in couriers]
+        self._runs = [self._start(courier) for courier in couriers]
 
     @property
     def couriers(self) -> list[Courier]:
@@ -86,7 +86,7 @@ class Delivery:
         """
         self._turn_over()
         if self._clock() - self._told_at >= TELL_EVERY_S:
-            self._tell()
+            self._record_moves()
         self._release()
 
     def health(self, last_seq: int) -> list[DeliveryHealth]:
@@ -95,13 +95,14 @@ class Delivery:
 
     def finish(self, last_seq: int, within_s: float = DRAIN_S) -> None:
         """Deliver up to this sequence number as far as sinks and time permit, then stop and store the progress."""
-        self._target, self._end_at = last_seq, self._clock() + within_s
+        self._target = last_seq
+        self._end_at = self._clock() + within_s
         for run in self._runs:
             while run.thread.is_alive() and self._clock() < self._end_at:
                 self._release()
                 run.thread.join(_RELEASE_EVERY_S)
         self.stop()
-        self._tell()
+        self._record_moves()
 
     def stop(self) -> None:
         """Stop without storing progress."""
@@ -113,14 +114,14 @@ class Delivery:
     def _release(self) -> None:
         """Wake all couriers, after storing progress that some of them wait for."""
         if any(courier.needs_store for courier in self.couriers):
-            self._tell()
+            self._record_moves()
         self._wake()
 
     def _wake(self) -> None:
         for run in self._runs:
             run.wake.set()
 
-    def _begun(self, courier: Courier) -> _CourierRun:
+    def _start(self, courier: Courier) -> _CourierRun:
         run = _CourierRun(courier)
         run.thread = Thread(target=self._run, args=(run,), name=f"sink {courier.route.name}", daemon=True)
         run.thread.start()
@@ -129,7 +130,7 @@ class Delivery:
     def _turn_over(self) -> None:
         ended = [run for run in self._runs if run.is_ending and not run.thread.is_alive()]
         if ended:
-            self._tell()  # stores the positions at which successors start
+            self._record_moves()  # stores the positions at which successors start
             self._runs = [run for run in self._runs if run not in ended]
         busy = {run.courier.route.name for run in self._runs}
         pending = self._next
@@ -138,10 +139,11 @@ class Delivery:
             if courier.route.name in busy:
                 self._next.append(courier)
             else:
-                self._runs.append(self._begun(courier))
+                self._runs.append(self._start(courier))
 
-    def _tell(self) -> None:
-        moved = [(courier, move) for courier in self.couriers if (move := courier.moved()) is not None]
+    def _record_moves(self) -> None:
+        moves = [(courier, courier.moved()) for courier in self.couriers]
+        moved = [(courier, move) for courier, move in moves if move is not None]
         if moved:
             self._record([move for _, move in moved])
         for courier, move in moved:

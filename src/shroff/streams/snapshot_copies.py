@@ -96,12 +96,12 @@ class SnapshotCopies:
             if seq <= here:
                 return None
             try:
-                return self._fetched(name, snapshots)
+                return self._fetch_copy(name, snapshots)
             except _DamagedError as error:
                 tell(f"the copy {name} in {self.address} is passed over: {error}")
         return None
 
-    def _fetched(self, name: str, snapshots: Snapshots) -> Path:
+    def _fetch_copy(self, name: str, snapshots: Snapshots) -> Path:
         target = snapshots.folder / f"{int(name.partition('-')[0]):012d}{SUFFIX}"
         unfinished = target.with_suffix(FETCHED)
         try:

@@ -105,20 +105,20 @@ class Snapshots:
     def _fill(self, file: BinaryIO, header: Header, parts: Iterable[Part]) -> None:
         digest = sha256()
         pieces = sha256()
-        left = _PIECE_BYTES
+        piece_left = _PIECE_BYTES
 
         def put(data: Part) -> None:
-            nonlocal digest, left
+            nonlocal digest, piece_left
             file.write(data)
-            rest = memoryview(data)
-            while len(rest) >= left:
-                digest.update(rest[:left])
+            unwritten = memoryview(data)
+            while len(unwritten) >= piece_left:
+                digest.update(unwritten[:piece_left])
                 pieces.update(digest.digest())
-                rest = rest[left:]
+                unwritten = unwritten[piece_left:]
                 digest = sha256()
-                left = _PIECE_BYTES
-            digest.update(rest)
-            left -= len(rest)
+                piece_left = _PIECE_BYTES
+            digest.update(unwritten)
+            piece_left -= len(unwritten)
 
         put(_MAGIC)
         for part in chain[Part]([msgspec.msgpack.encode(header)], parts):
@@ -126,7 +126,7 @@ class Snapshots:
             put(part)
             file.flush()
             self._on_step("half written")
-        if left < _PIECE_BYTES:
+        if piece_left < _PIECE_BYTES:
             pieces.update(digest.digest())
         file.write(pieces.digest())
         file.flush()
@@ -195,13 +195,13 @@ class _SnapshotBody:
         Raises: StateError if it is longer than the file.
         """
         length = self._lay_out(8)
-        self._read(length, self.at - 8)
+        self._read_into(length, self.at - 8)
         size = int.from_bytes(length, "little")
         part = self._lay_out(size)
         if len(self._lengths) > _PARTS_MAX:
             raise StateError(_DAMAGED)
         if not self._lengths:
-            self._read(part, self.at - size)
+            self._read_into(part, self.at - size)
         self._lengths.append((length, size))
         return part
 
@@ -219,28 +219,30 @@ class _SnapshotBody:
         if length > self.end - self.at:
             raise StateError(_DAMAGED)
         is_large = length >= _MAPPED_BYTES
-        room = memoryview(mapped(length + length // ROOM_PART) if is_large else bytearray(length))[:length]
-        rest = room
-        while len(rest):
+        buffer = memoryview(mapped(length + length // ROOM_PART) if is_large else bytearray(length))[:length]
+        unfilled = buffer
+        while len(unfilled):
             if self.at % _PIECE_BYTES == 0:
                 self._pieces.append([])
-            self._pieces[-1].append(rest[: _PIECE_BYTES - self.at % _PIECE_BYTES])
+            self._pieces[-1].append(unfilled[: _PIECE_BYTES - self.at % _PIECE_BYTES])
             self.at += len(self._pieces[-1][-1])
-            rest = rest[len(self._pieces[-1][-1]) :]
-        return room
+            unfilled = unfilled[len(self._pieces[-1][-1]) :]
+        return buffer
 
     def _hash(self, number: int) -> bytes:
         digest = sha256()
-        at = number * _PIECE_BYTES
-        rest = bytearray(max(0, min(at + _PIECE_BYTES, self.end) - max(at, self.at)))  # for parts that are not wanted
-        for into in (*(self._pieces[number] if number < len(self._pieces) else ()), memoryview(rest)):
-            self._read(into, at)
+        start = number * _PIECE_BYTES
+        buffer = bytearray(
+            max(0, min(start + _PIECE_BYTES, self.end) - max(start, self.at))
+        )  # for parts that are not wanted
+        for into in (*(self._pieces[number] if number < len(self._pieces) else ()), memoryview(buffer)):
+            self._read_into(into, start)
             digest.update(into)
-            at += len(into)
+            start += len(into)
         return digest.digest()
 
-    def _read(self, into: memoryview, at: int) -> None:
-        if len(into) and os.preadv(self._file, [into], at) != len(into):
+    def _read_into(self, into: memoryview, start: int) -> None:
+        if len(into) and os.preadv(self._file, [into], start) != len(into):
             raise StateError(_DAMAGED)
 
 

@@ -139,8 +139,8 @@ def stored_offset(offset: str, before: str) -> str:
 
 def split_offset(stored: str) -> tuple[str, str]:
     """Split a stored offset into the offset and the state for `Merge.open`, which may be empty."""
-    offset, _, before = stored.partition("~")
-    return offset, before
+    offset, _, offset_before = stored.partition("~")
+    return offset, offset_before
 
 
 @runtime_checkable

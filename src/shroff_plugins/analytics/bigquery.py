@@ -86,16 +86,16 @@ class BigQuery:
         self._project, _, self._dataset = target.rpartition(".")
         if not self._project or not self._dataset:
             raise UsageError(f"{target!r} is not a dataset. Write it as PROJECT.DATASET.")
-        at = urlsplit(endpoint)
+        address = urlsplit(endpoint)
         if (
-            at.scheme not in {"http", "https"}
-            or not at.hostname
-            or (at.scheme == "http" and not is_loopback(at.hostname))
+            address.scheme not in {"http", "https"}
+            or not address.hostname
+            or (address.scheme == "http" and not is_loopback(address.hostname))
         ):
             raise UsageError(
                 f"{endpoint!r} is not an address of BigQuery: it begins with https://, since a token is sent."
             )
-        self._client = calls.client(at.scheme, at.hostname, at.port, answer_bytes_max=ANSWER_BYTES_MAX)
+        self._client = calls.client(address.scheme, address.hostname, address.port, answer_bytes_max=ANSWER_BYTES_MAX)
         self._token = token
         self._sleep = sleep
         self._at = f"/bigquery/v2/projects/{quote(self._project, safe=':')}"
@@ -109,7 +109,7 @@ class BigQuery:
         """
         if not self._location:  # a job outside the US and EU is found only with its location
             self._location = str(
-                self._read(self._call("GET", f"{self._at}/datasets/{quote(self._dataset)}"))["location"]
+                self._parse(self._call("GET", f"{self._at}/datasets/{quote(self._dataset)}"))["location"]
             )
         for number in range(1, TRIES_MAX + 1):
             id_ = f"shroff_{self._dataset}_{file.table}_{file.name}" + (f"_{number}" if number > 1 else "")
@@ -118,8 +118,8 @@ class BigQuery:
             answer = self._upload(file, self._config(file, id_))
             is_new = answer.status != HTTPStatus.CONFLICT
             is_own = is_new or self._has_lost_reply
-            job = self._read(answer) if is_new else self._job(id_)
-            failure = self._ended(id_, job)
+            job = self._parse(answer) if is_new else self._job(id_)
+            failure = self._wait_for_end(id_, job)
             if not failure:
                 return is_own
             if is_new:
@@ -145,7 +145,7 @@ class BigQuery:
 
     def _upload(self, file: LoadFile, config: bytes) -> HttpAnswer:
         """Send a job and its file; return the answer with the job, or the refusal."""
-        at = f"/upload{self._at}/jobs?uploadType="
+        upload_path = f"/upload{self._at}/jobs?uploadType="
         size = file.path.stat().st_size
         if size <= PART_BYTES:
             # The job's configuration and its bytes as `multipart/related`, with the header for that.
@@ -156,17 +156,17 @@ class BigQuery:
             ]
             return self._call(
                 "POST",
-                f"{at}multipart",
+                f"{upload_path}multipart",
                 b"".join([*body, f"--{_BOUNDARY}--\r\n".encode()]),
                 {"Content-Type": f"multipart/related; boundary={_BOUNDARY}"},
             )
         headers = {"Content-Type": _JSON, "X-Upload-Content-Type": _BYTES, "X-Upload-Content-Length": str(size)}
         for _ in range(SESSIONS_MAX):
-            begun = self._call("POST", f"{at}resumable", config, headers)
-            if begun.status != HTTPStatus.OK:
-                return begun
+            session_answer = self._call("POST", f"{upload_path}resumable", config, headers)
+            if session_answer.status != HTTPStatus.OK:
+                return session_answer
             # Without its host, so that the token goes to no other server.
-            session = target_of(urlsplit(begun.headers.get("Location", "")))
+            session = target_of(urlsplit(session_answer.headers.get("Location", "")))
             if (answer := self._parts(session, file.path, size)) is not None:
                 return answer
         raise TransientError(
@@ -179,42 +179,44 @@ class BigQuery:
 
         Raises: TransientError if the session accepts no more bytes during all retries.
         """
-        at = 0
+        offset = 0
         waits = iter(WAITS_S)
         with path.open("rb") as file:
             while True:
-                file.seek(at)
-                answer = self._part(session, file.read(PART_BYTES), at, size)
+                file.seek(offset)
+                answer = self._part(session, file.read(PART_BYTES), offset, size)
                 if answer.status in _GONE:
                     return None
                 if answer.status != HTTPStatus.PERMANENT_REDIRECT:
                     return answer
-                found = _RANGE.fullmatch(answer.headers.get("Range", ""))
-                before = at
-                at = int(found[1]) + 1 if found else 0
-                if at > before:
+                received = _RANGE.fullmatch(answer.headers.get("Range", ""))
+                last_offset = offset
+                offset = int(received[1]) + 1 if received else 0
+                if offset > last_offset:
                     waits = iter(WAITS_S)
                 elif (wait_s := next(waits, None)) is not None:
                     self._sleep(wait_s)
                 else:
-                    raise TransientError(f"BigQuery takes no more than {at:,} of {size:,} bytes of {path}. Run again")
+                    raise TransientError(
+                        f"BigQuery takes no more than {offset:,} of {size:,} bytes of {path}. Run again"
+                    )
 
-    def _part(self, session: str, part: bytes, at: int, size: int) -> HttpAnswer:
+    def _part(self, session: str, part: bytes, offset: int, size: int) -> HttpAnswer:
         """Send a part; if that fails, return an answer that tells how far the session is."""
         ask = {"Content-Range": f"bytes */{size}"}
         if not part:
             return self._call("PUT", session, b"", ask)
         try:
-            sent = {"Content-Range": f"bytes {at}-{at + len(part) - 1}/{size}"}
-            answer = self._client.call("PUT", session, part, self._authorized(sent))
+            content_range = {"Content-Range": f"bytes {offset}-{offset + len(part) - 1}/{size}"}
+            answer = self._client.call("PUT", session, part, self._with_token(content_range))
         except OSError:
             return self._call("PUT", session, b"", ask)
         return self._call("PUT", session, b"", ask) if answer.status in _AGAIN else answer
 
-    def _authorized(self, headers: TextMapping | None) -> TextDict:
+    def _with_token(self, headers: TextMapping | None) -> TextDict:
         return {"Authorization": f"Bearer {self._token}", **(headers or {})}
 
-    def _ended(self, id_: str, job: Any) -> str:
+    def _wait_for_end(self, id_: str, job: Any) -> str:
         """Wait for the end of a job; return why it failed, in BigQuery's words, or an empty text."""
         for _ in range(POLLS_MAX):
             if job["status"]["state"] == "DONE":
@@ -229,36 +231,36 @@ class BigQuery:
         )
 
     def _job(self, id_: str) -> Any:
-        return self._read(self._call("GET", f"{self._at}/jobs/{id_}?location={quote(self._location)}"))
+        return self._parse(self._call("GET", f"{self._at}/jobs/{id_}?location={quote(self._location)}"))
 
-    def _read(self, answer: HttpAnswer) -> Any:
+    def _parse(self, answer: HttpAnswer) -> Any:
         """Parse an answer. Raises: StateError if BigQuery refuses."""
         try:
             document = from_json(answer.body)
             if answer.status == HTTPStatus.OK:
                 return document
-            words = str(document["error"]["message"])[:500]
+            message = str(document["error"]["message"])[:500]
         except (ValueError, KeyError, TypeError):
-            words = "no more is said"
+            message = "no more is said"
         hint = " Is BIGQUERY_TOKEN still valid?" if answer.status == HTTPStatus.UNAUTHORIZED else ""
-        raise StateError(f"BigQuery answers with status {answer.status}: {words}{hint}")
+        raise StateError(f"BigQuery answers with status {answer.status}: {message}{hint}")
 
     def _call(
         self, method: str, target: str, body: bytes | None = None, headers: TextMapping | None = None
     ) -> HttpAnswer:
         """Repeat a call until the answer is not that the server is busy. Raises: TransientError after the last try."""
-        sent = self._authorized(headers)
-        why = ""
+        all_headers = self._with_token(headers)
+        failure = ""
         for wait_s in (*WAITS_S, None):
             try:
-                answer = self._client.call(method, target, body, sent)
+                answer = self._client.call(method, target, body, all_headers)
             except OSError as error:
                 self._has_lost_reply = True
-                why = reason(error)
+                failure = reason(error)
             else:
                 if answer.status not in _AGAIN:
                     return answer
-                why = f"status {answer.status}"
+                failure = f"status {answer.status}"
             if wait_s is not None:
                 self._sleep(wait_s)
-        raise TransientError(f"BigQuery cannot be reached: {why}. Run the command again; nothing is loaded twice")
+        raise TransientError(f"BigQuery cannot be reached: {failure}. Run the command again; nothing is loaded twice")

@@ -43,8 +43,8 @@ def library() -> Any:
     try:
         import duckdb
     except ImportError:
-        words = "SQL over the lake needs the extra 'analytics': pip install 'shroff[analytics]'."
-        raise UsageError(words) from None
+        message = "SQL over the lake needs the extra 'analytics': pip install 'shroff[analytics]'."
+        raise UsageError(message) from None
     return duckdb
 
 

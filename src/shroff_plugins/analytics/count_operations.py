@@ -46,16 +46,16 @@ def event_counts(project: Project, request: CountQuestion) -> CountRows:
     """
     context = project.context
     request = replace(request, zone=request.zone or context.systems.time_zone)
-    with ExitStack() as held:
-        log, lake = history_of(context, held)
+    with ExitStack() as exit_stack:
+        log, lake = history_of(context, exit_stack)
         days = days_asked(context, request.start_date, request.end_date, request.zone, log)
-        if request.source is not None and request.source not in (there := event_sources(context)):
-            known = nearest(request.source, there) or (
-                f"There is {', '.join(there)}." if there else "No source has sent events yet."
+        if request.source is not None and request.source not in (sources := event_sources(context)):
+            hint = nearest(request.source, sources) or (
+                f"There is {', '.join(sources)}." if sources else "No source has sent events yet."
             )
-            raise UsageError(f"no event came from a source {request.source!r}. {known}")
-        most = PLACES_MAX if is_served(context) else None
-        return count_events(request, days, context.definitions, log, lake, most)
+            raise UsageError(f"no event came from a source {request.source!r}. {hint}")
+        limit = PLACES_MAX if is_served(context) else None
+        return count_events(request, days, context.definitions, log, lake, limit)
 
 
 def figures_of_days(
@@ -71,7 +71,7 @@ def figures_of_days(
         begin, end = days_asked(context, first, last, zone, log)
         starts_ms = day_starts_ms(begin, days_of(begin, end), zone)
         figures = figures_by_day(log, context.definitions, starts_ms, PLACES_MAX)
-    return {begin + timedelta(at): one_day for at, one_day in enumerate(figures)}
+    return {begin + timedelta(index): one_day for index, one_day in enumerate(figures)}
 
 
 # ---- what can be counted
@@ -181,14 +181,15 @@ def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
     key = stored_text(context.definitions.events, context.log.hasher, request.entity, request.key)
     cut: int | dict[str, int] | None
     if isinstance(since, Mapping):
-        cut = {name: ms for name, time in since.items() if (ms := moment_ms(time, f"since {name}")) is not None}
+        moments = {name: moment_ms(time, f"since {name}") for name, time in since.items()}
+        cut = {name: at_ms for name, at_ms in moments.items() if at_ms is not None}
     else:
         cut = moment_ms(since, "since")
-    at = request.seq, moment_ms(request.known_at, "known_at")
-    question = FactsQuestion(request.entity, key, moment_ms(request.as_of), request.features, cut, *at)
+    moment = request.seq, moment_ms(request.known_at, "known_at")
+    question = FactsQuestion(request.entity, key, moment_ms(request.as_of), request.features, cut, *moment)
     with context.log.reading() as log:
-        most = KEY_EVENTS_MAX if is_served(context) else EVENTS_MAX
-        return facts_of(question, context.definitions, log, context.now_ms(), most)
+        limit = KEY_EVENTS_MAX if is_served(context) else EVENTS_MAX
+        return facts_of(question, context.definitions, log, context.now_ms(), limit)
 
 
 def days_asked(

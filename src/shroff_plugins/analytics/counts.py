@@ -102,21 +102,19 @@ class CountRows(OperationAnswer, dict=True):
     def text(self) -> str:
         if not self.rows:
             return "No events on these days."
-        by = vars(self)["by"]
-        most = max(row.count for row in self.rows) or 1
-        lacking = "-" if by == SOURCE else "(missing)"
-        rows = [
-            (
-                row.day.isoformat(),
-                row.type,
-                *([] if row.value is UNSET else [one_line(lacking if row.value is None else row.value)]),
-                row.count,
-                "▇" * round(BAR * row.count / most),
-            )
-            for row in self.rows
-        ]
-        heads = ("week of" if by == WEEK else "day", "type", *([] if by in {DAY, WEEK} else [by]), "events", "")
-        return f"{table(rows, heads)}\n{many(self.total, 'event')}."
+        grouping = vars(self)["by"]
+        largest = max(row.count for row in self.rows) or 1
+        missing = "-" if grouping == SOURCE else "(missing)"
+        rows = []
+        for row in self.rows:
+            cells: list[str | int] = [row.day.isoformat(), row.type]
+            if row.value is not UNSET:
+                cells.append(one_line(missing if row.value is None else row.value))
+            rows.append((*cells, row.count, "▇" * round(BAR * row.count / largest)))
+        heads = ["week of" if grouping == WEEK else "day", "type"]
+        if grouping not in {DAY, WEEK}:
+            heads.append(grouping)
+        return f"{table(rows, (*heads, 'events', ''))}\n{many(self.total, 'event')}."
 
 
 def count_events(
@@ -138,14 +136,14 @@ def count_events(
     Raises: UsageError for types, fields, zones or days that cannot be counted.
     Cost: for whole days in UTC, 2 µs a day of the log; else that of `funnel_events.read_frames` for these days.
     """
-    asked = _CheckedQuestion(question, days, definitions, log, lake)
-    reads = asked.reads()
+    checked = _CheckedQuestion(question, days, definitions, log, lake)
+    reads = checked.reads()
     if most is not None and reads > most:
         raise UsageError(
             f"{reads:,} events would have to be read, but the limit here is {most:,}. Select fewer days, count "
             "whole days in UTC without a field or source, or use 'shroff counts'."
         )
-    return asked.rows(asked.counted())
+    return checked.rows(checked.counted())
 
 
 class _CheckedQuestion:
@@ -173,7 +171,7 @@ class _CheckedQuestion:
         self._read = "" if self._is_by_source else self._field
         self._where = question.where
         for name in [self._read, *self._where]:
-            types = _having(name, [declared[type_] for type_ in types], is_named=bool(question.event_types))
+            types = _types_with(name, [declared[type_] for type_ in types], is_named=bool(question.event_types))
         self._types = types
         self._has_sources = self._is_by_source or self._source is not None
         self._seen = set[str | None]()  # of the field
@@ -190,40 +188,40 @@ class _CheckedQuestion:
 
     def reads(self) -> int:
         """Return the number of events to read, from log and lake, that the lake's list of files does not count."""
-        after, upto = self._places()
+        after, upto = self._seq_range()
         return upto - after + sum(file.rows for file in self._files() if self._is_read)
 
-    def _places(self) -> tuple[int, int]:
+    def _seq_range(self) -> tuple[int, int]:
         """Return the range (after, upto] of the log to read."""
         log = self._history[0]
-        known = self._begin.upto
+        lake_end = self._begin.upto
         if not self._is_read:
-            return known, log.last_seq()
+            return lake_end, log.last_seq()
         after, upto = places_between(log, int(self._starts_ms[0]), int(self._starts_ms[-1]))
-        return max(known, after), max(known, upto)
+        return max(lake_end, after), max(lake_end, upto)
 
     def _files(self) -> Iterator[File]:
         """Yield the files of the lake whose day, in UTC, overlaps the requested days."""
         return files_of(self._history[1] if self._begin.after else None, self._types, self._times)
 
     def counted(self) -> Tally:
-        found: Tally = Counter()
+        tally: Tally = Counter()
         if self._is_read:
-            self._count(found)
-            return found
+            self._count(tally)
+            return tally
         for file in self._files():
-            self._add(found, date.fromisoformat(file.day).toordinal() - self._first, file.type, None, file.rows)
+            self._add(tally, date.fromisoformat(file.day).toordinal() - self._first, file.type, None, file.rows)
         for day, counts in self._begin.read_on(self._history[0]).days.items():
             for name in counts.keys() & set(self._types):
-                self._add(found, day + _EPOCH.toordinal() - self._first, name, None, counts[name])
-        return found
+                self._add(tally, day + _EPOCH.toordinal() - self._first, name, None, counts[name])
+        return tally
 
-    def _count(self, found: Tally) -> None:
+    def _count(self, tally: Tally) -> None:
         sources = sources_of(self._history[0]) if self._has_sources else None
         codes = Codes()
         needs = {name: {self._read, *self._where} - {""} for name in self._types}
         filter_codes = {name: Codes() for name in self._where}
-        for frame, seqs in read_frames(needs, self._definitions, self._history, self._times, self._places()):
+        for frame, seqs in read_frames(needs, self._definitions, self._history, self._times, self._seq_range()):
             days = np.searchsorted(self._starts_ms, frame.times, side="right") - 1
             inside = (days >= 0) & (days < len(self._starts_ms) - 1)
             values = coded(frame, self._read, codes)
@@ -236,12 +234,12 @@ class _CheckedQuestion:
             pairs, counts = np.unique((days * _VALUES + values + 1)[inside], return_counts=True)
             for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
                 day, code = divmod(pair, _VALUES)
-                self._add(found, day, frame.type.name, shown_value(codes.values[code - 1]) if code else None, count)
+                self._add(tally, day, frame.type.name, shown_value(codes.values[code - 1]) if code else None, count)
 
-    def _add(self, found: Tally, day: int, name: str, value: str | None, count: int) -> None:
+    def _add(self, tally: Tally, day: int, name: str, value: str | None, count: int) -> None:
         if not 0 <= day < len(self._starts_ms) - 1:
             return
-        found[day, name, value] += count
+        tally[day, name, value] += count
         self._seen.add(value)
         if len(self._seen) > VALUES_MAX:
             raise UsageError(
@@ -249,32 +247,34 @@ class _CheckedQuestion:
                 "fewer days."
             )
 
-    def rows(self, found: Tally) -> CountRows:
+    def rows(self, tally: Tally) -> CountRows:
         if self._zeros:
-            kinds = {(name, value) for _, name, value in found}
+            kinds = {(name, value) for _, name, value in tally}
             kinds |= {(name, None) for name in self._types if not self._field}
             _check_rows(len(kinds) * (len(self._starts_ms) - 1))
             for day in range(len(self._starts_ms) - 1):
                 for name, value in kinds:
-                    found[day, name, value] += 0
-        _check_rows(len(found))
+                    tally[day, name, value] += 0
+        _check_rows(len(tally))
         sums: Counter[tuple[date, str, str | None]] = Counter()
-        for (day, name, value), count in found.items():
-            at = date.fromordinal(self._first + day)
-            sums[at - timedelta(at.weekday()) if self._is_weekly else at, name, value] += count
-        places = {name: place for place, name in enumerate(self._types)}
+        for (day, name, value), count in tally.items():
+            row_date = date.fromordinal(self._first + day)
+            sums[row_date - timedelta(row_date.weekday()) if self._is_weekly else row_date, name, value] += count
+        type_order = {name: index for index, name in enumerate(self._types)}
         ordered = sorted(
-            sums.items(), key=lambda sum_: (sum_[0][0], places[sum_[0][1]], sum_[0][2] is None, sum_[0][2] or "")
+            sums.items(), key=lambda sum_: (sum_[0][0], type_order[sum_[0][1]], sum_[0][2] is None, sum_[0][2] or "")
         )
         is_split = bool(self._field)
-        rows = [CountRow(at, name, count, value if is_split else UNSET) for (at, name, value), count in ordered]
+        rows = [
+            CountRow(row_date, name, count, value if is_split else UNSET) for (row_date, name, value), count in ordered
+        ]
         answer = CountRows(rows=rows, total=sum(sums.values()))
         vars(answer)["by"] = self._by  # for people; not part of the JSON
         return answer
 
 
-def _has_value(codes: Ints, known: Codes, value: str) -> Bools:
-    is_value = [shown_value(known_value) == value for known_value in known.values]
+def _has_value(codes: Ints, values: Codes, value: str) -> Bools:
+    is_value = [shown_value(known_value) == value for known_value in values.values]
     return np.array([*is_value, False])[codes]  # code -1, for a missing value, selects the last
 
 
@@ -283,7 +283,7 @@ def _check_rows(count: int) -> None:
         raise UsageError(f"the answer would have {count:,} rows, but the limit is {ROWS_MAX:,}: select fewer days.")
 
 
-def _having(field: str, types: Sequence[EventType], *, is_named: bool) -> list[str]:
+def _types_with(field: str, types: Sequence[EventType], *, is_named: bool) -> list[str]:
     """Return the types to count, without those that lack the field.
 
     Raises: UsageError if no type has the field, a requested one lacks it, or it has too many values to count.
@@ -312,13 +312,13 @@ def shown_value(value: Any) -> str | None:
 # ---- an opened project
 
 
-def history_of(context: ProjectContext, held: ExitStack) -> tuple[Log, LakeReader | None]:
+def history_of(context: ProjectContext, exit_stack: ExitStack) -> tuple[Log, LakeReader | None]:
     """Return the log, and its lake if one was written. Raises: StateError if the lake belongs to another log."""
-    log = held.enter_context(context.log.reading())
+    log = exit_stack.enter_context(context.log.reading())
     if context.systems.lake is None:
         return log, None
     try:
-        lake = held.enter_context(Lakes(context).reader())
+        lake = exit_stack.enter_context(Lakes(context).reader())
     except NoLakeError:
         return log, None
     LakeWriter(lake.objects, log, context.now_ms).check_log(lake.state)

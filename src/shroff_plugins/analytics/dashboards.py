@@ -77,8 +77,11 @@ def export_dashboards(project: Project, request: ExportDashboards) -> DashboardF
 
 def dashboard_of(text: str, project: str, summaries: SummarySettings | None) -> str:
     if summaries is not None:
-        for table, own in (("fraud_summaries", summaries.fraud_table), ("transaction_summaries", summaries.table)):
-            text = text.replace(f" {table}", f" {own}")
+        for table, own_table in (
+            ("fraud_summaries", summaries.fraud_table),
+            ("transaction_summaries", summaries.table),
+        ):
+            text = text.replace(f" {table}", f" {own_table}")
     dashboard: JsonObject = json.loads(text)
     dashboard["uid"] = dashboard["uid"].replace("shroff-", f"{project}-", 1)[:40]  # limit of Grafana
     dashboard["title"] = dashboard["title"].replace("shroff:", f"{project}:", 1)

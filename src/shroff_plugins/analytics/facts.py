@@ -95,9 +95,9 @@ class FactsDocument(OperationAnswer):
     def text(self) -> str:
         rows = [(name, one_line(shown(value))) for name, value in self.features.items()]
         head = f"{self.entity} {one_line(self.key)} at {self.as_of}: {many(self.events, 'event')} read"
-        left = [f"  {name} {reason}" for name, reason in self.left_out.items()]
+        left_out = [f"  {name} {reason}" for name, reason in self.left_out.items()]
         parts = [head, table(rows) if rows else "  This entity has no feature that has a value between events."]
-        return "\n".join([*parts, *(["Left out:", *left] if left else [])])
+        return "\n".join([*parts, *(["Left out:", *left_out] if left_out else [])])
 
 
 def facts_of(
@@ -118,9 +118,9 @@ def facts_of(
     probe = _Probe(definitions, question)
     history = [event for event in _History(log, definitions, most, upto).of(probe) if event.time_ms <= as_of_ms]
     values = probe.values(history, as_of_ms)
-    places = definitions.settings.money_places
+    decimals = definitions.settings.money_places
     features = {
-        name: from_json(canonical_value(values[name], definitions.features[name].type, places))
+        name: from_json(canonical_value(values[name], definitions.features[name].type, decimals))
         for name in sorted(values)
     }
     return FactsDocument(
@@ -156,27 +156,29 @@ class _Probe:
         self.definitions = definitions
         self.entity = question.entity
         self.key = key_of(definitions.events, question.entity, question.key)
-        self._type, self.events = _with_probe(definitions.events, question.entity)
+        self._type, self.events = _add_probe(definitions.events, question.entity)
         self._fields = frozenset(self._type.field_names)
         self._since_ms = question.since_ms
-        own = [name for name, feature in definitions.features.items() if feature.entity == question.entity]
-        _check_names(question, own)
-        reasons = {name: self._why_not(definitions.features[name].node) for name in question.features or own}
+        entity_features = [name for name, feature in definitions.features.items() if feature.entity == question.entity]
+        _check_names(question, entity_features)
+        reasons = {
+            name: self._why_not(definitions.features[name].node) for name in question.features or entity_features
+        }
         self.left_out = {name: reason for name, reason in sorted(reasons.items()) if reason}
         if question.features and self.left_out:
             name, reason = next(iter(self.left_out.items()))
             raise UsageError(f"{name} has no value between events: it {reason}. Leave it out.")
-        self.wanted = [name for name in own if name in reasons and not reasons[name]]
+        self.wanted = [name for name in entity_features if name in reasons and not reasons[name]]
         reads = read_by((definitions.features[name].node for name in self.wanted), definitions.features.get)
-        asked = reads.features.keys() | set(self.wanted)
-        self.needed = {name: feature for name, feature in definitions.features.items() if name in asked}
+        read_names = reads.features.keys() | set(self.wanted)
+        self.needed = {name: feature for name, feature in definitions.features.items() if name in read_names}
         self.aggregates = [aggregate for feature in self.needed.values() for aggregate in aggregates(feature.node)]
 
     def _why_not(self, node: Node) -> str:
         """Return why events of this key alone do not determine an expression; empty if they do."""
-        lacking = sorted(fields_of_this(node) - self._fields)
-        if lacking:
-            return f"reads this.{lacking[0]}, a field of the event that is decided"
+        missing = sorted(fields_of_this(node) - self._fields)
+        if missing:
+            return f"reads this.{missing[0]}, a field of the event that is decided"
         features = self.definitions.features
         for part in walk(node):
             if isinstance(part, FeatureValue):
@@ -191,8 +193,8 @@ class _Probe:
                 if part.event == "label" or any(isinstance(node_, ItemFeature) for node_ in walk(part)):
                     return f"looks at {part.event} events of other keys of {self.entity}"
             elif isinstance(part, ItemFeature):
-                read = read_by([part], features.get).features.values()
-                if strange := sorted(feature.name for feature in read if feature.entity != self.entity):
+                read_features = read_by([part], features.get).features.values()
+                if strange := sorted(feature.name for feature in read_features if feature.entity != self.entity):
                     return f"reads what {strange[0]} was at earlier events, which other keys decide"
         return ""
 
@@ -207,43 +209,48 @@ class _Probe:
         since = self._since_ms
         for name in self.wanted:
             cut = since.get(name) if isinstance(since, Mapping) else since
-            types = frozenset(self._counted(name)) if isinstance(since, Mapping) else None
+            types = frozenset(self._counted_types(name)) if isinstance(since, Mapping) else None
             cuts.setdefault((cut, types), []).append(name)
         values: dict[str, Value] = {}
         for (cut, types), names in cuts.items():
-            counted = [
+            events = [
                 event
                 for event in history
                 if cut is None or event.time_ms >= cut or (types is not None and event.type not in types)
             ]
-            frame = self._at_probe(counted, as_of_ms)
+            frame = self._compute_at_probe(events, as_of_ms)
             values |= {name: values_of(frame.computed[name])[0] for name in names}
         return values
 
-    def _counted(self, name: str) -> Iterator[str]:
+    def _counted_types(self, name: str) -> Iterator[str]:
         for node in walk(self.definitions.features[name].node):
             if isinstance(node, Aggregate):
                 yield node.event
             elif isinstance(node, FeatureValue):
-                yield from self._counted(node.name)
+                yield from self._counted_types(node.name)
 
-    def _at_probe(self, history: Sequence[LogEvent], as_of_ms: int) -> Frame:
+    def _compute_at_probe(self, history: Sequence[LogEvent], as_of_ms: int) -> Frame:
         read_at = wanted_features(self.needed, [])
         computed = [
             Computed(
-                name, feature.node, feature.entity, self._events_of(feature, {at for of, at in read_at if of == name})
+                name,
+                feature.node,
+                feature.entity,
+                self._events_of(feature, {event_type for feature_name, event_type in read_at if feature_name == name}),
             )
             for name, feature in self.needed.items()
         ]
         # so large that no event is too late
         behind_ms = as_of_ms - min((event.time_ms for event in history), default=as_of_ms)
         online = Online(self.events, computed, self.definitions.reference, behind_ms)
-        own = iter(self.key)
-        values = tuple(
-            next(own) if name.startswith("(") else as_of_ms if field.type == TIME else ""
-            for name, field in zip(self._type.field_names, self._type.fields, strict=True)
-        )
-        return online.compute([*history, Event(_PROBE, "", as_of_ms, values)])[_PROBE]
+        key_parts = iter(self.key)
+        values: list[Value] = []
+        for name, field in zip(self._type.field_names, self._type.fields, strict=True):
+            if name.startswith("("):
+                values.append(next(key_parts))
+            else:
+                values.append(as_of_ms if field.type == TIME else "")
+        return online.compute([*history, Event(_PROBE, "", as_of_ms, tuple(values))])[_PROBE]
 
     def _events_of(self, feature: Feature, read_at: Iterable[str]) -> frozenset[str]:
         is_at_probe = fields_of_this(feature.node) <= self._fields
@@ -253,92 +260,93 @@ class _Probe:
 class _History:
     """Reads the events and labels that the features of one key use."""
 
-    def __init__(self, log: Log, definitions: Definitions, most: int, upto: int) -> None:
+    def __init__(self, log: Log, definitions: Definitions, limit: int, upto: int) -> None:
         self._log = log
         self._definitions = definitions
-        self._most = most
+        self._most = limit
         self._upto = upto
         self._records = Records(definitions.events, definitions.settings.money_places)
 
     def of(self, probe: _Probe) -> list[LogEvent]:
         """Return every event of the key in log order, with its labels if a feature reads labels."""
-        found = self._events(probe)
-        if found and any(aggregate.event == "label" for aggregate in probe.aggregates):
-            found |= self._labels({f"{event.type}/{event.id}" for event in found.values()}, min(found) - 1)
-        return [event for seq in sorted(found) if (event := self._records.decode(found[seq])) is not None]
+        records = self._events(probe)
+        if records and any(aggregate.event == "label" for aggregate in probe.aggregates):
+            records |= self._labels({f"{event.type}/{event.id}" for event in records.values()}, min(records) - 1)
+        events = (self._records.decode(records[seq]) for seq in sorted(records))
+        return [event for event in events if event is not None]
 
     def _events(self, probe: _Probe) -> dict[int, Record]:
-        more = _matched(probe)
+        more = _matching_entities(probe)
         end = self._upto
-        wanted = {name: [probe.key] for name in (probe.entity, *more)}
-        found = dict[int, Record]()
+        keys = {name: [probe.key] for name in (probe.entity, *more)}
+        records_by_seq = dict[int, Record]()
         if more:
             looked_to = max(0, end - LOOK_BACK)
-            parts = self._read(end, wanted, more)
+            parts = self._read_unindexed(end, keys, more)
         else:
             looked_to = end
-            parts = KeyEvents(self._log, self._definitions, self._records).backwards(end, wanted)
+            parts = KeyEvents(self._log, self._definitions, self._records).backwards(end, keys)
         for start, records in parts:
             looked_to = min(looked_to, start)
-            found |= {record.seq: record for record in records}
-            if len(found) > self._most:
+            records_by_seq |= {record.seq: record for record in records}
+            if len(records_by_seq) > self._most:
                 raise UsageError(
                     f"this {probe.entity} has more than {self._most:,} events, and so many are read for its facts. "
                     "'shroff features' computes the features of all events."
                 )
         if looked_to > 0:
-            cure = "'shroff ingest' or 'shroff serve' indexes it for the entity as it is declared now"
-            cure = f"the newest {LOOK_BACK:,} are read for 'matching'" if more else cure
-            raise UsageError(f"the log was searched back to sequence number {looked_to:,} only: {cure}.")
-        return found
+            hint = "'shroff ingest' or 'shroff serve' indexes it for the entity as it is declared now"
+            hint = f"the newest {LOOK_BACK:,} are read for 'matching'" if more else hint
+            raise UsageError(f"the log was searched back to sequence number {looked_to:,} only: {hint}.")
+        return records_by_seq
 
-    def _read(
-        self, end: int, wanted: Mapping[str, Sequence[tuple[Value, ...]]], more: Mapping[str, Entity]
+    def _read_unindexed(
+        self, end: int, keys: Mapping[str, Sequence[tuple[Value, ...]]], more: Mapping[str, Entity]
     ) -> Iterator[tuple[int, list[Record]]]:
         """Yield events with the key in other fields, which no index has. Cost: 3 µs a record."""
         events = replace(self._definitions.events, entities={**self._definitions.events.entities, **more})
         keyed = KeyFinder(replace(self._definitions, events=events), self._records)
         for records in self._log.read(max(0, end - LOOK_BACK), end):
             has_key = (
-                record for record in records if any(keyed.has(record, name, key) for name, (key,) in wanted.items())
+                record for record in records if any(keyed.has(record, name, key) for name, (key,) in keys.items())
             )
             yield end, list(has_key)
 
-    def _labels(self, named: set[str], after: int) -> dict[int, Record]:
+    def _labels(self, event_refs: set[str], after: int) -> dict[int, Record]:
         """Return the labels of these events. Cost: 3 µs for each label of the log after the first of them."""
         return {
             record.seq: record
             for records in self._log.labels_after(after, self._upto)
             for record in records
-            if record.id.rpartition("#")[0] in named
+            if record.id.rpartition("#")[0] in event_refs
         }
 
 
-def _with_probe(events: Events, entity: str) -> tuple[EventType, Events]:
+def _add_probe(events: Events, entity: str) -> tuple[EventType, Events]:
     """Return the type of the probe, and all declarations with it.
 
     It has the time fields of the entity's types, so that `this.paid_at` is the moment, and the parts of the key.
     """
     keys = events.entities[entity].keys
     types = [events.types[name] for name in keys]
-    others = {field.name for type_ in types for field in type_.fields if field.name != type_.time_field}
-    times = dict.fromkeys(type_.time_field for type_ in types if type_.time_field not in others)
+    field_names = {field.name for type_ in types for field in type_.fields if field.name != type_.time_field}
+    times = dict.fromkeys(type_.time_field for type_ in types if type_.time_field not in field_names)
     parts = next(iter(keys.values()), ())
-    own = tuple(ThisField(part.type, f"({number})") for number, part in enumerate(parts))
+    key_fields = tuple(ThisField(part.type, f"({number})") for number, part in enumerate(parts))
     named = [
         ("[id]", TEXT),
         ("[time]", TIME),
         *((name, TIME) for name in times),
-        *((field.name, field.type) for field in own),
+        *((field.name, field.type) for field in key_fields),
     ]
     probe = EventType(
         _PROBE, "[id]", "[time]", is_decided=False, fields=tuple(Field(name, FieldType(type_)) for name, type_ in named)
     )
-    with_key = replace(events.entities[entity], keys={**keys, _PROBE: own})
+    with_key = replace(events.entities[entity], keys={**keys, _PROBE: key_fields})
     return probe, replace(events, types={**events.types, _PROBE: probe}, entities={**events.entities, entity: with_key})
 
 
-def _matched(probe: _Probe) -> dict[str, Entity]:
+def _matching_entities(probe: _Probe) -> dict[str, Entity]:
     """Return, for each field that is `matching` the key, an entity whose key is that field."""
     entities = dict[str, Entity]()
     for aggregate in probe.aggregates:
@@ -350,10 +358,10 @@ def _matched(probe: _Probe) -> dict[str, Entity]:
     return entities
 
 
-def _check_names(question: FactsQuestion, own: Sequence[str]) -> None:
+def _check_names(question: FactsQuestion, entity_features: Sequence[str]) -> None:
     """Raises: UsageError for a name that is not a feature of the entity."""
     cut = question.since_ms if isinstance(question.since_ms, Mapping) else ()
     for name in (*question.features, *cut):
-        if name not in own:
-            hint = nearest(name, own) or f"There is {', '.join(own) or 'none'}."
+        if name not in entity_features:
+            hint = nearest(name, entity_features) or f"There is {', '.join(entity_features) or 'none'}."
             raise UsageError(f"{question.entity} has no feature {name!r}. {hint}")

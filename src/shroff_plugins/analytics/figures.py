@@ -59,12 +59,12 @@ def answer_figures(
     Cost: that of `funnel_events.read_frames` once for all, then 0.1 to 1 µs an event and figure.
     """
     countable = [figure for figure in question.figures.values() if figure.of is not None]
-    tallies, why = _counted_or_why(question, countable, definitions, history) if countable else ({}, {})
+    tallies, failures = _count_or_fail(question, countable, definitions, history) if countable else ({}, {})
     end_ms = int(day_starts_ms(question.day, 1, question.zone)[-1])
     figure_values: dict[str, FigureValues] = {}
     for name, figure in question.figures.items():
         if figure.of is not None:
-            figure_values[name] = FigureValues(tallies.get(name, ()), why.get(name, ""))
+            figure_values[name] = FigureValues(tallies.get(name, ()), failures.get(name, ""))
         elif figure.fact:
             figure_values[name] = _fact(figure, fact, end_ms - 1)
         else:
@@ -89,8 +89,8 @@ def _begins_ms(log: Log, lake: LakeReader | None) -> int | None:
     """Return the start of the day of the earliest event, in UTC; None without events."""
     if lake is not None and (days := [file.day for file in lake.state.files.values() if file.kind == "events"]):
         return round(datetime.fromisoformat(min(days)).replace(tzinfo=UTC).timestamp() * 1_000)
-    counted = DayCounts(log).read_on(log).days  # an event counts on its day, whenever it came
-    return min(counted) * DAY_MS if counted else None
+    event_days = DayCounts(log).read_on(log).days  # an event counts on its day, whenever it came
+    return min(event_days) * DAY_MS if event_days else None
 
 
 def _fact(figure: Figure, fact: FactOf, at_ms: int) -> FigureValues:
@@ -100,14 +100,14 @@ def _fact(figure: Figure, fact: FactOf, at_ms: int) -> FigureValues:
         return FigureValues((), why_not(error))
 
 
-def _value(figure: Figure, found: Mapping[str, FigureValues]) -> FigureValues:
-    lacking = [name for name in figure.reads if found[name].why]
-    if lacking:
-        return FigureValues((), f"it needs {lacking[0]}, which is not available.")
+def _value(figure: Figure, values: Mapping[str, FigureValues]) -> FigureValues:
+    unavailable = [name for name in figure.reads if values[name].why]
+    if unavailable:
+        return FigureValues((), f"it needs {unavailable[0]}, which is not available.")
     assert figure.value is not None
     evaluate = compile_row(figure.value, _leaf)
     return FigureValues(
-        tuple(evaluate({figure_of(name): found[name].values[at] for name in figure.reads}) for at in range(SHOWN))
+        tuple(evaluate({figure_of(name): values[name].values[day] for name in figure.reads}) for day in range(SHOWN))
     )
 
 
@@ -117,30 +117,30 @@ def _leaf(node: Node) -> Evaluate:
     return lambda row: row[name]
 
 
-def _counted_or_why(
+def _count_or_fail(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: Callable[[], History]
 ) -> tuple[dict[str, tuple[Value, ...]], TextDict]:
     """Return values of figures, and reasons for the others: all in one pass, or one by one if that fails."""
     values_by_name = dict[str, tuple[Value, ...]]()
-    why = dict[str, str]()
+    failures = dict[str, str]()
     try:
-        opened = history()
+        reader = history()
     except Exception as error:  # noqa: BLE001 - the other figures are needed anyway
         return values_by_name, {figure.name: why_not(error) for figure in figures}
     passes = [figures]
     while passes:
         batch = passes.pop()
         try:
-            values_by_name |= _counted(question, batch, definitions, opened)
+            values_by_name |= _count_days(question, batch, definitions, reader)
         except Exception as error:  # noqa: BLE001 - the other figures are needed even if a file is damaged
             if len(batch) > 1:
                 passes += [[figure] for figure in batch]
             else:
-                why[batch[0].name] = why_not(error)
-    return values_by_name, why
+                failures[batch[0].name] = why_not(error)
+    return values_by_name, failures
 
 
-def _counted(
+def _count_days(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: History
 ) -> dict[str, tuple[Value, ...]]:
     days = SHOWN - 1 + max(figure.days for figure in figures)
@@ -158,40 +158,43 @@ def _counted(
             needs.setdefault(name, set()).update(fields)
     times = ReadTimes(int(starts_ms[0]), int(starts_ms[-1]))
     for frame, _ in read_frames(needs, definitions, history, times):
-        at = np.searchsorted(starts_ms, frame.times, side="right") - 1
-        inside = (at >= 0) & (at < days)
+        day_numbers = np.searchsorted(starts_ms, frame.times, side="right") - 1
+        inside = (day_numbers >= 0) & (day_numbers < days)
         if inside.any():
             for tally in tallies:
-                tally.add(frame, at, inside)
-    shown = range(days - SHOWN, days)
+                tally.add(frame, day_numbers, inside)
+    shown_days = range(days - SHOWN, days)
     return {
-        tally.figure.name: tuple(tally.over(last - tally.figure.days + 1, last) for last in shown) for tally in tallies
+        tally.figure.name: tuple(tally.over(last - tally.figure.days + 1, last) for last in shown_days)
+        for tally in tallies
     }
 
 
 class _DayCounts:
     def __init__(self, figure: Figure, definitions: Definitions, days: int) -> None:
         assert figure.of is not None
-        self.figure, self._of, self._events = figure, figure.of, definitions.events
+        self.figure = figure
+        self._of = figure.of
+        self._events = definitions.events
         self._days = [0] * days
 
     def needs(self) -> Iterator[tuple[str, set[str]]]:
         for name in self._of.events:
             yield name, _fields(self._of.where) | _fields(self.figure.sum)
 
-    def add(self, frame: Frame, at: Ints, inside: Bools) -> None:
-        kept = _kept(self._of, frame, inside)
-        if kept is None:
+    def add(self, frame: Frame, days: Ints, inside: Bools) -> None:
+        mask = _event_mask(self._of, frame, inside)
+        if mask is None:
             return
         if self.figure.sum is None:
-            for day, count in enumerate(np.bincount(at[kept], minlength=len(self._days)).tolist()):
+            for day, count in enumerate(np.bincount(days[mask], minlength=len(self._days)).tolist()):
                 self._days[day] += count
             return
         values = values_of(frame.evaluate(self.figure.sum))
-        for place in np.flatnonzero(kept).tolist():
-            value = values[place]
+        for row in np.flatnonzero(mask).tolist():
+            value = values[row]
             if value is not None:
-                self._days[at[place]] += int(value)  # exact: money, integers and numbers
+                self._days[days[row]] += int(value)  # exact: money, integers and numbers
 
     def over(self, first: int, last: int) -> int:
         """Return the total of the days from `first` to `last`."""
@@ -203,31 +206,31 @@ class _UserTally(_DayCounts):
         super().__init__(figure, definitions, days)
         self._codes = codes
         self._seen: dict[CountedEvents, list[Ints]] = {
-            counted: [] for counted in (figure.of, figure.also) if counted is not None
+            event_filter: [] for event_filter in (figure.of, figure.also) if event_filter is not None
         }
         self._found: dict[CountedEvents, Ints] = {}
 
     def needs(self) -> Iterator[tuple[str, set[str]]]:
-        for counted in self._seen:
-            for name in counted.events:
-                yield name, _fields(counted.where) | user_fields(self._events, self.figure.distinct, name)
+        for event_filter in self._seen:
+            for name in event_filter.events:
+                yield name, _fields(event_filter.where) | user_fields(self._events, self.figure.distinct, name)
 
-    def add(self, frame: Frame, at: Ints, inside: Bools) -> None:
-        for counted, seen in self._seen.items():
-            kept = _kept(counted, frame, inside)
-            if kept is not None:
+    def add(self, frame: Frame, days: Ints, inside: Bools) -> None:
+        for event_filter, user_days in self._seen.items():
+            mask = _event_mask(event_filter, frame, inside)
+            if mask is not None:
                 users = user_codes(frame, self.figure.distinct, self._events, self._codes)
-                kept &= users >= 0
-                seen.append(np.unique((at[kept] << _CODES) | users[kept]))
+                mask &= users >= 0
+                user_days.append(np.unique((days[mask] << _CODES) | users[mask]))
 
     def over(self, first: int, last: int) -> int:
         if not self._found:
             self._found = {
-                counted: np.unique(np.concatenate([np.zeros(0, np.int64), *seen]))
-                for counted, seen in self._seen.items()
+                event_filter: np.unique(np.concatenate([np.zeros(0, np.int64), *user_days]))
+                for event_filter, user_days in self._seen.items()
             }
-        found, *also = (_users_of(rows, first, last) for rows in self._found.values())
-        return len(found) if not also else len(np.intersect1d(found, also[0], assume_unique=True))
+        users, *also = (_users_of(rows, first, last) for rows in self._found.values())
+        return len(users) if not also else len(np.intersect1d(users, also[0], assume_unique=True))
 
 
 def _users_of(pairs: Ints, first: int, last: int) -> Ints:
@@ -239,10 +242,10 @@ def _fields(node: Node | None) -> set[str]:
     return set() if node is None else set(fields_of_this(node))
 
 
-def _kept(of: CountedEvents, frame: Frame, inside: Bools) -> Bools | None:
-    if frame.type.name not in of.events:
+def _event_mask(event_filter: CountedEvents, frame: Frame, inside: Bools) -> Bools | None:
+    if frame.type.name not in event_filter.events:
         return None
-    if of.where is None:
+    if event_filter.where is None:
         return inside.copy()
-    condition = frame.evaluate(of.where)
+    condition = frame.evaluate(event_filter.where)
     return inside & condition.values.astype(np.bool_) & condition.valid

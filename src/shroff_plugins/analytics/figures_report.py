@@ -61,10 +61,10 @@ def _load(tree: YamlMapping, definitions: Definitions, problems: list[Problem]) 
     figures = load_figures(tree.get("figures"), definitions, problems)
     listed = tree.get("funnels")
     names = [getattr(item, "text", "") for item in listed.items] if isinstance(listed, YamlSequence) else []
-    if (known := definitions.added.get("funnels")) is not None:
+    if (funnels := definitions.added.get("funnels")) is not None:
         for name in names:
-            if name not in known:
-                hint = nearest(name, known) or f"There is {', '.join(known) or 'none'}."
+            if name not in funnels:
+                hint = nearest(name, funnels) or f"There is {', '.join(funnels) or 'none'}."
                 tree.report(problems, f"there is no funnel {name!r} in {FILE}.", hint)
     return ReportContent(figures, tuple(dict.fromkeys(names))) if figures or names else None
 
@@ -75,21 +75,21 @@ def _count(context: ProjectContext, content: ReportContent, zone: str, day: date
     return to_json(count_report(context, content, zone, day))
 
 
-def _values(counted: bytes, settings: Settings, language: str, zone: str, start_ms: int) -> JsonObject:
+def _values(report_bytes: bytes, settings: Settings, language: str, zone: str, start_ms: int) -> JsonObject:
     from shroff_plugins.analytics.report_text import CountedReport, counted_values
 
-    return counted_values(from_json(counted, type=CountedReport), settings, language, zone, start_ms)
+    return counted_values(from_json(report_bytes, type=CountedReport), settings, language, zone, start_ms)
 
 
 def _sample(*, is_there: bool) -> JsonObject:
-    why = "" if is_there else "the lake does not answer"
-    figure = {"name": "users", "label": "Users", "value": "12", "is_there": is_there, "why": why}
+    reason = "" if is_there else "the lake does not answer"
+    figure = {"name": "users", "label": "Users", "value": "12", "is_there": is_there, "why": reason}
     step = {"step": "opened", "count": "9", "mean": "7.3", "change": "+23 %", "marks": "####"}
     steps = [{**step, "percent": 100, "mean_percent": 81}]
     bars = [{"percent": percent} for percent in (25, 60, 100)] * is_there
     return {
         "figures": [{**figure, "marks": "▂▅█" * is_there, "bars": bars}],
-        "funnels": [{"name": "onboarding", "why": why, "note": "", "steps": steps * is_there}],
+        "funnels": [{"name": "onboarding", "why": reason, "note": "", "steps": steps * is_there}],
         "note": "" if is_there else "sample",
     }
 

@@ -74,7 +74,7 @@ def read_frames(
     definitions: Definitions,
     history: History,
     times: ReadTimes,
-    places: tuple[int, int] | None = None,
+    seq_range: tuple[int, int] | None = None,
 ) -> Iterator[tuple[Frame, Ints]]:
     """Yield the events of some types, each once, as frames with the sequence numbers of their events.
 
@@ -82,10 +82,10 @@ def read_frames(
 
     Args:
         needs: The types, each with its fields to read.
-        places: Range (after, upto] of the log to read; by default all beyond the lake.
+        seq_range: Range (after, upto] of the log to read; by default all beyond the lake.
     """
     log, lake = history
-    after, upto = places or (0 if lake is None else lake.last_seq, None)
+    after, upto = seq_range or (0 if lake is None else lake.last_seq, None)
     if lake is not None:
         reader = LineReader(definitions)
         files = (_Stored(lake, file, needs, definitions, reader) for file in files_of(lake, needs, times))
@@ -128,9 +128,9 @@ class _StepEvents:
         self._merges: list[tuple[Ints, Ints, Ints, Ints]] = []  # times, sequence numbers, merged users, their users
         none = (np.zeros(0, np.int32) for _ in range(4 if split else 3))
         self._parts: list[tuple[Array, ...]] = [(np.zeros(0, np.int64), *none)]
-        self.needs = {name: self._needed(name) for name in funnel.events}
+        self.needs = {name: self._needed_fields(name) for name in funnel.events}
 
-    def _needed(self, name: str) -> set[str]:
+    def _needed_fields(self, name: str) -> set[str]:
         fields = {name for name in (self._split, self._funnel.merged) if name}
         for step in self._funnel.steps:
             if name in step.events and step.where is not None:
@@ -139,10 +139,10 @@ class _StepEvents:
 
     def add(self, frame: Frame, seqs: Ints) -> None:
         times = self._times
-        kept = frame.times < times.end_ms
+        mask = frame.times < times.end_ms
         if times.earliest_ms is not None:
-            kept &= frame.times >= times.earliest_ms
-        if not kept.any():
+            mask &= frame.times >= times.earliest_ms
+        if not mask.any():
             return
         steps = np.zeros(len(frame), np.int32)
         for number, step in enumerate(self._funnel.steps):
@@ -150,11 +150,11 @@ class _StepEvents:
                 steps |= self._is_step(frame, number) << number
         users = user_codes(frame, self._funnel.user, self._events, self._keys).astype(np.int32)
         if self._funnel.merged:
-            self._add_merges(frame, seqs, users.astype(np.int64), kept)
-        kept &= (steps != 0) & (users >= 0)
+            self._add_merges(frame, seqs, users.astype(np.int64), mask)
+        mask &= (steps != 0) & (users >= 0)
         splits = [coded(frame, self._split, self._values).astype(np.int32)] if self._split else []
         columns: tuple[Array, ...] = (frame.times, seqs, users, steps, *splits)
-        self._parts.append(columns if kept.all() else tuple(column[kept] for column in columns))
+        self._parts.append(columns if mask.all() else tuple(column[mask] for column in columns))
 
     def _is_step(self, frame: Frame, number: int) -> Ints:
         where = self._funnel.steps[number].where
@@ -228,9 +228,11 @@ class _Stored:
         self._reader = reader
         self._type = definitions.events.types[file.type]
         self._source = opened(lake.objects, file)
-        named = field_columns(self._type)
+        column_names = field_columns(self._type)
         schema = self._source.schema_arrow
-        columns = {name: named.get(name, name) for name in sorted(needs[file.type] & set(self._type.field_names))}
+        columns = {
+            name: column_names.get(name, name) for name in sorted(needs[file.type] & set(self._type.field_names))
+        }
         self._columns = {name: column for name, column in columns.items() if column in schema.names}
         self._is_typed = all(self._type.fields[self._type.at(name)].type.is_text for name in columns) and all(
             pa.types.is_string(schema.field(column).type) for column in self._columns.values()
@@ -240,11 +242,11 @@ class _Stored:
         count = self._source.num_row_groups
         for begin in range(0, count, GROUPS):
             groups = list(range(begin, min(begin + GROUPS, count)))
-            yield self._typed(groups) if self._is_typed else self._of_bodies(groups)
+            yield self._typed_frame(groups) if self._is_typed else self._frame_of_bodies(groups)
 
-    def _typed(self, groups: list[int]) -> tuple[Frame, Ints]:
-        wanted = list(dict.fromkeys(["seq", "time", *self._columns.values()]))
-        table = self._source.read_row_groups(groups, wanted)
+    def _typed_frame(self, groups: list[int]) -> tuple[Frame, Ints]:
+        columns = list(dict.fromkeys(["seq", "time", *self._columns.values()]))
+        table = self._source.read_row_groups(groups, columns)
         coded = {
             name: self._reader.coder(self._type, name).code(table[column].combine_chunks())
             for name, column in self._columns.items()
@@ -255,7 +257,7 @@ class _Stored:
         reference = self._definitions.reference
         return ColumnFrame(self._type, coded, times, rows, events, reference), table["seq"].to_numpy()
 
-    def _of_bodies(self, groups: list[int]) -> tuple[Frame, Ints]:
+    def _frame_of_bodies(self, groups: list[int]) -> tuple[Frame, Ints]:
         table = self._source.read_row_groups(groups, ["seq", "body"])
         head = f"e0{self._type.name} ".encode()
         lines = b"".join(b"%s%s\n" % (head, body) for body in table["body"].cast(pa.binary()).to_pylist())

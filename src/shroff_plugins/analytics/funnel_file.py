@@ -114,32 +114,32 @@ class _FunnelLoader:
         self._names = context.names
         self._problems = problems
 
-    def load(self, name: str, found: YamlMapping) -> Funnel:
-        steps = self._steps(found.get("steps"))
-        user = loader.scalar(found.get("user"), self._problems, "user")
-        split = loader.scalar(found.get("split"), self._problems, "split")
+    def load(self, name: str, tree: YamlMapping) -> Funnel:
+        steps = self._steps(tree.get("steps"))
+        user = loader.scalar(tree.get("user"), self._problems, "user")
+        split = loader.scalar(tree.get("split"), self._problems, "split")
         types = tuple(dict.fromkeys(event for step in steps for event in step.events))
         if user is not None:
             self._check_user(user, types)
-        if split is not None and (mistake := split_mistake(self._events, types, split.text)):
-            split.report(self._problems, mistake)
-        merged = loader.scalar(found.get("merged"), self._problems, "merged")
+        if split is not None and (problem := split_mistake(self._events, types, split.text)):
+            split.report(self._problems, problem)
+        merged = loader.scalar(tree.get("merged"), self._problems, "merged")
         if merged is not None and user is not None:
             self._check_merged(merged, user.text, types)
-        within_ms = loader.duration_ms(found.get("within"), self._problems, "within")
-        word = loader.one_of(found.get("next"), (AFTER, EVER), self._problems, "next")
-        named = "" if user is None else user.text
+        within_ms = loader.duration_ms(tree.get("within"), self._problems, "within")
+        word = loader.one_of(tree.get("next"), (AFTER, EVER), self._problems, "next")
+        user_name = "" if user is None else user.text
         split_field = "" if split is None else split.text
         merged_field = "" if merged is None else merged.text
-        return Funnel(name, named, tuple(steps), within_ms, word == EVER, split_field, merged_field)
+        return Funnel(name, user_name, tuple(steps), within_ms, word == EVER, split_field, merged_field)
 
     def _steps(self, node: YamlNode | None) -> list[FunnelStep]:
         listed = loader.sequence(node, self._problems, "steps")
         if listed is None:
             return []
         if not STEPS[0] <= len(listed.items) <= STEPS[1]:
-            words = f"a funnel has {STEPS[0]} to {STEPS[1]} steps, not {len(listed.items)}."
-            listed.report(self._problems, words)
+            message = f"a funnel has {STEPS[0]} to {STEPS[1]} steps, not {len(listed.items)}."
+            listed.report(self._problems, message)
         steps = list[FunnelStep]()
         for item in listed.items:
             step = self._step(item)
@@ -155,23 +155,25 @@ class _FunnelLoader:
         if isinstance(item, Scalar):
             types = self._types(item)
             return FunnelStep(item.text, types) if types else None
-        found = loader.mapping(item, self._problems, "a step", STEP)
-        if found is None:
+        tree = loader.mapping(item, self._problems, "a step", STEP)
+        if tree is None:
             return None
-        types = self._types(found.get("event"))
-        named = found.get("name")
-        name = loader.scalar(named, self._problems, "the name of a step")
+        types = self._types(tree.get("event"))
+        name_node = tree.get("name")
+        name = loader.scalar(name_node, self._problems, "the name of a step")
         if name is not None and loader.name(name, self._problems, "a step") is None:
             return None
         if not types:
             return None
         scope = Scope(self._names, what="a step", this=types)
-        written = found.get("where")
-        where = None if written is None else loader.expression(written, scope, self._problems, BOOLEAN)
+        condition = tree.get("where")
+        where = None if condition is None else loader.expression(condition, scope, self._problems, BOOLEAN)
         return FunnelStep("_or_".join(types) if name is None else name.text, types, where)
 
     def _types(self, node: YamlNode | None) -> tuple[str, ...]:
-        items: Sequence[YamlNode] = node.items if isinstance(node, YamlSequence) else () if node is None else (node,)
+        items: Sequence[YamlNode] = () if node is None else (node,)
+        if isinstance(node, YamlSequence):
+            items = node.items
         types = dict[str, None]()
         for item in items:
             type_ = loader.scalar(item, self._problems, "an event type of a step")
@@ -187,21 +189,21 @@ class _FunnelLoader:
     def _check_user(self, user: Scalar, types: Sequence[str]) -> None:
         """Report a user that is neither an entity with a key in all types nor a field of all."""
         entity = self._events.entities.get(user.text)
-        having: Collection[str] = set() if entity is None else entity.keys
+        types_with_user: Collection[str] = set() if entity is None else entity.keys
         if entity is None:
-            having = {name for name in types if user.text in self._events.types[name].field_names}
-            if types and not having:
-                known = [*self._events.entities, *(self._events.types[types[0]].field_names)]
-                words = f"{user.text!r} is not an entity, and no field of {', '.join(types)}."
-                user.report(self._problems, words, nearest(user.text, known))
+            types_with_user = {name for name in types if user.text in self._events.types[name].field_names}
+            if types and not types_with_user:
+                candidates = [*self._events.entities, *(self._events.types[types[0]].field_names)]
+                message = f"{user.text!r} is not an entity, and no field of {', '.join(types)}."
+                user.report(self._problems, message, nearest(user.text, candidates))
                 return
-        lacking = [name for name in types if name not in having]
-        if lacking:
-            what = f"no key of {user.text}" if entity else f"no field {user.text!r}"
-            hint = f"Add {lacking[0]} to {user.text} under entities in events.yaml." if entity else ""
-            user.report(self._problems, f"{lacking[0]} has {what}, so its users are not known.", hint)
-        elif entity is None and (mistake := split_mistake(self._events, types, user.text)):
-            user.report(self._problems, mistake.replace("split by", "a user is"))
+        missing = [name for name in types if name not in types_with_user]
+        if missing:
+            noun = f"no key of {user.text}" if entity else f"no field {user.text!r}"
+            hint = f"Add {missing[0]} to {user.text} under entities in events.yaml." if entity else ""
+            user.report(self._problems, f"{missing[0]} has {noun}, so its users are not known.", hint)
+        elif entity is None and (problem := split_mistake(self._events, types, user.text)):
+            user.report(self._problems, problem.replace("split by", "a user is"))
 
     def _check_merged(self, merged: Scalar, user: str, types: Sequence[str]) -> None:
         """Report a field that no event type of the steps has, that is not a text, or that is used with an entity."""
@@ -210,10 +212,10 @@ class _FunnelLoader:
             merged.report(self._problems, f"merged needs a field as user, and {user} is an entity.", hint)
             return
         declared = [self._events.types[name] for name in types]
-        having = [type_ for type_ in declared if merged.text in type_.field_names]
-        if types and not having:
+        types_with_field = [type_ for type_ in declared if merged.text in type_.field_names]
+        if types and not types_with_field:
             hint = nearest(merged.text, declared[0].field_names)
             merged.report(self._problems, f"{merged.text!r} is not a field of {', '.join(types)}.", hint)
-        for type_ in having:
+        for type_ in types_with_field:
             if not type_.fields[type_.at(merged.text)].type.is_text:
                 merged.report(self._problems, f"merged has to be a text, and {type_.name}.{merged.text} is none.")

@@ -32,8 +32,8 @@ EVENTS_MAX = 2_000_000  # read by a service for one query: about 4 s, and 150 MB
 UNANSWERED = "The funnel cannot be computed"
 
 
-def _day(words: str, flags: str, name: str, *, is_local: bool = False) -> Param:
-    return Param(words, flags=flags, metavar="DAY", read=partial(day_named, name=name), is_local=is_local)
+def _day(help_text: str, flags: str, name: str, *, is_local: bool = False) -> Param:
+    return Param(help_text, flags=flags, metavar="DAY", read=partial(day_named, name=name), is_local=is_local)
 
 
 class FunnelDays(OperationRequest["FunnelDocument | UserNames"], rename="camel"):
@@ -86,7 +86,7 @@ def count_funnels(project: Project, request: FunnelDays) -> FunnelDocument | Use
         shroff funnel onboarding --users still_out:signed_up --json
     """
     if not request.users:
-        questions, answers = _asked(project.context, request)
+        questions, answers = _answer_funnels(project.context, request)
         return document_of(questions, answers)
     if request.funnel is None:
         raise UsageError("name the funnel whose users are wanted.")
@@ -190,7 +190,7 @@ def funnel_named(context: ProjectContext, name: str) -> Funnel:
     return funnels[name]
 
 
-def _asked(
+def _answer_funnels(
     context: ProjectContext, request: FunnelDays, split: str | None = None
 ) -> tuple[list[FunnelQuestion], list[FunnelAnswer]]:
     """Return the queries, one for each requested funnel, and their answers.
@@ -208,12 +208,12 @@ def _asked(
     begin = end - timedelta(DAYS - 1) if first is None else first
     split = request.split if split is None else split
     questions = [FunnelQuestion(funnel, begin, end, zone, split) for funnel in funnels.values()]
-    most = EVENTS_MAX if is_served(context) else None
-    with ExitStack() as held:
-        history = history_of(context, held)
-        return questions, [ask_funnel(question, context.definitions, history, most) for question in questions]
+    limit = EVENTS_MAX if is_served(context) else None
+    with ExitStack() as exit_stack:
+        history = history_of(context, exit_stack)
+        return questions, [ask_funnel(question, context.definitions, history, limit) for question in questions]
 
 
 def _users(context: ProjectContext, request: FunnelDays, number: str, day: date | None) -> list[str]:
-    _, (answer,) = _asked(context, request, split="")
+    _, (answer,) = _answer_funnels(context, request, split="")
     return answer.users(number, day_named(day, "the day"))

@@ -74,7 +74,7 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) 
     dropped = out()
     at = splits()
     for begin, end in pairwise(bounds):
-        before = dropped
+        dropped_before = dropped
         before_splits = at
         recoveries, step_events = (np.flatnonzero(flags[begin:end]) + begin for flags in (is_next, is_step))
         recovered = np.zeros(size, np.bool_)
@@ -83,7 +83,7 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) 
         last[events.users[step_events]] = step_events
         dropped = out()
         at = splits()
-        yield DropOffDay(before, before & recovered, dropped, before_splits, at)
+        yield DropOffDay(dropped_before, dropped_before & recovered, dropped, before_splits, at)
 
 
 def reached(events: StepEvents, count: int, start_ms: int, within_ms: int | None) -> Iterator[Reached]:

@@ -105,7 +105,7 @@ class FunnelDocument(OperationAnswer):
         for name in dict.fromkeys(row.funnel for row in self.steps):
             steps = [row for row in self.steps if row.funnel == name]
             split = ("value",) if steps[0].value is not UNSET else ()
-            shown = [
+            step_rows = [
                 (
                     row.step,
                     *_value(row.value),
@@ -122,7 +122,7 @@ class FunnelDocument(OperationAnswer):
             ]
             heads = ("step", *split, "users", "of first", "lower quartile", "median", "upper quartile")
             day_heads = ("day", "step", *split, "dropped off", "recovered", "still out")
-            parts += [name, table(shown, heads), table(days, day_heads)]
+            parts += [name, table(step_rows, heads), table(days, day_heads)]
         return "\n\n".join(parts)
 
     def hints(self) -> Sequence[str]:
@@ -131,7 +131,9 @@ class FunnelDocument(OperationAnswer):
 
 
 def _value(value: str | UnsetType | None) -> tuple[str, ...]:
-    return () if value is UNSET else ("(missing)" if value is None else one_line(value),)
+    if value is UNSET:
+        return ()
+    return ("(missing)",) if value is None else (one_line(value),)
 
 
 def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAnswer]) -> FunnelDocument:
@@ -147,20 +149,20 @@ def document_of(questions: Sequence[FunnelQuestion], answers: Sequence[FunnelAns
 
 
 def ask_funnel(
-    question: FunnelQuestion, definitions: Definitions, history: History, most: int | None = None
+    question: FunnelQuestion, definitions: Definitions, history: History, limit: int | None = None
 ) -> FunnelAnswer:
     """Read the events that a funnel needs; return its answer.
 
     Args:
-        most: Largest number of events to read; None for no limit.
+        limit: Largest number of events to read; None for no limit.
 
     Raises: UsageError for invalid days or an invalid field, and if more events would be read.
     Cost: see `funnel_events.read_steps`; then 0.1 µs an event.
     """
     funnel = question.funnel
     split = funnel.split if question.split is None else question.split
-    if split and (mistake := split_mistake(definitions.events, funnel.events, split)):
-        raise UsageError(mistake)
+    if split and (problem := split_mistake(definitions.events, funnel.events, split)):
+        raise UsageError(problem)
     days = (question.last - question.first).days + 1
     if days < 1:
         raise UsageError(f"the last day, {question.last}, is before the first, {question.first}.")
@@ -169,9 +171,9 @@ def ask_funnel(
     starts_ms = np.array(day_starts_ms(question.first, days, question.zone), np.int64)
     times = ReadTimes(None if funnel.is_ever else int(starts_ms[0]), int(starts_ms[-1]))
     count = reads(funnel.events, history, times)
-    if most is not None and count > most:
+    if limit is not None and count > limit:
         raise UsageError(
-            f"{count:,} events would have to be read, but the limit here is {most:,}. Select fewer days after "
+            f"{count:,} events would have to be read, but the limit here is {limit:,}. Select fewer days after "
             "'shroff lake write', or use 'shroff funnel'."
         )
     events = read_steps(funnel, split, definitions, history, times)
@@ -219,9 +221,9 @@ class FunnelAnswer:
         day_of = np.full(len(self._events.keys), -1, np.int64)
         day_of[by_step[0].users] = np.searchsorted(self._starts_ms, by_step[0].first_ms, side="right") - 1
         counts = [np.bincount(day_of[arrivals.users], minlength=len(self._starts_ms)).tolist() for arrivals in by_step]
-        for at, day in enumerate(self._days()):
+        for day_index, day in enumerate(self._days()):
             for step, count in zip(self._funnel.steps, counts, strict=True):
-                yield TrendRow(self._funnel.name, day, step.name, count[at])
+                yield TrendRow(self._funnel.name, day, step.name, count[day_index])
 
     def dropped_by_day(self, step: int) -> list[int]:
         """Return how many users of a step dropped off by the end of each day, each day counted as a query of its
@@ -229,7 +231,7 @@ class FunnelAnswer:
         """
         starts = self._starts_ms
         is_ever = self._funnel.is_ever
-        alone = (starts[at : at + 2] for at in range(len(starts) - 1))
+        alone = (starts[day : day + 2] for day in range(len(starts) - 1))
         return [int(next(drop_offs(self._events, step, start_ms, is_ever=is_ever)).dropped.sum()) for start_ms in alone]
 
     def users(self, number: str, day: date | None = None) -> list[str]:
@@ -247,34 +249,36 @@ class FunnelAnswer:
             raise UsageError(
                 f"{kind!r} is not a number of a funnel. {nearest(kind, KINDS) or 'There is ' + ', '.join(KINDS)}."
             )
-        place = self._step(step, is_last_in=kind == REACHED)
+        step_index = self._step(step, is_last_in=kind == REACHED)
         if kind in {REACHED, LOST}:
             by_step = self._all_reached()
-            codes = by_step[place].users
-            codes = np.setdiff1d(codes, by_step[place + 1].users) if kind == LOST else codes
+            codes = by_step[step_index].users
+            codes = np.setdiff1d(codes, by_step[step_index + 1].users) if kind == LOST else codes
         else:
-            at = ((self._question.last if day is None else day) - self._question.first).days
-            if not 0 <= at < len(self._starts_ms) - 1:
+            day_index = ((self._question.last if day is None else day) - self._question.first).days
+            if not 0 <= day_index < len(self._starts_ms) - 1:
                 raise UsageError(f"{day} is not among the days from {self._question.first} to {self._question.last}.")
-            mask = next(_kind_of(off, kind) for day_at, off in enumerate(self._drop_offs(place)) if day_at == at)
+            mask = next(
+                _kind_of(off, kind) for day_at, off in enumerate(self._drop_offs(step_index)) if day_at == day_index
+            )
             codes = np.flatnonzero(mask)
         return sorted(key_text(self._events.keys[code]) for code in codes.tolist())
 
     # ---- parts
 
-    def _rows_of(self, step: int, day: str, found: DropOffDay) -> Iterator[DropOffRow]:
+    def _rows_of(self, step: int, day: str, drop_off: DropOffDay) -> Iterator[DropOffRow]:
         size = len(self._events.values) + 1
 
         def of(users: Bools, values: Ints) -> list[int]:
             counts: list[int] = np.bincount(values[users] + 1, minlength=size).tolist()  # index 0 is the missing value
             return counts
 
-        dropped = of(found.dropped, found.splits)
-        before = of(found.before, found.before_splits)
-        recovered = of(found.recovered, found.before_splits)
-        for number, at in self._values():
-            out = before[at] - recovered[at]
-            counts = dropped[at], before[at], recovered[at], out
+        dropped = of(drop_off.dropped, drop_off.splits)
+        before = of(drop_off.before, drop_off.before_splits)
+        recovered = of(drop_off.recovered, drop_off.before_splits)
+        for number, index in self._values():
+            still_out = before[index] - recovered[index]
+            counts = dropped[index], before[index], recovered[index], still_out
             yield DropOffRow(self._funnel.name, day, self._funnel.steps[step].name, *counts, self._value_of(number))
 
     def _drop_offs(self, step: int) -> Iterator[DropOffDay]:
@@ -282,8 +286,8 @@ class FunnelAnswer:
 
     def _all_reached(self) -> list[Reached]:
         if self._reached is None:
-            found = reached(self._events, len(self._funnel.steps), int(self._starts_ms[0]), self._funnel.within_ms)
-            self._reached = list(found)
+            steps = reached(self._events, len(self._funnel.steps), int(self._starts_ms[0]), self._funnel.within_ms)
+            self._reached = list(steps)
         return self._reached
 
     def _values(self) -> list[tuple[int, int]]:
@@ -304,22 +308,22 @@ class FunnelAnswer:
 
     def _days(self) -> list[str]:
         days = (self._question.last - self._question.first).days + 1
-        return [(self._question.first + timedelta(at)).isoformat() for at in range(days)]
+        return [(self._question.first + timedelta(offset)).isoformat() for offset in range(days)]
 
     def _step(self, name: str, *, is_last_in: bool) -> int:
         names = [step.name for step in self._funnel.steps]
-        known = names if is_last_in else names[:-1]
-        if name not in known:
-            hint = nearest(name, known) or f"There is {', '.join(known)}."
+        step_names = names if is_last_in else names[:-1]
+        if name not in step_names:
+            hint = nearest(name, step_names) or f"There is {', '.join(step_names)}."
             which = "" if is_last_in else " with a step behind it"
             raise UsageError(f"{name!r} is not a step of {self._funnel.name}{which}. {hint}")
         return names.index(name)
 
 
-def _kind_of(found: DropOffDay, kind: str) -> Bools:
+def _kind_of(drop_off: DropOffDay, kind: str) -> Bools:
     if kind == DROPPED_OFF:
-        return found.dropped
-    return found.recovered if kind == RECOVERED else found.before & ~found.recovered
+        return drop_off.dropped
+    return drop_off.recovered if kind == RECOVERED else drop_off.before & ~drop_off.recovered
 
 
 def _at_rank(taken_ms: Ints, q: float) -> float | None:

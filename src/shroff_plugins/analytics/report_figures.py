@@ -32,10 +32,10 @@ _INT64 = 1 << 63
 
 def count_report(context: ProjectContext, content: ReportContent, zone: str, day: date) -> CountedReport:
     """Count the figures and funnels of a notice; what is not available has a reason instead."""
-    places = context.definitions.settings.money_places
+    decimals = context.definitions.settings.money_places
     values = figures_of(context, content.figures, day, zone) if content.figures else {}
-    shown = [figure for figure in content.figures.values() if not figure.is_hidden]
-    figures = [_counted(figure, values[figure.name], places) for figure in shown]
+    visible = [figure for figure in content.figures.values() if not figure.is_hidden]
+    figures = [_counted_figure(figure, values[figure.name], decimals) for figure in visible]
     try:
         with context.log.reading() as log:
             newest_ms = log.watermark_ms()
@@ -52,23 +52,25 @@ def _funnel(context: ProjectContext, name: str, day: date, zone: str) -> Counted
     return CountedFunnel(name, steps)
 
 
-def _counted(figure: Figure, found: FigureValues, places: int) -> CountedFigure:
+def _counted_figure(figure: Figure, figure_values: FigureValues, decimals: int) -> CountedFigure:
     form = figure.form or {"money": "money"}.get(figure.type.kind, "number" if figure.type.is_numeric else "text")
     label = figure.label or figure.name.replace("_", " ").capitalize()
-    values = [_plain(value, figure, form, places) for value in found.values]
-    return CountedFigure(figure.name, label[:LABEL_MAX], form, values, cut(found.why, WHY_MAX))
+    values = [_plain(value, figure, form, decimals) for value in figure_values.values]
+    return CountedFigure(figure.name, label[:LABEL_MAX], form, values, cut(figure_values.why, WHY_MAX))
 
 
-def _plain(value: Value, figure: Figure, form: str, places: int) -> Plain:
+def _plain(value: Value, figure: Figure, form: str, decimals: int) -> Plain:
     """Return a value as stored: money in smallest units, other numbers in whole ones, all else as text."""
     type_ = figure.type
     if value is None:
         return None
     if not type_.is_numeric:
-        return show(value, type_, places)
+        return show(value, type_, decimals)
     if form == "money":
         is_exact = type_.is_exact
-        units = rescale_half_even(int(value), type_.places, places) if is_exact else round(float(value) * 10**places)
+        units = (
+            rescale_half_even(int(value), type_.places, decimals) if is_exact else round(float(value) * 10**decimals)
+        )
         return units if abs(units) < _INT64 else None
     if type_.is_exact:
         return to_real(int(value), type_.places) if type_.places or abs(int(value)) >= _INT64 else int(value)
@@ -80,17 +82,17 @@ def figures_of(context: ProjectContext, figures: Mapping[str, Figure], day: date
 
     def fact(figure: Figure, at_ms: int) -> Value:
         entity, _, _ = figure.fact.partition(".")
-        asked = KeyAtMoment(entity=entity, key=figure.key, as_of=time_text(at_ms), features=(figure.fact,))
+        query = KeyAtMoment(entity=entity, key=figure.key, as_of=time_text(at_ms), features=(figure.fact,))
         # convert a value of a decision's JSON to one of the language
-        value = facts_asked(context, asked).features[figure.fact]
+        value = facts_asked(context, query).features[figure.fact]
         if value is None or not figure.type.is_exact:
             return value
-        digits, places = parse_decimal(str(value))
-        return rescale_half_even(digits, places, figure.type.places)
+        digits, decimals = parse_decimal(str(value))
+        return rescale_half_even(digits, decimals, figure.type.places)
 
-    with ExitStack() as held:
+    with ExitStack() as exit_stack:
         question = FigureQuestion(figures, day, zone)
-        return answer_figures(question, context.definitions, lambda: history_of(context, held), fact)
+        return answer_figures(question, context.definitions, lambda: history_of(context, exit_stack), fact)
 
 
 def drop_offs(context: ProjectContext, funnel: str, day: date, zone: str) -> list[CountedStep]:
@@ -100,5 +102,5 @@ def drop_offs(context: ProjectContext, funnel: str, day: date, zone: str) -> lis
     `funnel_operations.count_funnels`.
     """
     declared = funnel_named(context, funnel)
-    with ExitStack() as opened:
-        return drop_offs_of(declared, day, zone, context.definitions, history_of(context, opened))
+    with ExitStack() as exit_stack:
+        return drop_offs_of(declared, day, zone, context.definitions, history_of(context, exit_stack))

@@ -162,58 +162,60 @@ def why_not(error: Exception) -> str:
 
 def load_figures(node: YamlNode | None, definitions: Definitions, problems: list[Problem]) -> dict[str, Figure]:
     """Load figures of the shape `FIGURES` by name; leave out faulty ones, with a problem for each mistake."""
-    found: dict[str, Figure] = {}
+    figures: dict[str, Figure] = {}
     entries = node.entries if isinstance(node, YamlMapping) else ()
     if len(entries) > FIGURES_MAX and node is not None:
         node.report(problems, f"a report has at most {FIGURES_MAX} figures, not {len(entries)}.")
         return {}
     for key, value in entries:
         if isinstance(value, YamlMapping):
-            figure = _FigureLoader(definitions, found, problems).load(key.text, value)
+            figure = _FigureLoader(definitions, figures, problems).load(key.text, value)
             if figure is not None:
-                found[key.text] = figure
-    return found
+                figures[key.text] = figure
+    return figures
 
 
 class _FigureLoader:
     """Loads one figure; `known` are those above it."""
 
-    def __init__(self, definitions: Definitions, known: Mapping[str, Figure], problems: list[Problem]) -> None:
+    def __init__(self, definitions: Definitions, earlier: Mapping[str, Figure], problems: list[Problem]) -> None:
         self._definitions = definitions
         self._events = definitions.events
-        self._known = known
+        self._known = earlier
         self._problems = problems
         self._names = definitions.names
 
     def load(self, name: str, tree: YamlMapping) -> Figure | None:
-        before = len(self._problems)
-        for words in _misfits(tree):
-            tree.report(self._problems, f"{name}: {words}")
-        if len(self._problems) > before:
+        problem_count = len(self._problems)
+        for message in _misfits(tree):
+            tree.report(self._problems, f"{name}: {message}")
+        if len(self._problems) > problem_count:
             return None
         if tree.get("event") is not None:
-            figure = self._of_events(name, tree)
+            figure = self._load_count(name, tree)
         else:
-            figure = self._of_fact(name, tree) if tree.get("fact") is not None else self._of_value(name, tree)
-        return figure if len(self._problems) == before else None
+            figure = self._load_fact(name, tree) if tree.get("fact") is not None else self._load_expression(name, tree)
+        return figure if len(self._problems) == problem_count else None
 
-    def _of_events(self, name: str, tree: YamlMapping) -> Figure | None:
-        of = self._counted(tree.get("event"), tree.get("where"))
+    def _load_count(self, name: str, tree: YamlMapping) -> Figure | None:
+        counted = self._load_events(tree.get("event"), tree.get("where"))
         distinct = _text(tree, "distinct")
-        written = tree.get("sum")
+        sum_node = tree.get("sum")
         also = self._also(tree.get("also"))
-        total = None if written is None else self._expression(written, of.events, "the sum of a figure")
+        total = None if sum_node is None else self._expression(sum_node, counted.events, "the sum of a figure")
         type_ = INTEGER if total is None else total.type
-        if not type_.is_exact and written is not None:
-            written.report(self._problems, f"a sum is of money, an integer or a number, not of {type_}.")
+        if not type_.is_exact and sum_node is not None:
+            sum_node.report(self._problems, f"a sum is of money, an integer or a number, not of {type_}.")
         if distinct:
-            self._check_user(tree, distinct, (*of.events, *(() if also is None else also.events)))
+            self._check_user(tree, distinct, (*counted.events, *(() if also is None else also.events)))
         days = int(float(_text(tree, "days") or "1"))
         if not 1 <= days <= DAYS_MAX:
             tree.report(self._problems, f"{name}: days is 1 to {DAYS_MAX}.")
-        return Figure(name, type_, of=of, distinct=distinct, also=also, sum=total, days=days, **_shown(tree))
+        return Figure(
+            name, type_, of=counted, distinct=distinct, also=also, sum=total, days=days, **_display_settings(tree)
+        )
 
-    def _of_fact(self, name: str, tree: YamlMapping) -> Figure | None:
+    def _load_fact(self, name: str, tree: YamlMapping) -> Figure | None:
         fact = _text(tree, "fact")
         features = self._definitions.features
         if fact not in features:
@@ -221,29 +223,31 @@ class _FigureLoader:
             tree.report(self._problems, f"{name}: there is no feature {fact!r}.", hint)
             return None
         type_ = features[fact].node.type
-        return Figure(name, type_, fact=fact, key=_text(tree, "key"), **_shown(tree))
+        return Figure(name, type_, fact=fact, key=_text(tree, "key"), **_display_settings(tree))
 
-    def _of_value(self, name: str, tree: YamlMapping) -> Figure | None:
+    def _load_expression(self, name: str, tree: YamlMapping) -> Figure | None:
         types = {figure_of(figure.name): figure.type for figure in self._known.values()}
         names = DeclaredNames(entities={_SCOPE: frozenset()}, money_places=self._names.money_places)
         scope = Scope(names, what="the value of a figure", feature=types.get, feature_names=lambda: list(types))
-        written = tree.get("value")
-        node = None if written is None else loader.expression(written, scope, self._problems, None)
-        if node is None or written is None:
+        value_node = tree.get("value")
+        node = None if value_node is None else loader.expression(value_node, scope, self._problems, None)
+        if node is None or value_node is None:
             return None
         if not node.type.is_numeric:
-            written.report(self._problems, f"the value of a figure is a number, not {node.type}.")
+            value_node.report(self._problems, f"the value of a figure is a number, not {node.type}.")
         reads = tuple(
             figure
             for figure in self._known
             if figure_of(figure) in {part.name for part in walk(node) if isinstance(part, FeatureValue)}
         )
-        return Figure(name, node.type, value=node, reads=reads, **_shown(tree))
+        return Figure(name, node.type, value=node, reads=reads, **_display_settings(tree))
 
     # ---- parts
 
-    def _counted(self, events: YamlNode | None, where: YamlNode | None) -> CountedEvents:
-        items: Sequence[YamlNode] = events.items if isinstance(events, YamlSequence) else [events] if events else []
+    def _load_events(self, events: YamlNode | None, where: YamlNode | None) -> CountedEvents:
+        items: Sequence[YamlNode] = [] if events is None else [events]
+        if isinstance(events, YamlSequence):
+            items = events.items
         types = dict[str, None]()
         for item in items:
             text = item.text if isinstance(item, YamlScalar) else ""
@@ -252,57 +256,59 @@ class _FigureLoader:
             else:
                 hint = nearest(text, self._events.types) or f"There is {', '.join(self._events.types) or 'none'}."
                 item.report(self._problems, f"{text!r} is not an event type.", hint)
-        found = tuple(types)
-        if where is None or not found:
-            return CountedEvents(found)
-        return CountedEvents(found, self._expression(where, found, "the condition of a figure", BOOLEAN))
+        type_names = tuple(types)
+        if where is None or not type_names:
+            return CountedEvents(type_names)
+        return CountedEvents(type_names, self._expression(where, type_names, "the condition of a figure", BOOLEAN))
 
     def _also(self, node: YamlNode | None) -> CountedEvents | None:
         if isinstance(node, YamlMapping):
-            return self._counted(node.get("event"), node.get("where"))
-        return None if node is None else self._counted(node, None)
+            return self._load_events(node.get("event"), node.get("where"))
+        return None if node is None else self._load_events(node, None)
 
-    def _expression(self, node: YamlNode, types: tuple[str, ...], what: str, wanted: Type | None = None) -> Node | None:
-        return loader.expression(node, Scope(self._names, what=what, this=types), self._problems, wanted)
+    def _expression(
+        self, node: YamlNode, types: tuple[str, ...], subject: str, result_type: Type | None = None
+    ) -> Node | None:
+        return loader.expression(node, Scope(self._names, what=subject, this=types), self._problems, result_type)
 
     def _check_user(self, tree: YamlMapping, user: str, types: Sequence[str]) -> None:
         """Report a user that is neither an entity with a key in all types nor a field of all."""
-        place = tree.get("distinct") or tree
+        location = tree.get("distinct") or tree
         entity = self._events.entities.get(user)
-        having = (
+        types_with_user = (
             entity.keys
             if entity is not None
             else [name for name in types if user in self._events.types[name].field_names]
         )
-        lacking = [name for name in types if name not in having]
-        if lacking:
-            known = [*self._events.entities, *self._events.types[lacking[0]].field_names]
-            words = f"{lacking[0]} has no {'key of' if entity else 'entity or field'} {user!r} to count."
-            place.report(self._problems, words, nearest(user, known))
-        elif entity is None and (mistake := split_mistake(self._events, types, user)):
-            place.report(self._problems, mistake.replace("split by", "distinct is"))
+        missing = [name for name in types if name not in types_with_user]
+        if missing:
+            candidates = [*self._events.entities, *self._events.types[missing[0]].field_names]
+            message = f"{missing[0]} has no {'key of' if entity else 'entity or field'} {user!r} to count."
+            location.report(self._problems, message, nearest(user, candidates))
+        elif entity is None and (problem := split_mistake(self._events, types, user)):
+            location.report(self._problems, problem.replace("split by", "distinct is"))
 
 
 def _misfits(tree: YamlMapping) -> list[str]:
     kinds = [name for name in ("event", "fact", "value") if tree.get(name) is not None]
     if len(kinds) != 1:
         return ["a figure has one of 'event', 'fact' and 'value'."]
-    mistakes = [
-        f"{name!r} is for a figure with {wanted!r}."
-        for name, wanted in _BELONGS.items()
-        if tree.get(name) is not None and tree.get(wanted) is None
+    messages = [
+        f"{name!r} is for a figure with {required!r}."
+        for name, required in _BELONGS.items()
+        if tree.get(name) is not None and tree.get(required) is None
     ]
     if tree.get("distinct") is not None and tree.get("sum") is not None:
-        mistakes.append("it counts with 'distinct' or adds with 'sum', not both.")
+        messages.append("it counts with 'distinct' or adds with 'sum', not both.")
     if kinds == ["fact"] and tree.get("key") is None:
-        mistakes.append("a fact needs 'key', the key whose feature it reads.")
-    return mistakes
+        messages.append("a fact needs 'key', the key whose feature it reads.")
+    return messages
 
 
 _BELONGS = {"where": "event", "distinct": "event", "sum": "event", "days": "event", "also": "distinct", "key": "fact"}
 
 
-def _shown(tree: YamlMapping) -> JsonObject:
+def _display_settings(tree: YamlMapping) -> JsonObject:
     return {"label": _text(tree, "label"), "form": _text(tree, "as"), "is_hidden": _text(tree, "hidden") == "true"}
 
 
@@ -317,8 +323,8 @@ def split_mistake(events: Events, types: Sequence[str], field: str) -> str:
     if types and not declarations:
         every = sorted({name for type_ in types for name in events.types[type_].field_names})
         return f"no event type of the steps has a field {field!r}. {nearest(field, every)}".rstrip()
-    odd = [declared for declared in declarations if declared.type.kind not in FEW_VALUES]
-    if odd:
-        return f"{field} is of type {odd[0].type}: split by a text, choice, boolean or integer."
+    unsuitable = [declared for declared in declarations if declared.type.kind not in FEW_VALUES]
+    if unsuitable:
+        return f"{field} is of type {unsuitable[0].type}: split by a text, choice, boolean or integer."
     kinds = {"text" if declared.type.is_text else declared.type.kind for declared in declarations}
     return f"{field} is of several types: {' and '.join(sorted(kinds))}." if len(kinds) > 1 else ""

@@ -72,36 +72,36 @@ class CountedReport(FrozenStruct):
     newest_ms: int | None = None
 
 
-def counted_values(found: CountedReport, settings: Settings, language: str, zone: str, start_ms: int) -> JsonObject:
-    words = WORDS[language]
+def counted_values(report: CountedReport, settings: Settings, language: str, zone: str, start_ms: int) -> JsonObject:
+    texts = WORDS[language]
     project = plain(settings.name)
     day = day_text(start_ms, zone, language)
     return {
-        "words": words,
+        "words": texts,
         "language": language,
-        "subject": words["figures_subject"].format(project=project, day=day),
-        "title": words["figures"].format(day=day),
+        "subject": texts["figures_subject"].format(project=project, day=day),
+        "title": texts["figures"].format(day=day),
         "project": project,
         "zone": zone,
         "day": day,
-        "span": words["from_to"].format(first=day_text(_back(start_ms, SHOWN - 1, zone), zone, language), last=day),
-        "note": _note(found, start_ms, day, zone, language),
-        "figures": _without_repeats([_figure(settings, figure, language) for figure in found.figures]),
-        "funnels": [_steps(funnel, language) for funnel in found.funnels],
+        "span": texts["from_to"].format(first=day_text(_back(start_ms, SHOWN - 1, zone), zone, language), last=day),
+        "note": _note(report, start_ms, day, zone, language),
+        "figures": _drop_repeats([_figure(settings, figure, language) for figure in report.figures]),
+        "funnels": [_steps(funnel, language) for funnel in report.funnels],
     }
 
 
 def _back(start_ms: int, days: int, zone: str) -> int:
-    at = datetime.fromtimestamp(start_ms / 1_000, ZoneInfo(zone)) - timedelta(days)
-    return round(at.timestamp() * 1_000)
+    moment = datetime.fromtimestamp(start_ms / 1_000, ZoneInfo(zone)) - timedelta(days)
+    return round(moment.timestamp() * 1_000)
 
 
-def _note(found: CountedReport, start_ms: int, day: str, zone: str, language: str) -> str:
-    if found.newest_ms is None:
+def _note(report: CountedReport, start_ms: int, day: str, zone: str, language: str) -> str:
+    if report.newest_ms is None:
         return WORDS[language]["no_events"]
-    if found.newest_ms >= _back(start_ms, -1, zone) - SILENT_MS:
+    if report.newest_ms >= _back(start_ms, -1, zone) - SILENT_MS:
         return ""
-    return WORDS[language]["newest"].format(moment=moment_text(found.newest_ms, zone, language), day=day)
+    return WORDS[language]["newest"].format(moment=moment_text(report.newest_ms, zone, language), day=day)
 
 
 def _figure(settings: Settings, figure: CountedFigure, language: str) -> JsonObject:
@@ -119,7 +119,7 @@ def _figure(settings: Settings, figure: CountedFigure, language: str) -> JsonObj
     }
 
 
-def _without_repeats(rows: list[JsonObject]) -> list[JsonObject]:
+def _drop_repeats(rows: list[JsonObject]) -> list[JsonObject]:
     """Empty the reason of each row whose reason an earlier row has."""
     shown_reasons = set[str]()
     for row in rows:
@@ -131,8 +131,8 @@ def _without_repeats(rows: list[JsonObject]) -> list[JsonObject]:
 
 def _lengths(numbers: Sequence[float]) -> list[int]:
     """Return lengths of bars in percent of the longest; 0 for values below zero."""
-    most = max(numbers, default=0)
-    return [round(100 * max(number, 0) / most) if most > 0 else 0 for number in numbers]
+    largest = max(numbers, default=0)
+    return [round(100 * max(number, 0) / largest) if largest > 0 else 0 for number in numbers]
 
 
 def _text(settings: Settings, form: str, value: Plain, language: str) -> str:
@@ -147,29 +147,29 @@ def _text(settings: Settings, form: str, value: Plain, language: str) -> str:
     return count_text(value, language) if isinstance(value, int) else _decimal(value, language)
 
 
-def _decimal(value: float, language: str, places: int = 2) -> str:
+def _decimal(value: float, language: str, decimals: int = 2) -> str:
     thousands, point = POINTS[language]
-    text = f"{abs(value):,.{places}f}".replace(",", "\0").replace(".", point).replace("\0", thousands)
+    text = f"{abs(value):,.{decimals}f}".replace(",", "\0").replace(".", point).replace("\0", thousands)
     return f"{MINUS if value < 0 else ''}{text}"
 
 
 def _steps(funnel: CountedFunnel, language: str) -> JsonObject:
-    words = WORDS[language]
+    texts = WORDS[language]
     means = [sum(step.before) / BEFORE if step.before else None for step in funnel.steps]
-    most = max([*(step.count for step in funnel.steps), *(mean or 0 for mean in means)], default=0) or 1
+    largest = max([*(step.count for step in funnel.steps), *(mean or 0 for mean in means)], default=0) or 1
     rows = [
         {
             "step": step.step.replace("_", " ").capitalize(),
-            "marks": "#" * round(MARKS * step.count / most),
+            "marks": "#" * round(MARKS * step.count / largest),
             "count": count_text(step.count, language),
             "mean": DASH if mean is None else _decimal(mean, language, 1),
             "change": _change(step.count, mean, language),
-            "percent": round(100 * step.count / most),
-            "mean_percent": round(100 * (mean or 0) / most),
+            "percent": round(100 * step.count / largest),
+            "mean_percent": round(100 * (mean or 0) / largest),
         }
         for step, mean in zip(funnel.steps, means, strict=True)
     ]
-    note = words["no_days_before"] if None in means else ""
+    note = texts["no_days_before"] if None in means else ""
     return {"name": funnel.name.replace("_", " "), "why": covered(funnel.why), "note": note, "steps": rows}
 
 

@@ -108,36 +108,40 @@ def commits(reader: LakeReader, behind: int) -> Iterator[Commit]:
             yield Commit(number, plan.after, plan.upto)
 
 
-def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles:
+def write_warehouse(reader: LakeReader | None, request: Wanted) -> WarehouseFiles:
     """Write the files of all commits, and the schemas; without a lake only the schemas. The result is deterministic.
 
     Raises: StateError if a column has two types, or a required value is missing; StorageError; DuckDB's errors.
     """
-    written = WarehouseFiles()
+    files = WarehouseFiles()
     if reader is not None:
-        written.log = reader.state.log
-        written.manifests = {"0": reader.state.number}
+        files.log = reader.state.log
+        files.manifests = {"0": reader.state.number}
     fields: dict[str, dict[str, TextDict]] = {}
-    empty = {view_name(name): _placed(table, name) for name, table in wanted.empty.items() if name.startswith(KINDS)}
+    empty = {
+        view_name(name): _add_folder_columns(table, name)
+        for name, table in request.empty.items()
+        if name.startswith(KINDS)
+    }
     for name, table in empty.items():
-        _widen(fields, name, _loadable(table).schema, REQUIRED)
-    with _connected(wanted.models) as connection:
-        for name, (table, required) in _selected(connection, wanted.models, empty, {}).items():
-            _widen(fields, name, table.schema, required)
+        _add_columns(fields, name, _loadable(table).schema, REQUIRED)
+    with _open_duckdb(request.models) as connection:
+        for name, (table, required) in _select(connection, request.models, empty, {}).items():
+            _add_columns(fields, name, table.schema, required)
         for commit, rows in (
-            () if reader is None else ((commit, rows_of(reader, commit)) for commit in commits(reader, wanted.behind))
+            () if reader is None else ((commit, rows_of(reader, commit)) for commit in commits(reader, request.behind))
         ):
             tables_of_commit = {name: (_loadable(table), REQUIRED) for name, table in rows.items()}
-            tables_of_commit |= _selected(connection, wanted.models, empty, rows)
+            tables_of_commit |= _select(connection, request.models, empty, rows)
             for name, (table, required) in tables_of_commit.items():
-                _widen(fields, name, table.schema, required)
-                _write(wanted, written, name, commit, table, required)
-    written.schemas = {name: list(fields[name].values()) for name in sorted(fields)}
-    folder = wanted.out / "schemas"
+                _add_columns(fields, name, table.schema, required)
+                _write(request, files, name, commit, table, required)
+    files.schemas = {name: list(fields[name].values()) for name in sorted(fields)}
+    folder = request.out / "schemas"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, columns in written.schemas.items():
+    for name, columns in files.schemas.items():
         write_lines(folder / f"{name}.json", [[msgspec.json.format(to_json(columns)), b"\n"]])
-    return written
+    return files
 
 
 def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:
@@ -147,8 +151,8 @@ def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:
         for file, table in reader.pieces(kind, commit.after, commit.upto):
             if table.num_rows:
                 name = view_name(file.folder.rpartition("/date=")[0])
-                parts.setdefault(name, []).append(_placed(table, file.folder))
-    return {name: sorted_by_place(_joined(name, tables)) for name, tables in sorted(parts.items())}
+                parts.setdefault(name, []).append(_add_folder_columns(table, file.folder))
+    return {name: sorted_by_place(_join(name, tables)) for name, tables in sorted(parts.items())}
 
 
 def column_of(column: pa.Field, required: frozenset[str]) -> TextDict:
@@ -172,7 +176,7 @@ def column_of(column: pa.Field, required: frozenset[str]) -> TextDict:
 
 
 @contextmanager
-def _connected(models: Sequence[MartModel]) -> Iterator[Any]:
+def _open_duckdb(models: Sequence[MartModel]) -> Iterator[Any]:
     """Open a closed DuckDB; None without a SELECT. One thread keeps the order of rows."""
     if not models:
         yield None
@@ -184,13 +188,13 @@ def _connected(models: Sequence[MartModel]) -> Iterator[Any]:
         yield connection
 
 
-def _selected(
+def _select(
     connection: Any, models: Sequence[MartModel], empty: Mapping[str, pa.Table], rows: Mapping[str, pa.Table]
 ) -> dict[str, tuple[pa.Table, frozenset[str]]]:
     """Run SELECTs on some rows; return their results, with the required columns. Raises: StateError if SQL fails."""
     selected = {}
     for name, table in empty.items() if models else ():
-        connection.register(name, _joined(name, [table, rows[name]] if name in rows else [table]))
+        connection.register(name, _join(name, [table, rows[name]] if name in rows else [table]))
     for model in models:
         try:
             connection.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(model.name)} AS {model.sql}")
@@ -204,7 +208,7 @@ def _selected(
 
 
 def _write(
-    wanted: Wanted, found: WarehouseFiles, name: str, commit: Commit, table: pa.Table, required: frozenset[str]
+    request: Wanted, files: WarehouseFiles, name: str, commit: Commit, table: pa.Table, required: frozenset[str]
 ) -> None:
     if not table.num_rows:
         return
@@ -214,19 +218,19 @@ def _write(
                 f"table {name}, places {commit.after + 1:,} to {commit.upto:,}: column {column!r} has no value in "
                 f"{empty:,} of {table.num_rows:,} rows, and is not_null"
             )
-    folder = wanted.out / name
+    folder = request.out / name
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{commit.name}.{wanted.format}"
-    found.paths.append((name, commit.name, target))
+    target = folder / f"{commit.name}.{request.format}"
+    files.paths.append((name, commit.name, target))
     columns = [field.with_nullable(field.name not in required) for field in table.schema]
     table = pa.Table.from_arrays(table.columns, schema=pa.schema(columns))
-    if wanted.format == "parquet":
+    if request.format == "parquet":
         with unfinished(target) as part:
             pq.write_table(table, part)
     else:
         write_lines(target, ([_line(row) for row in batch.to_pylist()] for batch in table.to_batches(8_192)))
-    found.files[name] = found.files.get(name, 0) + 1
-    found.rows[name] = found.rows.get(name, 0) + table.num_rows
+    files.files[name] = files.files.get(name, 0) + 1
+    files.rows[name] = files.rows.get(name, 0) + table.num_rows
 
 
 def _line(row: JsonMapping) -> bytes:
@@ -234,44 +238,47 @@ def _line(row: JsonMapping) -> bytes:
     return to_json({name: value for name, value in row.items() if value is not None}) + b"\n"
 
 
-def _widen(fields: dict[str, dict[str, TextDict]], table: str, schema: pa.Schema, required: frozenset[str]) -> None:
+def _add_columns(
+    fields: dict[str, dict[str, TextDict]], table: str, schema: pa.Schema, required: frozenset[str]
+) -> None:
     """Add columns to the known ones of a table. Raises: StateError if a column has another type."""
-    known = fields.setdefault(table, {})
+    columns = fields.setdefault(table, {})
     for column in schema:
-        now = column_of(column, required)
-        before = known.setdefault(column.name, now)
-        if before != now:
+        new_column = column_of(column, required)
+        old_column = columns.setdefault(column.name, new_column)
+        if old_column != new_column:
+            types = f"{old_column['type']} in some rows and {new_column['type']} in others"
             raise StateError(
-                f"table {table}: column {column.name!r} is {before['type']} in some rows and {now['type']} in others. "
+                f"table {table}: column {column.name!r} is {types}. "
                 "A table of BigQuery has one type for each column; give the newer field another name"
             )
 
 
 def _loadable(table: pa.Table) -> pa.Table:
     """Convert decimals that fit NUMERIC, and integers to 64 bits. Raises: StateError if a value does not fit."""
-    for at, column in enumerate(table.schema):
+    for index, column in enumerate(table.schema):
         type_ = column.type
         if pa.types.is_decimal(type_) and type_.scale <= NUMERIC_PLACES:
-            wanted = pa.decimal128(NUMERIC_DIGITS + type_.scale, type_.scale)
+            loadable_type = pa.decimal128(NUMERIC_DIGITS + type_.scale, type_.scale)
         elif pa.types.is_integer(type_):
-            wanted = pa.int64()
+            loadable_type = pa.int64()
         else:
             continue
         try:
-            table = table.set_column(at, column.name, table[column.name].cast(wanted))
+            table = table.set_column(index, column.name, table[column.name].cast(loadable_type))
         except pa.ArrowInvalid as error:
             raise StateError(f"column {column.name!r} does not fit BigQuery's type: {error}") from None
     return table
 
 
-def _joined(name: str, tables: Sequence[pa.Table]) -> pa.Table:
+def _join(name: str, tables: Sequence[pa.Table]) -> pa.Table:
     try:
         return pa.concat_tables(tables, promote_options="default")
     except (pa.ArrowTypeError, pa.ArrowInvalid) as error:
         raise StateError(f"table {name}: a field has changed its type, and a table has one: {error}") from None
 
 
-def _placed(table: pa.Table, folder: str) -> pa.Table:
+def _add_folder_columns(table: pa.Table, folder: str) -> pa.Table:
     """Add the columns in the name of the rows' folder: `type` or `event`, and `date`."""
     for part in folder.split("/"):
         key, is_named, value = part.partition("=")

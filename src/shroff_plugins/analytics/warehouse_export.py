@@ -46,13 +46,13 @@ def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet
     empty = empty_tables(context.definitions)
     texts = read_sql(context.paths.folder, FOLDER)
     models = load_models(texts, ViewFiles({}, empty).views) if texts else []
-    with ExitStack() as held:
-        reader = held.enter_context(Lakes(context).reader())
+    with ExitStack() as exit_stack:
+        reader = exit_stack.enter_context(Lakes(context).reader())
         return write_warehouse(reader, Wanted(out, format_, behind, empty, models))
 
 
 def load_warehouse(
-    context: ProjectContext, done: WarehouseFiles, format_: str, target: str, endpoint: str = ""
+    context: ProjectContext, files: WarehouseFiles, format_: str, target: str, endpoint: str = ""
 ) -> dict[str, int]:
     """Load written files into a dataset of BigQuery; return for each table how many were not loaded before.
 
@@ -67,14 +67,14 @@ def load_warehouse(
     from shroff.plugins.http import Calls
     from shroff_plugins.analytics.bigquery import ENDPOINT, BigQuery, LoadFile
 
-    at = endpoint or ENDPOINT
-    called = context.systems.called(System("bigquery", {"url": at, "timeout": TIMEOUT}), context.paths.folder)
+    server = endpoint or ENDPOINT
+    called = context.systems.called(System("bigquery", {"url": server, "timeout": TIMEOUT}), context.paths.folder)
     loaded: dict[str, int] = {}
     if unset(VARIABLE):
         raise UsageError("BIGQUERY_TOKEN is not set in the environment; it has the access token.")
-    with closing(BigQuery(target, filled(VARIABLE, "--load"), Calls.of(called.options), endpoint=at)) as warehouse:
-        for table, name, path in done.paths:
-            file = LoadFile(path, table, f"{done.log[:8]}_{name}", format_, done.schemas[table])
+    with closing(BigQuery(target, filled(VARIABLE, "--load"), Calls.of(called.options), endpoint=server)) as warehouse:
+        for table, name, path in files.paths:
+            file = LoadFile(path, table, f"{files.log[:8]}_{name}", format_, files.schemas[table])
             loaded[table] = loaded.get(table, 0) + warehouse.load(file)
     return loaded
 
@@ -98,15 +98,17 @@ def export(
     project: Project, out: Path, format_: str, *, behind: int | None, load: str | None, endpoint: str | None
 ) -> WarehouseExport:
     """Write the lake for a warehouse, and load it if a dataset is given."""
-    done = export_warehouse(project.context, out, format_, behind or 0)
-    lines = [f"{out}: {many(len(done.schemas), 'schema')}"]
+    files = export_warehouse(project.context, out, format_, behind or 0)
+    lines = [f"{out}: {many(len(files.schemas), 'schema')}"]
     lines += [
-        f"  {name}: {many(done.rows[name], 'row')} in {many(done.files[name], 'file')}" for name in sorted(done.rows)
+        f"  {name}: {many(files.rows[name], 'row')} in {many(files.files[name], 'file')}" for name in sorted(files.rows)
     ]
-    answer = WarehouseExport(out=str(out), format=format_, manifests=done.manifests, files=done.files, rows=done.rows)
+    answer = WarehouseExport(
+        out=str(out), format=format_, manifests=files.manifests, files=files.files, rows=files.rows
+    )
     if load is not None:
-        answer.loaded = load_warehouse(project.context, done, format_, load, endpoint or "")
+        answer.loaded = load_warehouse(project.context, files, format_, load, endpoint or "")
         count = sum(answer.loaded.values())
-        lines.append(f"{load}: {many(count, 'file')} loaded, {len(done.paths) - count:,} loaded before.")
+        lines.append(f"{load}: {many(count, 'file')} loaded, {len(files.paths) - count:,} loaded before.")
     answer.summary = "\n".join(lines)
     return answer

@@ -85,15 +85,15 @@ class AmplitudeExport(PulledSource):
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
-        with self._written(name) as path:
-            archives = list(self._fetched(name, range(HOURS)))
+        with self._day_lines(name) as path:
+            archives = list(self._archives(name, range(HOURS)))
             self._place.archives.keep(name, archives)
             self._write_lines(archives, path)
             yield path
 
     @contextmanager
     def kept(self, name: str) -> Iterator[Path]:
-        with self._written(name) as path:
+        with self._day_lines(name) as path:
             self._write_lines(self._place.archives.bring(name, self._place.folder), path)
             yield path
 
@@ -101,17 +101,17 @@ class AmplitudeExport(PulledSource):
         missing = _missing(self._events)
         if len({*self._damaged, *missing}) <= self._lost_max:
             return ""
-        words = []
+        messages = []
         if self._damaged:
             hours = ", ".join(f"T{hour:02}" for hour in self._damaged)
-            words.append(f"{len(self._damaged):,} of {self._parts:,} parts cannot be read to their end: {hours}")
+            messages.append(f"{len(self._damaged):,} of {self._parts:,} parts cannot be read to their end: {hours}")
         if missing:
             hours = ", ".join(f"T{hour:02}" for hour in missing)
-            words.append(f"there is no file of {hours}, between hours with {BUSY} events or more")
-        return " and ".join(words)
+            messages.append(f"there is no file of {hours}, between hours with {BUSY} events or more")
+        return " and ".join(messages)
 
     @contextmanager
-    def _written(self, name: str) -> Iterator[Path]:
+    def _day_lines(self, name: str) -> Iterator[Path]:
         """Return the path for the lines of a day; at the end remove it and all archives of the day."""
         make_folder(self._place.folder)
         path = self._place.folder / f"{name}.jsonl"
@@ -123,19 +123,19 @@ class AmplitudeExport(PulledSource):
 
     # ---- downloading
 
-    def _fetched(self, day: str, hours: Sequence[int]) -> Iterator[Path]:
+    def _archives(self, day: str, hours: Sequence[int]) -> Iterator[Path]:
         """Yield the archives of some hours; halve a range that is too large or too slow."""
         try:
-            found = self._fetch(day, hours)
+            archive = self._fetch(day, hours)
         except _RangeError as error:
             if len(hours) == 1:
                 raise TransientError(f"{day} T{hours[0]:02} of Amplitude: {error}") from None
             half = len(hours) // 2
-            yield from self._fetched(day, hours[:half])
-            yield from self._fetched(day, hours[half:])
+            yield from self._archives(day, hours[:half])
+            yield from self._archives(day, hours[half:])
             return
-        if found is not None:
-            yield found
+        if archive is not None:
+            yield archive
 
     def _fetch(self, day: str, hours: Sequence[int]) -> Path | None:
         """Download the archive of some hours; return None if they have no event.
@@ -143,20 +143,20 @@ class AmplitudeExport(PulledSource):
         Raises: TransientError after `TRIES` incomplete downloads; _RangeError if the range is too large or too slow.
         """
         path = self._place.folder / f"{day}-T{hours[0]:02}-T{hours[-1]:02}.zip"
-        words = ""
+        failure = ""
         for _ in range(TRIES):
-            if not self._asked(day, hours, path):
+            if not self._request(day, hours, path):
                 return None
             try:
-                with _opened(path):
+                with _open_archive(path):
                     pass
             except BadZipFile:
-                words = "the download is incomplete"
+                failure = "the download is incomplete"
             else:
                 return path
-        raise TransientError(f"{day} of Amplitude: {words}, {TRIES} times")
+        raise TransientError(f"{day} of Amplitude: {failure}, {TRIES} times")
 
-    def _asked(self, day: str, hours: Sequence[int], path: Path) -> bool:
+    def _request(self, day: str, hours: Sequence[int], path: Path) -> bool:
         """Send one request and write the answer; return False if there are no events. Redirects are not followed."""
         parts = urlsplit(self._address)
         compact = day.replace("-", "")
@@ -164,7 +164,7 @@ class AmplitudeExport(PulledSource):
         connection = self._calls.connection(parts.scheme, parts.hostname or "", parts.port)
         try:
             with CallDeadline(connection, self._calls.timeout_s):
-                return self._answered(connection, target, path)
+                return self._receive(connection, target, path)
         except TimeoutError:
             raise _RangeError("no answer in time") from None
         except (OSError, HTTPException) as error:
@@ -172,7 +172,7 @@ class AmplitudeExport(PulledSource):
         finally:
             connection.close()
 
-    def _answered(self, connection: HTTPConnection, target: str, path: Path) -> bool:
+    def _receive(self, connection: HTTPConnection, target: str, path: Path) -> bool:
         connection.request("GET", target, headers=self._headers)
         with connection.getresponse() as answer:
             if answer.status == NOTHING:
@@ -182,8 +182,8 @@ class AmplitudeExport(PulledSource):
             if answer.status == TOO_MANY or answer.status >= 500:
                 raise TransientError(f"Amplitude answers {answer.status}: it is overloaded or unavailable")
             if answer.status != OK:
-                words = "Check the keys and 'region'"
-                raise UsageError(f"Amplitude refuses the export with {answer.status}. {words}.")
+                hint = "Check the keys and 'region'"
+                raise UsageError(f"Amplitude refuses the export with {answer.status}. {hint}.")
             with private(path) as file:
                 _copy_answer(answer, file)
         return True
@@ -196,14 +196,14 @@ class AmplitudeExport(PulledSource):
         self._damaged = []
         with private(path) as lines:
             for archive in archives:
-                with _opened(archive) as opened:
-                    for entry in sorted(opened.infolist(), key=lambda entry: entry.filename):
+                with _open_archive(archive) as archive_file:
+                    for entry in sorted(archive_file.infolist(), key=lambda entry: entry.filename):
                         if not entry.is_dir():
                             _check(entry)
-                            found = _HOUR.search(entry.filename)
-                            hour = int(found[1]) if found else HOURS
+                            match = _HOUR.search(entry.filename)
+                            hour = int(match[1]) if match else HOURS
                             self._parts += 1
-                            count, is_whole = _write_hour(opened, entry, lines)
+                            count, is_whole = _write_hour(archive_file, entry, lines)
                             self._events[hour] += count
                             self._damaged += [] if is_whole else [hour]
 
@@ -214,9 +214,9 @@ def _missing(events: Counter[int]) -> list[int]:
     for hour in range(HOURS):
         if hour in events:
             continue
-        before = next((number for number in range(hour - 1, -1, -1) if number in events), None)
+        earlier = next((number for number in range(hour - 1, -1, -1) if number in events), None)
         after = next((number for number in range(hour + 1, HOURS) if number in events), None)
-        neighbors = [events[number] for number in (before, after) if number is not None]
+        neighbors = [events[number] for number in (earlier, after) if number is not None]
         has_enough = len(neighbors) == 2 or 2 * len(events) >= HOURS
         if has_enough and neighbors and min(neighbors) >= BUSY:
             missing.append(hour)
@@ -237,7 +237,7 @@ def _too_many() -> UsageError:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[ZipFile]:
+def _open_archive(path: Path) -> Iterator[ZipFile]:
     """Open an archive. Raises: BadZipFile if it is cut off; UsageError if it has too many files."""
     with _ArchiveFile(path) as file, ZipFile(file) as archive:
         if len(archive.infolist()) > MEMBERS_MAX:
@@ -262,7 +262,7 @@ def _check(entry: ZipInfo) -> None:
         raise UsageError(f"the archive has {entry.filename[:100]!r}, a link or an unsafe path, and is refused.")
 
 
-def _write_hour(opened: ZipFile, entry: ZipInfo, lines: BinaryIO) -> tuple[int, bool]:
+def _write_hour(archive_file: ZipFile, entry: ZipInfo, lines: BinaryIO) -> tuple[int, bool]:
     """Write the lines of an hour; for a damaged file the lines before the damage, and one that reports it.
 
     Returns: The number of lines, and whether the file is complete.
@@ -272,7 +272,7 @@ def _write_hour(opened: ZipFile, entry: ZipInfo, lines: BinaryIO) -> tuple[int, 
     is_whole = True
     count = 0
     try:
-        with opened.open(entry) as packed, gzip.GzipFile(fileobj=packed) as hour:
+        with archive_file.open(entry) as packed, gzip.GzipFile(fileobj=packed) as hour:
             while chunk := hour.read1(CHUNK):
                 lines.write(chunk)
                 last = chunk[-1:]
@@ -281,11 +281,11 @@ def _write_hour(opened: ZipFile, entry: ZipInfo, lines: BinaryIO) -> tuple[int, 
                 if size > DAY_BYTES_MAX or size - begin > max(RATIO_MAX * entry.compress_size, CHUNK):
                     raise UsageError(f"{entry.filename[:100]!r} of the archive is a zip bomb: the archive is refused.")
     except (OSError, EOFError, zlib.error, BadZipFile) as error:
-        words = (
+        message = (
             f"{entry.filename[:200]!r} is incomplete or damaged ({type(error).__name__}): what follows here is missing"
         )
         lines.write(b"" if last == b"\n" else b"\n")
-        lines.write(LOST + words.encode() + b"\n")
+        lines.write(LOST + message.encode() + b"\n")
         last = b"\n"
         is_whole = False
     if last != b"\n":

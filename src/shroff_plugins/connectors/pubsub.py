@@ -39,18 +39,18 @@ def client_of(make: Callable[[], Any]) -> Any:
         raise UsageError(f"{NO_CREDENTIALS} ({type(error).__name__})") from None
 
 
-def told(error: Exception, where: str) -> ShroffError:
+def service_error(error: Exception, where: str) -> ShroffError:
     """Return the error of shroff for a failed call of Pub/Sub: a UsageError unless a retry may help."""
     from google.api_core import exceptions as api
 
-    words = f"{where}: {' '.join(str(getattr(error, 'message', '') or error).split())[:WORDS_MAX]}"
+    message_text = f"{where}: {' '.join(str(getattr(error, 'message', '') or error).split())[:WORDS_MAX]}"
     if isinstance(error, api.NotFound):
-        return UsageError(f"{words}. It does not exist: create it with gcloud, or use another name.")
+        return UsageError(f"{message_text}. It does not exist: create it with gcloud, or use another name.")
     if isinstance(error, (api.Forbidden, api.Unauthorized)):
-        return UsageError(f"{words}. Pub/Sub denies access: grant the service account the role for it.")
+        return UsageError(f"{message_text}. Pub/Sub denies access: grant the service account the role for it.")
     if isinstance(error, (api.InvalidArgument, api.FailedPrecondition)):
-        return UsageError(f"{words}.")
-    return TransientError(f"Pub/Sub does not answer for {words}")
+        return UsageError(f"{message_text}.")
+    return TransientError(f"Pub/Sub does not answer for {message_text}")
 
 
 def shortened(text: str) -> str:
@@ -78,14 +78,14 @@ class Publisher:
 
         Several threads may call it after `open`.
 
-        Raises: errors of Google's library, which `told` translates. Messages of the failed request may be published or
-            not.
+        Raises: errors of Google's library, which `service_error` translates. Messages of the failed request may be
+            published or not.
         """
         from google.pubsub_v1 import PublisherClient as Calls
 
         client = self.open()
-        for at in range(0, len(messages), AT_ONCE):
-            for some in _sized(messages[at : at + AT_ONCE]):
+        for start in range(0, len(messages), AT_ONCE):
+            for some in _split_by_size(messages[start : start + AT_ONCE]):
                 Calls.publish(client, topic=self._topic, messages=some, retry=None, timeout=2 * ANSWER_S)
 
     def look(self) -> None:
@@ -97,7 +97,7 @@ class Publisher:
         except (api.Forbidden, api.MethodNotImplemented):
             return  # a publisher may only publish
         except api.GoogleAPICallError as error:
-            raise told(error, self._topic) from None
+            raise service_error(error, self._topic) from None
 
     def close(self) -> None:
         client = self._client
@@ -106,16 +106,16 @@ class Publisher:
             client.transport.close()
 
 
-def _sized(messages: Sequence[Any]) -> list[list[Any]]:
+def _split_by_size(messages: Sequence[Any]) -> list[list[Any]]:
     parts: list[list[Any]] = [[]]
     size = 0
     for message in messages:
-        own = size_of(message)
-        if parts[-1] and size + own > REQUEST_BYTES_MAX:
+        message_size = size_of(message)
+        if parts[-1] and size + message_size > REQUEST_BYTES_MAX:
             parts.append([])
             size = 0
         parts[-1].append(message)
-        size += own
+        size += message_size
     return parts
 
 

@@ -39,8 +39,8 @@ from shroff_plugins.connectors.pubsub import (
     NEEDS,
     Publisher,
     client_of,
+    service_error,
     shortened,
-    told,
 )
 
 try:
@@ -96,10 +96,10 @@ class _Subscription:
             pulling.cancel()
             with suppress(Exception):  # the error of an ended stream does not matter
                 pulling.result(timeout=timeout_s)
-        left = [message.ack_id for message in (*self.held, *self.came)]
+        open_ids = [message.ack_id for message in (*self.held, *self.came)]
         self.held.clear()
         self.came.clear()
-        return left
+        return open_ids
 
 
 class PubsubPullSource(MergingSource):
@@ -149,13 +149,13 @@ class PubsubPullSource(MergingSource):
 
     def start(self, offsets: TextMapping) -> None:
         stored = {name: split_offset(offsets.get(name, "0")) for name in self._parts}
-        read = {name: _number_of(offset) for name, (offset, _) in stored.items()}
-        self._look()
+        read_numbers = {name: _number_of(offset) for name, (offset, _) in stored.items()}
+        self._check_subscriptions()
         self._away = ""
         self._probed_s = time.monotonic()
         self.merge.clear()
         for name, part in self._parts.items():
-            number, token = read[name]
+            number, token = read_numbers[name]
             if token == self._token:
                 part.ack(number)  # these messages are committed, but were not acknowledged
             with self._arrival:
@@ -165,7 +165,7 @@ class PubsubPullSource(MergingSource):
                 self._pull(part)
 
     def look(self, offsets: TextMapping) -> list[PartLag]:
-        self._look()
+        self._check_subscriptions()
         return [PartLag(name, None, is_counted=False) for name in sorted(self._parts)]
 
     def acknowledge(self, offsets: TextMapping) -> None:
@@ -178,23 +178,23 @@ class PubsubPullSource(MergingSource):
         try:
             self._letters.publish([_dead_letter(row) for row in refused])
         except (api.GoogleAPICallError, api.RetryError) as error:
-            raise TransientError(str(told(error, self._dead_letters))) from None
+            raise TransientError(str(service_error(error, self._dead_letters))) from None
         except UsageError as error:
             raise TransientError(str(error)) from None
 
     def health(self) -> Health:
         here = sum(len(part.came) for part in self._parts.values()) + self.merge.count
-        words = [self._away, self._trouble, *(part.trouble for part in self._parts.values())]
+        troubles = [self._away, self._trouble, *(part.trouble for part in self._parts.values())]
         merge = self.merge  # a lower bound: Pub/Sub does not tell its backlog
         return Health(
-            here or None, self._errors, 0, [word for word in words if word], merge.overtaken, merge.overtaken_ms
+            here or None, self._errors, 0, [word for word in troubles if word], merge.overtaken, merge.overtaken_ms
         )
 
     def close(self) -> None:
         for part in self._parts.values():
-            left = part.end(0.0 if self._away else CLOSE_S)
+            unreturned = part.end(0.0 if self._away else CLOSE_S)
             with suppress(api.GoogleAPICallError):  # their leases run out
-                self._send_again(part.name, () if self._away else left)
+                self._send_again(part.name, () if self._away else unreturned)
         client = self._client
         self._client = None
         if client is not None and self._away:  # the library waits for up to 10 s between its tries to open a stream
@@ -205,27 +205,30 @@ class PubsubPullSource(MergingSource):
 
     def _send_again(self, name: str, ids: Sequence[str]) -> None:
         """Have Pub/Sub deliver messages again at once, to any worker."""
-        for at in range(0, len(ids), AT_ONCE):
-            self._client.modify_ack_deadline(subscription=name, ack_ids=ids[at : at + AT_ONCE], ack_deadline_seconds=0)
+        for start in range(0, len(ids), AT_ONCE):
+            self._client.modify_ack_deadline(
+                subscription=name, ack_ids=ids[start : start + AT_ONCE], ack_deadline_seconds=0
+            )
 
     # ---- reading
 
-    def _look(self) -> None:
+    def _check_subscriptions(self) -> None:
         """Check that all subscriptions exist and can be pulled, if this account may read them. Raises: as `look`."""
         for name in self._parts:
             try:
-                found = self._opened().get_subscription(subscription=name, retry=None, timeout=ANSWER_S)
+                subscription = self._open_client().get_subscription(subscription=name, retry=None, timeout=ANSWER_S)
             except api.Forbidden:
                 continue  # a subscriber may only pull
             except api.GoogleAPICallError as error:
-                raise told(error, name) from None
-            if found.push_config.push_endpoint:
+                raise service_error(error, name) from None
+            endpoint = subscription.push_config.push_endpoint
+            if endpoint:
                 raise UsageError(
-                    f"{name} pushes its messages to {found.push_config.push_endpoint}. Create a subscription that is "
+                    f"{name} pushes its messages to {endpoint}. Create a subscription that is "
                     "pulled, or take what it pushes with the kind 'pubsub' under sources."
                 )
 
-    def _opened(self) -> Any:
+    def _open_client(self) -> Any:
         if self._client is None:
             self._client = client_of(pubsub_v1.SubscriberClient)
             self._client.modify_ack_deadline = _extending_once(self._client.modify_ack_deadline)
@@ -234,7 +237,7 @@ class PubsubPullSource(MergingSource):
     def _probe(self) -> None:
         """Check that Pub/Sub answers, since the library retries silently. This runs in a separate thread."""
         try:
-            self._look()
+            self._check_subscriptions()
         except TransientError as error:
             self._errors = self._errors + 1
             self._away = str(error)
@@ -253,7 +256,7 @@ class PubsubPullSource(MergingSource):
         part.opened_s = time.monotonic()
         threads = ThreadPoolExecutor(1, thread_name_prefix="pubsub")  # one, so that order is kept
         scheduler = pubsub_v1.subscriber.scheduler.ThreadScheduler(threads)
-        part.pulling = self._opened().subscribe(part.name, arrived, flow_control=self._flow, scheduler=scheduler)
+        part.pulling = self._open_client().subscribe(part.name, arrived, flow_control=self._flow, scheduler=scheduler)
 
     def _mend(self) -> None:
         """Reopen ended streams; after `PROBE_S` of silence, probe Pub/Sub."""
@@ -272,7 +275,7 @@ class PubsubPullSource(MergingSource):
                 part.pulling.result(timeout=0)
             except Exception as error:  # noqa: BLE001 - the library hands on whatever ended the stream
                 self._errors = self._errors + 1
-                part.trouble = str(told(error, part.name))
+                part.trouble = str(service_error(error, part.name))
             self._pull(part)
 
     def fill(self, limit: int) -> list[PolledMessages]:
@@ -286,7 +289,7 @@ class PubsubPullSource(MergingSource):
         return []
 
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
-        return [self._taken(*run) for run in runs]
+        return [self._messages_of(*run) for run in runs]
 
     def _take_in(self, part: _Subscription) -> None:
         """Decode messages into waiting lines, up to the first without an available schema."""
@@ -304,10 +307,10 @@ class PubsubPullSource(MergingSource):
             part.held.append(part.came.popleft())
         self.merge.add(part.name, lines)
 
-    def _taken(self, name: str, lines: list[Line], before: str) -> PolledMessages:
+    def _messages_of(self, name: str, lines: list[Line], offset_before: str) -> PolledMessages:
         part = self._parts[name]
         part.given += len(lines)
-        offset = stored_offset(f"{part.given}@{self._token}", before)
+        offset = stored_offset(f"{part.given}@{self._token}", offset_before)
         return PolledMessages(name, part.type, self._decoder.format, lines, offset)
 
     def wait(self, wait_s: float) -> None:
@@ -341,7 +344,7 @@ def _number_of(offset: str) -> tuple[int, str]:
 
 def _dead_letter(refused: Refused) -> Any:
     is_whole = len(refused.raw) <= MESSAGE_BYTES_MAX
-    said = refused.details(is_whole=is_whole)
+    details = refused.details(is_whole=is_whole)
     return PubsubMessage(
-        data=refused.raw if is_whole else b"", attributes={name: shortened(value) for name, value in said.items()}
+        data=refused.raw if is_whole else b"", attributes={name: shortened(value) for name, value in details.items()}
     )

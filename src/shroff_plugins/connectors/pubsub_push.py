@@ -86,7 +86,7 @@ class PubsubSource(PushSource):
         if authorization[: len(_SCHEME)].lower() != _SCHEME or authorization.count(".") != _DOTS:
             raise PushRefusedError(FORBIDDEN, "the request has no OpenID token: turn on authentication in Pub/Sub")
         self._check_token(authorization[len(_SCHEME) :].strip(), now_ms // 1_000)
-        push = _wrapped(body) if self._is_wrapped else _unwrapped(headers, body)
+        push = _read_wrapped(body) if self._is_wrapped else _read_unwrapped(headers, body)
         if self._subscriptions and push.topic not in self._subscriptions:
             raise PushRefusedError(
                 FORBIDDEN, f"the subscription {push.topic[:200]!r} is not one of this source", _NO_SUBSCRIPTION
@@ -101,8 +101,8 @@ class PubsubSource(PushSource):
                 raise TransientError("Google's keys could not be fetched a moment ago")
             self._failed_s = self._clock_s()  # reset below when the fetch succeeds
             try:
-                found = from_json(self._fetch(url))
-                self._keys = KeySet.import_key_set(found)
+                key_set = from_json(self._fetch(url))
+                self._keys = KeySet.import_key_set(key_set)
             except (LookupError, JoseError, ValueError, TypeError, KeyError) as error:
                 raise TransientError(f"Google's keys cannot be read ({type(error).__name__})") from None
             self._fetched_s = self._clock_s()
@@ -150,28 +150,28 @@ class PubsubSource(PushSource):
         return "" if type(ends_s) is int and 0 <= ends_s - begins_s <= LASTS_S_MAX else "exp"
 
 
-def _wrapped(body: bytes) -> Push:
+def _read_wrapped(body: bytes) -> Push:
     """Return the message in a body of Pub/Sub's wrapped format. Raises: PushRefusedError with 400 if it is
     malformed.
     """
     try:
-        found = _DECODER.decode(body)
-        content = base64.b64decode(found.message.data, validate=True)
+        push = _DECODER.decode(body)
+        content = base64.b64decode(push.message.data, validate=True)
     except (ValueError, RecursionError, binascii.Error) as error:
         raise PushRefusedError(BAD, f"{_NO_MESSAGE}: {decode_words(error)}", _NO_MESSAGE) from None
-    message = found.message
+    message = push.message
     envelope = {
         "messageId": message.message_id,
         "publishTime": message.publish_time,
         "orderingKey": message.ordering_key,
-        "subscription": found.subscription,
+        "subscription": push.subscription,
         "attributes": message.attributes or {},
     }
-    told = {name: value for name, value in envelope.items() if value}
-    return Push(MESSAGE, message.message_id, content, told, "message", found.subscription)
+    details = {name: value for name, value in envelope.items() if value}
+    return Push(MESSAGE, message.message_id, content, details, "message", push.subscription)
 
 
-def _unwrapped(headers: TextMapping, body: bytes) -> Push:
+def _read_unwrapped(headers: TextMapping, body: bytes) -> Push:
     """Return an unwrapped message. It has an id only if the subscription is set to write metadata."""
     envelope = {name: headers[header] for name, header in _HEADERS.items() if headers.get(header)}
     topic = envelope.get("subscription", "")

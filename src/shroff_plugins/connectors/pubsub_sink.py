@@ -14,7 +14,14 @@ from typing import Any
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
 from shroff.plugins.adapters import AwayError, Outgoing, Undelivered, field_reader
-from shroff_plugins.connectors.pubsub import MESSAGE_BYTES_MAX, NEEDS, VALUE_BYTES_MAX, Publisher, size_of, told
+from shroff_plugins.connectors.pubsub import (
+    MESSAGE_BYTES_MAX,
+    NEEDS,
+    VALUE_BYTES_MAX,
+    Publisher,
+    service_error,
+    size_of,
+)
 from shroff_plugins.connectors.settings import outcomes_mistake
 
 try:
@@ -45,8 +52,8 @@ class PubsubSink:
 
         Raises: UsageError if the settings contradict each other.
         """
-        if mistake := outcomes_mistake(options):
-            raise UsageError(mistake)
+        if problem := outcomes_mistake(options):
+            raise UsageError(problem)
         self._topic = str(options["topic"])
         self._ordering = str(options.get("ordering_key", ""))
         self.wants_fields = bool(self._ordering) and self._ordering != OUTCOME
@@ -72,11 +79,11 @@ class PubsubSink:
             else:
                 by_key[message.ordering_key].append((row, message))
         if len(by_key) == 1:
-            refused += self._published(next(iter(by_key.values())))
+            refused += self._publish(next(iter(by_key.values())))
         elif by_key:
             self._publisher.open()
             with ThreadPoolExecutor(min(AT_A_TIME, len(by_key)), thread_name_prefix="pubsub") as threads:
-                for undelivered in threads.map(self._published, by_key.values()):
+                for undelivered in threads.map(self._publish, by_key.values()):
                     refused += undelivered
         return sorted(refused, key=lambda undelivered: (undelivered.row.seq, undelivered.row.number))
 
@@ -84,14 +91,14 @@ class PubsubSink:
         self._publisher.close()
 
     def _message(self, row: Outgoing) -> tuple[Any, str]:
-        said = {"key": row.key, "seq": str(row.seq), "kind": row.kind, "event": row.event, "id": row.id}
-        said |= {"outcome": row.outcome} if row.outcome else {}
+        attributes = {"key": row.key, "seq": str(row.seq), "kind": row.kind, "event": row.event, "id": row.id}
+        attributes |= {"outcome": row.outcome} if row.outcome else {}
         if len(row.id.encode()) > VALUE_BYTES_MAX:
-            del said["id"]  # it is in the data, too
+            del attributes["id"]  # it is in the data, too
         key = self._key(row)
         if len(key.encode()) > VALUE_BYTES_MAX:
             return None, f"{self._ordering} is longer than {VALUE_BYTES_MAX:,} bytes, and so is not an ordering key"
-        message = PubsubMessage(data=row.body, attributes=said, ordering_key=key)
+        message = PubsubMessage(data=row.body, attributes=attributes, ordering_key=key)
         size = size_of(message)
         return (
             message,
@@ -103,7 +110,7 @@ class PubsubSink:
             return row.outcome
         return (self._read(row) if self.wants_fields else None) or ""
 
-    def _published(self, sent: Sequence[_Sent]) -> list[Undelivered]:
+    def _publish(self, sent: Sequence[_Sent]) -> list[Undelivered]:
         """Publish rows of one ordering key; return those that Pub/Sub refuses, which are found by halving the batch.
 
         Raises: AwayError, UsageError as in the contract.
@@ -112,10 +119,10 @@ class PubsubSink:
             self._publisher.publish([message for _, message in sent])
         except api.InvalidArgument as error:
             if len(sent) == 1:
-                return [Undelivered(sent[0][0], str(told(error, self._topic)))]
+                return [Undelivered(sent[0][0], str(service_error(error, self._topic)))]
             middle = len(sent) // 2
-            return [*self._published(sent[:middle]), *self._published(sent[middle:])]
+            return [*self._publish(sent[:middle]), *self._publish(sent[middle:])]
         except (api.GoogleAPICallError, api.RetryError) as error:
-            found = told(error, self._topic)
-            raise found if isinstance(found, UsageError) else AwayError(str(found)) from None
+            failure = service_error(error, self._topic)
+            raise failure if isinstance(failure, UsageError) else AwayError(str(failure)) from None
         return []

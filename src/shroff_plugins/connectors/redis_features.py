@@ -71,7 +71,7 @@ class RedisFeatures:
         return f"<RedisFeatures {self._server.address}>"
 
     def write(self, rows: Sequence[EntityRow]) -> None:
-        calls = [self._call(rows[at : at + ROWS_MAX]) for at in range(0, len(rows), ROWS_MAX)]
+        calls = [self._call(rows[start : start + ROWS_MAX]) for start in range(0, len(rows), ROWS_MAX)]
         for reply in self._server.run_all(_WRITE, calls):
             if isinstance(reply, Exception):
                 raise reply
@@ -116,12 +116,12 @@ class RedisFeatures:
     def _row(self, entity: str, key: str, reply: Any) -> EntityRow | None:
         if isinstance(reply, Exception):
             raise reply
-        found = pairs(reply)
-        if not found:
+        fields = pairs(reply)
+        if not fields:
             return None
         try:
-            _, seq, as_of, event, version = (found.pop(name).decode() for name in _ABOUT)
-            features = {name: value.decode() for name, value in found.items()}
+            _, seq, as_of, event, version = (fields.pop(name).decode() for name in _ABOUT)
+            features = {name: value.decode() for name, value in fields.items()}
             return EntityRow(entity, key, int(seq), as_of, event, version, features)
         except (KeyError, ValueError):
             raise StateError(f"{self._key(entity, key)} in Redis was not written by shroff") from None

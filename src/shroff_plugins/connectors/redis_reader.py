@@ -41,8 +41,8 @@ class Position(FrozenStruct):
 
 def order_of(id_: str) -> tuple[int, int]:
     """Return an id as a pair of numbers, which sorts like the entries."""
-    ms, _, at = id_.partition("-")
-    return int(ms), int(at or 0)
+    ms, _, number = id_.partition("-")
+    return int(ms), int(number or 0)
 
 
 class StreamEntry(NamedTuple):
@@ -71,21 +71,21 @@ class PendingSummary(FrozenStruct):
             return None
         if isinstance(reply, Exception):
             raise reply
-        found = pairs(reply)
-        if "entries-added" not in found:
+        group = pairs(reply)
+        if "entries-added" not in group:
             raise UsageError(
                 f"the server of stream {stream} does not count what is added to it, as Redis does from 7.0 on."
             )
         ids = (
-            found[name].decode() for name in ("recorded-first-entry-id", "last-generated-id", "max-deleted-entry-id")
+            group[name].decode() for name in ("recorded-first-entry-id", "last-generated-id", "max-deleted-entry-id")
         )
-        return cls(found["length"], found["entries-added"], *ids)
+        return cls(group["length"], group["entries-added"], *ids)
 
 
 def check_read(
     stream: str,
-    at: Position,
-    read: Sequence[StreamEntry],
+    position: Position,
+    entries_read: Sequence[StreamEntry],
     summary: PendingSummary | None,
     *,
     is_all: bool,
@@ -93,75 +93,77 @@ def check_read(
 ) -> Position:
     """Return the position after entries that were read in one atomic step with the stream's summary.
 
-    Entries that were added after `at`, and are neither among the read ones nor can still be read, were removed unread.
-    Their number is exact in two cases: all entries were read, or the stream now begins after `at`.
+    Entries that were added after `position`, were not read and can no longer be read were removed unread. Their number
+    is exact in two cases: all entries were read, or the stream now begins after `position`.
 
     Args:
-        at: The position before the read.
+        position: The position before the read.
         is_all: Whether the read has reached the end of the stream.
-        is_there: Whether the entry at `at` is still in the stream.
+        is_there: Whether the entry at `position` is still in the stream.
 
     Raises: StateError if entries were removed unread, or this is not the stream that was read before.
     """
     if summary is None:
-        if at.id == FIRST:
-            return Position(FIRST, at.count or 0)
-        raise _not_the_one(stream, at, "it no longer exists")
-    if order_of(summary.last) < order_of(at.id):
-        raise _not_the_one(stream, at, f"it ends at {summary.last}")
-    is_untrimmed = summary.length and order_of(summary.first) <= order_of(at.id)
-    if not is_there and is_untrimmed and order_of(summary.deleted) < order_of(at.id):
-        raise _not_the_one(stream, at, "it never had that entry")
-    before = _counted_before(at, len(read), summary, is_all=is_all)
-    last = read[-1].id if read else at.id
-    if before is None:
+        if position.id == FIRST:
+            return Position(FIRST, position.count or 0)
+        raise _other_stream_error(stream, position, "it no longer exists")
+    if order_of(summary.last) < order_of(position.id):
+        raise _other_stream_error(stream, position, f"it ends at {summary.last}")
+    is_untrimmed = summary.length and order_of(summary.first) <= order_of(position.id)
+    if not is_there and is_untrimmed and order_of(summary.deleted) < order_of(position.id):
+        raise _other_stream_error(stream, position, "it never had that entry")
+    count_before = _counted_before(position, len(entries_read), summary, is_all=is_all)
+    last = entries_read[-1].id if entries_read else position.id
+    if count_before is None:
         return Position(last)
-    if before + len(read) > summary.added:
-        raise _not_the_one(stream, at, f"{before:,} entries of it were read, and {summary.added:,} were ever added")
-    added_after = summary.added - before
+    if count_before + len(entries_read) > summary.added:
+        raise _other_stream_error(
+            stream, position, f"{count_before:,} entries of it were read, and {summary.added:,} were ever added"
+        )
+    added_after = summary.added - count_before
     present = added_after
     if is_all:
-        present = len(read)
-    elif order_of(summary.first) > order_of(at.id):
+        present = len(entries_read)
+    elif order_of(summary.first) > order_of(position.id):
         present = summary.length
     if present < added_after:
-        raise _removed(stream, at, added_after - present)
-    return Position(last, before + len(read))
+        raise _removed_error(stream, position, added_after - present)
+    return Position(last, count_before + len(entries_read))
 
 
-def _counted_before(at: Position, read: int, summary: PendingSummary, *, is_all: bool) -> int | None:
-    """Return how many entries had been added up to `at`, computed from the summary if not counted; None if unknown."""
-    if at.count is not None:
-        return at.count
-    if at.id == FIRST:
+def _counted_before(position: Position, read_count: int, summary: PendingSummary, *, is_all: bool) -> int | None:
+    """Return how many entries had been added up to `position`, if need be from the summary; None if unknown."""
+    if position.count is not None:
+        return position.count
+    if position.id == FIRST:
         return summary.added - summary.length
-    return summary.added - read if is_all else None
+    return summary.added - read_count if is_all else None
 
 
-def _removed(stream: str, at: Position, count: int) -> StateError:
+def _removed_error(stream: str, position: Position, count: int) -> StateError:
     removed = many(count, "entry was", "entries were")
     return StateError(
-        f"stream {stream}: {removed} removed after {at.id} before shroff read them, by trimming or deletion. "
+        f"stream {stream}: {removed} removed after {position.id} before shroff read them, by trimming or deletion. "
         f"Add them from another copy with 'shroff ingest'. {AGAIN.format(stream)}. Trim only entries "
         f"that were read: 'trim: true' in the source does that"
     )
 
 
-def _not_the_one(stream: str, at: Position, words: str) -> StateError:
+def _other_stream_error(stream: str, position: Position, reason: str) -> StateError:
     return StateError(
-        f"stream {stream} is not the one that was read up to {at.id}: {words}. It was emptied, or its server went back "
-        f"to an earlier state; entries that were added since may be missing here. Bring those in with 'shroff ingest'. "
-        f"{AGAIN.format(stream)}"
+        f"stream {stream} is not the one that was read up to {position.id}: {reason}. It was emptied, or its server "
+        f"went back to an earlier state; entries that were added since may be missing here. "
+        f"Bring those in with 'shroff ingest'. {AGAIN.format(stream)}"
     )
 
 
 def fields_json(fields: Sequence[bytes]) -> bytes:
     """Write an entry that is no message as JSON: a list of pairs of name and value, as base64 if not UTF-8."""
-    decoded = [_decoded(field) for field in fields]
+    decoded = [_decode(field) for field in fields]
     return to_json({"fields": [list(pair) for pair in zip(decoded[::2], decoded[1::2], strict=True)]})
 
 
-def _decoded(value: bytes) -> object:
+def _decode(value: bytes) -> object:
     try:
         return value.decode()
     except UnicodeDecodeError:

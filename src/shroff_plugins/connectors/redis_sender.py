@@ -81,11 +81,11 @@ class RedisSender:
         return (*refused, *([self._trouble] if self._trouble else ()))
 
     def target(self, type: str) -> Target:
-        found = self._targets.get(type) or self._targets.get("" if type == LABEL else ANY)
-        if found is None:
+        stream = self._targets.get(type) or self._targets.get("" if type == LABEL else ANY)
+        if stream is None:
             where = "Name one under 'labels'" if type == LABEL else "Name one under 'streams', or one for 'any'"
             raise UsageError(f"the source has no stream for {type}. {where}.")
-        return found
+        return stream
 
     def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
         """Check that the server answers, and no key of another kind is in the way. The first message creates a
@@ -144,8 +144,8 @@ class RedisSender:
                 self._changed.notify_all()
         return 0.0
 
-    def _note(self, trouble: str) -> None:
-        self._trouble = trouble
+    def _note(self, failure: str) -> None:
+        self._trouble = failure
 
     def _next(self) -> list[_RedisMessage]:
         """Wait for messages and return a batch; an empty one only if the sender is closed."""
@@ -163,11 +163,13 @@ class RedisSender:
     def _deliver(self) -> None:
         """Add the batch, or count it as failed if the server refuses it. Raises: TransientError."""
         batch = self._batch
-        streams = {name: at for at, name in enumerate(dict.fromkeys(message.stream for message in batch), 2)}
-        words: list[str | bytes | int] = [self._number, self._field]
+        streams = {
+            name: key_number for key_number, name in enumerate(dict.fromkeys(message.stream for message in batch), 2)
+        }
+        arguments: list[str | bytes | int] = [self._number, self._field]
         for message in batch:
-            words += (streams[message.stream], message.value)
-        call = (1 + len(streams), self._counter, *streams, *words)
+            arguments += (streams[message.stream], message.value)
+        call = (1 + len(streams), self._counter, *streams, *arguments)
         try:
             (reply,) = self._server.run_all(_ADD, [call])
             if isinstance(reply, Exception):

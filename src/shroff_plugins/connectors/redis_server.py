@@ -29,23 +29,23 @@ class RedisServer:
     knows whether a command may be repeated.
 
     Args:
-        what: User of the server, for messages: `source`, `online`.
+        user: User of the server, for messages: `source`, `online`.
 
     Raises: UsageError if the library is missing, or the address is invalid. Commands raise UsageError if the server
         refuses the sign-in or the command, and TransientError if a retry may help.
     """
 
-    def __init__(self, url: str, what: str) -> None:
+    def __init__(self, url: str, user: str) -> None:
         try:
             import redis
             from redis.backoff import NoBackoff
             from redis.retry import Retry
         except ImportError:
-            raise UsageError(f"{what} is in Redis, but the client library is missing: install shroff[redis].") from None
+            raise UsageError(f"{user} is in Redis, but the client library is missing: install shroff[redis].") from None
         self.address = address_of(url)
-        self._what = what
+        self._what = user
         if url.partition(":")[0] not in SCHEMES:
-            raise UsageError(f"{what}: an address in Redis is redis://, rediss:// or unix://, not {self.address}.")
+            raise UsageError(f"{user}: an address in Redis is redis://, rediss:// or unix://, not {self.address}.")
         verified = url.startswith("rediss:") and "ssl_cert_reqs" not in url
         try:
             self._client: Any = redis.Redis.from_url(
@@ -61,16 +61,16 @@ class RedisServer:
             pool = self._client.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # does not connect, but checks the whole address
         except (ValueError, TypeError):  # its message may repeat the address
-            raise UsageError(f"{what}: {self.address} cannot be read as an address of Redis.") from None
+            raise UsageError(f"{user}: {self.address} cannot be read as an address of Redis.") from None
         self._client.response_callbacks.clear()
         self._failures = (redis.RedisError, OSError)
 
     def __repr__(self) -> str:
         return f"<Redis at {self.address}>"
 
-    def ask(self, *words: str | bytes | int) -> Any:
+    def ask(self, *command: str | bytes | int) -> Any:
         try:
-            return self._client.execute_command(*words)
+            return self._client.execute_command(*command)
         except self._failures as error:
             raise failed(error, self.address, self._what) from None
 
@@ -93,9 +93,11 @@ class RedisServer:
 
         name = sha1(script.encode(), usedforsecurity=False).hexdigest()
         replies = self._replies([("EVALSHA", name, *call) for call in calls])
-        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        for at, reply in zip(unknown, self.ask_all([("EVAL", script, *calls[at]) for at in unknown]), strict=True):
-            replies[at] = reply
+        unknown = [index for index, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        for index, reply in zip(
+            unknown, self.ask_all([("EVAL", script, *calls[index]) for index in unknown]), strict=True
+        ):
+            replies[index] = reply
         return [
             failed(reply, self.address, self._what) if isinstance(reply, self._failures) else reply for reply in replies
         ]
@@ -139,25 +141,25 @@ def address_of(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def failed(error: Exception, address: str, what: str) -> ShroffError:
+def failed(error: Exception, address: str, user: str) -> ShroffError:
     """Return the error of shroff for an error of the client: a TransientError if a retry may help."""
     from redis import exceptions
 
-    words = str(error)
-    is_passing = words.startswith(_PASSING) or type(error).__name__ in _PASSING_ERRORS
-    if isinstance(error, exceptions.AuthenticationError) or words.startswith(_NOT_LET_IN):
+    message = str(error)
+    is_passing = message.startswith(_PASSING) or type(error).__name__ in _PASSING_ERRORS
+    if isinstance(error, exceptions.AuthenticationError) or message.startswith(_NOT_LET_IN):
         if getattr(error, "status_code", "") == "NOAUTH":
             return UsageError(
-                f"{what}: Redis at {address} asks for a password, and this address has none. "
+                f"{user}: Redis at {address} asks for a password, and this address has none. "
                 "Write ':${REDIS_PASSWORD}@' before its host in shroff.yaml, and set this variable."
             )
-        return UsageError(f"{what}: Redis at {address} rejects the sign-in. Check user and password in its address.")
+        return UsageError(f"{user}: Redis at {address} rejects the sign-in. Check user and password in its address.")
     if isinstance(error, exceptions.ResponseError) and not is_passing:
         if type(error).__name__ in _OF_CLUSTERS:
-            return UsageError(f"{what}: {address} is a Redis Cluster, and shroff needs a single server with replicas.")
-        return UsageError(f"{what}: Redis at {address} refuses this: {words.rstrip('.')}.")
+            return UsageError(f"{user}: {address} is a Redis Cluster, and shroff needs a single server with replicas.")
+        return UsageError(f"{user}: Redis at {address} refuses this: {message.rstrip('.')}.")
     what_for = "cannot do this now" if is_passing else "does not answer"
-    return TransientError(f"Redis at {address} {what_for}: {words or type(error).__name__}")
+    return TransientError(f"Redis at {address} {what_for}: {message or type(error).__name__}")
 
 
 def pairs(reply: Any) -> JsonObject:

@@ -68,14 +68,14 @@ class _RedisStream(Struct):
     entry_bytes: int = 1
 
     def wants(self, merge: Merge, limit: int) -> bool:
-        waiting = merge.lines(self.stream)
-        return merge.needs(self.stream) or (waiting < limit and waiting * self.entry_bytes < READ_BYTES)
+        waiting_lines = merge.lines(self.stream)
+        return merge.needs(self.stream) or (waiting_lines < limit and waiting_lines * self.entry_bytes < READ_BYTES)
 
-    def learn(self, came: Sequence[StreamEntry]) -> None:
+    def learn(self, new_entries: Sequence[StreamEntry]) -> None:
         """Adapt the size of the next read to the size of entries."""
-        self.entry_bytes = sum(len(field) for entry in came for field in entry.fields) // len(came) or 1
-        most = max(READ_BYTES // self.entry_bytes, 1)
-        self.count = min(self.count * 2 if len(came) == self.count else self.count, most, COUNT_MAX)
+        self.entry_bytes = sum(len(field) for entry in new_entries for field in entry.fields) // len(new_entries) or 1
+        entry_limit = max(READ_BYTES // self.entry_bytes, 1)
+        self.count = min(self.count * 2 if len(new_entries) == self.count else self.count, entry_limit, COUNT_MAX)
 
 
 class RedisSource(MergingSource):
@@ -121,25 +121,26 @@ class RedisSource(MergingSource):
     def start(self, offsets: TextMapping) -> None:
         self.merge.clear()
         for part in self._parts.values():
-            offset, before = split_offset(offsets.get(part.stream, FIRST))
+            offset, count_before = split_offset(offsets.get(part.stream, FIRST))
             part.at = Position.parse(offset)
             part.added = None
-            self.merge.open(part.stream, part.type, before)
-        self._read(dict.fromkeys(self._parts, 0))
+            self.merge.open(part.stream, part.type, count_before)
+        self._read_entries(dict.fromkeys(self._parts, 0))
         self._leads()
 
     def look(self, offsets: TextMapping) -> list[PartLag]:
         streams = {stream: Position.parse(split_offset(offsets.get(stream, FIRST))[0]) for stream in self._parts}
         replies = self._server.ask_all(
-            [words for stream, at in streams.items() for words in _asked(stream, at.id, 1)], in_one_moment=True
+            [command for stream, position in streams.items() for command in _commands(stream, position.id, 1)],
+            in_one_moment=True,
         )
-        each = zip(streams.items(), replies[::3], replies[1::3], replies[2::3], strict=True)
-        found = []
-        for (stream, at), read, told, there in each:
-            summary = PendingSummary.of(told, stream)
+        stream_replies = zip(streams.items(), replies[::3], replies[1::3], replies[2::3], strict=True)
+        lags = []
+        for (stream, position), read_reply, groups_reply, exists_reply in stream_replies:
+            summary = PendingSummary.of(groups_reply, stream)
             self._parts[stream].added = 0 if summary is None else summary.added
-            found.append(_lag(stream, at, read, summary, is_there=bool(there)))
-        return sorted(found)
+            lags.append(_lag(stream, position, read_reply, summary, is_there=bool(exists_reply)))
+        return sorted(lags)
 
     def acknowledge(self, offsets: TextMapping) -> None:
         """Do nothing: a stream has no state of its readers."""
@@ -158,8 +159,8 @@ class RedisSource(MergingSource):
                 self._fail(error)
 
     def refuse(self, refused: Sequence[Refused]) -> None:
-        for at in range(0, len(refused), SEND_AT_ONCE):
-            sent = refused[at : at + SEND_AT_ONCE]
+        for start in range(0, len(refused), SEND_AT_ONCE):
+            batch = refused[start : start + SEND_AT_ONCE]
             try:
                 replies = self._server.ask_all(
                     [
@@ -171,7 +172,7 @@ class RedisSource(MergingSource):
                             self._field,
                             row.raw,
                         ]
-                        for row in sent
+                        for row in batch
                     ]
                 )
             except UsageError as error:
@@ -187,9 +188,9 @@ class RedisSource(MergingSource):
             if part.added is not None and part.at.count is not None
         ]
         lag = sum(behind) + self.merge.count if len(behind) == len(self._parts) else None
-        words = (self._trouble,) if self._trouble else ()
+        troubles = (self._trouble,) if self._trouble else ()
         merge = self.merge
-        return Health(lag, self._errors, 0, words, merge.overtaken, merge.overtaken_ms)
+        return Health(lag, self._errors, 0, troubles, merge.overtaken, merge.overtaken_ms)
 
     def close(self) -> None:
         if self._leads_until_s:
@@ -206,71 +207,83 @@ class RedisSource(MergingSource):
                 return None
             self.merge.doubt()
             parts = [part for part in self._parts.values() if part.wants(self.merge, limit)]
-            read = self._read({part.stream: part.count for part in parts})
+            entries_by_stream = self._read_entries({part.stream: part.count for part in parts})
         except (TransientError, UsageError) as error:
             self._fail(error)
             return None
         self._trouble = ""
         for part in parts:
-            self._take_in(part, *read[part.stream])
+            self._take_in(part, *entries_by_stream[part.stream])
         return []
 
-    def _read(self, counts: Mapping[str, int]) -> dict[str, tuple[list[StreamEntry], Position]]:
+    def _read_entries(self, counts: Mapping[str, int]) -> dict[str, tuple[list[StreamEntry], Position]]:
         """Read the next entries of streams, atomically with their summaries; return them with the new positions.
 
         With a count of 0 a stream is only checked.
 
         Raises: StateError as `check_read`; TransientError or UsageError from the server.
         """
-        asked = [
-            words for stream, count in counts.items() for words in _asked(stream, self._parts[stream].at.id, count)
+        commands = [
+            command
+            for stream, count in counts.items()
+            for command in _commands(stream, self._parts[stream].at.id, count)
         ]
-        replies = iter(self._server.ask_all(asked, in_one_moment=True))
-        found = {}
-        for (stream, count), read, told, there in zip(counts.items(), replies, replies, replies, strict=True):
+        replies = iter(self._server.ask_all(commands, in_one_moment=True))
+        entries_by_stream = {}
+        for (stream, count), read_reply, groups_reply, exists_reply in zip(
+            counts.items(), replies, replies, replies, strict=True
+        ):
             part = self._parts[stream]
-            summary = PendingSummary.of(told, stream)
-            if isinstance(read, Exception):
-                raise read
-            came = entries(read).get(stream, [])
-            is_all = len(came) < max(count, 1)
-            came = came[:count]
-            to = check_read(stream, part.at, came, summary, is_all=is_all, is_there=part.at.id == FIRST or bool(there))
+            summary = PendingSummary.of(groups_reply, stream)
+            if isinstance(read_reply, Exception):
+                raise read_reply
+            new_entries = entries(read_reply).get(stream, [])
+            is_all = len(new_entries) < max(count, 1)
+            new_entries = new_entries[:count]
+            to = check_read(
+                stream, part.at, new_entries, summary, is_all=is_all, is_there=part.at.id == FIRST or bool(exists_reply)
+            )
             part.added = 0 if summary is None else summary.added
-            found[stream] = came, to
-        return found
+            entries_by_stream[stream] = new_entries, to
+        return entries_by_stream
 
-    def _take_in(self, part: _RedisStream, came: Sequence[StreamEntry], to: Position) -> None:
+    def _take_in(self, part: _RedisStream, new_entries: Sequence[StreamEntry], to: Position) -> None:
         """Add entries to the merge as lines, up to the first whose schema is not available."""
         lines: list[Line] = []
-        is_all = len(came) < part.count
-        for entry in came:
+        is_all = len(new_entries) < part.count
+        for entry in new_entries:
             try:
                 line = self._line(entry)
             except SchemasAwayError as error:
                 self._fail(error)
-                count = None if to.count is None else to.count - len(came) + len(lines)
-                to = Position(came[len(lines) - 1].id if lines else part.at.id, count)
+                count = None if to.count is None else to.count - len(new_entries) + len(lines)
+                to = Position(new_entries[len(lines) - 1].id if lines else part.at.id, count)
                 is_all = False
                 break
             lines.append(line)
         part.at = to
         self.merge.add(part.stream, lines, [order_of(line.where)[0] for line in lines])
-        if came:
-            part.learn(came)
+        if new_entries:
+            part.learn(new_entries)
         if is_all:
             self.merge.pass_by(part.stream)  # the read has reached the end of the stream
 
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         """Return runs of lines with the offset after each run; later lines of a part may still wait in the merge."""
-        left = {stream: self.merge.lines(stream) for stream, _, _ in runs}
-        found = []
-        for stream, lines, before in reversed(runs):
+        waiting_lines = {stream: self.merge.lines(stream) for stream, _, _ in runs}
+        messages = []
+        for stream, lines, offset_before in reversed(runs):
             part = self._parts[stream]
-            at = Position(lines[-1].where, None if part.at.count is None else part.at.count - left[stream])
-            left[stream] += len(lines)
-            found.append(PolledMessages(stream, part.type, self._decoder.format, lines, stored_offset(str(at), before)))
-        return found[::-1]
+            position = Position(
+                lines[-1].where, None if part.at.count is None else part.at.count - waiting_lines[stream]
+            )
+            waiting_lines[stream] += len(lines)
+            messages.append(
+                PolledMessages(
+                    stream, part.type, self._decoder.format, lines, stored_offset(str(position), offset_before)
+                )
+            )
+        return messages[::-1]
 
     def _line(self, entry: StreamEntry) -> Line:
         number = number_of_entry(entry.id)
@@ -283,10 +296,10 @@ class RedisSource(MergingSource):
         return line
 
     def _no_message(self, fields: Sequence[bytes]) -> str:
-        wanted = self._field.decode()
+        field_name = self._field.decode()
         if self._field not in fields[::2]:
-            return f"the entry has no field {wanted!r}, in which its message should be"
-        return f"the entry has {len(fields) // 2} fields, and its message should be in {wanted!r} alone"
+            return f"the entry has no field {field_name!r}, in which its message should be"
+        return f"the entry has {len(fields) // 2} fields, and its message should be in {field_name!r} alone"
 
     def wait(self, wait_s: float) -> None:
         if self._trouble:
@@ -323,25 +336,29 @@ class RedisSource(MergingSource):
         self._trouble = str(error)
 
 
-def _asked(stream: str, at: str, count: int) -> list[Words]:
+def _commands(stream: str, entry_id: str, count: int) -> list[Words]:
     """Return the atomic commands for a stream: entries after an id, its summary, and the entry of that id."""
     return [
-        ("XREAD", "COUNT", max(count, 1), "STREAMS", stream, at),
+        ("XREAD", "COUNT", max(count, 1), "STREAMS", stream, entry_id),
         ("XINFO", "STREAM", stream),
-        ("XRANGE", stream, at, at),
+        ("XRANGE", stream, entry_id, entry_id),
     ]
 
 
-def _lag(stream: str, at: Position, read: Any, summary: PendingSummary | None, *, is_there: bool) -> PartLag:
-    if isinstance(read, Exception):
-        raise read
-    came = entries(read).get(stream, [])
+def _lag(
+    stream: str, position: Position, read_reply: Any, summary: PendingSummary | None, *, is_there: bool
+) -> PartLag:
+    if isinstance(read_reply, Exception):
+        raise read_reply
+    new_entries = entries(read_reply).get(stream, [])
     try:
-        check_read(stream, at, came, summary, is_all=not came, is_there=at.id == FIRST or is_there)
+        check_read(
+            stream, position, new_entries, summary, is_all=not new_entries, is_there=position.id == FIRST or is_there
+        )
     except StateError as error:
         return PartLag(stream, None, str(error))
-    if summary is None or not came:
+    if summary is None or not new_entries:
         return PartLag(stream, 0)
-    if at.id == FIRST:
+    if position.id == FIRST:
         return PartLag(stream, summary.length)
-    return PartLag(stream, None if at.count is None else summary.added - at.count)
+    return PartLag(stream, None if position.count is None else summary.added - position.count)

@@ -50,8 +50,8 @@ _SECRET = One("an environment variable such as ${AMPLITUDE_API_KEY}", rf"^{VARIA
 
 
 def _redis_at(parts: SplitResult) -> JsonObject:
-    before, stream = last_part(parts, "redis://localhost:6379/0/payments")
-    return {"url": f"{parts.scheme}://{parts.netloc}/{'/'.join(before) or '0'}", "streams": {"any": stream}}
+    server, stream = last_part(parts, "redis://localhost:6379/0/payments")
+    return {"url": f"{parts.scheme}://{parts.netloc}/{'/'.join(server) or '0'}", "streams": {"any": stream}}
 
 
 def _pubsub_at(parts: SplitResult) -> JsonObject:
@@ -60,8 +60,8 @@ def _pubsub_at(parts: SplitResult) -> JsonObject:
 
 
 def pubsub_mistake(options: JsonMapping) -> str:
-    named = [*options.get("subscriptions", {}).values(), *([options["labels"]] if "labels" in options else [])]
-    is_twice = len(set(named)) < len(named)
+    names = [*options.get("subscriptions", {}).values(), *([options["labels"]] if "labels" in options else [])]
+    is_twice = len(set(names)) < len(names)
     return "a subscription has one type of events. Name it once, under 'any' if it has several." if is_twice else ""
 
 

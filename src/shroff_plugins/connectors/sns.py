@@ -77,35 +77,37 @@ class SnsSource:
             raise UsageError("the password of a source of SNS is USER:PASSWORD.")
         self._fetch = fetch
         folder = options.get("certificates")
-        self._certificates = Certificates(fetch if folder is None else partial(_in_folder, Path(folder)))
+        self._certificates = Certificates(fetch if folder is None else partial(_read_from_folder, Path(folder)))
 
     def verified(self, headers: TextMapping, body: bytes, now_ms: int) -> Push:
         if self._password:
             self._check_password(headers)
         if headers.get(_RAW, "").lower() == "true":
             return self._raw(headers, body)
-        found = _read(body)
-        self._check_topic(found.TopicArn)
-        _check_lines(found)
-        url = _certificate_of(found)
-        if found.SignatureVersion not in {"1", "2"}:
+        read_envelope = _decode(body)
+        self._check_topic(read_envelope.TopicArn)
+        _check_lines(read_envelope)
+        url = _certificate_of(read_envelope)
+        if read_envelope.SignatureVersion not in {"1", "2"}:
             raise PushRefusedError(FORBIDDEN, "SignatureVersion is neither 1 nor 2")
         certificate = self._certificates.known(url)
         if certificate is None:
             raise FetchNeededError(url)
-        certificate.check(_signature(found), _signed(found), found.SignatureVersion, now_ms)
-        if KINDS[found.Type] == SUBSCRIBE:
-            _check_confirmation(found)
-        envelope = {name: getattr(found, name) for name in ("MessageId", "TopicArn", "Timestamp", "Subject")}
+        certificate.check(
+            _signature(read_envelope), _signed_text(read_envelope), read_envelope.SignatureVersion, now_ms
+        )
+        if KINDS[read_envelope.Type] == SUBSCRIBE:
+            _check_confirmation(read_envelope)
+        envelope = {name: getattr(read_envelope, name) for name in ("MessageId", "TopicArn", "Timestamp", "Subject")}
         return Push(
-            KINDS[found.Type],
-            found.MessageId,
-            found.Message.encode(),
+            KINDS[read_envelope.Type],
+            read_envelope.MessageId,
+            read_envelope.Message.encode(),
             envelope,
-            found.Type,
-            found.TopicArn,
-            found.SubscribeURL or "" if KINDS[found.Type] == SUBSCRIBE else "",
-            found.Timestamp,
+            read_envelope.Type,
+            read_envelope.TopicArn,
+            read_envelope.SubscribeURL or "" if KINDS[read_envelope.Type] == SUBSCRIBE else "",
+            read_envelope.Timestamp,
         )
 
     def fetch(self, url: str) -> None:
@@ -123,8 +125,8 @@ class SnsSource:
     def _raw(self, headers: TextMapping, body: bytes) -> Push:
         """A message in raw delivery, which has no signature: the password in the address is all that is known."""
         if not self._password:
-            words = "raw delivery is not signed: turn it off in SNS, or set a password for this source"
-            raise PushRefusedError(FORBIDDEN, words)
+            message = "raw delivery is not signed: turn it off in SNS, or set a password for this source"
+            raise PushRefusedError(FORBIDDEN, message)
         topic = headers.get("x-amz-sns-topic-arn", "")
         id_ = headers.get("x-amz-sns-message-id", "")
         self._check_topic(topic)
@@ -134,19 +136,19 @@ class SnsSource:
 
     def _check_topic(self, topic: str) -> None:
         if topic not in self._topics:
-            words = f"the topic {topic[:_SHOWN_MAX]!r} is not one of this source"
-            raise PushRefusedError(FORBIDDEN, words, "the topic is not one of this source")
+            message = f"the topic {topic[:_SHOWN_MAX]!r} is not one of this source"
+            raise PushRefusedError(FORBIDDEN, message, "the topic is not one of this source")
 
     def _check_password(self, headers: TextMapping) -> None:
         if not headers.get("authorization", "").lower().startswith("basic "):
             raise PushRefusedError(CHALLENGE, "send the user and password of this source")  # SNS does, when it is asked
         user, _, password = self._password.partition(":")
-        wanted = basic(user, password).encode()
-        if not hmac.compare_digest(headers.get("authorization", "").encode(), wanted):
+        expected = basic(user, password).encode()
+        if not hmac.compare_digest(headers.get("authorization", "").encode(), expected):
             raise PushRefusedError(FORBIDDEN, "the address does not have the user and password of this source")
 
 
-def _in_folder(folder: Path, url: str) -> bytes:
+def _read_from_folder(folder: Path, url: str) -> bytes:
     """Read a certificate from a folder, by the last part of its URL, which has no slash and no dots."""
     try:
         return (folder / url.rpartition("/")[2]).read_bytes()
@@ -154,40 +156,40 @@ def _in_folder(folder: Path, url: str) -> bytes:
         raise TransientError("the certificate of this message is not in the folder under 'certificates'") from None
 
 
-def _read(body: bytes) -> _Envelope:
+def _decode(body: bytes) -> _Envelope:
     """The message that a body is. Raises: PushRefusedError with 400 where it is none."""
     try:
-        found = _DECODER.decode(body)
+        envelope = _DECODER.decode(body)
     except (ValueError, RecursionError) as error:
         raise PushRefusedError(BAD, f"{_NO_MESSAGE}: {decode_words(error)}", _NO_MESSAGE) from None
-    if found.Type not in KINDS:
-        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: its Type is {found.Type[:_SHOWN_MAX]!r}", _NO_MESSAGE)
-    if KINDS[found.Type] != MESSAGE and not (found.Token and found.SubscribeURL):
+    if envelope.Type not in KINDS:
+        raise PushRefusedError(BAD, f"{_NO_MESSAGE}: its Type is {envelope.Type[:_SHOWN_MAX]!r}", _NO_MESSAGE)
+    if KINDS[envelope.Type] != MESSAGE and not (envelope.Token and envelope.SubscribeURL):
         raise PushRefusedError(BAD, f"{_NO_MESSAGE}: it lacks its Token or SubscribeURL", _NO_MESSAGE)
-    return found
+    return envelope
 
 
-def _check_lines(found: _Envelope) -> None:
+def _check_lines(envelope: _Envelope) -> None:
     """Raises: PushRefusedError with 400 if a signed value, except the message, is too long or has several lines."""
-    for name, most in _LENGTHS.items():
-        value = getattr(found, name) or ""
-        if len(value) > most or _LINES.search(value) is not None:
-            words = f"{_NO_MESSAGE}: its {name} is too long, or has more than one line"
-            raise PushRefusedError(BAD, words, _NO_MESSAGE)
+    for name, length_limit in _LENGTHS.items():
+        value = getattr(envelope, name) or ""
+        if len(value) > length_limit or _LINES.search(value) is not None:
+            message = f"{_NO_MESSAGE}: its {name} is too long, or has more than one line"
+            raise PushRefusedError(BAD, message, _NO_MESSAGE)
 
 
-def _certificate_of(found: _Envelope) -> str:
+def _certificate_of(envelope: _Envelope) -> str:
     """Return the address of the certificate that signed a message.
 
     Raises: PushRefusedError unless it is an address of SNS in the region of the topic. A looser check would accept
         `sns.s3.amazonaws.com`, which anybody can own as a bucket.
     """
-    at = rf"{_host_of(found.TopicArn)}(?::443)?(/SimpleNotificationService-[A-Za-z0-9_-]{{1,128}}\.pem)"
-    there = re.fullmatch(at, found.SigningCertURL, re.ASCII)
-    if there is None:
-        words = "SigningCertURL is not the address of a certificate of SNS in the region of the topic"
-        raise PushRefusedError(FORBIDDEN, words)
-    return found.SigningCertURL.replace(":443/", "/", 1)
+    pattern = rf"{_host_of(envelope.TopicArn)}(?::443)?(/SimpleNotificationService-[A-Za-z0-9_-]{{1,128}}\.pem)"
+    match = re.fullmatch(pattern, envelope.SigningCertURL, re.ASCII)
+    if match is None:
+        message = "SigningCertURL is not the address of a certificate of SNS in the region of the topic"
+        raise PushRefusedError(FORBIDDEN, message)
+    return envelope.SigningCertURL.replace(":443/", "/", 1)
 
 
 def _host_of(topic: str) -> str:
@@ -197,27 +199,27 @@ def _host_of(topic: str) -> str:
     return rf"https://sns\.{region}\.amazonaws\.com{suffix}"
 
 
-def _signed(found: _Envelope) -> bytes:
+def _signed_text(envelope: _Envelope) -> bytes:
     """Return the signed text: a line for each name and each value of the signed fields, without a missing Subject."""
-    names = _SIGNED if KINDS[found.Type] == MESSAGE else _SIGNED_CONFIRMATION
-    values = ((name, getattr(found, name)) for name in names)
+    names = _SIGNED if KINDS[envelope.Type] == MESSAGE else _SIGNED_CONFIRMATION
+    values = ((name, getattr(envelope, name)) for name in names)
     return "".join(f"{name}\n{value}\n" for name, value in values if value is not None).encode()
 
 
-def _signature(found: _Envelope) -> bytes:
+def _signature(envelope: _Envelope) -> bytes:
     try:
-        return base64.b64decode(found.Signature, validate=True)
+        return base64.b64decode(envelope.Signature, validate=True)
     except (binascii.Error, ValueError):
         raise PushRefusedError(FORBIDDEN, "the Signature is not base64") from None
 
 
-def _check_confirmation(found: _Envelope) -> None:
+def _check_confirmation(envelope: _Envelope) -> None:
     """Raises: PushRefusedError unless SubscribeURL confirms this subscription at SNS in the topic's region."""
-    at = rf"{_host_of(found.TopicArn)}(?::443)?/\?[!-~]{{1,4096}}"
-    url = found.SubscribeURL or ""
-    if re.fullmatch(at, url) is None or "#" in url:
+    pattern = rf"{_host_of(envelope.TopicArn)}(?::443)?/\?[!-~]{{1,4096}}"
+    url = envelope.SubscribeURL or ""
+    if re.fullmatch(pattern, url) is None or "#" in url:
         raise PushRefusedError(FORBIDDEN, "SubscribeURL is not an address of SNS in the region of the topic")
-    asked = parse_qs(urlsplit(url).query)
-    wanted = {"Action": ["ConfirmSubscription"], "TopicArn": [found.TopicArn], "Token": [found.Token]}
-    if any(asked.get(name) != value for name, value in wanted.items()):
+    query = parse_qs(urlsplit(url).query)
+    expected = {"Action": ["ConfirmSubscription"], "TopicArn": [envelope.TopicArn], "Token": [envelope.Token]}
+    if any(query.get(name) != value for name, value in expected.items()):
         raise PushRefusedError(FORBIDDEN, "SubscribeURL does not confirm the subscription that this message is about")

@@ -104,10 +104,10 @@ class Certificates:
                 _put(self._refused, url, _Refused(str(error), now_s + REFUSED_S))
 
 
-def _put(known: dict[str, One], url: str, found: One) -> None:
-    while len(known) >= KNOWN_MAX:
-        del known[next(iter(known))]
-    known[url] = found
+def _put(cache: dict[str, One], url: str, entry: One) -> None:
+    while len(cache) >= KNOWN_MAX:
+        del cache[next(iter(cache))]
+    cache[url] = entry
 
 
 def certificate_of(pem: bytes) -> Certificate:
@@ -120,26 +120,26 @@ def certificate_of(pem: bytes) -> Certificate:
     if _ONE_PEM.fullmatch(pem) is None:
         raise ValueError("SigningCertURL must return exactly one PEM certificate")
     try:
-        found = x509.load_pem_x509_certificate(pem)
-        key = found.public_key()
-        names = _names(found)
+        certificate = x509.load_pem_x509_certificate(pem)
+        key = certificate.public_key()
+        names = _names(certificate)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, UnsupportedAlgorithm):
         raise ValueError("the response of SigningCertURL is not a certificate") from None
     if not any(_SIGNER.fullmatch(name) for name in names):
         raise ValueError("the certificate was not issued for SNS")
     if not isinstance(key, RSAPublicKey) or key.key_size < BITS_MIN:
         raise ValueError(f"the key of the certificate is not RSA of at least {BITS_MIN:,} bits")
-    return Certificate(key, _ms(found.not_valid_before_utc), _ms(found.not_valid_after_utc))
+    return Certificate(key, _ms(certificate.not_valid_before_utc), _ms(certificate.not_valid_after_utc))
 
 
-def _names(found: x509.Certificate) -> list[str]:
-    named = [str(attribute.value) for attribute in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+def _names(certificate: x509.Certificate) -> list[str]:
+    names = [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
-        more = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        more = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return named
-    return [*named, *more.get_values_for_type(x509.DNSName)]
+        return names
+    return [*names, *more.get_values_for_type(x509.DNSName)]
 
 
-def _ms(at: datetime) -> int:
-    return int(at.astimezone(UTC).timestamp() * 1_000)
+def _ms(moment: datetime) -> int:
+    return int(moment.astimezone(UTC).timestamp() * 1_000)

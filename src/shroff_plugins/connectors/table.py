@@ -56,28 +56,28 @@ class TableRows(PulledSource):
         self.source = place.source_of(self._name)
 
     def names(self) -> list[str]:
-        with self._connected() as (connection, table):
-            taken = sorted((self._ends(table, name) for name in self._place.taken()), key=itemgetter(1))
-            found = taken[-1:]
-            lower, mark = found[0] if found else (None, None)
+        with self._connect() as (connection, table):
+            ranges = sorted((self._ends(table, name) for name in self._place.taken()), key=itemgetter(1))
+            newest = ranges[-1:]
+            lower, mark = newest[0] if newest else (None, None)
             upper = connection.execute(self._next(table, mark)).scalar()
             end = connection.execute(select(func.max(table.c[self._by]))).scalar() if upper is None else upper
             self._check_end(end, lower, mark)
-            found += [] if upper is None else [(mark, upper)]
-        return [_named(*bounds) for bounds in found]
+            newest += [] if upper is None else [(mark, upper)]
+        return [_range_name(*bounds) for bounds in newest]
 
     def _check_end(self, end: Any, lower: Bound, mark: Bound) -> None:
         """Raises: UsageError if new rows could not be read, by the greatest value that the column has now."""
         if isinstance(end, str):
             raise UsageError(f"{self._name}.{self._by} has {end}, where no time follows: correct its row.")
-        if end is not None and lower is not None and end <= self._before(lower):
+        if end is not None and lower is not None and end <= self._subtract_overlap(lower):
             raise UsageError(
                 f"{self._name} ends at {self._by} {end}, and {mark} was read. If it was restored or begun again, "
                 f"rename the source {self._place.name}: all rows are then read."
             )
 
     def stamp(self, name: str) -> Stamp | None:
-        with self._connected() as (connection, table):
+        with self._connect() as (connection, table):
             count = select(func.count()).select_from(self._stretch(table, name).subquery())
             return int(connection.execute(count).scalar_one()), 0
 
@@ -86,7 +86,7 @@ class TableRows(PulledSource):
         make_folder(self._place.folder)
         path = self._place.folder / f"{self._name}.jsonl"
         try:
-            with private(path) as file, self._connected() as (connection, table):
+            with private(path) as file, self._connect() as (connection, table):
                 readers = _readers(connection, table)
                 columns = [
                     type_coerce(column, NullType()).label(column.name) if readers else column for column in table.c
@@ -95,7 +95,7 @@ class TableRows(PulledSource):
                     self._stretch(table, name).order_by(table.c[self._by]).with_only_columns(*columns)
                 )
                 for row in rows.mappings():
-                    file.write(_line({key: _plain(_read(readers.get(key), value)) for key, value in row.items()}))
+                    file.write(_line({key: _plain(_convert(readers.get(key), value)) for key, value in row.items()}))
             yield path
         finally:
             path.unlink(missing_ok=True)
@@ -106,34 +106,34 @@ class TableRows(PulledSource):
     # ---- the database
 
     @contextmanager
-    def _connected(self) -> Iterator[tuple[Connection, Table]]:
+    def _connect(self) -> Iterator[tuple[Connection, Table]]:
         if not self._database.is_there():
             raise UsageError(f"there is no file {self._database.place}, which the source {self._place.name} names.")
         try:
             with self._database.begun() as connection:
-                yield connection, self._known(connection)
+                yield connection, self._reflected_table(connection)
         except AwayError as error:
             raise TransientError(f"the table {self._name} cannot be read: {error}") from None
         except (RejectedRowError, ValueError) as error:
             raise UsageError(f"the table {self._name} cannot be read by {self._by}: {error}.") from None
 
-    def _known(self, connection: Connection) -> Table:
+    def _reflected_table(self, connection: Connection) -> Table:
         if self._table is None:
             schema, _, name = self._name.rpartition(".")
             try:
-                found = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
+                table = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
             except NoSuchTableError:
                 names = ", ".join(sorted(inspect(connection).get_table_names(schema or None))[:20])
-                there = f"there is {names}" if names else "the database has no table"
-                raise UsageError(f"there is no table {self._name}; {there}.") from None
-            column = found.c.get(self._by)
+                existing = f"there is {names}" if names else "the database has no table"
+                raise UsageError(f"there is no table {self._name}; {existing}.") from None
+            column = table.c.get(self._by)
             if column is None:
-                raise UsageError(f"{self._name} has no column {self._by}; it has {', '.join(found.c.keys())}.")
+                raise UsageError(f"{self._name} has no column {self._by}; it has {', '.join(table.c.keys())}.")
             if not isinstance(column.type, (Integer, DateTime)):
                 raise UsageError(
                     f"{self._name}.{self._by} is of the type {column.type}: name a column of whole numbers or times."
                 )
-            self._table = found
+            self._table = table
         return self._table
 
     def _next(self, table: Table, lower: Bound) -> Select[Any]:
@@ -146,16 +146,16 @@ class TableRows(PulledSource):
     def _stretch(self, table: Table, name: str) -> Select[Any]:
         lower, upper = self._ends(table, name)
         column = table.c[self._by]
-        found = select(table).where(column <= upper)
-        return found if lower is None else found.where(column > self._before(lower))
+        query = select(table).where(column <= upper)
+        return query if lower is None else query.where(column > self._subtract_overlap(lower))
 
-    def _before(self, lower: int | datetime) -> int | datetime:
+    def _subtract_overlap(self, lower: int | datetime) -> int | datetime:
         """Subtract the overlap, so that the range has rows that came late. Raises: UsageError."""
         is_time = isinstance(lower, datetime)
         text = self._overlap or (OVERLAP_TIME if is_time else OVERLAP)
         if text.isdigit() == is_time:
-            wanted = "a duration such as 5m" if is_time else "a whole number"
-            raise UsageError(f"{self._name}: 'overlap' of {self._by} is {wanted}, not {text}.")
+            expected = "a duration such as 5m" if is_time else "a whole number"
+            raise UsageError(f"{self._name}: 'overlap' of {self._by} is {expected}, not {text}.")
         if isinstance(lower, datetime):
             return lower - timedelta(milliseconds=parse_duration(text))
         return lower - int(text)
@@ -163,8 +163,8 @@ class TableRows(PulledSource):
     def _ends(self, table: Table, name: str) -> tuple[Bound, Bound]:
         lower, _, upper = name.partition(BETWEEN)
         try:
-            read = datetime.fromisoformat if isinstance(table.c[self._by].type, DateTime) else int
-            return read(lower) if lower else None, read(upper)
+            parse = datetime.fromisoformat if isinstance(table.c[self._by].type, DateTime) else int
+            return parse(lower) if lower else None, parse(upper)
         except ValueError:
             raise UsageError(
                 f"the log knows rows of {self._name} by another column than {self._by}: rename the source."
@@ -178,30 +178,32 @@ def _readers(connection: Connection, table: Table) -> dict[str, Callable[[Any], 
     return {column.name: column.type.dialect_impl(dialect).result_processor(dialect, None) for column in table.c}
 
 
-def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:
+def _convert(reader: Callable[[Any], Any] | None, value: Any) -> Any:
     """Convert a value to its column's type; leave an invalid one to validation."""
-    if read is None or value is None:
+    if reader is None or value is None:
         return value
     try:
-        return read(value)
+        return reader(value)
     except (TypeError, ValueError, ArithmeticError):
         return value
 
 
 def _line(values: JsonMapping) -> bytes:
-    """A row as JSON; one with a text that is no Unicode with the bytes that it has, for validation to refuse."""
+    """Encode a row as JSON. A text that is not Unicode keeps its bytes, so that validation refuses it."""
     try:
         return to_json(values) + b"\n"
     except (ValueError, OverflowError):
         return json.dumps(values, default=str, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
 
 
-def _named(lower: Bound, upper: Bound) -> str:
-    low, high = (
-        bound.isoformat() if isinstance(bound, datetime) else "" if bound is None else str(bound)
-        for bound in (lower, upper)
-    )
-    return f"{low}{BETWEEN}{high}"
+def _range_name(lower: Bound, upper: Bound) -> str:
+    return f"{_bound_text(lower)}{BETWEEN}{_bound_text(upper)}"
+
+
+def _bound_text(bound: Bound) -> str:
+    if bound is None:
+        return ""
+    return bound.isoformat() if isinstance(bound, datetime) else str(bound)
 
 
 def _plain(value: object) -> object:
@@ -210,5 +212,5 @@ def _plain(value: object) -> object:
         return value.replace(tzinfo=UTC)
     if isinstance(value, memoryview):
         return bytes(value)
-    known = (str, int, float, bool, bytes, list, dict, datetime, date, type(None))
-    return value if isinstance(value, known) else str(value)
+    plain_types = (str, int, float, bool, bytes, list, dict, datetime, date, type(None))
+    return value if isinstance(value, plain_types) else str(value)

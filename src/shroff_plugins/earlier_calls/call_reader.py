@@ -63,9 +63,11 @@ class CallReader:
         self.mapped = replace(event_type, mappings={"json": call.mapping})
         self._mapper = Mapper(self.mapped, "jsonl", secret)
         self.hidden = self._mapper.hidden
-        self._places = {name: f"{key}[{at}]" for key, names in call.lists.items() for at, name in enumerate(names)}
-        read = {str(path[0]) for name in self._mapper.names for path in self._mapper.paths(name)}
-        self._known = {*call.lists, *(read - self._places.keys())}
+        self._places = {
+            name: f"{key}[{index}]" for key, names in call.lists.items() for index, name in enumerate(names)
+        }
+        read_names = {str(path[0]) for name in self._mapper.names for path in self._mapper.paths(name)}
+        self._known = {*call.lists, *(read_names - self._places.keys())}
         self._answer = [(to_json(name), self._part(part, money_places)) for name, part in call.answer.items()]
 
     # ---- requests
@@ -75,19 +77,23 @@ class CallReader:
 
         Raises: InputError with the path of each mistake if the body does not fit this call.
         """
-        columns, words = columns_of(raw)
+        columns, error = columns_of(raw)
         if columns is None:
-            raise InputError([("", words)])
-        row = MappedRow("", 0, self._laid_out(columns))
+            raise InputError([("", error)])
+        row = MappedRow("", 0, self._lay_out(columns))
         mapped = self._mapper.fields(row)
-        fields = {name: value for name in self._mapper.names if (value := mapped.get(name)) is not None and value != ""}
+        fields: dict[str, object] = {}
+        for name in self._mapper.names:
+            value = mapped.get(name)
+            if value is not None and value != "":
+                fields[name] = value
         refused = [(name, field.words) for name, field in fields.items() if isinstance(field, RefusedValue)]
         if not self.call.writes:
             self._complete(fields, raw, now_ms)
-        written = ",".join(
+        event_json = ",".join(
             f'"{name}":{_json(value)}' for name, value in fields.items() if type(value) is not RefusedValue
         )
-        return f"{{{written}}}".encode("utf-8", "surrogatepass"), refused
+        return f"{{{event_json}}}".encode("utf-8", "surrogatepass"), refused
 
     def values_of(self, raw: bytes) -> Mapping[str, object] | None:
         """Return the values of a body by their names in the mapping; None if the body is not a JSON object.
@@ -98,56 +104,61 @@ class CallReader:
         if columns is None:
             return None
         secret = {path[0] for path in self._mapper.secret_paths}
-        found = dict(columns)
+        all_values = dict(columns)
         for key, names in self.call.lists.items():
-            values = found.get(key)
+            values = all_values.get(key)
             if isinstance(values, list) and len(values) == len(names):
-                del found[key]
-                found |= {name: value for name, value in zip(names, values, strict=True) if name != UNREAD}
+                del all_values[key]
+                all_values |= {name: value for name, value in zip(names, values, strict=True) if name != UNREAD}
             elif secret.intersection(names):
-                found.pop(key, None)
-        return found
+                all_values.pop(key, None)
+        return all_values
 
     def place_of(self, path: str) -> str:
         """Return the path in the body of a field's value; the field itself if it uses several values."""
-        name, dot, rest = path.partition(".")
+        name, dot, suffix = path.partition(".")
         paths = self._mapper.paths(name) if name in self._mapper.names else frozenset()
         if len(paths) != 1:
             return path
         first, *inner = map(str, next(iter(paths)))
-        return ".".join([self._places.get(first, first), *inner, *([rest] if dot else [])])
+        return ".".join([self._places.get(first, first), *inner, *([suffix] if dot else [])])
 
-    def told(self, refused: Mistakes, mistakes: Mistakes) -> list[tuple[str, str]]:
+    def merge_mistakes(self, refused: Mistakes, field_mistakes: Mistakes) -> list[tuple[str, str]]:
         """Merge the mistakes of fields and of the event, with their paths in the body."""
         names = {name for name, _ in refused}
-        found = [*refused, *(mistake for mistake in mistakes if mistake[0] not in names)]
-        return [(self.place_of(path), words) for path, words in found]
+        all_mistakes = [*refused, *(mistake for mistake in field_mistakes if mistake[0] not in names)]
+        return [(self.place_of(path), message) for path, message in all_mistakes]
 
-    def _laid_out(self, columns: Mapping[str, object]) -> dict[str, object]:
+    def _lay_out(self, columns: Mapping[str, object]) -> dict[str, object]:
         """Return the values of the body by name, including those of its lists. Raises: InputError."""
         unknown = [name for name in columns if name not in self._known]
-        mistakes = undeclared(unknown, sorted(self._known), "this call has no such value", "It reads")
-        found = {name: value for name, value in columns.items() if name not in self.call.lists}
+        problems = undeclared(unknown, sorted(self._known), "this call has no such value", "It reads")
+        laid_out = {name: value for name, value in columns.items() if name not in self.call.lists}
         for key, names in self.call.lists.items():
             values = columns.get(key)
             if isinstance(values, list) and len(values) == len(names):
-                read = {name: value for name, value in zip(names, values, strict=True) if name != UNREAD}
-                found |= read
-                mistakes += [
+                list_values = {name: value for name, value in zip(names, values, strict=True) if name != UNREAD}
+                laid_out |= list_values
+                problems += [
                     (self._places[name], f"expected the value of {name}; found {_NOTHING[value]}")
-                    for name, value in read.items()
+                    for name, value in list_values.items()
                     if (value is None or value == "") and name not in self.call.may_lack
                 ]
             else:
-                mistakes.append((key, f"expected a list of {len(names)} values: {_shown(names)}; {_instead(values)}"))
-        if mistakes:
-            raise InputError(mistakes)
-        return found
+                problems.append(
+                    (key, f"expected a list of {len(names)} values: {_list_names(names)}; {_found_instead(values)}")
+                )
+        if problems:
+            raise InputError(problems)
+        return laid_out
 
     def _complete(self, fields: dict[str, object], raw: bytes, now_ms: int) -> None:
         """Add a missing id and time to an event that is not stored; equal bodies get equal ids."""
-        made = {self._type.id_field: f"{MADE_ID}{sha256(raw).hexdigest()[:32]}", self._type.time_field: Instant(now_ms)}
-        for name, value in made.items():
+        defaults = {
+            self._type.id_field: f"{MADE_ID}{sha256(raw).hexdigest()[:32]}",
+            self._type.time_field: Instant(now_ms),
+        }
+        for name, value in defaults.items():
             if name not in fields and name not in self.call.mapping.fields:
                 fields[name] = value
 
@@ -155,8 +166,8 @@ class CallReader:
 
     def answer(self, event: Event, document: bytes) -> bytes:
         decision = from_json(document, type=dict[str, Raw])
-        found = _AnswerParts(event, decision, from_json(decision["features"], type=dict[str, Raw]))
-        return b"{" + b",".join([name + b":" + part(found) for name, part in self._answer]) + b"}"
+        parts = _AnswerParts(event, decision, from_json(decision["features"], type=dict[str, Raw]))
+        return b"{" + b",".join([name + b":" + part(parts) for name, part in self._answer]) + b"}"
 
     def _part(self, part: Answered, money_places: int) -> Callable[[_AnswerParts], bytes]:
         if isinstance(part, tuple):
@@ -168,33 +179,33 @@ class CallReader:
     def _leaf(self, node: Node) -> Evaluate:
         match node:
             case ThisField():
-                at = self._type.at(node.name)
-                return lambda decided: decided.event.values[at]
+                position = self._type.at(node.name)
+                return lambda decided: decided.event.values[position]
             case Score():
                 return lambda decided: _value(decided.decision["score"])
             case FeatureValue():
-                owner, _, own = node.name.partition(".")
+                owner, _, feature_name = node.name.partition(".")
                 if owner == OF_DECISION:
-                    return lambda decided: _value(decided.decision[own])
+                    return lambda decided: _value(decided.decision[feature_name])
                 name = node.name
-                read = float if node.type.kind == "real" else stored_reader(node.type)
-                return lambda decided: _read(read, _value(decided.features[name]))
+                reader = float if node.type.kind == "real" else stored_reader(node.type)
+                return lambda decided: _convert(reader, _value(decided.features[name]))
             case _:
                 raise AssertionError(f"an answer reads {node}")
 
 
 def columns_of(raw: bytes) -> tuple[Mapping[str, object] | None, str]:
     """Return the values of a body by name, or None with the reason why it is no object."""
-    columns, words = json_columns(raw, REQUEST_DEPTH_MAX)
-    return columns, (words or "").replace("the line", "it", 1)
+    columns, error = json_columns(raw, REQUEST_DEPTH_MAX)
+    return columns, (error or "").replace("the line", "it", 1)
 
 
 def _value(raw: Raw) -> Any:
     return from_json(raw)
 
 
-def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:
-    return value if value is None or read is None else read(value)
+def _convert(reader: Callable[[Any], Any] | None, value: Any) -> Any:
+    return value if value is None or reader is None else reader(value)
 
 
 def _json(value: object) -> str:
@@ -202,11 +213,11 @@ def _json(value: object) -> str:
     return text_of(value) or "null" if type(value) is RawDuration else canonical_json(value)
 
 
-def _shown(names: tuple[str, ...]) -> str:
+def _list_names(names: tuple[str, ...]) -> str:
     return ", ".join(names) if len(names) <= _SHOWN_MAX else f"{', '.join(names[: _SHOWN_MAX - 1])}, …, {names[-1]}"
 
 
-def _instead(found: object) -> str:
-    if found is None:
+def _found_instead(value: object) -> str:
+    if value is None:
         return "it is missing"
-    return f"found {len(found)}" if isinstance(found, list) else "found no list"
+    return f"found {len(value)}" if isinstance(value, list) else "found no list"

@@ -122,25 +122,29 @@ _ASKING = {
 
 
 def load_calls(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> dict[str, Call]:
-    top = loader.mapping(node, problems, FILE)
+    root = loader.mapping(node, problems, FILE)
     calls: dict[str, Call] = {}
-    for key, value in top.entries if top else ():
+    for key, value in root.entries if root else ():
         if not _is_path(key, calls, problems):
             continue
-        what = f"the call {key.text}"
-        found = loader.mapping(value, problems, what)
-        if found is None:
+        subject = f"the call {key.text}"
+        call_node = loader.mapping(value, problems, subject)
+        if call_node is None:
             continue
-        load = None if found.get("event") else next((load for name, load in _ASKING.items() if found.get(name)), None)
+        load = (
+            None
+            if call_node.get("event")
+            else next((load for name, load in _ASKING.items() if call_node.get(name)), None)
+        )
         if load is not None:
-            asking = load(key.text, found, context, problems)
+            asking = load(key.text, call_node, context, problems)
             if asking is not None:
                 calls[key.text] = asking
             continue
-        loader.check_keys(found, CALL, problems, what)
-        event = _event(found.get("event"), context.events, problems)
+        loader.check_keys(call_node, CALL, problems, subject)
+        event = _event(call_node.get("event"), context.events, problems)
         if event is not None:
-            calls[key.text] = _CallLoader(event, context, problems).load(key.text, found)
+            calls[key.text] = _CallLoader(event, context, problems).load(key.text, call_node)
     return calls
 
 
@@ -161,10 +165,10 @@ def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) ->
         hint = "It begins with / and has letters, digits and - . _ ~ between, such as /predict/."
         key.report(problems, f"{path!r} is not a path of a call.", hint)
         return False
-    ours = re.match(_OURS, path)
-    if ours is not None:
-        words = f"paths below {ours[0].rstrip('/')} are reserved for the service."
-        key.report(problems, words, "Choose another path; /api/v2 and other names below /api are free.")
+    reserved = re.match(_OURS, path)
+    if reserved is not None:
+        message = f"paths below {reserved[0].rstrip('/')} are reserved for the service."
+        key.report(problems, message, "Choose another path; /api/v2 and other names below /api are free.")
         return False
     same = next((call for call in calls if call.rstrip("/") == path.rstrip("/")), None)
     if same is not None:
@@ -173,15 +177,15 @@ def _is_path(key: Scalar, calls: Mapping[str, Call], problems: list[Problem]) ->
 
 
 def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> EventType | None:
-    found = loader.scalar(node, problems, "event")
-    if found is None:
+    name_node = loader.scalar(node, problems, "event")
+    if name_node is None:
         return None
-    event = events.types.get(found.text)
+    event = events.types.get(name_node.text)
     if event is None:
-        found.report(problems, f"{found.text!r} is not an event type.", nearest(found.text, events.types))
+        name_node.report(problems, f"{name_node.text!r} is not an event type.", nearest(name_node.text, events.types))
     elif not event.is_decided:
         hint = f"Write 'decide: true' under {event.name} in events.yaml."
-        found.report(problems, f"{event.name} is not decided, so it has no answer.", hint)
+        name_node.report(problems, f"{event.name} is not decided, so it has no answer.", hint)
         return None
     return event
 
@@ -201,11 +205,11 @@ class _CallLoader:
             tables={},
         )
 
-    def load(self, path: str, found: YamlMapping) -> MappedCall:
-        writes = loader.boolean(found.get("write"), self._problems, "write")
-        expressions = self._fields(found.get("fields"))
-        lists = self._lists(found.get("lists"), expressions)
-        answer = self._answer(found.get("answer"))
+    def load(self, path: str, tree: YamlMapping) -> MappedCall:
+        writes = loader.boolean(tree.get("write"), self._problems, "write")
+        expressions = self._fields(tree.get("fields"))
+        lists = self._lists(tree.get("lists"), expressions)
+        answer = self._answer(tree.get("answer"))
         mapping = FileMapping(None, expressions)
         may_lack = frozenset(self._may_lack)
         return MappedCall(path, self._event.name, bool(writes), lists, mapping, answer, may_lack)
@@ -213,62 +217,62 @@ class _CallLoader:
     # ---- what comes in
 
     def _fields(self, node: YamlNode | None) -> dict[str, Node]:
-        top = loader.mapping(node, self._problems, "fields")
+        fields_node = loader.mapping(node, self._problems, "fields")
         scope = Scope(DeclaredNames(money_places=self._names.money_places), what="a call", reads_row=True)
-        known = [field.name for field in self._event.declared]
+        field_names = [field.name for field in self._event.declared]
         expressions: dict[str, Node] = {}
-        for key, value in top.entries if top else ():
-            if key.text not in known:
-                words = f"{self._event.name} has no field {key.text!r}."
-                key.report(self._problems, words, nearest(key.text, known))
+        for key, value in fields_node.entries if fields_node else ():
+            if key.text not in field_names:
+                message = f"{self._event.name} has no field {key.text!r}."
+                key.report(self._problems, message, nearest(key.text, field_names))
                 continue
             expression = loader.expression(value, scope, self._problems)
             if expression is not None and not {("file",), ("number",)}.isdisjoint(_paths(expression)):
-                words = "row.file and row.number exist for lines of files only, not in a call."
-                value.report(self._problems, words)
+                message = "row.file and row.number exist for lines of files only, not in a call."
+                value.report(self._problems, message)
             self._has_mistake = self._has_mistake or expression is None  # then it is unknown which values are read
             if expression is not None:
                 expressions[key.text] = expression
         return expressions
 
     def _lists(self, node: YamlNode | None, expressions: Mapping[str, Node]) -> dict[str, tuple[str, ...]]:
-        top = loader.mapping(node, self._problems, "lists")
+        lists_node = loader.mapping(node, self._problems, "lists")
         plain = {field.name for field in self._event.declared if field.name not in expressions}
-        read = plain | {path[0] for expression in expressions.values() for path in _paths(expression)}
+        read_names = plain | {path[0] for expression in expressions.values() for path in _paths(expression)}
         lists: dict[str, tuple[str, ...]] = {}
-        seen: set[str] = set()
-        for key, value in top.entries if top else ():
+        visited: set[str] = set()
+        for key, value in lists_node.entries if lists_node else ():
             listed = loader.sequence(value, self._problems, f"the list {key.text}")
             if listed is not None:
-                lists[key.text] = tuple(self._places(listed, read, seen))
+                lists[key.text] = tuple(self._value_names(listed, read_names, visited))
         return lists
 
-    def _places(self, listed: Sequence, read: set[str], seen: set[str]) -> Iterator[str]:
-        """Yield the names of a list's values; report names that nothing reads, or that were `seen` before."""
+    def _value_names(self, listed: Sequence, read_names: set[str], visited: set[str]) -> Iterator[str]:
+        """Yield the names of a list's values; report names that nothing reads, or that were `visited` before."""
         if not 0 < len(listed.items) <= PLACES_MAX:
             listed.report(self._problems, f"a list has 1 to {PLACES_MAX:,} values, not {len(listed.items):,}.")
             return
         for item in listed.items:
-            found = loader.scalar(item, self._problems, "the name of a value")
-            if found is None:
+            name_node = loader.scalar(item, self._problems, "the name of a value")
+            if name_node is None:
                 continue
-            name = found.text.removesuffix("?")
-            if name != UNREAD and name in seen:
-                found.report(self._problems, f"the name {name!r} is used twice.")
-            elif name != UNREAD and name not in read and not self._has_mistake:
-                hint = nearest(name, read) or f"Write {UNREAD} for a value that is not read."
-                found.report(self._problems, f"nothing reads {name!r}.", hint)
-            seen.add(name)
-            if name != found.text:
+            name = name_node.text.removesuffix("?")
+            if name != UNREAD and name in visited:
+                name_node.report(self._problems, f"the name {name!r} is used twice.")
+            elif name != UNREAD and name not in read_names and not self._has_mistake:
+                hint = nearest(name, read_names) or f"Write {UNREAD} for a value that is not read."
+                name_node.report(self._problems, f"nothing reads {name!r}.", hint)
+            visited.add(name)
+            if name != name_node.text:
                 self._may_lack.add(name)
             yield name
 
     # ---- responses
 
     def _answer(self, node: YamlNode | None) -> dict[str, Answered]:
-        top = loader.mapping(node, self._problems, "answer")
+        answer_node = loader.mapping(node, self._problems, "answer")
         answer: dict[str, Answered] = {}
-        for key, value in top.entries if top else ():
+        for key, value in answer_node.entries if answer_node else ():
             if isinstance(value, Sequence):
                 answer[key.text] = tuple(
                     dict.fromkeys(feature for item in value.items for feature in self._features(item))
@@ -279,36 +283,40 @@ class _CallLoader:
                 what="an answer",
                 this=(self._event.name,),
                 feature=self._type_of,
-                feature_names=self._known,
+                feature_names=self._feature_names,
                 reads_score=True,
             )
             expression = loader.expression(value, scope, self._problems)
             if expression is not None:
                 answer[key.text] = expression
-        if top is not None and not top.entries:
-            top.report(self._problems, "the answer is empty.", "Write, for example, { score: score }.")
+        if answer_node is not None and not answer_node.entries:
+            answer_node.report(self._problems, "the answer is empty.", "Write, for example, { score: score }.")
         return answer
 
     def _features(self, item: YamlNode) -> list[str]:
-        found = loader.scalar(item, self._problems, "a feature of the answer")
-        if found is None:
+        feature_node = loader.scalar(item, self._problems, "a feature of the answer")
+        if feature_node is None:
             return []
-        owner, _, rest = found.text.partition(".")
-        of_all = f"{owner}." if rest == "*" else found.text
+        owner, _, suffix = feature_node.text.partition(".")
+        of_all = f"{owner}." if suffix == "*" else feature_node.text
         matching = sorted(
-            feature for feature in self._shown if feature == found.text or (rest == "*" and feature.startswith(of_all))
+            feature
+            for feature in self._shown
+            if feature == feature_node.text or (suffix == "*" and feature.startswith(of_all))
         )
         if not matching:
-            hint = nearest(found.text, self._shown) or f"There is {', '.join(sorted(self._shown)[:5]) or 'none'}."
-            words = f"{found.text!r} is not a feature that a decision of {self._event.name} shows."
-            found.report(self._problems, words, hint)
+            hint = (
+                nearest(feature_node.text, self._shown) or f"There is {', '.join(sorted(self._shown)[:5]) or 'none'}."
+            )
+            message = f"{feature_node.text!r} is not a feature that a decision of {self._event.name} shows."
+            feature_node.report(self._problems, message, hint)
         return matching
 
     def _type_of(self, name: str) -> Type | None:
-        owner, _, own = name.partition(".")
-        return DECISION_TYPES.get(own) if owner == OF_DECISION else self._shown.get(name)
+        owner, _, feature_name = name.partition(".")
+        return DECISION_TYPES.get(feature_name) if owner == OF_DECISION else self._shown.get(name)
 
-    def _known(self) -> list[str]:
+    def _feature_names(self) -> list[str]:
         return [*self._shown, *(f"{OF_DECISION}.{name}" for name in DECISION_TYPES)]
 
 

@@ -33,12 +33,12 @@ from shroff.plugins.web import flags_shown as shown
 from shroff_plugins.earlier_calls.question_reader import QuestionReader
 from shroff_plugins.earlier_calls.questions import (
     AskingCall,
-    CountsAsked,
-    EventsAsked,
-    FactsAsked,
-    FlagsAsked,
-    FunnelAsked,
-    MailAsked,
+    CountsQuery,
+    EventsQuery,
+    FactsQuery,
+    FlagsQuery,
+    FunnelQuery,
+    MailRequest,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def question_routes(call: AskingCall, money_places: int) -> Iterator[Route]:
     right = Right.SEND_NOTICES if call.recipients else Right.READ_DECISIONS
 
     async def handle(service: Service, request: Request) -> Response:
-        return await _answered(service, request, reader)
+        return await _answer(service, request, reader)
 
     yield Route(method, call.path, right, handle, _route_doc(reader))
     yield Route(method, other_path(call.path), right, handle, is_plain=True)
@@ -85,12 +85,12 @@ def other_path(path: str) -> str:
 async def body_of_call(request: Request, size_max: int) -> bytes:
     if request.media_type not in JSON_TYPES:
         accepted = {"accept-post": JSON}
-        words = "send one JSON object as application/json"
-        raise ProblemError(415, "wrong-media-type", "Unsupported content type", words, accepted)
+        hint = "send one JSON object as application/json"
+        raise ProblemError(415, "wrong-media-type", "Unsupported content type", hint, accepted)
     return await request.body(size_max)
 
 
-async def _answered(service: Service, request: Request, reader: QuestionReader) -> Response:
+async def _answer(service: Service, request: Request, reader: QuestionReader) -> Response:
     raw = b""
     if request.method == "POST":
         raw = await body_of_call(request, BODY_BYTES_MAX)
@@ -101,19 +101,19 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
             questions = reader.questions_of(raw)
         else:
             query = dict(request.query_params)
-            questions = [(query, reader.asked(query))]
+            questions = [(query, reader.query_of(query))]
     except InputError as error:
         errors = at_paths(error.mistakes)
         raise ProblemError(422, "bad-question", "The request was refused", str(error), errors=errors) from None
     check_rate(service, request, len(questions))
     if reader.call.recipients:
         ((columns, mail),) = questions
-        assert isinstance(mail, MailAsked)
-        return WrittenJson(reader.answer(columns, await _sent(service, request, reader.call, mail)))
+        assert isinstance(mail, MailRequest)
+        return WrittenJson(reader.answer(columns, await _send_mail(service, request, reader.call, mail)))
     ask = _ASKS[reader.call.reads]
     project = service.operations.acting(request.who)
     try:
-        texts = [reader.answer(columns, await ask(service, project, asked)) for columns, asked in questions]
+        texts = [reader.answer(columns, await ask(service, project, parsed)) for columns, parsed in questions]
     except (UsageError, DefinitionError, InputError) as error:  # a value that an expression of the answer cannot read
         raise ProblemError(422, "bad-question", "No answer is possible", str(error)) from None
     return WrittenJson(b"[" + b",".join(texts) + b"]" if reader.call.many else texts[0])
@@ -122,69 +122,73 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
 # ---- queries
 
 
-async def _counts(service: Service, project: Project, asked: CountsAsked) -> Found:
-    found = await service.in_thread(
+async def _counts(service: Service, project: Project, query: CountsQuery) -> Found:
+    answer = await service.in_thread(
         lambda: project.call(
             "counts",
-            start_date=asked.start_date,
-            end_date=asked.end_date,
-            event_types=asked.event_types,
-            by=asked.by or None,
-            zone=asked.zone,
-            where=asked.where,
+            start_date=query.start_date,
+            end_date=query.end_date,
+            event_types=query.event_types,
+            by=query.by or None,
+            zone=query.zone,
+            where=query.where,
         )
     )
     sums: Counter[tuple[str, str | None]] = Counter()
-    for row in found.rows:
+    for row in answer.rows:
         value = None if row.value is msgspec.UNSET else row.value
-        if asked.values is None or value in asked.values:
+        if query.values is None or value in query.values:
             sums[row.type, value] += row.count
     rows = [{"type": type_, "value": value, "count": count} for (type_, value), count in sums.items()]
     return {"rows": rows, "total": sum(sums.values())}
 
 
-async def _facts(service: Service, project: Project, asked: FactsAsked) -> Found:
-    given = {"entity": asked.entity, "key": asked.key, "as_of": asked.as_of}
-    facts = await service.in_thread(lambda: project.call("facts", **given, features=asked.features, since=asked.since))
+async def _facts(service: Service, project: Project, query: FactsQuery) -> Found:
+    key_fields = {"entity": query.entity, "key": query.key, "as_of": query.as_of}
+    facts = await service.in_thread(
+        lambda: project.call("facts", **key_fields, features=query.features, since=query.since)
+    )
     return {**msgspec.to_builtins(facts)}
 
 
-async def _flags(service: Service, project: Project, asked: FlagsAsked) -> Found:
-    _check_entity(project, asked.entity)
-    found = await service.in_thread(flagged, project, asked.entity, asked.key, asked.fields, asked.limit)
-    return {"flags": await shown(service, found)}
+async def _flags(service: Service, project: Project, query: FlagsQuery) -> Found:
+    _check_entity(project, query.entity)
+    flags = await service.in_thread(flagged, project, query.entity, query.key, query.fields, query.limit)
+    return {"flags": await shown(service, flags)}
 
 
-async def _funnel(service: Service, project: Project, asked: FunnelAsked) -> Found:
-    found = await service.in_thread(
+async def _funnel(service: Service, project: Project, query: FunnelQuery) -> Found:
+    answer = await service.in_thread(
         lambda: project.call(
             "funnel",
-            funnel=asked.funnel,
-            start_date=asked.start_date,
-            end_date=asked.end_date,
-            zone=asked.zone,
+            funnel=query.funnel,
+            start_date=query.start_date,
+            end_date=query.end_date,
+            zone=query.zone,
             split="",
         )
     )
-    steps = {row.step: row for row in reversed(found.rows) if row.day == found.last}
-    row = steps.get(asked.step) if asked.step is not None else next(reversed(steps.values()), None)
+    steps = {row.step: row for row in reversed(answer.rows) if row.day == answer.last}
+    row = steps.get(query.step) if query.step is not None else next(reversed(steps.values()), None)
     if row is None:
-        known = [*reversed(steps)]
-        hint = nearest(asked.step or "", known) or f"There is {', '.join(known)}."
-        raise UsageError(f"{asked.step!r} is not a step of {asked.funnel} from which users drop off. {hint}")
+        newest_steps = [*reversed(steps)]
+        hint = nearest(query.step or "", newest_steps) or f"There is {', '.join(newest_steps)}."
+        raise UsageError(f"{query.step!r} is not a step of {query.funnel} from which users drop off. {hint}")
     return {**msgspec.to_builtins(row)}
 
 
-async def _events(service: Service, project: Project, asked: EventsAsked) -> Found:
+async def _events(service: Service, project: Project, query: EventsQuery) -> Found:
     def read() -> Sequence[KeyEvent]:
-        _check_entity(project, asked.entity)
+        _check_entity(project, query.entity)
         with project.log.reading() as log:
-            look = project.history.entities(log)
-            if asked.key.endswith("*"):
-                keys, _ = look.newest_keys(asked.entity, asked.key[:-1], limit=asked.limit)
-                found = [event for key in keys for event in look.timeline(asked.entity, key, limit=asked.limit).events]
-                return sorted(found, key=lambda event: -event.record.seq)[: asked.limit]
-            return look.timeline(asked.entity, known_key(project, asked.entity, asked.key), limit=asked.limit).events
+            reader = project.history.entities(log)
+            if query.key.endswith("*"):
+                keys, _ = reader.newest_keys(query.entity, query.key[:-1], limit=query.limit)
+                events = [
+                    event for key in keys for event in reader.timeline(query.entity, key, limit=query.limit).events
+                ]
+                return sorted(events, key=lambda event: -event.record.seq)[: query.limit]
+            return reader.timeline(query.entity, known_key(project, query.entity, query.key), limit=query.limit).events
 
     return {"events": [event_shown(event) for event in await service.in_thread(read)]}
 
@@ -207,16 +211,16 @@ _ASKS: Final[Mapping[str, Callable[[Service, Project, Any], Awaitable[Found]]]] 
 # ---- what can be sent
 
 
-async def _sent(service: Service, request: Request, call: AskingCall, mail: MailAsked) -> Found:
+async def _send_mail(service: Service, request: Request, call: AskingCall, mail: MailRequest) -> Found:
     """Send a mail; return the number of recipients. Raises: ProblemError if nothing is sent; TransientError."""
     strangers = [recipient for recipient in mail.to if recipient not in call.recipients]
     if strangers:
-        words = f"recipients that are not in calls.yaml: {len(strangers)}; nothing was sent"
-        raise ProblemError(422, "bad-recipient", "The request was refused", words)
+        message = f"recipients that are not in calls.yaml: {len(strangers)}; nothing was sent"
+        raise ProblemError(422, "bad-recipient", "The request was refused", message)
     key = request.headers.get(KEY, "")
     if len(key) > KEY_LENGTH_MAX:
-        words = f"{KEY}: it has {KEY_LENGTH_MAX} characters at most"
-        raise ProblemError(400, "bad-header", "A header cannot be read", words)
+        message = f"{KEY}: it has {KEY_LENGTH_MAX} characters at most"
+        raise ProblemError(400, "bad-header", "A header cannot be read", message)
     to = list(dict.fromkeys(mail.to))
     await service.changes.record(Act(request.who, "mail.send", f"call {call.path}", None, {"recipients": len(to)}))
     letters = service.project.letters

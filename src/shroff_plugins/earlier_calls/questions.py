@@ -32,7 +32,7 @@ _MAIL = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+")
 Limit = Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)]
 
 
-class CountsAsked(msgspec.Struct, forbid_unknown_fields=True):
+class CountsQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Query for event counts by type. With `by`, it counts for each value of that field, or for those in `values`.
 
     `where` maps fields to values, and only events with all of these values count.
@@ -47,7 +47,7 @@ class CountsAsked(msgspec.Struct, forbid_unknown_fields=True):
     where: TextDict = {}
 
 
-class FactsAsked(msgspec.Struct, forbid_unknown_fields=True):
+class FactsQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Query for the features of a key at a time. Events before `since` do not count, for all features or by feature."""
 
     entity: str
@@ -57,7 +57,7 @@ class FactsAsked(msgspec.Struct, forbid_unknown_fields=True):
     since: str | TextDict | None = None
 
 
-class FlagsAsked(msgspec.Struct, forbid_unknown_fields=True):
+class FlagsQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Query for the flags of a key, newest first. With `fields`, only flags whose event has these values count."""
 
     entity: str
@@ -66,7 +66,7 @@ class FlagsAsked(msgspec.Struct, forbid_unknown_fields=True):
     fields: JsonObject = {}
 
 
-class FunnelAsked(msgspec.Struct, forbid_unknown_fields=True):
+class FunnelQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Query for drop-off and recovery at a step of a funnel (default: the first step) on the last day of a range."""
 
     funnel: str
@@ -76,7 +76,7 @@ class FunnelAsked(msgspec.Struct, forbid_unknown_fields=True):
     zone: str = "UTC"
 
 
-class EventsAsked(msgspec.Struct, forbid_unknown_fields=True):
+class EventsQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Query for the events of a key, newest first. A key `c-*` finds all keys with that start in the newest events."""
 
     entity: str
@@ -84,7 +84,7 @@ class EventsAsked(msgspec.Struct, forbid_unknown_fields=True):
     limit: Limit = 50
 
 
-class MailAsked(msgspec.Struct, forbid_unknown_fields=True):
+class MailRequest(msgspec.Struct, forbid_unknown_fields=True):
     """Request to send a mail to some of the recipients that the call allows."""
 
     kind: Literal["mail"]
@@ -93,7 +93,7 @@ class MailAsked(msgspec.Struct, forbid_unknown_fields=True):
     text: Annotated[str, msgspec.Meta(min_length=1, max_length=20_000)]
 
 
-Asked = CountsAsked | FactsAsked | FlagsAsked | FunnelAsked | EventsAsked | MailAsked
+CallQuery = CountsQuery | FactsQuery | FlagsQuery | FunnelQuery | EventsQuery | MailRequest
 
 
 class CallKind(FrozenStruct):
@@ -106,32 +106,32 @@ class CallKind(FrozenStruct):
         of_row: Names of an item that `each` may read.
     """
 
-    question: type[Asked]
+    question: type[CallQuery]
     names: Collection[str]
     rows: str = ""
     of_row: Collection[str] = ()
 
 
 READS: Final[Mapping[str, CallKind]] = {
-    "counts": CallKind(CountsAsked, ("rows", "total"), "rows", ("type", "value", "count")),
-    "facts": CallKind(FactsAsked, ("entity", "key", "as_of", "events", "features", "left_out")),
+    "counts": CallKind(CountsQuery, ("rows", "total"), "rows", ("type", "value", "count")),
+    "facts": CallKind(FactsQuery, ("entity", "key", "as_of", "events", "features", "left_out")),
     "flags": CallKind(
-        FlagsAsked,
+        FlagsQuery,
         ("flags",),
         "flags",
         ("id", "seq", "rule", "entity", "key", "event", "reason", "accuracy", "created", "time", "updated", "fields"),
     ),
     "funnels": CallKind(
-        FunnelAsked, ("funnel", "day", "step", "dropped_off", "dropped_off_before", "recovered", "still_out")
+        FunnelQuery, ("funnel", "day", "step", "dropped_off", "dropped_off_before", "recovered", "still_out")
     ),
     "events": CallKind(
-        EventsAsked,
+        EventsQuery,
         ("events",),
         "events",
         ("event", "id", "seq", "time", "fields", "outcome", "score", "rules", "features"),
     ),
 }
-SENDS: Final[Mapping[str, CallKind]] = {"mail": CallKind(MailAsked, ("sent",))}
+SENDS: Final[Mapping[str, CallKind]] = {"mail": CallKind(MailRequest, ("sent",))}
 KINDS: Final[Mapping[str, CallKind]] = {**READS, **SENDS}
 _ANY_NAME = r"^\S(.{0,98}\S)?$"
 _OBJECT = own_names("expressions by name", EXPRESSION, pattern=_ANY_NAME)
@@ -266,53 +266,53 @@ class AskingCall(FrozenStruct):
     default: tuple[JsonObject, ...] = ()
 
 
-def load_question(path: str, found: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
-    what = f"the call {path}"
-    loading.check_keys(found, QUESTION, problems, what)
-    reads = loading.one_of(found.get("reads"), READS, problems, "reads")
-    method = loading.one_of(found.get("method"), METHODS, problems, "method")
-    many = loading.scalar(found.get("many"), problems, "many")
-    each = found.get("each")
-    answer = found.get("answer")
+def load_question(path: str, tree: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
+    subject = f"the call {path}"
+    loading.check_keys(tree, QUESTION, problems, subject)
+    reads = loading.one_of(tree.get("reads"), READS, problems, "reads")
+    method = loading.one_of(tree.get("method"), METHODS, problems, "method")
+    many = loading.scalar(tree.get("many"), problems, "many")
+    row_node = tree.get("each")
+    answer = tree.get("answer")
     if reads is None:
         return None
     kind = READS[reads]
     loader = _QuestionLoader(kind, context.features if reads == "facts" else None, context.names.money_places, problems)
-    ask = loader.ask(found.get("ask"))
-    if (each is None) == (answer is None):
-        found.report(problems, f"{what} needs either each or answer.", "each is for a list, answer for all else.")
+    ask = loader.ask(tree.get("ask"))
+    if (row_node is None) == (answer is None):
+        tree.report(problems, f"{subject} needs either each or answer.", "each is for a list, answer for all else.")
         return None
-    if each is not None and not kind.rows:
-        each.report(problems, f"{reads} has no rows: write answer.")
+    if row_node is not None and not kind.rows:
+        row_node.report(problems, f"{reads} has no rows: write answer.")
         return None
     if method == "get" and many is not None:
         many.report(problems, "a query has no list: many goes with method: post.")
-    default = _default_items(found.get("default"), problems)
+    default = _default_items(tree.get("default"), problems)
     if default and many is None:
-        found.report(problems, f"{what} has a default, but no list.", "Name the list of the request: many: LIST.")
-    shown = loader.part(answer, kind.names) if each is None else loader.part(each, kind.of_row)
-    part = {} if shown is None else shown
-    unread = _names(found.get("unread"), problems)
+        tree.report(problems, f"{subject} has a default, but no list.", "Name the list of the request: many: LIST.")
+    parts = loader.part(answer, kind.names) if row_node is None else loader.part(row_node, kind.of_row)
+    part = {} if parts is None else parts
+    unread = _names(tree.get("unread"), problems)
     return AskingCall(
-        path, reads, method or "post", many.text if many else "", unread, ask, part, each is not None, (), default
+        path, reads, method or "post", many.text if many else "", unread, ask, part, row_node is not None, (), default
     )
 
 
-def load_sending(path: str, found: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
-    loading.check_keys(found, SENDING, problems, f"the call {path}")
-    sends = loading.one_of(found.get("sends"), SENDS, problems, "sends")
+def load_sending(path: str, tree: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
+    loading.check_keys(tree, SENDING, problems, f"the call {path}")
+    sends = loading.one_of(tree.get("sends"), SENDS, problems, "sends")
     if sends is None:
         return None
     loader = _QuestionLoader(SENDS[sends], None, context.names.money_places, problems)
-    ask = loader.ask(found.get("ask"))
-    part = loader.part(found.get("answer"), SENDS[sends].names)
-    node = found.get("recipients")
+    ask = loader.ask(tree.get("ask"))
+    part = loader.part(tree.get("answer"), SENDS[sends].names)
+    node = tree.get("recipients")
     recipients = _names(node, problems, "recipients")
     wrong = [recipient for recipient in recipients if not _MAIL.fullmatch(recipient)]
     if node is not None and (wrong or not 0 < len(recipients) <= RECIPIENTS_MAX):
-        words = f"{wrong[0]!r} is not an address." if wrong else f"recipients are 1 to {RECIPIENTS_MAX} addresses."
-        node.report(problems, words, "Write such as [analysts@bank.example].")
-    unread = _names(found.get("unread"), problems)
+        message = f"{wrong[0]!r} is not an address." if wrong else f"recipients are 1 to {RECIPIENTS_MAX} addresses."
+        node.report(problems, message, "Write such as [analysts@bank.example].")
+    unread = _names(tree.get("unread"), problems)
     return AskingCall(path, sends, "post", "", unread, ask, {} if part is None else part, recipients=recipients)
 
 
@@ -330,10 +330,10 @@ def _default_items(node: YamlNode | None, problems: list[Problem]) -> tuple[Json
     return tuple(items)
 
 
-def _names(node: YamlNode | None, problems: list[Problem], what: str = "unread") -> tuple[str, ...]:
-    listed = loading.sequence(node, problems, what)
-    found = (loading.scalar(item, problems, "a name") for item in (listed.items if listed else ()))
-    return tuple(scalar.text for scalar in found if scalar is not None)
+def _names(node: YamlNode | None, problems: list[Problem], key_name: str = "unread") -> tuple[str, ...]:
+    listed = loading.sequence(node, problems, key_name)
+    scalars = (loading.scalar(item, problems, "a name") for item in (listed.items if listed else ()))
+    return tuple(scalar.text for scalar in scalars if scalar is not None)
 
 
 class _QuestionLoader:
@@ -346,22 +346,22 @@ class _QuestionLoader:
         self._scope = Scope(DeclaredNames(money_places=money_places), what="a call", reads_row=True)
 
     def ask(self, node: YamlNode | None) -> dict[str, Part]:
-        known = [field.encode_name for field in msgspec.structs.fields(self._kind.question)]
+        field_names = [field.encode_name for field in msgspec.structs.fields(self._kind.question)]
         required = [field.encode_name for field in msgspec.structs.fields(self._kind.question) if field.required]
-        top = loading.mapping(node, self._problems, "ask")
-        asked: dict[str, Part] = {}
-        for key, value in top.entries if top else ():
-            if key.text not in known:
-                hint = nearest(key.text, known) or f"It has {', '.join(known)}."
+        ask_node = loading.mapping(node, self._problems, "ask")
+        parts: dict[str, Part] = {}
+        for key, value in ask_node.entries if ask_node else ():
+            if key.text not in field_names:
+                hint = nearest(key.text, field_names) or f"It has {', '.join(field_names)}."
                 key.report(self._problems, f"the question has no {key.text!r}.", hint)
                 continue
             part = self.part(value)
             if part is not None:
-                asked[key.text] = part
-        lacking = [name for name in required if top is not None and top.get(name) is None]
-        if top is not None and lacking:
-            top.report(self._problems, f"the question lacks {', '.join(lacking)}.")
-        return asked
+                parts[key.text] = part
+        missing = [name for name in required if ask_node is not None and ask_node.get(name) is None]
+        if ask_node is not None and missing:
+            ask_node.report(self._problems, f"the question lacks {', '.join(missing)}.")
+        return parts
 
     def part(self, node: YamlNode | None, names: Collection[str] | None = None) -> Part | None:
         """Load an expression, or a list or object of expressions. `names` restricts what they may read."""
@@ -369,7 +369,8 @@ class _QuestionLoader:
             parts = {key.text: self.part(value, names) for key, value in node.entries}
             return {name: part for name, part in parts.items() if part is not None}
         if isinstance(node, Sequence):
-            return tuple(part for item in node.items if (part := self.part(item, names)) is not None)
+            members = [self.part(item, names) for item in node.items]
+            return tuple(member for member in members if member is not None)
         if not isinstance(node, Scalar):
             return None
         expression = loading.expression(node, self._scope, self._problems)

@@ -76,10 +76,10 @@ def call_routes(definitions: Definitions | None) -> Iterator[Route]:
             "properties": {
                 name: {
                     "type": "object",
-                    "properties": {feature: _of_type(definitions.features[feature].type) for feature in part},
+                    "properties": {feature: _type_schema(definitions.features[feature].type) for feature in part},
                 }
                 if isinstance(part, tuple)
-                else _of_type(part.type)
+                else _type_schema(part.type)
                 for name, part in call.answer.items()
             },
         }
@@ -100,13 +100,13 @@ def call_routes(definitions: Definitions | None) -> Iterator[Route]:
 
 
 def _handle(path: str) -> Handle:
-    made: list[tuple[RequestReader, CallReader]] = []
+    readers: list[tuple[RequestReader, CallReader]] = []
 
     async def handle(service: Service, request: Request) -> Response:
         reader = service.writer.reader_now()
-        if not made or made[0][0] is not reader:
-            made[:] = [(reader, _call_reader(path, reader.definitions))]
-        return await _answered(service, request, reader, made[0][1])
+        if not readers or readers[0][0] is not reader:
+            readers[:] = [(reader, _call_reader(path, reader.definitions))]
+        return await _answer(service, request, reader, readers[0][1])
 
     return handle
 
@@ -114,83 +114,88 @@ def _handle(path: str) -> Handle:
 def _call_reader(path: str, definitions: Definitions) -> CallReader:
     call = definitions.added.get("calls", {}).get(path)
     if not isinstance(call, MappedCall):
-        words = f"calls.yaml has no {path} for events any more"
-        raise ProblemError(404, "not-found", "Nothing is there", words)
+        message = f"calls.yaml has no {path} for events any more"
+        raise ProblemError(404, "not-found", "Nothing is there", message)
     secret = secret_fields(definitions.events, call.event)
     return CallReader(call, definitions.events.types[call.event], secret, definitions.settings.money_places)
 
 
-async def _answered(service: Service, request: Request, reader: RequestReader, calls: CallReader) -> Response:
+async def _answer(service: Service, request: Request, reader: RequestReader, calls: CallReader) -> Response:
     call = calls.call
     raw = await body_of_call(request, ONE_BYTES_MAX)
     check_rate(service, request, 1)
-    place = request.who.id
+    client = request.who.id
     now_ms = service.project.context.now_ms()
     is_short = len(raw) <= READ_AT_ONCE
-    submission, mistakes = (
-        _read(reader, calls, raw, place, now_ms)
+    submission, problems = (
+        _submission_of(reader, calls, raw, client, now_ms)
         if is_short
-        else await service.read(_read, reader, calls, raw, place, now_ms)
+        else await service.read(_submission_of, reader, calls, raw, client, now_ms)
     )
-    if mistakes and not call.writes:
-        words = str(InputError(mistakes))
-        errors = at_paths(mistakes)
-        raise ProblemError(UNPROCESSABLE, "invalid-event", "The event was refused", words, errors=errors)
+    if problems and not call.writes:
+        message = str(InputError(problems))
+        errors = at_paths(problems)
+        raise ProblemError(UNPROCESSABLE, "invalid-event", "The event was refused", message, errors=errors)
     writer = service.writer
     alone = (submission,)
     (answer,) = await (writer.decided(alone, reader) if call.writes else writer.foreseen(alone, reader))
-    status, body = shown(answer, mistakes)
+    status, body = shown(answer, problems)
     if status != 200:
         return WrittenJson(body, status, media_type=PROBLEM)
     if answer.document is None or submission.sent is None:
-        words = f"{answer.type} {answer.id!r} is in the log and was not decided"
-        raise ProblemError(404, "no-decision", "There is no such decision", words)
+        message = f"{answer.type} {answer.id!r} is in the log and was not decided"
+        raise ProblemError(404, "no-decision", "There is no such decision", message)
     return WrittenJson(calls.answer(submission.sent, answer.document))
 
 
-def _read(
-    reader: RequestReader, calls: CallReader, raw: bytes, place: str, now_ms: int
+def _submission_of(
+    reader: RequestReader, calls: CallReader, raw: bytes, client: str, now_ms: int
 ) -> tuple[Submission, list[tuple[str, str]]]:
     """Return the submission of a body, and its mistakes with their paths. A body with mistakes is refused as
     received.
     """
     event: Event | None = None  # set if the body only exceeds bounds
     try:
-        written, refused = calls.event_of(raw, now_ms)
-        own: list[tuple[str, str]] = []
-        submission = reader.one(calls.call.event, written, place, own, calls.hidden)
-        mistakes = calls.told(refused, own)
-        if not mistakes:
+        event_json, refused = calls.event_of(raw, now_ms)
+        field_mistakes: list[tuple[str, str]] = []
+        submission = reader.one(calls.call.event, event_json, client, field_mistakes, calls.hidden)
+        problems = calls.merge_mistakes(refused, field_mistakes)
+        if not problems:
             return submission, []
         event = None if refused else submission.refused
     except InputError as error:
-        mistakes = list(error.mistakes)
-    words = str(InputError(mistakes))
-    found = reader.refused(calls.mapped, calls.values_of(raw), raw, place, words)
-    return replace(found, refused=event), mistakes
+        problems = list(error.mistakes)
+    message = str(InputError(problems))
+    refused_event = reader.refused(calls.mapped, calls.values_of(raw), raw, client, message)
+    return replace(refused_event, refused=event), problems
 
 
 # ---- for the OpenAPI document
 
 
-def _of_type(type_: Type) -> JsonObject:
+def _type_schema(type_: Type) -> JsonObject:
     return {"type": [*_JSON_TYPES.get(type_.kind, ("string",)), "null"]}
 
 
 def _body_schema(call: MappedCall, event_type: EventType) -> JsonObject:
     in_lists = {name for names in call.lists.values() for name in names}
-    made = set() if call.writes else {event_type.id_field, event_type.time_field}
+    optional = set() if call.writes else {event_type.id_field, event_type.time_field}
     plain = [
         field for field in event_type.declared if field.name not in call.mapping.fields and field.name not in in_lists
     ]
     nodes = call.mapping.fields.values()
-    read = {str(part.path[0]) for node in nodes for part in walk(node) if isinstance(part, RowValue)}
-    properties: JsonObject = {name: {} for name in sorted(read - in_lists)}
+    read_names = {str(part.path[0]) for node in nodes for part in walk(node) if isinstance(part, RowValue)}
+    properties: JsonObject = {name: {} for name in sorted(read_names - in_lists)}
     properties |= {field.name: field_schema(field, event_type) for field in plain}
-    for name, places in call.lists.items():
-        words = f"In this order: {', '.join(places)}."
-        properties[name] = {"type": "array", "minItems": len(places), "maxItems": len(places), "description": words}
-    required = [field.name for field in plain if not field.shape.is_optional and field.name not in made]
+    for name, list_names in call.lists.items():
+        description = f"In this order: {', '.join(list_names)}."
+        properties[name] = {
+            "type": "array",
+            "minItems": len(list_names),
+            "maxItems": len(list_names),
+            "description": description,
+        }
+    required = [field.name for field in plain if not field.shape.is_optional and field.name not in optional]
     return {
         "type": "object",
         "required": [*call.lists, *required],

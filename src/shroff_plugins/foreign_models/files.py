@@ -152,7 +152,7 @@ def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Fore
         XGBOOST,
         data,
         count,
-        _own_names([str(name) for name in learner.get("feature_names") or ()]),
+        _unnamed_if_default([str(name) for name in learner.get("feature_names") or ()]),
         _categories_of_xgboost(learner, count),
         _XGBOOST_GIVES[objective],
         _gains_of_xgboost(trees, count),
@@ -164,7 +164,7 @@ def _xgboost(data: bytes, rounds: int | None, kept: Mapping[str, bytes]) -> Fore
     )
 
 
-def _own_names(names: Sequence[str]) -> tuple[str, ...]:
+def _unnamed_if_default(names: Sequence[str]) -> tuple[str, ...]:
     is_made_up = all(name in {f"f{index}", f"Column_{index}"} for index, name in enumerate(names))
     return () if is_made_up else tuple(names)
 
@@ -315,7 +315,7 @@ def _lightgbm(data: bytes, rounds: int | None) -> Foreign:
         LIGHTGBM,
         data,
         len(names),
-        _own_names(names),
+        _unnamed_if_default(names),
         _categories_of_lightgbm(header, trees, trailer),
         LOG_ODDS,
         _gains_of_lightgbm(trees, len(names)),

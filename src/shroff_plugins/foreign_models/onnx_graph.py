@@ -224,12 +224,12 @@ class _GraphWalk:
             # Inputs are in single precision already, and a cast to double changes no value.
             return [replace(way, type=node_attributes["to"]) for way in ways]
         if kind == "Imputer":
-            return self._imputed(node_attributes, ways)
+            return self._impute(node_attributes, ways)
         if kind == "Scaler":
             offsets = self._each(node_attributes["offset"], ways, kind)
             scales = self._each(node_attributes["scale"], ways, kind)
             shifted = [way.after("subtract", by) for way, by in zip(ways, offsets, strict=True)]
-            return [self._by(way, "multiply", by) for way, by in zip(shifted, scales, strict=True)]
+            return [self._apply_number(way, "multiply", by) for way, by in zip(shifted, scales, strict=True)]
         if kind in {"Gather", "ArrayFeatureExtractor"} and (
             kind != "Gather" or node_attributes.get("axis", 0) in {1, -1}
         ):
@@ -239,10 +239,10 @@ class _GraphWalk:
         operations = {"Mul": "multiply", "Div": "divide", "Add": "add", "Sub": "subtract"}
         if kind in operations and (by := self.constant(node.input[1])) is not None and by.dtype == np.float32:
             each = self._each(by.ravel().tolist(), ways, kind)
-            return [self._by(way, operations[kind], tensor) for way, tensor in zip(ways, each, strict=True)]
+            return [self._apply_number(way, operations[kind], tensor) for way, tensor in zip(ways, each, strict=True)]
         raise UsageError(f"its operator {kind} before the model cannot be folded into it. {_WAY_OUT}")
 
-    def _by(self, way: GraphPath, kind: str, by: float) -> GraphPath:
+    def _apply_number(self, way: GraphPath, kind: str, by: float) -> GraphPath:
         if way.type == _DOUBLE:
             raise UsageError(
                 "it computes in double precision before its model, which is not scored here to the bit; convert it"
@@ -252,7 +252,7 @@ class _GraphWalk:
             raise UsageError(f"it would {kind} a column by {by}, which leaves nothing of it; take the column away")
         return way.after(kind, by)
 
-    def _imputed(self, node_attributes: JsonObject, ways: list[GraphPath]) -> list[GraphPath]:
+    def _impute(self, node_attributes: JsonObject, ways: list[GraphPath]) -> list[GraphPath]:
         if (
             not np.isnan(node_attributes.get("replaced_value_float", 0.0))
             or "imputed_value_floats" not in node_attributes
@@ -276,7 +276,8 @@ def _behind(graph: GraphProto, model: NodeProto, reading: _GraphWalk) -> tuple[b
         if node is model or not reached & set(node.input):
             continue
         reached |= set(node.output)
-        constants = [constant for name in node.input if (constant := reading.constant(name)) is not None]
+        constants = [reading.constant(name) for name in node.input]
+        constants = [constant for constant in constants if constant is not None]
         if node.op_type == "Sigmoid":
             has_sigmoid = True
         elif node.op_type == "Normalizer" and attributes(node).get("norm") == "L1":

@@ -63,7 +63,7 @@ def read_onnx(data: bytes) -> Foreign:
     Raises: UsageError if the extra `onnx` is not installed, the file is no ONNX, or an operator, which the message
         names, cannot be converted with the same scores.
     """
-    model = _parsed(data)
+    model = _parse(data)
     node = model_of(model.graph)
     node_attributes = attributes(node)
     width = _width_of(node, node_attributes)
@@ -74,7 +74,7 @@ def read_onnx(data: bytes) -> Foreign:
     return _trees(node, node_attributes, outside, data)
 
 
-def _parsed(data: bytes) -> ModelProto:
+def _parse(data: bytes) -> ModelProto:
     try:
         import onnx
         from google.protobuf.message import DecodeError
@@ -111,7 +111,7 @@ def _trees(node: NodeProto, node_attributes: JsonMapping, outside: Around, data:
     scores = _scores_of_trees(node, node_attributes, outside, trees)
     sets = _sets_of(trees, outside.ways)
     count = outside.count
-    written_trees = [_written(tree, scores, outside.ways, sets) for tree in trees]
+    written_trees = [_as_xgboost(tree, scores, outside.ways, sets) for tree in trees]
     body = written(written_trees, scores.start, count, is_log_odds=scores.gives == LOG_ODDS)
     return Foreign(
         f"ONNX ({node.op_type})",
@@ -146,7 +146,8 @@ def _scores_of_trees(
             raise UsageError(f"it takes the {how} of its trees, and only sums are scored; train it so that they add up")
         if int(node_attributes.get("n_targets", 1)) != 1:
             raise UsageError(f"it has {node_attributes['n_targets']} targets; train it on one, fraud or not")
-        return _Scores({0: share}, bases[0] if bases else 0.0, LOG_ODDS if post == "LOGISTIC" else NUMBER)
+        start = bases[0] if bases else 0.0
+        return _Scores({0: share}, start, LOG_ODDS if post == "LOGISTIC" else NUMBER)
     labels = _labels(node_attributes)
     ids = {target for tree in trees for target in tree.targets()}
     remark = f"Its second class, {labels[1]!r}, counts as fraud."
@@ -159,13 +160,17 @@ def _scores_of_trees(
                 "its leaves are all above 0 and go through LOGISTIC, which onnxruntime leaves out then: its scores are"
                 " not what they say; import the model in its own library's format"
             )
-        gives = LOG_ODDS if post in {"LOGISTIC", "SOFTMAX"} else PROBABILITY if is_positive else NUMBER
+        gives = PROBABILITY if is_positive else NUMBER
+        if post in {"LOGISTIC", "SOFTMAX"}:
+            gives = LOG_ODDS
         return _Scores({next(iter(ids)): 1.0}, start, gives, remark)
     if post == "SOFTMAX":
         start = bases[1] - bases[0] if len(bases) == 2 else 0.0
         return _Scores({1: 1.0, 0: -1.0}, start, LOG_ODDS, remark)
     start = bases[1] if len(bases) == 2 else 0.0
-    gives = LOG_ODDS if post == "LOGISTIC" else PROBABILITY if min(weights) >= 0 else NUMBER
+    gives = PROBABILITY if min(weights) >= 0 else NUMBER
+    if post == "LOGISTIC":
+        gives = LOG_ODDS
     return _Scores({1: 1.0}, start, gives, remark)
 
 
@@ -212,7 +217,7 @@ _SETS = frozenset(["BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"])
 _CUTS = frozenset(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"])
 
 
-def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: frozenset[int]) -> WrittenTree:
+def _as_xgboost(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: frozenset[int]) -> WrittenTree:
     """Convert a tree to XGBoost's layout, in which a row goes left if its value is below the node's condition."""
     size = len(tree.modes)
     left = np.full(size, LEAF)
@@ -236,7 +241,9 @@ def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: f
                 is_equal = tree.modes[node] != "BRANCH_NEQ"
                 inside = tree.children(node, is_true=is_equal)
                 outside = tree.children(node, is_true=not is_equal)
-                left[node], right[node], members[node] = outside, inside, tree.members(node)
+                left[node] = outside
+                right[node] = inside
+                members[node] = tree.members(node)
                 # A missing value is unequal to every value.
                 default_left[node] = not (is_equal and tree.tracks_true[node])
             continue

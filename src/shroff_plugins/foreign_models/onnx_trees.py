@@ -69,7 +69,7 @@ def trees_of(node_attributes: JsonMapping) -> list[OnnxTree]:
             " precision (FloatTensorType)"
         )
     kind = "class" if "class_ids" in node_attributes else "target"
-    values = _listed(node_attributes, "nodes_values")
+    values = _list(node_attributes, "nodes_values")
     keys = ("nodes_treeids", "nodes_nodeids", "nodes_modes", "nodes_featureids", "nodes_truenodeids")
     nodes = [list(node_attributes.get(key, ())) for key in (*keys, "nodes_falsenodeids")]
     tracks = list(node_attributes.get("nodes_missing_value_tracks_true", ())) or [0] * len(values)
@@ -80,13 +80,13 @@ def trees_of(node_attributes: JsonMapping) -> list[OnnxTree]:
         rows.setdefault(int(tree), {})[int(node)] = tuple(other_parts)
     weights: dict[tuple[int, int], dict[int, float]] = {}
     listed = (list(node_attributes.get(f"{kind}_{key}", ())) for key in ("treeids", "nodeids", "ids"))
-    for tree, node, target, weight in zip(*listed, _listed(node_attributes, f"{kind}_weights"), strict=False):
+    for tree, node, target, weight in zip(*listed, _list(node_attributes, f"{kind}_weights"), strict=False):
         leaf_weights = weights.setdefault((int(tree), int(node)), {})
         leaf_weights[int(target)] = leaf_weights.get(int(target), 0.0) + float(weight)
     return [_tree(number, nodes_of, weights) for number, nodes_of in rows.items()]
 
 
-def _listed(node_attributes: JsonMapping, key: str) -> list[float]:
+def _list(node_attributes: JsonMapping, key: str) -> list[float]:
     if f"{key}_as_tensor" in node_attributes:
         return [float(number) for number in node_attributes[f"{key}_as_tensor"].ravel()]
     return [float(number) for number in node_attributes.get(key, ())]

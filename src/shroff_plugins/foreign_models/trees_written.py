@@ -43,7 +43,7 @@ def written(trees: Sequence[WrittenTree], start: float, count: int, *, is_log_od
     leaf = np.full(1, LEAF)
     none = np.zeros(1, np.int64)
     last = WrittenTree(leaf, leaf, none, np.full(1, start, np.float32), np.zeros(1, np.bool_))
-    listed = [_tree(_by_level(tree), number, count) for number, tree in enumerate((*trees, last))]
+    listed = [_tree(_level_order(tree), number, count) for number, tree in enumerate((*trees, last))]
     document = {
         "learner": {
             "attributes": {},
@@ -75,7 +75,7 @@ def written(trees: Sequence[WrittenTree], start: float, count: int, *, is_log_od
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _by_level(tree: WrittenTree) -> WrittenTree:
+def _level_order(tree: WrittenTree) -> WrittenTree:
     """Return the tree in level order, since XGBoost expects the right child directly after the left one."""
     order = [0]
     position = 0
@@ -100,7 +100,8 @@ def _tree(tree: WrittenTree, number: int, count: int) -> JsonObject:
     size = len(tree.left)
     parents = np.full(size, 2**31 - 1)  # XGBoost's mark of a root
     inner = np.flatnonzero(tree.left != LEAF)
-    parents[tree.left[inner]], parents[tree.right[inner]] = inner, inner
+    parents[tree.left[inner]] = inner
+    parents[tree.right[inner]] = inner
     nodes = sorted(tree.sets)
     members = [sorted(tree.sets[node]) for node in nodes]
     sizes = [len(member) for member in members]
@@ -169,14 +170,14 @@ def _covers(tree: JsonMapping, columns: Floats32) -> Floats:
 
 
 def _sums(left_children: Ints, right_children: Ints, of_leaves: Floats) -> Floats:
-    found = np.where(left_children == LEAF, of_leaves, 0.0)
+    sums = np.where(left_children == LEAF, of_leaves, 0.0)
     order = []
-    waiting = [0]
-    while waiting:
-        node = waiting.pop()
+    pending = [0]
+    while pending:
+        node = pending.pop()
         if left_children[node] != LEAF:
             order.append(node)
-            waiting += [int(left_children[node]), int(right_children[node])]
+            pending += [int(left_children[node]), int(right_children[node])]
     for node in reversed(order):
-        found[node] = found[left_children[node]] + found[right_children[node]]
-    return found
+        sums[node] = sums[left_children[node]] + sums[right_children[node]]
+    return sums

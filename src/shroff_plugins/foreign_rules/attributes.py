@@ -172,8 +172,8 @@ class Attributes:
     def type_of(self, name: str) -> Type | None:
         if name in self.added:
             return self.added[name].type
-        found = self.target.features.get(name)
-        return None if found is None else found.type
+        feature = self.target.features.get(name)
+        return None if feature is None else feature.type
 
     def names(self) -> list[str]:
         return [*self.target.features, *self.added]
@@ -183,40 +183,40 @@ class Attributes:
         name = attribute.name
         mapped = self.target.mapped.attributes.get(name)
         if mapped is not None:
-            return self._mapped(attribute, mapped)
-        found = self._field(slug(name) if attribute.is_metadata else name)
-        if found is not None:
-            return self._of_field(found, EXACT if attribute.is_metadata else KINDS.get(name, EXACT))
+            return self._meaning_of_text(attribute, mapped)
+        meaning = self._field(slug(name) if attribute.is_metadata else name)
+        if meaning is not None:
+            return self._meaning_of_field(meaning, EXACT if attribute.is_metadata else KINDS.get(name, EXACT))
         if attribute.is_metadata:
-            raise self._lacking(attribute, f"the metadata {name}", f"{slug(name)}: text?")
+            raise self._missing_error(attribute, f"the metadata {name}", f"{slug(name)}: text?")
         for pattern, make in self._patterns():
             parts = pattern.fullmatch(name)
             if parts is not None:
                 return make(attribute, parts)
-        return self._derived(attribute)
+        return self._derive(attribute)
 
     # ---- the user's mapping, and fields
 
-    def _mapped(self, attribute: Attribute, text: str) -> Meaning:
+    def _meaning_of_text(self, attribute: Attribute, text: str) -> Meaning:
         node = self.checked(text, attribute.place)
         kind = EXACT if attribute.is_metadata else KINDS.get(attribute.name, EXACT)
         unit = attribute.name.partition("_")[0]
-        shown = text if isinstance(node, ThisField | FeatureValue) else f"({text})"
+        operand = text if isinstance(node, ThisField | FeatureValue) else f"({text})"
         unit_ms = _UNITS_MS.get(unit, 1_000)
         is_hashed = isinstance(node, ThisField) and self._fields[node.name].shape.is_hashed
-        return Meaning(shown, node.type, kind, is_hashed, unit_ms, own_case=_case_of(node))
+        return Meaning(operand, node.type, kind, is_hashed, unit_ms, own_case=_case_of(node))
 
-    def checked(self, text: str, place: Place) -> Node:
+    def checked(self, text: str, position: Place) -> Node:
         """Type an expression over the event. Raises: RadarError."""
         try:
             return check(text, self.scope("the mapping"))
         except ExpressionError as error:
-            raise RadarError(f"{text!r}: {error.message}", place, error.hint) from None
+            raise RadarError(f"{text!r}: {error.message}", position, error.hint) from None
 
-    def scope(self, what: str) -> Scope:
+    def scope(self, subject: str) -> Scope:
         return Scope(
             self.target.names,
-            what=what,
+            what=subject,
             this=(self.target.event,),
             feature=self.type_of,
             feature_names=self.names,
@@ -226,9 +226,9 @@ class Attributes:
     def _field(self, name: str) -> Field | None:
         return next((self._fields[alias] for alias in (name, *FIELDS.get(name, ())) if alias in self._fields), None)
 
-    def _of_field(self, found: Field, kind: str) -> Meaning:
-        shape = found.shape
-        return Meaning(f"this.{found.name}", found.type, kind, shape.is_hashed, 1_000)
+    def _meaning_of_field(self, declared: Field, kind: str) -> Meaning:
+        shape = declared.shape
+        return Meaning(f"this.{declared.name}", declared.type, kind, shape.is_hashed, 1_000)
 
     # ---- derived from other fields
 
@@ -244,18 +244,18 @@ class Attributes:
         ]
 
     def _amount(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
-        return self._of_field(self._money(attribute, parts[1]), NUMBER)
+        return self._meaning_of_field(self._money(attribute, parts[1]), NUMBER)
 
     def _money(self, attribute: Attribute, currency: str) -> Field:
-        own = self.target.currency
-        if currency.upper() != own:
-            hint = f"Use amount_in_{own.lower()}, {_AS_MAPPED}: 'this.amount * 1.08'."
-            words = f"{attribute.shown} is in {currency.upper()}, and this project's money is {own}."
-            raise RadarError(words, attribute.place, hint)
-        found = self.target.events.types[self.target.event].amount_field
-        if found is None:
-            raise self._lacking(attribute, "an amount", "amount: money")
-        return found
+        project_currency = self.target.currency
+        if currency.upper() != project_currency:
+            hint = f"Use amount_in_{project_currency.lower()}, {_AS_MAPPED}: 'this.amount * 1.08'."
+            message = f"{attribute.shown} is in {currency.upper()}, and this project's money is {project_currency}."
+            raise RadarError(message, attribute.place, hint)
+        amount_field = self.target.events.types[self.target.event].amount_field
+        if amount_field is None:
+            raise self._missing_error(attribute, "an amount", "amount: money")
+        return amount_field
 
     def _charges(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
         which, per, window = parts.groups()
@@ -268,27 +268,27 @@ class Attributes:
         event = self.target.event
         condition = self.target.mapped.charges.get(which)
         if which != "total" and condition is None:
-            words = f"nothing in the log says which {event} was {which}, as {attribute.shown} asks."
+            message = f"nothing in the log says which {event} was {which}, as {attribute.shown} asks."
             hint = (
                 f"Give {event}, or an event of its own, a field that says it, and write under charges in the mapping "
                 f"such as '{which}: {event}.result == ...'."
             )
-            raise RadarError(words, attribute.place, hint)
+            raise RadarError(message, attribute.place, hint)
         return f" where {condition}" if condition else ""
 
     def _different(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
-        what, per, window = parts.groups()
-        counted = Attribute(_COUNTED[what], attribute.place)
-        found = self._field(counted.name)
-        if found is None:
-            raise self._lacking(attribute, f"a {what}", f"{counted.name}: text?")
-        value = f"{self.target.event}.{found.name}"
-        if KINDS[counted.name] == TEXT:
-            if found.shape.is_hashed:
-                self._note(f"{attribute.shown} counts {found.name} as it is written: a hash of it has no case.")
+        subject, per, window = parts.groups()
+        attribute_counted = Attribute(_COUNTED[subject], attribute.place)
+        declared = self._field(attribute_counted.name)
+        if declared is None:
+            raise self._missing_error(attribute, f"a {subject}", f"{attribute_counted.name}: text?")
+        value = f"{self.target.event}.{declared.name}"
+        if KINDS[attribute_counted.name] == TEXT:
+            if declared.shape.is_hashed:
+                self._note(f"{attribute.shown} counts {declared.name} as it is written: a hash of it has no case.")
             else:
                 value = f"lower({value})"
-        return self._feature(attribute, per, f"{what}s", f"distinct({value})", window)
+        return self._feature(attribute, per, f"{subject}s", f"distinct({value})", window)
 
     def _disputes(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
         per, window = parts.groups()
@@ -299,9 +299,11 @@ class Attributes:
         money = self._money(attribute, currency)
         event = self.target.event
         word = {"attempted": "total", "charged": "total", "successful": "authorized", "failed": "declined"}[which]
-        function = "mean" if how == "average" else "sum"
+        function, prefix = ("mean", "mean") if how == "average" else ("sum", "total")
+        name = f"{prefix}_{money.name}"
+        if word != "total":
+            name = f"{name}_{word}"
         value = f"{event}.{money.name}{self._where(attribute, word)}"
-        name = f"{'mean' if how == 'average' else 'total'}_{money.name}" + ("" if word == "total" else f"_{word}")
         return self._feature(attribute, per, name, f"{function}({value})", "all_time")
 
     def _since(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
@@ -310,16 +312,16 @@ class Attributes:
         text = f"this.{event.time_field} - first({event.name}.{event.time_field})"
         return self._feature(attribute, per, "since_first", text, "all_time", unit_ms=_UNITS_MS[unit])
 
-    def _derived(self, attribute: Attribute) -> Meaning:
+    def _derive(self, attribute: Attribute) -> Meaning:
         name = attribute.name
         if name == "email_domain" and (mail := self._field("email")) is not None and not mail.shape.is_hashed:
             return Meaning(f"domain(this.{mail.name})", mail.type, TEXT, own_case="lower")
         if name == "is_new_card_on_customer" and (card := self._field("card_fingerprint")) is not None:
             event = self.target.event
             text = f"count({event} where {event}.{card.name} == this.{card.name})"
-            known = self._feature(attribute, "customer", "times_with_card", text, "all_time")
-            node = self.checked(f"{known.text} == 0", attribute.place)
-            return Meaning(f"({known.text} == 0)", node.type, TRUTH)
+            earlier_times = self._feature(attribute, "customer", "times_with_card", text, "all_time")
+            node = self.checked(f"{earlier_times.text} == 0", attribute.place)
+            return Meaning(f"({earlier_times.text} == 0)", node.type, TRUTH)
         kind = KINDS.get(name)
         if kind is None:
             hint = nearest(name, KINDS) or f"Its meaning can be given in the mapping, under attributes: '{name}: ...'."
@@ -328,7 +330,7 @@ class Attributes:
             such = "score * 100" if kind == NUMBER else "'highest' when score >= 0.9 else 'normal'"
             hint = f"Let the policy judge the model's score ('shroff thresholds'), {_AS_MAPPED}: {name}: \"{such}\""
             raise RadarError(f"{attribute.shown} is Stripe's own model.", attribute.place, hint)
-        raise self._lacking(attribute, name, f"{name}: {FIELD_TYPES[kind]}")
+        raise self._missing_error(attribute, name, f"{name}: {FIELD_TYPES[kind]}")
 
     # ---- features
 
@@ -357,19 +359,22 @@ class Attributes:
             if feature.entity == entity and feature.node == node:
                 return Meaning(feature.name, node.type, NUMBER, unit_ms=unit_ms)
         base = f"{entity}.{name}_{length}" if length else f"{entity}.{name}"
-        while (taken := base in self.target.features) or (base in self.added and self.added[base].text != text):
-            base += "_radar" if taken else "_2"
+        while (is_taken := base in self.target.features) or (base in self.added and self.added[base].text != text):
+            base += "_radar" if is_taken else "_2"
         self.added[base] = Added(entity, base.partition(".")[2], text, node.type)
         return Meaning(base, node.type, NUMBER, unit_ms=unit_ms)
 
     def _entity(self, attribute: Attribute, per: str) -> str:
-        named = self.target.mapped.entities.get(per)
-        found = next((entity for entity in ((named,) if named else ENTITIES[per]) if entity in self._entities), None)
-        if found is not None:
-            self._check_case(attribute, per, found, is_named=named is not None)
-            return found
+        mapped_entity = self.target.mapped.entities.get(per)
+        chosen = next(
+            (entity for entity in ((mapped_entity,) if mapped_entity else ENTITIES[per]) if entity in self._entities),
+            None,
+        )
+        if chosen is not None:
+            self._check_case(attribute, per, chosen, is_named=mapped_entity is not None)
+            return chosen
         event = self.target.event
-        likely = named or ENTITIES[per][0]
+        likely = mapped_entity or ENTITIES[per][0]
         hint = (
             f"Declare it under entities in events.yaml, such as '{likely}: {{ {event}: FIELD }}', or name yours in the "
             f"mapping, under entities: '{per}: NAME'."
@@ -381,26 +386,26 @@ class Attributes:
         keys = self.target.events.entities[entity].keys[self.target.event]
         if per not in _FOLDED_KEYS or any(_case_of(key_name) for key_name in keys):
             return
-        words = f"{attribute.shown} counts per {per.replace('_', ' ')} whatever its case, and entity {entity} tells"
+        message = f"{attribute.shown} counts per {per.replace('_', ' ')} whatever its case, and entity {entity} tells"
         if is_named:
-            self._note(f"{words} capitals apart.")
+            self._note(f"{message} capitals apart.")
             return
         event = self.target.event
         key = keys[0]
-        shown = f"{event}.{key.name}" if isinstance(key, ThisField) else text_of(key)
+        key_text = f"{event}.{key.name}" if isinstance(key, ThisField) else text_of(key)
         hint = (
-            f"Let its key be in one case, such as '{entity}: {{ {event}: lower({shown}) }}', or say in the mapping "
+            f"Let its key be in one case, such as '{entity}: {{ {event}: lower({key_text}) }}', or say in the mapping "
             f"that it will do, under entities: '{per}: {entity}'."
         )
-        raise RadarError(f"{words} capitals apart.", attribute.place, hint)
+        raise RadarError(f"{message} capitals apart.", attribute.place, hint)
 
     def _note(self, note: str) -> None:
         if note not in self.notes:
             self.notes.append(note)
 
-    def _lacking(self, attribute: Attribute, what: str, declared: str) -> RadarError:
+    def _missing_error(self, attribute: Attribute, missing: str, declared: str) -> RadarError:
         hint = f"Give {self.target.event} a field '{declared}' in events.yaml, {_AS_MAPPED}."
-        return RadarError(f"{self.target.event} has nothing that says {what}.", attribute.place, hint)
+        return RadarError(f"{self.target.event} has nothing that says {missing}.", attribute.place, hint)
 
 
 def _case_of(node: Node) -> str:

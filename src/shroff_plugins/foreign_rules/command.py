@@ -63,21 +63,21 @@ def import_rules(
     if out is not None:
         project.drafts.refuse_rules_in(out)
     apart = out is not None and project.drafts.has_drafts_in(out)
-    found = project.rules.import_rules(
+    imported = project.rules.import_rules(
         file, event=event or "", by=by or "", mapping=mapping, shadow=shadow, apart=apart
     )
-    written = _write(found, out) if out is not None else []
-    session.answer(_document(found, written), _text(found, written, apart=apart))
-    if written:
+    files = _write(imported, out) if out is not None else []
+    session.answer(_document(imported, files), _text(imported, files, apart=apart))
+    if files:
         session.next(f"shroff backtest --rules {argument(out)}")
-    elif found.files:
+    elif imported.files:
         session.next(f"shroff import-rules {argument(file)} --out drafts")
-    return 1 if found.outcome.refused else 0
+    return 1 if imported.outcome.refused else 0
 
 
-def _write(found: Imported, out: Path) -> list[Path]:
+def _write(imported: Imported, out: Path) -> list[Path]:
     """Write the files of the draft. Raises: UsageError if one exists already; StorageError."""
-    paths = [out / name for name in found.files]
+    paths = [out / name for name in imported.files]
     for path in paths:
         if path.exists():
             raise UsageError(f"{path} exists already and is not overwritten. Choose another folder with --out.")
@@ -85,21 +85,21 @@ def _write(found: Imported, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(os_words(error, out, " cannot be made")) from None
-    for path, text in zip(paths, found.files.values(), strict=True):
+    for path, text in zip(paths, imported.files.values(), strict=True):
         write_text(path, text)
     return paths
 
 
-def _named(written: list[Path]) -> str:
-    if len(written) <= NAMED_MAX:
-        return ", ".join(str(path) for path in written)
-    return f"{len(written)} files in {written[0].parent}"
+def _file_names(files: list[Path]) -> str:
+    if len(files) <= NAMED_MAX:
+        return ", ".join(str(path) for path in files)
+    return f"{len(files)} files in {files[0].parent}"
 
 
-def _document(found: Imported, written: list[Path]) -> JsonObject:
-    outcome = found.outcome
+def _document(imported: Imported, files: list[Path]) -> JsonObject:
+    outcome = imported.outcome
     return {
-        "event": found.event,
+        "event": imported.event,
         "carried": [
             {
                 "id": rule.id,
@@ -111,15 +111,15 @@ def _document(found: Imported, written: list[Path]) -> JsonObject:
             }
             for rule in outcome.carried
         ],
-        "refused": [_refused(rule) for rule in outcome.refused],
-        "missing": dict(_missing(found)),
+        "refused": [_refused_document(rule) for rule in outcome.refused],
+        "missing": dict(_missing(imported)),
         "features": {f"{attribute.entity}.{attribute.name}": attribute.text for attribute in outcome.added},
         "notes": outcome.notes,
-        "files": [str(path) for path in written],
+        "files": [str(path) for path in files],
     }
 
 
-def _refused(refused: RefusedRule) -> JsonObject:
+def _refused_document(refused: RefusedRule) -> JsonObject:
     problem = refused.problem
     return {
         "file": problem.file,
@@ -132,12 +132,12 @@ def _refused(refused: RefusedRule) -> JsonObject:
     }
 
 
-def _missing(found: Imported) -> list[tuple[str, int]]:
-    return Counter(rule.attribute for rule in found.outcome.refused if rule.attribute).most_common()
+def _missing(imported: Imported) -> list[tuple[str, int]]:
+    return Counter(rule.attribute for rule in imported.outcome.refused if rule.attribute).most_common()
 
 
-def _text(found: Imported, written: list[Path], *, apart: bool) -> str:
-    outcome = found.outcome
+def _text(imported: Imported, files: list[Path], *, apart: bool) -> str:
+    outcome = imported.outcome
     parts = []
     if outcome.carried:
         rows = [
@@ -151,12 +151,12 @@ def _text(found: Imported, written: list[Path], *, apart: bool) -> str:
         parts.append(
             "Refused\n" + "\n".join(f"  {rule.problem}\n    {one_line(rule.text)}" for rule in outcome.refused)
         )
-    if missing := _missing(found):
+    if missing := _missing(imported):
         parts.append("Missing\n" + table(missing, ("", "rules")))
     parts += [f"Note: {note}" for note in outcome.notes]
     total = len(outcome.carried) + len(outcome.refused)
     parts.append(f"{len(outcome.carried):,} of {many(total, 'rule')} carried over, {len(outcome.refused):,} refused.")
-    parts += [f"Written: {_named(written)}."] if written else []
+    parts += [f"Written: {_file_names(files)}."] if files else []
     if apart and outcome.added:
         parts.append(
             "The drafts need features that features.yaml does not declare yet; they are written beside the drafts."

@@ -70,46 +70,48 @@ class _Export(msgspec.Struct, rename="camel"):
 
 def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -> Outcome:
     """Translate each rule of an export, or give the reason why not. Raises: UsageError for another document."""
-    export = _read(text, options.file)
+    export = _read_export(text, options.file)
     is_first = export.rule_execution_mode == FIRST
-    carrier = _DetectorCarrier(target, options, {each.name: each.data_type for each in export.variables})
+    carrier = _DetectorCarrier(target, options, {variable.name: variable.data_type for variable in export.variables})
     newest = dict[str, _Rule]()
-    wanted = {(rule.rule_id, rule.rule_version) for rule in export.rules}
+    rule_versions = {(rule.rule_id, rule.rule_version) for rule in export.rules}
 
     def rank(rule: _Rule) -> tuple[bool, int, str]:
         """Return a sort key by which versions in use come last, and others in order of version."""
-        return (rule.rule_id, rule.rule_version) in wanted, len(rule.rule_version), rule.rule_version
+        return (rule.rule_id, rule.rule_version) in rule_versions, len(rule.rule_version), rule.rule_version
 
     for rule in sorted(export.rule_details, key=rank):
         newest[rule.rule_id] = rule
     newest = {rule.rule_id: newest[rule.rule_id] for rule in export.rule_details}  # in the order of the file
     order = [newest.pop(rule.rule_id) for rule in export.rules if rule.rule_id in newest]
     for rule in [*order, *([] if order else newest.values())]:
-        place = Place(text.count("\n", 0, max(0, text.find(f'"{rule.rule_id}"'))) + 1, 1)
-        shown = " ".join(rule.expression.split())
+        position = Place(text.count("\n", 0, max(0, text.find(f'"{rule.rule_id}"'))) + 1, 1)
+        display_text = " ".join(rule.expression.split())
         carrier.carry(
-            RadarRule("", Written(rule.expression), shown, place, rule.rule_id), rule.outcomes, is_first=is_first
+            RadarRule("", Written(rule.expression), display_text, position, rule.rule_id),
+            rule.outcomes,
+            is_first=is_first,
         )
     outcome = carrier.outcome
     outcome.notes += carrier.notes
-    known = "FIRST_MATCHED" if is_first else "ALL_MATCHED: the strictest outcome counts"
-    outcome.notes.append(f"Rules are in the order of the file, {known}.")
+    mode_note = "FIRST_MATCHED" if is_first else "ALL_MATCHED: the strictest outcome counts"
+    outcome.notes.append(f"Rules are in the order of the file, {mode_note}.")
     if order and newest:
         outcome.notes.append(f"Not in this version of the detector, left out: {', '.join(newest)}.")
     return outcome
 
 
-def _read(text: str, file: str) -> _Export:
-    found: dict[str, object] = {}
+def _read_export(text: str, file: str) -> _Export:
+    documents: dict[str, object] = {}
     decoder = json.JSONDecoder()
-    at = 0
+    index = 0
     text = text.strip().removeprefix("\ufeff")
     try:
-        while at < len(text):
-            document, at = decoder.raw_decode(text, at)
-            found |= document
-            at += len(text[at:]) - len(text[at:].lstrip())
-        export = msgspec.convert(found, _Export)
+        while index < len(text):
+            document, index = decoder.raw_decode(text, index)
+            documents |= document
+            index += len(text[index:]) - len(text[index:].lstrip())
+        export = msgspec.convert(documents, _Export)
     except (ValueError, TypeError, RecursionError) as error:
         raise UsageError(f"{file} is not what 'aws frauddetector get-rules' prints: {decode_words(error)}") from None
     if not export.rule_details:
@@ -126,14 +128,14 @@ class _Variables(Attributes):
         name = attribute.name
         mapped = self.target.mapped.attributes.get(name.lower())
         if mapped is not None:
-            return self._mapped(attribute, mapped)
-        found = self._field(name)
-        if found is not None:
-            return self._of_field(found, EXACT)
+            return self._meaning_of_text(attribute, mapped)
+        declared = self._field(name)
+        if declared is not None:
+            return self._meaning_of_field(declared, EXACT)
         if name.endswith("insightscore"):
             hint = f"For the project's own model say in the mapping, under attributes: '{name}: score * 1000'."
             raise RadarError(f"${name} is a model of Fraud Detector.", attribute.place, hint)
-        raise self._lacking(attribute, name, f"{name}: {TYPES.get(self._types.get(name, ''), 'text')}?")
+        raise self._missing_error(attribute, name, f"{name}: {TYPES.get(self._types.get(name, ''), 'text')}?")
 
 
 class _DetectorCarrier(RuleCarrier):
@@ -147,19 +149,21 @@ class _DetectorCarrier(RuleCarrier):
             message = f"nothing says what the outcome {', '.join(outcomes) or '(none)'} does."
             self.refuse(rule, RadarError(message, rule.place, hint))
             return
-        before = [f"({each.when})" for each in self.outcome.carried if each.source.action in WEAKER[action]]
-        named = RadarRule(action, rule.condition, rule.text, rule.place, rule.name)
-        self.try_to_carry(named, " or ".join(before) if is_first else "")
+        earlier_conditions = [
+            f"({carried.when})" for carried in self.outcome.carried if carried.source.action in WEAKER[action]
+        ]
+        radar_rule = RadarRule(action, rule.condition, rule.text, rule.place, rule.name)
+        self.try_to_carry(radar_rule, " or ".join(earlier_conditions) if is_first else "")
 
     def _action(self, outcomes: Sequence[str]) -> str:
         """Return the strictest action of some outcomes; "" if an outcome has no known action."""
-        found = list[str]()
+        actions = list[str]()
         effects = {effect: action for action, effect in EFFECTS.items()}
         for name in outcomes:
             mapped = self._target.mapped.outcomes.get(name)
-            words = [action for action, words in OUTCOMES if re.search(f"{_NOT_NEGATED}({words})", name.lower())]
-            found.append(effects.get(mapped, "") if mapped else (words or [""])[0])
-        return max(found, key=ACTIONS.index) if found and all(found) else ""
+            by_name = [action for action, pattern in OUTCOMES if re.search(f"{_NOT_NEGATED}({pattern})", name.lower())]
+            actions.append(effects.get(mapped, "") if mapped else (by_name or [""])[0])
+        return max(actions, key=ACTIONS.index) if actions and all(actions) else ""
 
     def _condition(self, condition: Condition) -> str:
         if not isinstance(condition, Written):
@@ -168,18 +172,21 @@ class _DetectorCarrier(RuleCarrier):
 
     def _variable(self, name: str) -> Meaning:
         self._now = f"${name}"
-        found = self._attributes.meaning(Attribute(name, Place(1, 1)))
+        meaning = self._attributes.meaning(Attribute(name, Place(1, 1)))
         self._now = ""
-        return found
+        return meaning
 
     def _list_named(self, name: str) -> str:
-        own = self._target.mapped.lists.get(name, name.lower().replace("-", "_"))
+        list_name = self._target.mapped.lists.get(name, name.lower().replace("-", "_"))
         lists = self._target.names.lists
-        if own not in lists:
+        if list_name not in lists:
             self._now = f"@{name}"
-            hint = nearest(own, lists) or f"Put its elements into lists/{own}.csv, or name yours in the mapping: lists."
-            raise RadarError(f"there is no list {own}.", Place(1, 1), hint)
-        return f"lists.{own}"
+            hint = (
+                nearest(list_name, lists)
+                or f"Put its elements into lists/{list_name}.csv, or name yours in the mapping: lists."
+            )
+            raise RadarError(f"there is no list {list_name}.", Place(1, 1), hint)
+        return f"lists.{list_name}"
 
 
 class _Translation(TokenReader):
@@ -191,27 +198,27 @@ class _Translation(TokenReader):
         super().__init__(_TOKEN, text, 0, len(text))
 
     def text(self) -> str:
-        found = self._any()
+        translated = self._any()
         self._end()
-        return found
+        return translated
 
     def _any(self) -> str:
-        return self._joined(self._all, "or")
+        return self._join(self._all, "or")
 
     def _all(self) -> str:
-        return self._joined(self._not, "and")
+        return self._join(self._not, "and")
 
-    def _joined(self, part: Callable[[], str], *signs: str) -> str:
-        found = part()
+    def _join(self, part: Callable[[], str], *signs: str) -> str:
+        first = part()
         while sign := self._takes(*signs):
             right = part()
-            found = f"mod({found}, {right})" if sign == "%" else f"({found} {sign} {right})"
-        return found
+            first = f"mod({first}, {right})" if sign == "%" else f"({first} {sign} {right})"
+        return first
 
     def _not(self) -> str:
-        return f"(not {self._not()})" if self._takes("not") else self._compared()
+        return f"(not {self._not()})" if self._takes("not") else self._comparison()
 
-    def _compared(self) -> str:
+    def _comparison(self) -> str:
         left = self._sum()
         if sign := self._takes("==", "!=", "<", "<=", ">", ">="):
             if self._takes("null"):
@@ -225,7 +232,7 @@ class _Translation(TokenReader):
         return left
 
     def _sum(self) -> str:
-        return self._joined(lambda: self._joined(self._value, "*", "/", "%"), "+", "-")
+        return self._join(lambda: self._join(self._value, "*", "/", "%"), "+", "-")
 
     def _values(self) -> str:
         token = self._peek()
@@ -233,7 +240,7 @@ class _Translation(TokenReader):
             self._next += 1
             return self._list(token.text[1:])
         self._expect("[")
-        return f"[{', '.join(self._listed(self._value, ']'))}]"
+        return f"[{', '.join(self._items(self._value, ']'))}]"
 
     def _value(self) -> str:
         token = self._peek()
@@ -249,9 +256,9 @@ class _Translation(TokenReader):
         if text == "-":
             return f"-{self._value()}"
         if text == "(":
-            found = self._any()
+            inner = self._any()
             self._expect(")")
-            return f"({found})"
+            return f"({inner})"
         if kind == "word" and text in (*_CASES, "regex_match"):
             return self._call(text)
         return self._fail(f"expected a value, found {text!r}.", token.at)
@@ -269,13 +276,13 @@ class _Translation(TokenReader):
         value = self._sum()
         self._expect(")")
         # The pattern's quotes are removed. Only quotes are unescaped, as patterns need other backslashes.
-        return _matched(value, re.sub(r"""\\(["'])""", r"\1", pattern.text[1:-1]))
+        return _translate_pattern(value, re.sub(r"""\\(["'])""", r"\1", pattern.text[1:-1]))
 
 
-def _matched(value: str, pattern: str) -> str:
+def _translate_pattern(value: str, pattern: str) -> str:
     r"""Translate a whole match of a regular expression into `matches`. Raises: RadarError if it uses other forms.
 
-    >>> _matched("x", r".*@gmail\.com"), _matched("x", r"^[0-9]{3}A?$".replace("A?", "-.*"))
+    >>> _translate_pattern("x", r".*@gmail\.com"), _translate_pattern("x", r"^[0-9]{3}A?$".replace("A?", "-.*"))
     ("matches(x, '*@gmail.com')", "matches(x, '999-*')")
     """
     forms = []
@@ -293,5 +300,7 @@ def _form(part: re.Match[str]) -> str:
     any_, any_sign, digit, times, escaped, sign = part.groups(default="")
     if any_ or any_sign:
         return "*" if any_ else "?"
+    if digit:
+        return "9" * int(times or 1)
     literal = escaped or sign
-    return "9" * int(times or 1) if digit else f"\\{literal}" if literal in _SPECIAL else literal
+    return f"\\{literal}" if literal in _SPECIAL else literal

@@ -73,7 +73,7 @@ def _target(definitions: Definitions, event: str, by: str, mapping: Path | None)
     keyed = [name for name, entity in events.entities.items() if chosen in entity.keys]
     if by and by not in keyed:
         raise UsageError(f"{by!r} is not an entity with a key in {chosen}. There is {', '.join(keyed) or 'none'}.")
-    mapped = Mapped() if mapping is None else _mapped(mapping)
+    mapped = Mapped() if mapping is None else _read_mapping(mapping)
     return RadarTarget(chosen, events, definitions.features, definitions.names, definitions.settings.currency, mapped)
 
 
@@ -84,7 +84,7 @@ def _text(path: Path) -> str:
     return text
 
 
-def _mapped(path: Path) -> Mapped:
+def _read_mapping(path: Path) -> Mapped:
     problems: list[Problem] = []
     mapped = load_mapping(lines_ended(read_text(path)), str(path), problems)
     if problems:
@@ -120,6 +120,6 @@ def _rule(rule: Carried, event: str, *, is_shadow: bool) -> str:
 def _features(outcome: Outcome) -> str:
     lines = ["# What the rules beside this file count, and the project did not have yet."]
     for entity in dict.fromkeys(attribute.entity for attribute in outcome.added):
-        own = [attribute for attribute in outcome.added if attribute.entity == entity]
-        lines += [f"{entity}:", *(f"  {attribute.name}: {in_quotes(attribute.text)}" for attribute in own)]
+        attributes = [attribute for attribute in outcome.added if attribute.entity == entity]
+        lines += [f"{entity}:", *(f"  {attribute.name}: {in_quotes(attribute.text)}" for attribute in attributes)]
     return "\n".join(lines) + "\n"

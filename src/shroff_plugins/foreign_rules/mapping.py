@@ -44,26 +44,30 @@ def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
     """Read a mapping, and report its mistakes in `problems`. Its expressions are checked later, when a rule uses
     them.
     """
-    top = mapping(read(text, file, problems), problems, file, MAPPING)
-    if top is None:
+    root = mapping(read(text, file, problems), problems, file, MAPPING)
+    if root is None:
         return Mapped()
-    entities = _named(top, "entities", problems)
-    charges = _named(top, "charges", problems)
-    for given, known, what in ((entities, ENTITIES, "entities"), (charges, CHARGES, "charges")):
-        node = top.get(what)
+    entities = _text_values(root, "entities", problems)
+    charges = _text_values(root, "charges", problems)
+    for entries, allowed, key_name in ((entities, ENTITIES, "entities"), (charges, CHARGES, "charges")):
+        node = root.get(key_name)
         for key, _ in node.entries if isinstance(node, YamlMapping) else ():
-            if key.text not in known and key.text in given:
-                hint = nearest(key.text, known) or f"There is {', '.join(known)}."
-                key.report(problems, f"{key.text!r} is none of Radar's {what}.", hint)
-    named = _named(top, "attributes", problems)
-    attributes = {name if name.startswith("::") else name.strip(":").lower(): value for name, value in named.items()}
-    return Mapped(attributes, entities, _named(top, "lists", problems), charges, _named(top, "outcomes", problems))
+            if key.text not in allowed and key.text in entries:
+                hint = nearest(key.text, allowed) or f"There is {', '.join(allowed)}."
+                key.report(problems, f"{key.text!r} is none of Radar's {key_name}.", hint)
+    attribute_names = _text_values(root, "attributes", problems)
+    attributes = {
+        name if name.startswith("::") else name.strip(":").lower(): value for name, value in attribute_names.items()
+    }
+    return Mapped(
+        attributes, entities, _text_values(root, "lists", problems), charges, _text_values(root, "outcomes", problems)
+    )
 
 
-def _named(top: YamlMapping, name: str, problems: list[Problem]) -> TextDict:
-    found = mapping(top.get(name), problems, name)
+def _text_values(parent: YamlMapping, name: str, problems: list[Problem]) -> TextDict:
+    tree = mapping(parent.get(name), problems, name)
     texts = {}
-    for key, value in found.entries if found else ():
+    for key, value in tree.entries if tree else ():
         text = scalar(value, problems, key.text)
         if text is not None:
             texts[key.text] = text.text

@@ -129,58 +129,58 @@ class RuleCarrier:
     def try_to_carry(self, rule: RadarRule, allows: str) -> None:
         self._now = ""
         try:
-            self.outcome.carried.append(self._carried(rule, allows))
+            self.outcome.carried.append(self._carry(rule, allows))
         except RadarError as error:
             self.refuse(rule, error)
 
     def refuse(self, rule: RadarRule, error: RadarError) -> None:
         """Record a refused rule with its error, at the rule's position if it has a name, else at the error's."""
-        place = rule.place if rule.name else error.place
-        problem = Problem(self._options.file, place.line, place.column, "", error.message, error.hint)
+        position = rule.place if rule.name else error.place
+        problem = Problem(self._options.file, position.line, position.column, "", error.message, error.hint)
         self.outcome.refused.append(RefusedRule(rule.text, self._now, problem))
 
-    def _carried(self, rule: RadarRule, allows: str) -> Carried:
+    def _carry(self, rule: RadarRule, allows: str) -> Carried:
         text = self._condition(rule.condition)
         if allows:
             text = f"({text}) and not (({allows}) else false)"
-        node = self._typed(text, rule.place)
-        read = {part.name for part in walk(node) if isinstance(part, FeatureValue)}
-        added = tuple(attribute for name, attribute in self._attributes.added.items() if name in read)
-        by = self._options.by or self._by(node, rule.place)
+        node = self._check(text, rule.place)
+        feature_names = {part.name for part in walk(node) if isinstance(part, FeatureValue)}
+        added = tuple(attribute for name, attribute in self._attributes.added.items() if name in feature_names)
+        by = self._options.by or self._group_key(node, rule.place)
         return Carried(self._id(rule), by, text_of(node), EFFECTS[rule.action], rule, added)
 
-    def _typed(self, text: str, place: Place) -> Node:
+    def _check(self, text: str, position: Place) -> Node:
         scope = self._attributes.scope("the rule")
         try:
             node = check(text, scope, BOOLEAN)
             check(text_of(node), scope, BOOLEAN)  # the formatted text must be short enough, too
         except ExpressionError as error:
-            raise RadarError(f"in the language it is {text!r}: {error.message}", place, error.hint) from None
+            raise RadarError(f"in the language it is {text!r}: {error.message}", position, error.hint) from None
         return node
 
-    def _by(self, node: Node, place: Place) -> str:
-        named = [part.name.partition(".")[0] for part in walk(node) if isinstance(part, FeatureValue)]
+    def _group_key(self, node: Node, position: Place) -> str:
+        owners = [part.name.partition(".")[0] for part in walk(node) if isinstance(part, FeatureValue)]
         entities = self._target.events.entities
-        found = next(
-            iter([*named, *(name for name, entity in entities.items() if self._target.event in entity.keys)]), ""
+        owner = next(
+            iter([*owners, *(name for name, entity in entities.items() if self._target.event in entity.keys)]), ""
         )
-        if not found:
+        if not owner:
             hint = "Declare one under entities in events.yaml."
-            raise RadarError(f"{self._target.event} has no entity that a rule could flag.", place, hint)
-        return found
+            raise RadarError(f"{self._target.event} has no entity that a rule could flag.", position, hint)
+        return owner
 
     def _id(self, rule: RadarRule) -> str:
-        words = [slug(attribute.name) for attribute in attributes_of(rule.condition)]
+        slugs = [slug(attribute.name) for attribute in attributes_of(rule.condition)]
         action = "challenge" if rule.action == "3ds" else rule.action
-        own = re.sub(r"\W+", "_", rule.name) or "_".join([action, *dict.fromkeys(words)])
-        base = own[:ID_LENGTH_MAX].rstrip("_")
-        found = base
+        stem = re.sub(r"\W+", "_", rule.name) or "_".join([action, *dict.fromkeys(slugs)])
+        base = stem[:ID_LENGTH_MAX].rstrip("_")
+        rule_id = base
         number = 2
-        while found in self._ids:
-            found = f"{base}_{number}"
+        while rule_id in self._ids:
+            rule_id = f"{base}_{number}"
             number = number + 1
-        self._ids.add(found)
-        return found
+        self._ids.add(rule_id)
+        return rule_id
 
     @property
     def notes(self) -> list[str]:
@@ -209,9 +209,9 @@ class RuleCarrier:
 
     def _meaning(self, attribute: Attribute) -> Meaning:
         self._now = attribute.shown
-        found = self._attributes.meaning(attribute)
+        meaning = self._attributes.meaning(attribute)
         self._now = ""  # errors from here on have another cause
-        return found
+        return meaning
 
     def _truth(self, attribute: Attribute) -> str:
         meaning = self._meaning(attribute)
@@ -228,8 +228,8 @@ class RuleCarrier:
         if isinstance(right, Attribute):
             other = self._meaning(right)
             if left.type.is_text != other.type.is_text or other.type.kind == "boolean":
-                words = f"{condition.left.shown} is {left.type}, and {right.shown} is {other.type}."
-                raise RadarError(words, right.place)
+                message = f"{condition.left.shown} is {left.type}, and {right.shown} is {other.type}."
+                raise RadarError(message, right.place)
             if left.is_hashed != other.is_hashed:
                 raise RadarError(f"one of {condition.left.shown} and {right.shown} is hashed.", right.place)
             case = _common_case(left, other)
@@ -253,8 +253,8 @@ class RuleCarrier:
             hint = "Quote it for the text; for a number declare the field so."
             raise RadarError(f"{attribute.shown} is a text, and {value.text} is a number.", value.place, hint)
         if meaning.is_hashed:
-            words = f"{meaning.text} is hashed, so no rule can name a value of it."
-            raise RadarError(words, value.place, "Put the value into a list, and write IN @list: it is hashed there.")
+            message = f"{meaning.text} is hashed, so no rule can name a value of it."
+            raise RadarError(message, value.place, "Put the value into a list, and write IN @list: it is hashed there.")
         if meaning.kind == COUNTRY and not _COUNTRY.fullmatch(value.value):
             raise RadarError(
                 f"{value.value!r} is not a code of a country or state.", value.place, "Write such as 'US'."
@@ -281,19 +281,19 @@ class RuleCarrier:
         values = ", ".join(self._literal(attribute, meaning, value) for value in condition.values)
         return f"{_operand(meaning)} in [{values}]"
 
-    def _list(self, attribute: Attribute, meaning: Meaning, named: ListName) -> str:
-        name = self._target.mapped.lists.get(named.name, named.name.lower())
+    def _list(self, attribute: Attribute, meaning: Meaning, list_name: ListName) -> str:
+        name = self._target.mapped.lists.get(list_name.name, list_name.name.lower())
         lists = self._target.names.lists
         if not meaning.type.is_text:
             raise RadarError(f"{attribute.shown} is {meaning.type}, and lists hold texts.", attribute.place)
         if name not in lists:
-            self._now = f"@{named.name}"
+            self._now = f"@{list_name.name}"
             case = f" in {meaning.case} case" if meaning.case else ""
             hint = nearest(name, lists) or (
                 f"Put its values{case} into lists/{name}.csv, under the line 'value,note,added_by,expires_at'; or name "
-                f"yours in the mapping, under lists: '{named.name}: NAME'."
+                f"yours in the mapping, under lists: '{list_name.name}: NAME'."
             )
-            raise RadarError(f"there is no list {name}.", named.place, hint)
+            raise RadarError(f"there is no list {name}.", list_name.place, hint)
         case = f"in {meaning.case} case" if meaning.case else "as events have them"
         note = f"Values of lists/{name}.csv must be {case}: {attribute.shown} is compared so."
         if (meaning.case or meaning.kind != EXACT) and note not in self.outcome.notes:
@@ -305,9 +305,9 @@ class RuleCarrier:
         meaning = self._meaning(condition.left)
         value = condition.right
         if not meaning.type.is_text or meaning.is_hashed:
-            what = "hashed" if meaning.is_hashed else meaning.type
-            words = f"{attribute.shown} is {what}, and {condition.operator.upper()} looks into a text."
-            raise RadarError(words, attribute.place)
+            obstacle = "hashed" if meaning.is_hashed else meaning.type
+            message = f"{attribute.shown} is {obstacle}, and {condition.operator.upper()} looks into a text."
+            raise RadarError(message, attribute.place)
         text = _fold(meaning, value.value)
         operand = meaning.in_case(meaning.case)
         if condition.operator == "includes":
@@ -349,7 +349,7 @@ def _duration(value: RadarNumber, unit_ms: int) -> str:
     return show_duration(int(span_ms))
 
 
-def _like(operand: str, pattern: str, place: Place) -> str:
+def _like(operand: str, pattern: str, position: Place) -> str:
     """Translate a pattern with `%` for any text: a text at the start, one at the end, or both; or one anywhere.
 
     Raises: RadarError if the pattern has other parts.
@@ -357,14 +357,14 @@ def _like(operand: str, pattern: str, place: Place) -> str:
     >>> _like("x", "fraud%@example.org", Place(1, 1))
     "(starts_with(x, 'fraud') and ends_with(x, '@example.org') and length(x) >= 17)"
     """
-    first, *rest = re.sub("%+", "%", pattern).split("%")
-    if not rest:
+    first, *other_parts = re.sub("%+", "%", pattern).split("%")
+    if not other_parts:
         return f"{operand} == {quoted(first)}"
-    *between, last = rest
+    *between, last = other_parts
     between = [step for step in between if step]
     if len(between) > 1 or (between and (first or last)):
         hint = "Write it as several conditions: one text at the beginning, one at the end, one anywhere."
-        raise RadarError(f"the pattern {pattern!r} has too many parts.", place, hint)
+        raise RadarError(f"the pattern {pattern!r} has too many parts.", position, hint)
     parts = [f"contains({operand}, {quoted(step)})" for step in between]
     parts += [f"starts_with({operand}, {quoted(first)})"] if first else []
     parts += [f"ends_with({operand}, {quoted(last)})"] if last else []

@@ -168,35 +168,37 @@ def read_rules(source: str, file: str) -> tuple[list[RadarRule], list[tuple[str,
     problems: list[tuple[str, Problem]] = []
     lines = [0, *(match.end() for match in re.finditer("\n", text))]
     for start, end in _stretches(text):
-        shown = _shown(text[start:end])
+        display_text = _without_comments(text[start:end])
         try:
-            rules.append(_RuleReader(text, lines, start, end).rule(shown))
+            rules.append(_RuleReader(text, lines, start, end).rule(display_text))
         except RadarError as error:
-            place = error.place
-            problems.append((shown, Problem(file, place.line, place.column, "", error.message, error.hint)))
+            position = error.place
+            problems.append(
+                (display_text, Problem(file, position.line, position.column, "", error.message, error.hint))
+            )
     return rules, problems
 
 
 def _stretches(text: str) -> Iterator[tuple[int, int]]:
     """Yield the range of each rule in the text, [start, end)."""
     start = end = -1
-    at = 0
+    offset = 0
     for line in text.split("\n"):
         is_empty = not line.strip() or line.lstrip().startswith("#")
         if not is_empty and (start < 0 or not _GOES_ON.match(line)):
             if start >= 0:
                 yield start, end
-            start = at + len(line) - len(line.lstrip())
+            start = offset + len(line) - len(line.lstrip())
         if not is_empty:
-            end = at + len(line)
-        at += len(line) + 1
+            end = offset + len(line)
+        offset += len(line) + 1
     if start >= 0:
         yield start, end
 
 
-def _shown(written: str) -> str:
-    parts = [" " if match.lastgroup == "space" else match[0] for match in _TOKEN.finditer(written)]
-    return re.sub(r" +", " ", "".join(parts) if "#" in written else re.sub(r"\s+", " ", written)).strip()
+def _without_comments(source: str) -> str:
+    parts = [" " if match.lastgroup == "space" else match[0] for match in _TOKEN.finditer(source)]
+    return re.sub(r" +", " ", "".join(parts) if "#" in source else re.sub(r"\s+", " ", source)).strip()
 
 
 class _Token(FrozenStruct):
@@ -213,22 +215,22 @@ class TokenReader:
         self._next = 0
         self._tokens = list[_Token]()
         while start < end:
-            found = pattern.match(text, start, end)
-            if found is None or found.lastgroup is None:
+            match = pattern.match(text, start, end)
+            if match is None or match.lastgroup is None:
                 self._unreadable(start)
-            if found.lastgroup != "space":
-                self._tokens.append(_Token(found.lastgroup, found[0], start))
-            start = found.end()
+            if match.lastgroup != "space":
+                self._tokens.append(_Token(match.lastgroup, match[0], start))
+            start = match.end()
         self._tokens.append(_Token("end", "the end", end))
 
     def _peek(self) -> _Token:
         return self._tokens[self._next]
 
-    def _takes(self, *words: str) -> str:
+    def _takes(self, *keywords: str) -> str:
         """Consume the next token if it is one of these."""
         token = self._peek()
         word = _SAME.get(token.text, token.text.lower())
-        if token.kind not in {"word", "sign"} or word not in words:
+        if token.kind not in {"word", "sign"} or word not in keywords:
             return ""
         self._next += 1
         return word
@@ -243,20 +245,20 @@ class TokenReader:
         if token.kind != "end":
             self._fail(f"the condition is over before {token.text!r}.", token.at, "Join conditions by and, or.")
 
-    def _listed(self, part: Callable[[], _Part], close: str) -> list[_Part]:
-        found = [part()]
+    def _items(self, part: Callable[[], _Part], close: str) -> list[_Part]:
+        items = [part()]
         while self._takes(","):
-            found.append(part())
+            items.append(part())
         self._expect(close)
-        return found
+        return items
 
-    def _unreadable(self, at: int) -> NoReturn:
-        self._fail(f"{self._text[at]!r} means nothing here.", at)
+    def _unreadable(self, offset: int) -> NoReturn:
+        self._fail(f"{self._text[offset]!r} means nothing here.", offset)
 
-    def _fail(self, message: str, at: int, hint: str = "") -> NoReturn:
-        raise RadarError(message, self._place(at), hint)
+    def _fail(self, message: str, offset: int, hint: str = "") -> NoReturn:
+        raise RadarError(message, self._position(offset), hint)
 
-    def _place(self, at: int) -> Place:
+    def _position(self, offset: int) -> Place:
         return Place(1, 1)
 
 
@@ -275,30 +277,32 @@ class _RuleReader(TokenReader):
         self._action = head[1].lower().split()[0]
         super().__init__(_TOKEN, text, head.end(), end)
 
-    def rule(self, shown: str) -> RadarRule:
+    def rule(self, display_text: str) -> RadarRule:
         condition = self._any()
         self._end()
         action = "3ds" if self._action == "request" else self._action
-        return RadarRule(action, condition, shown, self._place(self._start))
+        return RadarRule(action, condition, display_text, self._position(self._start))
 
-    def _unreadable(self, at: int) -> NoReturn:
-        sign = self._text[at]
+    def _unreadable(self, offset: int) -> NoReturn:
+        sign = self._text[offset]
         if sign in "'\"":
-            self._fail("this text has no end.", at, f"Close it with {sign} on the same line.")
-        word = re.compile(r":+(\w+)").match(self._text, at)
+            self._fail("this text has no end.", offset, f"Close it with {sign} on the same line.")
+        word = re.compile(r":+(\w+)").match(self._text, offset)
         if word is not None:
-            self._fail("an attribute has a colon on both sides.", at, f"Write :{word[1]}:, and metadata ::{word[1]}::.")
-        super()._unreadable(at)
+            self._fail(
+                "an attribute has a colon on both sides.", offset, f"Write :{word[1]}:, and metadata ::{word[1]}::."
+            )
+        super()._unreadable(offset)
 
     # ---- conditions
 
     def _any(self) -> Condition:
-        return self._joined("or", self._all)
+        return self._join("or", self._all)
 
     def _all(self) -> Condition:
-        return self._joined("and", self._one)
+        return self._join("and", self._one)
 
-    def _joined(self, word: str, part: Callable[[], Condition]) -> Condition:
+    def _join(self, word: str, part: Callable[[], Condition]) -> Condition:
         parts = [part()]
         while self._takes(word):
             parts.append(part())
@@ -308,17 +312,17 @@ class _RuleReader(TokenReader):
         self._depth += 1
         if self._depth > DEPTH_MAX:
             self._fail(f"conditions stand in one another at most {DEPTH_MAX} deep.", self._peek().at)
-        found = self._inner()
+        condition = self._inner()
         self._depth -= 1
-        return found
+        return condition
 
     def _inner(self) -> Condition:
         if self._takes("not"):
             return RadarNot(self._one())
         if self._takes("("):
-            found = self._any()
+            condition = self._any()
             self._expect(")")
-            return found
+            return condition
         if self._takes("is_missing"):
             self._expect("(")
             attribute = self._attribute()
@@ -353,10 +357,10 @@ class _RuleReader(TokenReader):
         token = self._peek()
         if token.kind == "list":
             self._next += 1
-            return RadarWithin(left, ListName(token.text[1:], self._place(token.at)))
+            return RadarWithin(left, ListName(token.text[1:], self._position(token.at)))
         if not self._takes("("):
             self._fail("expected a list.", token.at, "Write ('a', 'b'), or @name for a saved list.")
-        return RadarWithin(left, tuple(self._listed(self._value, ")")))
+        return RadarWithin(left, tuple(self._items(self._value, ")")))
 
     # ---- parts
 
@@ -370,18 +374,18 @@ class _RuleReader(TokenReader):
             self._fail(f"expected an attribute, found {token.text!r}.", token.at, hint)
         self._next += 1
         is_plain = token.kind == "attribute"
-        return Attribute(token.text[1:-1].lower() if is_plain else token.text, self._place(token.at))
+        return Attribute(token.text[1:-1].lower() if is_plain else token.text, self._position(token.at))
 
     def _value(self) -> Text | RadarNumber:
         token = self._peek()
         self._next += 1
         if token.kind == "text":
-            return Text(token.text[1:-1], self._place(token.at))
+            return Text(token.text[1:-1], self._position(token.at))
         if token.kind == "number":
-            return RadarNumber(token.text, self._place(token.at))
+            return RadarNumber(token.text, self._position(token.at))
         hint = f"Write '{token.text}' for the text." if token.kind == "word" else ""
         return self._fail(f"expected a text in quotes or a number, found {token.text!r}.", token.at, hint)
 
-    def _place(self, at: int) -> Place:
-        line = bisect_right(self._lines, at)
-        return Place(line, at - self._lines[line - 1] + 1)
+    def _position(self, offset: int) -> Place:
+        line = bisect_right(self._lines, offset)
+        return Place(line, offset - self._lines[line - 1] + 1)

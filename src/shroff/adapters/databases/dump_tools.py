@@ -41,24 +41,24 @@ class ClientPrograms(FrozenStruct):
     package: str
     version: re.Pattern[str]
 
-    def found(self, name: str, folder: Path | None, server: int, place: str) -> tuple[str, str]:
+    def find(self, name: str, folder: Path | None, server: int, place: str) -> tuple[str, str]:
         """Return path and version of a program. Raises: UsageError if it is missing, or older than the server."""
         package = self.package.format(major=server)
         path = _path(name, folder, f"{self.kind}'s client programs (Debian: {package})")
-        major, said = _version(path, self.version)
+        major, version_text = _version(path, self.version)
         if major < server:
             raise UsageError(
-                f"{said} is older than the server at {place}, which is {self.kind} {server}. Install {package}, or set "
-                "'tools' under 'backup:' in shroff.yaml to its folder."
+                f"{version_text} is older than the server at {place}, which is {self.kind} {server}. "
+                f"Install {package}, or set 'tools' under 'backup:' in shroff.yaml to its folder."
             )
-        return path, said
+        return path, version_text
 
 
-def check_removable(place: str, found: Iterable[str], what: str, *, is_left: bool, again: bool) -> None:
+def check_removable(place: str, tables: Iterable[str], what: str, *, is_left: bool, again: bool) -> None:
     """Check that existing tables were left by an interrupted restore, and that the user wants to remove them.
 
     Args:
-        found: Names of the tables, without a prefix.
+        tables: Names of the tables, without a prefix.
         what: Description of the tables, for the message.
         is_left: Whether they have the mark of an unfinished restore, which a log in use does not have.
         again: Whether the user wants to remove the tables of an unfinished restore.
@@ -66,14 +66,14 @@ def check_removable(place: str, found: Iterable[str], what: str, *, is_left: boo
     Raises: UsageError with the remedy if the tables must stay. For tables without the mark, which may be a log in use,
         it names no command that removes them.
     """
-    others = sorted(set(found) - _tables_of_ours())
-    if is_left and again and not others:
+    foreign_tables = sorted(set(tables) - _tables_of_ours())
+    if is_left and again and not foreign_tables:
         return
     remedy = "Name an empty database with --store."
-    if is_left and others:
+    if is_left and foreign_tables:
         remedy = (
-            f"An interrupted restore left tables there, but not {', '.join(others)}: move these elsewhere and run the "
-            f"command again with --again, or name an empty database with --store."
+            f"An interrupted restore left tables there, but not {', '.join(foreign_tables)}: move these elsewhere "
+            f"and run the command again with --again, or name an empty database with --store."
         )
     elif is_left:
         remedy = "An interrupted restore left them: run the command again with --again, which removes them first."
@@ -109,7 +109,7 @@ def _version(path: str, form: re.Pattern[str]) -> tuple[int, str]:
     return int(match[1]), output.removeprefix(path).strip()
 
 
-def dumped(words: Sequence[str], variables: TextMapping, secret: str) -> Generator[bytes, None, None]:
+def dumped(command: Sequence[str], variables: TextMapping, secret: str) -> Generator[bytes, None, None]:
     """Run a program and yield its output in pieces of up to 4 MB.
 
     Args:
@@ -117,17 +117,17 @@ def dumped(words: Sequence[str], variables: TextMapping, secret: str) -> Generat
 
     Raises: StorageError if the program fails, also after the last piece.
     """
-    with _running(words, variables, secret, stdout=subprocess.PIPE) as process:
+    with _running(command, variables, secret, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        yield from iter(lambda: _read(process.stdout), b"")
+        yield from iter(lambda: _read_stream(process.stdout), b"")
 
 
-def feed(words: Sequence[str], variables: TextMapping, secret: str, pieces: Iterable[bytes]) -> None:
+def feed(command: Sequence[str], variables: TextMapping, secret: str, pieces: Iterable[bytes]) -> None:
     """Run a program with these pieces as its input, and kill it if `pieces` raises.
 
     Raises: StorageError if the program fails.
     """
-    with _running(words, variables, secret, stdin=subprocess.PIPE) as process:
+    with _running(command, variables, secret, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         for data in pieces:
             try:
@@ -140,14 +140,14 @@ def feed(words: Sequence[str], variables: TextMapping, secret: str, pieces: Iter
 
 @contextmanager
 def _running(
-    words: Sequence[str], variables: TextMapping, secret: str, *, stdin: int | None = None, stdout: int | None = None
+    command: Sequence[str], variables: TextMapping, secret: str, *, stdin: int | None = None, stdout: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    with TemporaryFile() as said:
+    with TemporaryFile() as error_output:
         process = subprocess.Popen(  # noqa: S603 - a program that the settings name
-            words,
+            command,
             stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=subprocess.DEVNULL if stdout is None else stdout,
-            stderr=said,
+            stderr=error_output,
             env=os.environ | variables,
             start_new_session=True,  # Ctrl-C reaches only this process, which then kills the program
         )
@@ -162,13 +162,13 @@ def _running(
                         pipe.close()
             process.wait()
         if code:
-            said.seek(0)
-            text = said.read(32 * _SAID_MAX).decode("utf-8", "replace").strip()
+            error_output.seek(0)
+            text = error_output.read(32 * _SAID_MAX).decode("utf-8", "replace").strip()
             text = text.replace(secret, "***") if secret else text
             text = text[:_SAID_MAX]  # cut afterwards, so that no part of the secret is left
-            raise StorageError(f"{Path(words[0]).name} ended with {code}: {text or 'it did not say why'}")
+            raise StorageError(f"{Path(command[0]).name} ended with {code}: {text or 'it did not say why'}")
 
 
-def _read(stream: IO[bytes] | None) -> bytes:
+def _read_stream(stream: IO[bytes] | None) -> bytes:
     assert stream is not None
     return stream.read(PIECE_BYTES)

@@ -26,7 +26,7 @@ def connection(url: ServerUrl) -> Any:
         for name, value in _KEEPALIVE:
             if hasattr(socket, name):  # only on Linux
                 wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        found = pymysql.connect(
+        opened = pymysql.connect(
             host=url.host,
             port=url.port,
             user=url.user,
@@ -41,11 +41,11 @@ def connection(url: ServerUrl) -> Any:
             write_timeout=ANSWER_S,
             **secured(url),
         )
-        found.connect(wire)
+        opened.connect(wire)
     except BaseException:
         wire.close()
         raise
-    return found
+    return opened
 
 
 def secured(url: ServerUrl) -> JsonObject:

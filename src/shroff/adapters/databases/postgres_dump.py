@@ -66,8 +66,8 @@ class PostgresDump:
         self._tools = tools
         self.place = url.place
         self.tables = url.name("schema", "shroff")
-        given = parameters(url)
-        self._variables = {name: str(given[key]) for key, name in _VARIABLES.items() if key in given}
+        options = parameters(url)
+        self._variables = {name: str(options[key]) for key, name in _VARIABLES.items() if key in options}
 
     @contextmanager
     def dump(self) -> Iterator[tuple[int, str, str, Iterator[bytes]]]:
@@ -78,7 +78,7 @@ class PostgresDump:
         Raises: UsageError if the program is missing, or older than the server; StorageError if it fails, also after
             the last byte.
         """
-        with self._connected() as connection:
+        with self._connect() as connection:
             path, made_by = self._tool("pg_dump", connection)
             with self._failing():
                 connection.execute("SET idle_in_transaction_session_timeout = 0")
@@ -88,9 +88,9 @@ class PostgresDump:
                     f"SELECT coalesce(max(seq), 0) FROM {self.tables}.{table}" for table in ("events", "event_frames")
                 )
                 seq = max(int(_row(connection, sql)[0]) for sql in last)
-            words = [path, "--format=custom", "--compress=0", "--no-owner", "--no-privileges", "--no-password"]
-            words += [f"--schema={self.tables}", f"--snapshot={snapshot}", "--lock-wait-timeout=60000"]
-            yield seq, made_by, "", dumped(words, self._variables, self._url.password)
+            command = [path, "--format=custom", "--compress=0", "--no-owner", "--no-privileges", "--no-password"]
+            command += [f"--schema={self.tables}", f"--snapshot={snapshot}", "--lock-wait-timeout=60000"]
+            yield seq, made_by, "", dumped(command, self._variables, self._url.password)
 
     @contextmanager
     def emptied(self, *, again: bool) -> Iterator[None]:
@@ -101,7 +101,7 @@ class PostgresDump:
 
         Raises: UsageError if there are other tables; LogBusyError if another restore runs; also as `dump`.
         """
-        with self._connected() as connection:
+        with self._connect() as connection:
             self._tool("pg_restore", connection)
             with self._failing():
                 connection.execute("SET lock_timeout = '60s'")  # programs of a killed restore may still end
@@ -113,8 +113,8 @@ class PostgresDump:
                     marked = "SELECT obj_description(to_regnamespace(%s), 'pg_namespace')"
                     (mark,) = _row(connection, marked, (self.tables,))
                     names = [name for (name,) in relations]
-                    what = f"the schema {self.tables} is not empty"
-                    check_removable(self.place, names, what, is_left=mark == UNFINISHED, again=again)
+                    subject = f"the schema {self.tables} is not empty"
+                    check_removable(self.place, names, subject, is_left=mark == UNFINISHED, again=again)
                     connection.execute(f"DROP SCHEMA {self.tables} CASCADE")
             yield
 
@@ -126,15 +126,22 @@ class PostgresDump:
 
         Raises: UsageError if the program is missing; StorageError if it fails.
         """
-        with self._connected() as connection:
+        with self._connect() as connection:
             path, _ = self._tool("pg_restore", connection)
             with self._failing():
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS {self.tables}")
                 connection.execute(f"COMMENT ON SCHEMA {self.tables} IS '{UNFINISHED}'")
             database = self._url.database.replace("\\", "\\\\").replace("'", "\\'")
-            words = [path, "--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--no-password"]
-            words += [f"--schema={self.tables}", f"--dbname=dbname='{database}'"]
-            feed(words, self._variables, self._url.password, pieces)
+            command = [
+                path,
+                "--single-transaction",
+                "--exit-on-error",
+                "--no-owner",
+                "--no-privileges",
+                "--no-password",
+            ]
+            command += [f"--schema={self.tables}", f"--dbname=dbname='{database}'"]
+            feed(command, self._variables, self._url.password, pieces)
             with self._failing():
                 (letters,) = _row(connection, "SELECT to_regclass(%s)", (f"{self.tables}.notice_letters",))
                 if letters is None:
@@ -145,7 +152,7 @@ class PostgresDump:
     def versions(self, tables: Sequence[str]) -> dict[str, int]:
         """Return the highest number in each of these tables of versions that exists."""
         versions = dict[str, int]()
-        with self._connected() as connection, self._failing():
+        with self._connect() as connection, self._failing():
             for table in tables:
                 if _row(connection, "SELECT to_regclass(%s)", (f"{self.tables}.{table}",)) != (None,):
                     (versions[table],) = _row(connection, f"SELECT coalesce(max(number), 0) FROM {self.tables}.{table}")
@@ -157,14 +164,14 @@ class PostgresDump:
 
     def finish(self) -> None:
         """Remove the mark of an unfinished restore."""
-        with self._connected() as connection, self._failing():
+        with self._connect() as connection, self._failing():
             connection.execute(f"COMMENT ON SCHEMA {self.tables} IS NULL")
 
     def _tool(self, name: str, connection: psycopg.Connection[Any]) -> tuple[str, str]:
-        return PROGRAMS.found(name, self._tools, connection.info.server_version // 10_000, self.place)
+        return PROGRAMS.find(name, self._tools, connection.info.server_version // 10_000, self.place)
 
     @contextmanager
-    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
+    def _connect(self) -> Iterator[psycopg.Connection[Any]]:
         with self._failing():
             connection = psycopg.connect(**parameters(self._url))
         try:
@@ -181,7 +188,7 @@ class PostgresDump:
 
 
 def _row(connection: psycopg.Connection[Any], sql: Any, values: Sequence[object] = ()) -> Any:
-    found = connection.execute(sql, values or None).fetchone()
-    if found is None:
+    row = connection.execute(sql, values or None).fetchone()
+    if row is None:
         raise StorageError("the server answered nothing")
-    return found
+    return row

@@ -33,25 +33,25 @@ def postgres_error(error: psycopg.Error, place: str, user: str) -> ShroffError:
     message = type(error).__name__
     if str(error):
         message = (error.diag.message_primary or str(error)).strip().splitlines()[0]
-    who = f"user {user}" if user else "this user"
+    user_text = f"user {user}" if user else "this user"
     if code == _COLLISION:
         return CollisionError(f"{place}: {message}")
     if code in _LOCKED:
         return LogBusyError(f"{place} is held by another session with an open transaction. End it and try again")
-    for start, words in _WORDS.items():
+    for start, template in _WORDS.items():
         if code.startswith(start):
-            return StorageError(f"{place}: {words.format(user=who, error=message)}")
+            return StorageError(f"{place}: {template.format(user=user_text, error=message)}")
     if not code and isinstance(error, _UNSENT):
         return StorageError(f"{place}: the driver refused: {message}. No stored data is lost")
     if not code or code.startswith(_AWAY):
-        return _unreached(str(error), place, who, message)
+        return _unreachable_error(str(error), place, user_text, message)
     return StorageError(f"{place}: PostgreSQL refused: {message}. No stored data is lost; run `shroff doctor`")
 
 
-def _unreached(full_text: str, place: str, who: str, message: str) -> ShroffError:
-    if any(words in full_text for words in _REFUSALS):
-        return StorageError(f"{place}: {_WORDS['28'].format(user=who)}")
-    if any(words in full_text for words in _UNTRUSTED) and "closed" not in full_text:
+def _unreachable_error(full_text: str, place: str, user_text: str, message: str) -> ShroffError:
+    if any(refusal in full_text for refusal in _REFUSALS):
+        return StorageError(f"{place}: {_WORDS['28'].format(user=user_text)}")
+    if any(refusal in full_text for refusal in _UNTRUSTED) and "closed" not in full_text:
         return StorageError(
             f"{place}: the connection cannot be secured as asked ({message}). Name the authority's certificates by "
             f"sslrootcert in the address; sslmode=require connects without verifying the server"

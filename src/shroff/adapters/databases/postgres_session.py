@@ -58,7 +58,7 @@ class IdQuery(NamedTuple):
     kind: str
 
 
-def _by_ids(columns: str, table: str, column: str, more: str = "", kind: str = "t") -> IdQuery:
+def _query_by_ids(columns: str, table: str, column: str, more: str = "", kind: str = "t") -> IdQuery:
     return IdQuery(
         f"SELECT {columns} FROM unnest(?) AS wanted (wanted) CROSS JOIN LATERAL "
         f"(SELECT * FROM {table} WHERE {column} = wanted.wanted{more} OFFSET 0) AS found",
@@ -69,11 +69,11 @@ def _by_ids(columns: str, table: str, column: str, more: str = "", kind: str = "
 def _frames_at(columns: str, table: str) -> IdQuery:
     end = f"SELECT min(seq) FROM {table} WHERE seq >= place"
     ends = f"SELECT DISTINCT ({end}) AS wanted FROM unnest(?) AS places (place)"
-    found = f"SELECT * FROM {table} WHERE seq = wanted.wanted OFFSET 0"
-    return IdQuery(f"SELECT {columns} FROM ({ends}) AS wanted CROSS JOIN LATERAL ({found}) AS found", "i")
+    by_seq = f"SELECT * FROM {table} WHERE seq = wanted.wanted OFFSET 0"
+    return IdQuery(f"SELECT {columns} FROM ({ends}) AS wanted CROSS JOIN LATERAL ({by_seq}) AS found", "i")
 
 
-WORDING = SqlWording("convert_to({}, 'UTF8')", _by_ids, _frames_at, by_digest=True)
+WORDING = SqlWording("convert_to({}, 'UTF8')", _query_by_ids, _frames_at, by_digest=True)
 
 
 class PostgresSession:
@@ -117,7 +117,7 @@ class PostgresSession:
         with self._failing():
             cursor = self._connection.cursor(binary=True)
             cursor.execute(_query(sql), [escaped(value) if type(value) is str else value for value in values])
-            return _unescaped_rows(cursor.fetchall(), shape) if cursor.description else []
+            return _unescape_rows(cursor.fetchall(), shape) if cursor.description else []
 
     def do(self, sql: str, values: Sequence[object] = ()) -> None:
         """Execute a statement; within a transaction it may be sent later."""
@@ -147,10 +147,10 @@ class PostgresSession:
 
     def put(self, table: RowTable, rows: Iterable[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         table = by_digest(table)
-        found = list(map(table.of, rows))
-        self._written += len(found)
-        if found:
-            self._put(_put_sql(table, tuple(newest_wins), adds), table.kinds, list(zip(*found, strict=True)))
+        values = list(map(table.of, rows))
+        self._written += len(values)
+        if values:
+            self._put(_put_sql(table, tuple(newest_wins), adds), table.kinds, list(zip(*values, strict=True)))
 
     def take_out(self, table: RowTable, rows: Iterable[Any]) -> None:
         """Delete the rows with these keys; missing ones are ignored."""
@@ -275,11 +275,15 @@ def _put_sql(table: RowTable, newest_wins: tuple[str, ...], adds: str) -> str:
     return f"{sql} ON CONFLICT ({', '.join(table.key)}) DO UPDATE SET {', '.join(changes)}"
 
 
-def _unescaped_rows(rows: list[Any], shape: str) -> list[Any]:
-    texts = [place for place, kind in enumerate(shape) if kind in "tT"]
-    if not any(ESCAPE in row[place] for place in texts for row in rows if row[place]):
+def _unescape_rows(rows: list[Any], shape: str) -> list[Any]:
+    indexes = [index for index, kind in enumerate(shape) if kind in "tT"]
+    if not any(ESCAPE in row[index] for index in indexes for row in rows if row[index]):
         return rows
-    return [
-        tuple(unescaped(value) if place in texts and value else value for place, value in enumerate(row))
-        for row in rows
-    ]
+    unescaped_rows = []
+    for row in rows:
+        values = list(row)
+        for index in indexes:
+            if values[index]:
+                values[index] = unescaped(values[index])
+        unescaped_rows.append(tuple(values))
+    return unescaped_rows

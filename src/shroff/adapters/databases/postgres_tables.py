@@ -39,30 +39,30 @@ def version_of(session: PostgresSession) -> int | None:
     return int(session.ask("SELECT number FROM version")[0][0]) if found else None
 
 
-def known_version(session: PostgresSession, *, read_only: bool) -> int | None:
+def checked_version(session: PostgresSession, *, read_only: bool) -> int | None:
     """Return the version of the tables; None if there are none yet.
 
     Raises: StorageError if they are of a newer version; for a reader also if there are none or they are of an older
         version, and TransientError while another process makes them.
     """
-    found = version_of(session)
-    if found is not None and found > VERSION:
+    stored = version_of(session)
+    if stored is not None and stored > VERSION:
         raise StorageError(
-            f"{session.place} was written by a newer shroff: its tables are version {found}, and this program "
+            f"{session.place} was written by a newer shroff: its tables are version {stored}, and this program "
             f"supports up to {VERSION}. Install that version or a newer one"
         )
-    if read_only and found is None:
+    if read_only and stored is None:
         raise StorageError(
             f"there is no log at {session.place}. Start a writer (`shroff ingest` or `shroff run`) or check the address"
         )
-    if read_only and found == 0:
+    if read_only and stored == 0:
         raise TransientError(f"the tables of {session.place} are being made. Try again")
-    if read_only and found is not None and found < VERSION:
+    if read_only and stored is not None and stored < VERSION:
         raise StorageError(
-            f"{session.place} has tables of version {found}, and this needs {VERSION}: an older shroff wrote it. End "
+            f"{session.place} has tables of version {stored}, and this needs {VERSION}: an older shroff wrote it. End "
             f"its processes, then run 'shroff migrate --apply'"
         )
-    return found
+    return stored
 
 
 def make_tables(session: PostgresSession) -> None:
@@ -72,13 +72,13 @@ def make_tables(session: PostgresSession) -> None:
     """
     try:
         session.begin("SELECT pg_advisory_xact_lock(hashtextextended(current_setting('search_path'), 7526466502987))")
-        found = version_of(session)
-        if found is None:
+        stored = version_of(session)
+        if stored is None:
             _check_empty(session)
             session.ask(f"CREATE SCHEMA IF NOT EXISTS {session.schema}")
             session.run(FOLDER.joinpath("log_postgres.sql").read_text(encoding="utf-8"))
             session.run("CREATE TABLE version (number bigint NOT NULL); INSERT INTO version VALUES (1)")
-        for number in range((found or VERSION) + 1, VERSION + 1):
+        for number in range((stored or VERSION) + 1, VERSION + 1):
             (script,) = [path for path in MIGRATIONS.iterdir() if path.name.startswith(f"{number:04}_")]
             session.run(script.read_text(encoding="utf-8"))
         session.do("UPDATE version SET number = ?", (VERSION,))

@@ -58,8 +58,8 @@ class _WholeDumper(_TextDumper):
 
 
 def register(connection: Connection[Any]) -> None:
-    for of, dumper in ((TextColumn, _TextDumper), (BytesColumn, _BytesDumper), (WholeColumn, _WholeDumper)):
-        connection.adapters.register_dumper(of, dumper)
+    for kind, dumper in ((TextColumn, _TextDumper), (BytesColumn, _BytesDumper), (WholeColumn, _WholeDumper)):
+        connection.adapters.register_dumper(kind, dumper)
 
 
 def column(kind: str, values: Sequence[Any]) -> ArrayColumn:
@@ -78,16 +78,16 @@ def _wholes(values: Sequence[int | None]) -> WholeColumn:
 
 
 def _array(element: int, values: Iterable[bytes | None]) -> bytes:
-    found: list[bytes] = []
+    items: list[bytes] = []
     count = 0
     pack = _LENGTH.pack
     for value in values:
         count += 1
         if value is None:
-            found.append(_NULL)
+            items.append(_NULL)
         else:
-            found += (pack(len(value)), value)
-    return _HEAD.pack(1, 1, element, count, 1) + b"".join(found)
+            items += (pack(len(value)), value)
+    return _HEAD.pack(1, 1, element, count, 1) + b"".join(items)
 
 
 _MAKERS: Final[dict[str, Callable[[Sequence[Any]], ArrayColumn]]] = {

@@ -46,13 +46,13 @@ class ServerUrl:
 
     def name(self, option: str, default: str) -> str:
         """Return an option that is used as a name in SQL. Raises: UsageError if it is not a valid name."""
-        found = self.options.get(option, default)
-        if not NAME.fullmatch(found):
+        value = self.options.get(option, default)
+        if not NAME.fullmatch(value):
             raise UsageError(
-                f"{self.scheme}://{self.host}: {option}={found!r} is not a valid name: at most 40 lower-case "
+                f"{self.scheme}://{self.host}: {option}={value!r} is not a valid name: at most 40 lower-case "
                 f"letters, digits and '_', not starting with a digit"
             )
-        return found
+        return value
 
 
 def is_loopback(host: str) -> bool:
@@ -80,16 +80,16 @@ def server_url(url: str, schemes: Collection[str], port: int, options: Collectio
     database = unquote(parts.path.lstrip("/"))
     if not parts.hostname or not database or "/" in database:
         raise UsageError(f"expected {parts.scheme}://USER:PASSWORD@HOST:PORT/DATABASE, with a host and a database")
-    given = dict(parse_qsl(parts.query, keep_blank_values=True))
-    for key in given:
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for key in query:
         if key not in options:
-            known = ", ".join(sorted(options))
+            option_names = ", ".join(sorted(options))
             raise UsageError(
-                f"{parts.scheme}://{parts.hostname}: there is no option {key!r}; options are {known}. "
+                f"{parts.scheme}://{parts.hostname}: there is no option {key!r}; options are {option_names}. "
                 f"{nearest(key, options)}".rstrip()
             )
-    if given.get("sslmode", VERIFIED) not in SSL_MODES:
+    if query.get("sslmode", VERIFIED) not in SSL_MODES:
         raise UsageError(f"{parts.scheme}://{parts.hostname}: sslmode is one of {', '.join(SSL_MODES)}")
     user = unquote(parts.username or "")
     password = unquote(parts.password or "")
-    return ServerUrl(parts.scheme, parts.hostname, number, database, user, password, given)
+    return ServerUrl(parts.scheme, parts.hostname, number, database, user, password, query)

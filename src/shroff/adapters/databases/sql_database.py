@@ -187,13 +187,13 @@ def adding(table: Table, dialect: str) -> Any:
 
 def replacing(table: Table, dialect: str) -> Any:
     """Return a statement that adds a row, or replaces the row with its key."""
-    rest = [column.name for column in table.columns if not column.primary_key]
+    other_columns = [column.name for column in table.columns if not column.primary_key]
     if dialect == "mysql":
         added = mysql.insert(table)
-        return added.on_duplicate_key_update({name: added.inserted[name] for name in rest})
+        return added.on_duplicate_key_update({name: added.inserted[name] for name in other_columns})
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
     return insert.on_conflict_do_update(
-        index_elements=list(table.primary_key), set_={name: insert.excluded[name] for name in rest}
+        index_elements=list(table.primary_key), set_={name: insert.excluded[name] for name in other_columns}
     )
 
 
@@ -262,12 +262,12 @@ class SqlDatabase:
             return make_missing(connection, table)
 
     def close(self) -> None:
-        opened = self._opened
+        engine = self._opened
         self._opened = None
         with suppress(Exception):  # a broken connection may not close either
             self._engine.dispose()
-        if opened is not None and isinstance(opened.deadline, Deadline):
-            opened.deadline.close()
+        if engine is not None and isinstance(engine.deadline, Deadline):
+            engine.deadline.close()
 
     def _driver(self) -> Any:
         assert self._opened is not None
@@ -339,17 +339,17 @@ def check_table(connection: Connection, table: Table) -> None:
 
     Raises: UsageError with the statement that repairs the table.
     """
-    found = inspect(connection)
-    if table.name in found.get_view_names():
+    inspector = inspect(connection)
+    if table.name in inspector.get_view_names():
         return  # the keys are those of the view's tables
-    present = {column["name"] for column in found.get_columns(table.name)}
+    present = {column["name"] for column in inspector.get_columns(table.name)}
     missing = [column.name for column in table.columns if column.name not in present]
     if missing:
         raise UsageError(f"the table {table.name} has no column {', '.join(missing)}: add it with ALTER TABLE.")
     key = [column.name for column in table.primary_key]
     if not key:
         return  # a table that is only read, or only appended to
-    unique_keys = _unique_keys(found, table.name)
+    unique_keys = _unique_keys(inspector, table.name)
     if not any(set(columns) == set(key) for columns in unique_keys.values()):
         raise UsageError(
             f"the table {table.name} has no unique key of {', '.join(key)}, so rows would be in it twice. Run: "
@@ -367,15 +367,15 @@ def check_table(connection: Connection, table: Table) -> None:
             )
 
 
-def _unique_keys(found: Inspector, table: str) -> dict[str, list[str]]:
+def _unique_keys(inspector: Inspector, table: str) -> dict[str, list[str]]:
     """Return the columns of each unique key by its name. A column of which only a prefix counts is `name(length)`."""
     keys = {}
-    primary = found.get_pk_constraint(table)
+    primary = inspector.get_pk_constraint(table)
     if primary["constrained_columns"]:
         keys[primary["name"] or "PRIMARY"] = list(primary["constrained_columns"])
-    for constraint in found.get_unique_constraints(table):
+    for constraint in inspector.get_unique_constraints(table):
         keys[str(constraint["name"])] = list(constraint["column_names"])
-    for index in found.get_indexes(table):
+    for index in inspector.get_indexes(table):
         options = index.get("dialect_options", {})
         if index["unique"] and "postgresql_where" not in options and "sqlite_where" not in options:
             lengths = options.get("mysql_length", {})

@@ -54,11 +54,11 @@ class WriterLock:
             self._file.seek(0)
             holder = self._file.read().strip()
             self._file.close()
-            who = f"process {holder}" if holder else "another process"
+            holder_text = f"process {holder}" if holder else "another process"
             raise LogBusyError(
-                f"{guards} is being written by {who}, and only one process can write a log at a time. "
+                f"{guards} is being written by {holder_text}, and only one process can write a log at a time. "
                 f"Stop that process or wait for it to end; read commands, labels and lists still work",
-                who,
+                holder_text,
             ) from None
         except OSError as error:
             self._file.close()
@@ -121,9 +121,9 @@ def write_between(connection: sqlite3.Connection, sql: str, values: Sequence[obj
         try:
             return connection.execute(sql, values).lastrowid or 0
         except sqlite3.OperationalError as error:
-            now = time.monotonic()
-            deadline = deadline or now + BUSY_S
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or now > deadline:
+            now_s = time.monotonic()
+            deadline = deadline or now_s + BUSY_S
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or now_s > deadline:
                 raise
         time.sleep(random.uniform(0.0002, 0.002))  # noqa: S311 - random, so that two waiting processes do not stay in step
 
@@ -162,10 +162,10 @@ _turns_lock = Lock()
 
 
 def turn_of(path: Path) -> Turn:
-    whole = path.absolute()
+    absolute = path.absolute()
     with _turns_lock:
-        turn = _turns.get(whole) or Turn(whole)
-        _turns[whole] = turn
+        turn = _turns.get(absolute) or Turn(absolute)
+        _turns[absolute] = turn
     return turn
 
 
@@ -263,8 +263,8 @@ def _open(path: Path, how: str) -> sqlite3.Connection:
     return connection
 
 
-def damaged(path: Path, what: str) -> StorageError:
-    return StorageError(f"{path}: {_WORDS[sqlite3.SQLITE_CORRUPT].format(error=what)}")
+def damaged(path: Path, damage: str) -> StorageError:
+    return StorageError(f"{path}: {_WORDS[sqlite3.SQLITE_CORRUPT].format(error=damage)}")
 
 
 def storage_error(error: UnicodeDecodeError | sqlite3.Error, path: Path) -> ShroffError:
@@ -278,9 +278,9 @@ def storage_error(error: UnicodeDecodeError | sqlite3.Error, path: Path) -> Shro
         return damaged(path, NO_UTF8)
     if os.path.isdir(path):  # noqa: PTH112 (raises nothing where it cannot be looked at)
         return StorageError(f"{path} is a directory. Move it away, and restore the log from a backup")
-    words = _WORDS.get(code & 0xFF, "SQLite refused: {error}. No stored data is lost; run `shroff doctor`")
+    template = _WORDS.get(code & 0xFF, "SQLite refused: {error}. No stored data is lost; run `shroff doctor`")
     kind = ReadOnlyError if code & 0xFF == sqlite3.SQLITE_READONLY else StorageError
-    return kind(f"{path}: {words.format(error=error, whose=rights(path), room=_room(path))}")
+    return kind(f"{path}: {template.format(error=error, whose=rights(path), room=_room(path))}")
 
 
 _WORDS = {
@@ -336,7 +336,9 @@ def _make_tables(connection: sqlite3.Connection, schema: str, version: int) -> N
     if tables:
         return
     script = resources.files("shroff.adapters").joinpath(schema).read_text(encoding="utf-8")
-    _at_once(connection, f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};\n{script}")
+    _run_in_transaction(
+        connection, f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version};\n{script}"
+    )
 
 
 def _await_tables(connection: sqlite3.Connection, path: Path) -> None:
@@ -355,15 +357,15 @@ def _await_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == version:
+    (stored,) = connection.execute("PRAGMA user_version").fetchone()
+    if stored == version:
         return
     scripts = {int(file.name[:4]): file for file in MIGRATIONS.iterdir() if file.name.endswith(".sql")}
-    steps = [scripts[number].read_text(encoding="utf-8") for number in range(found + 1, version + 1)]
-    _at_once(connection, "\n".join([*steps, f"PRAGMA user_version = {version};"]))
+    steps = [scripts[number].read_text(encoding="utf-8") for number in range(stored + 1, version + 1)]
+    _run_in_transaction(connection, "\n".join([*steps, f"PRAGMA user_version = {version};"]))
 
 
-def _at_once(connection: sqlite3.Connection, script: str) -> None:
+def _run_in_transaction(connection: sqlite3.Connection, script: str) -> None:
     try:
         connection.executescript(f"BEGIN IMMEDIATE; {script}\nCOMMIT;")
     except BaseException:
@@ -375,19 +377,21 @@ def _at_once(connection: sqlite3.Connection, script: str) -> None:
 def _check_version(connection: sqlite3.Connection, path: Path, version: int, *, is_older_read: bool = False) -> None:
     """Raises: StorageError if the tables are no log of shroff, or of a version that cannot be used."""
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    (stored,) = connection.execute("PRAGMA user_version").fetchone()
     if owner != APPLICATION_ID:
         raise StorageError(f"{path} is a database, but not a log of shroff. Use another file for the log")
-    if found > version:
+    if stored > version:
         raise StorageError(
-            f"{path} was written by a newer shroff: its tables are version {found}, and this program supports up to "
+            f"{path} was written by a newer shroff: its tables are version {stored}, and this program supports up to "
             f"{version}. Install that version or a newer one"
         )
-    if found < 1:
-        raise StorageError(f"{path} has tables of version {found}, which no release of shroff writes. Restore a backup")
-    if found < version and not is_older_read:
+    if stored < 1:
         raise StorageError(
-            f"{path} has tables of version {found}, and this needs {version}: an older shroff wrote it. End its "
+            f"{path} has tables of version {stored}, which no release of shroff writes. Restore a backup"
+        )
+    if stored < version and not is_older_read:
+        raise StorageError(
+            f"{path} has tables of version {stored}, and this needs {version}: an older shroff wrote it. End its "
             f"processes, then run 'shroff migrate --apply'"
         )
 
@@ -397,5 +401,7 @@ def _room(path: Path) -> str:
         free = os.statvfs(path.parent)
     except OSError:
         return "free space unknown"
-    found = f"{free.f_bavail * free.f_frsize:,} bytes free on its disk"
-    return f"{found}, but no inode: it can hold no further file" if free.f_files and not free.f_favail else found
+    free_text = f"{free.f_bavail * free.f_frsize:,} bytes free on its disk"
+    return (
+        f"{free_text}, but no inode: it can hold no further file" if free.f_files and not free.f_favail else free_text
+    )

@@ -106,7 +106,8 @@ class Checkpoints:
     def _checkpoint(self) -> None:
         self.end()
         ((is_busy, frames, moved),) = self._ask("PRAGMA wal_checkpoint(PASSIVE)")
-        self._known, self._salt = max(frames, 0), self._read(_SALT, _SALT_BYTES)
+        self._known = max(frames, 0)
+        self._salt = self._read(_SALT, _SALT_BYTES)
         self._again_s = time.monotonic() + _AGAIN_S
         if self._is_long() and not is_busy and frames == moved:
             with turn_of(self._path):  # another process may prevent it; then `tend` tries again
@@ -120,16 +121,16 @@ class Checkpoints:
         header = self._read(0, _HEADER)
         salt = header[_SALT : _SALT + _SALT_BYTES]
         page_bytes = int.from_bytes(header[8:12], "big")
-        before = pages - 1 + (self._known if salt == self._salt else 0)
-        at = _HEADER + before * (_FRAME_HEADER + page_bytes)
-        return bool(salt) and self._read(at + 8, _SALT_BYTES) == salt
+        frames_before = pages - 1 + (self._known if salt == self._salt else 0)
+        offset = _HEADER + frames_before * (_FRAME_HEADER + page_bytes)
+        return bool(salt) and self._read(offset + 8, _SALT_BYTES) == salt
 
     def _is_long(self) -> bool:
         return self._file >= 0 and os.fstat(self._file).st_size > _SHORT_BYTES
 
-    def _read(self, at: int, size: int) -> bytes:
+    def _read(self, offset: int, size: int) -> bytes:
         """Read bytes of the write-ahead log. SQLite has no lock on this file, so it may be opened and closed."""
         if self._file < 0:
             with suppress(FileNotFoundError):
                 self._file = os.open(file_beside(self._path), os.O_RDONLY)
-        return os.pread(self._file, size, at) if self._file >= 0 else b""
+        return os.pread(self._file, size, offset) if self._file >= 0 else b""

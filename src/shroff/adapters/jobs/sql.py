@@ -60,42 +60,42 @@ class JobLook:
     """Queries on one connection. Lists of jobs lack their logs and results."""
 
     def __init__(self, connection: Connection) -> None:
-        found = _tables()
+        tables = _tables()
         self._connection = connection
-        self._jobs = found["jobs"]
-        self._marks = found["job_schedules"]
+        self._jobs = tables["jobs"]
+        self._marks = tables["job_schedules"]
 
     def job(self, id: str) -> Job | None:
         row = self._connection.execute(select(self._jobs).filter_by(id=id)).mappings().fetchone()
         return None if row is None else _job(row)
 
-    def jobs(self, most: int, before: str = "") -> list[Job]:
-        """Return at most `most` jobs, newest first, older than the job with the id `before`."""
-        asked = select(*self._light()).order_by(self._jobs.c.id.desc()).limit(most)
-        return self._found(asked.where(self._jobs.c.id < before) if before else asked)
+    def jobs(self, limit: int, before: str = "") -> list[Job]:
+        """Return at most `limit` jobs, newest first, older than the job with the id `before`."""
+        query = select(*self._light()).order_by(self._jobs.c.id.desc()).limit(limit)
+        return self._read_jobs(query.where(self._jobs.c.id < before) if before else query)
 
     def jobs_of(self, kind: str, *, has_results: bool = False) -> list[Job]:
         """Return all jobs of a kind, newest first, with their results on request."""
         columns = self._light()
         if has_results:
             columns.append(self._jobs.c.result)
-        asked = select(*columns).filter_by(kind=kind)
-        return self._found(asked.order_by(self._jobs.c.id.desc()))
+        query = select(*columns).filter_by(kind=kind)
+        return self._read_jobs(query.order_by(self._jobs.c.id.desc()))
 
     def open_jobs(self) -> list[Job]:
         """Return the waiting and running jobs, oldest first."""
-        return self._found(select(*self._light()).where(self._jobs.c.state.in_(OPEN)).order_by(self._jobs.c.id))
+        return self._read_jobs(select(*self._light()).where(self._jobs.c.state.in_(OPEN)).order_by(self._jobs.c.id))
 
     def last_of_schedules(self, states: Sequence[str] = STATES) -> dict[str, Job]:
         """Return by name of the schedule its newest job in one of these states."""
         is_run = (self._jobs.c.schedule != "") & self._jobs.c.state.in_(states)
         newest = select(func.max(self._jobs.c.id)).where(is_run).group_by(self._jobs.c.schedule)
-        return {job.schedule: job for job in self._found(select(*self._light()).where(self._jobs.c.id.in_(newest)))}
+        return {job.schedule: job for job in self._read_jobs(select(*self._light()).where(self._jobs.c.id.in_(newest)))}
 
     def due_times_with_a_job(self, schedule: str, since_ms: int) -> set[int]:
         """Return the due times of a schedule from `since_ms` on that have a job, in any state."""
-        asked = select(self._jobs.c.due_ms).where(self._jobs.c.schedule == schedule, self._jobs.c.due_ms >= since_ms)
-        return {int(row[0]) for row in self._connection.execute(asked)}
+        query = select(self._jobs.c.due_ms).where(self._jobs.c.schedule == schedule, self._jobs.c.due_ms >= since_ms)
+        return {int(row[0]) for row in self._connection.execute(query)}
 
     def marks(self) -> dict[str, ScheduleMark]:
         return {row[0]: ScheduleMark(*row[1:]) for row in self._connection.execute(select(self._marks))}
@@ -103,8 +103,8 @@ class JobLook:
     def _light(self) -> list[Column[Any]]:
         return [column for column in self._jobs.columns if column.name not in {"lines_", "result"}]
 
-    def _found(self, asked: Any) -> list[Job]:
-        return [_job(row) for row in self._connection.execute(asked).mappings()]
+    def _read_jobs(self, query: Any) -> list[Job]:
+        return [_job(row) for row in self._connection.execute(query).mappings()]
 
 
 class JobChange(JobLook):
@@ -117,12 +117,12 @@ class JobChange(JobLook):
     def add(self, job: Job) -> None:
         """Add a job, and delete the oldest ended ones of its kind beyond `KEPT`."""
         self._connection.execute(insert(self._jobs).values(_values(job)))
-        asked = (
+        query = (
             select(self._jobs.c.id)
             .where(self._jobs.c.kind == job.kind, self._jobs.c.state.not_in(OPEN))
             .order_by(self._jobs.c.id.desc())
         )
-        old = [row[0] for row in self._connection.execute(asked.offset(KEPT).limit(KEPT))]
+        old = [row[0] for row in self._connection.execute(query.offset(KEPT).limit(KEPT))]
         if old:
             self._connection.execute(delete(self._jobs).where(self._jobs.c.id.in_(old)))
 

@@ -66,12 +66,12 @@ class NoTopicError(UsageError):
         super().__init__(f"there is no topic {topic!r} on {brokers}. {hint}")
 
 
-def library(what: str) -> Any:
+def library(user: str) -> Any:
     """Import the client library. Raises: UsageError if it is not installed."""
     try:
         import confluent_kafka
     except ImportError:
-        raise UsageError(f"{what} is in Kafka, but its client is missing: pip install 'shroff[kafka]'.") from None
+        raise UsageError(f"{user} is in Kafka, but its client is missing: pip install 'shroff[kafka]'.") from None
     return confluent_kafka
 
 
@@ -88,7 +88,7 @@ class KafkaCluster:
     def __init__(self, system: System, what: str) -> None:
         self.brokers = system.text("brokers").replace(" ", "")
         self._what = what
-        self._client = _passed_through(system.options.get("client", {}), what)
+        self._client = _client_settings(system.options.get("client", {}), what)
         secrets = [value for name, value in self._client.items() if _SECRET.search(name) and value]
         self._secrets = sorted(secrets, key=len, reverse=True)
         self._told: deque[tuple[float, str]] = deque(maxlen=5)
@@ -100,29 +100,29 @@ class KafkaCluster:
         return f"<Kafka {self.brokers}>"
 
     def consumer(self, **settings: Any) -> Any:
-        return self._made("Consumer", settings)
+        return self._make_client("Consumer", settings)
 
     def producer(self, **settings: Any) -> Any:
         """Return an idempotent producer, whose messages survive the loss of a broker, with these additional
         settings.
         """
-        return self._made("Producer", {"acks": "all", "enable.idempotence": "true"} | settings)
+        return self._make_client("Producer", {"acks": "all", "enable.idempotence": "true"} | settings)
 
     def admin(self) -> Any:
         from confluent_kafka import admin
 
-        return self._made("AdminClient", {}, admin)
+        return self._make_client("AdminClient", {}, admin)
 
-    def _made(self, kind: str, settings: JsonMapping, module: Any = None) -> Any:
+    def _make_client(self, kind: str, settings: JsonMapping, module: Any = None) -> Any:
         confluent = library(self._what)
-        named = {name.replace("__", "."): value for name, value in settings.items()}
-        wanted: JsonObject = {**_CALM, "client.id": "shroff", **self._client, **named}
-        wanted |= {"bootstrap.servers": self.brokers, "error_cb": self.failed}
+        options = {name.replace("__", "."): value for name, value in settings.items()}
+        configuration: JsonObject = {**_CALM, "client.id": "shroff", **self._client, **options}
+        configuration |= {"bootstrap.servers": self.brokers, "error_cb": self.failed}
         try:
-            return getattr(module or confluent, kind)(wanted)
+            return getattr(module or confluent, kind)(configuration)
         except (confluent.KafkaException, ValueError, TypeError) as error:
-            words = self.harmless(error.args[0].str() if isinstance(error, confluent.KafkaException) else str(error))
-            raise UsageError(f"{self._what}: the Kafka client does not take its settings: {words}") from None
+            message = self.harmless(error.args[0].str() if isinstance(error, confluent.KafkaException) else str(error))
+            raise UsageError(f"{self._what}: the Kafka client does not take its settings: {message}") from None
 
     # ---- what went wrong
 
@@ -139,7 +139,7 @@ class KafkaCluster:
     @property
     def recent_errors(self) -> list[str]:
         since_s = time.monotonic() - TOLD_S
-        return list(dict.fromkeys(words for at_s, words in self._told if at_s > since_s))
+        return list(dict.fromkeys(message for at_s, message in self._told if at_s > since_s))
 
     def failed(self, error: KafkaError) -> None:
         self.errors += 1
@@ -148,38 +148,37 @@ class KafkaCluster:
         if error.name() in {"_AUTHENTICATION", "_SSL"}:
             self._refusal = self.words_of(error)
 
-    def _are_all(self, said: str) -> bool:
+    def _are_all(self, message: str) -> bool:
         """Whether '1/1 brokers are down' counts all configured brokers; at its start the library knows only one."""
-        match = re.match(r"\d+/(\d+) ", said)
+        match = re.match(r"\d+/(\d+) ", message)
         return match is None or int(match[1]) >= len(self.brokers.split(","))
 
-    def tell(self, words: str) -> None:
-        self._told.append((time.monotonic(), words))
+    def tell(self, message: str) -> None:
+        self._told.append((time.monotonic(), message))
 
     def words_of(self, error: KafkaError) -> str:
-        said = self.harmless(error.str())
-        match = _OF_ONE.fullmatch(said)
+        message = self.harmless(error.str())
+        match = _OF_ONE.fullmatch(message)
         match error.name():
             case "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" if match is not None:
                 return f"broker {match[1]} does not answer: {match[2]}"
             case "_ALL_BROKERS_DOWN" | "_TRANSPORT" | "_RESOLVE" | "_TIMED_OUT" | "_TIMED_OUT_QUEUE":
-                return f"no answer from the brokers ({self.brokers}): {said}"
+                return f"no answer from the brokers ({self.brokers}): {message}"
             case "_AUTHENTICATION" | "SASL_AUTHENTICATION_FAILED":
-                return f"the brokers reject the sign-in; check security.protocol and sasl.* under client: {said}"
+                return f"the brokers reject the sign-in; check security.protocol and sasl.* under client: {message}"
             case "_SSL":
-                return (
-                    f"the TLS connection to the brokers failed; check security.protocol and ssl.* under client: {said}"
-                )
+                hint = "check security.protocol and ssl.* under client"
+                return f"the TLS connection to the brokers failed; {hint}: {message}"
             case "TOPIC_AUTHORIZATION_FAILED" | "CLUSTER_AUTHORIZATION_FAILED" | "GROUP_AUTHORIZATION_FAILED":
-                return f"the brokers deny this user the operation: {said}"
+                return f"the brokers deny this user the operation: {message}"
             case _:
-                return said
+                return message
 
-    def harmless(self, words: str) -> str:
+    def harmless(self, message: str) -> str:
         """Return a message of the library without any secret of the settings."""
         for secret in self._secrets:
-            words = words.replace(secret, "***")
-        return words
+            message = message.replace(secret, "***")
+        return message
 
     def raised(self, error: Any, doing: str, client: Any = None) -> ShroffError:
         """Return the error of shroff for an exception: UsageError if the brokers refuse the settings, else a transient.
@@ -189,25 +188,25 @@ class KafkaCluster:
         Args:
             client: The client that raised the exception, if it may be its first call.
         """
-        told = error.args[0]
+        kafka_error = error.args[0]
         if client is not None and not self._was_let_in:  # a poll reports a pending refusal; nothing is read yet
             client.poll(HEARD_S)
-        self.failed(told)
-        words = self._refusal or self.words_of(told)
-        is_refused = bool(self._refusal) or told.name().endswith("_AUTHORIZATION_FAILED")
+        self.failed(kafka_error)
+        message = self._refusal or self.words_of(kafka_error)
+        is_refused = bool(self._refusal) or kafka_error.name().endswith("_AUTHORIZATION_FAILED")
         kind = UsageError if is_refused and not self._was_let_in else TransientError
-        return kind(f"{self._what}: {doing}: {words}")
+        return kind(f"{self._what}: {doing}: {message}")
 
     def let_in(self) -> None:
         self._refusal = ""
         self._was_let_in = True
 
 
-def _passed_through(client: TextMapping, what: str) -> TextDict:
+def _client_settings(client: TextMapping, what: str) -> TextDict:
     for name in client:
-        why = _REFUSED.get(name, "it is not text" if name.endswith("_cb") else "")
-        if why:
-            raise UsageError(f"{what}: {name} cannot be set under client: {why}.")
+        reason = _REFUSED.get(name, "it is not text" if name.endswith("_cb") else "")
+        if reason:
+            raise UsageError(f"{what}: {name} cannot be set under client: {reason}.")
     return dict(client)
 
 
@@ -227,32 +226,36 @@ def let_go(consumer: Any) -> None:
     ending.join(CLOSED_S)
 
 
-def known_topic(client: Any, topic: str, *, within_s: float, is_patient: bool = False) -> Any:
+def topic_metadata_of(client: Any, topic: str, *, within_s: float, is_patient: bool = False) -> Any:
     """Return the metadata of a topic. With `is_patient`, wait up to `NEW_S` for brokers to learn of a new topic.
 
     Raises: the library's KafkaException.
     """
     until_s = time.monotonic() + (min(NEW_S, within_s) if is_patient else 0.0)
     while True:
-        found = client.list_topics(topic, timeout=within_s).topics.get(topic)
-        is_unknown = found is None or (found.error is not None and found.error.name() in _UNKNOWN)
+        topic_metadata = client.list_topics(topic, timeout=within_s).topics.get(topic)
+        is_unknown = topic_metadata is None or (
+            topic_metadata.error is not None and topic_metadata.error.name() in _UNKNOWN
+        )
         if not is_unknown or time.monotonic() >= until_s:
-            return found
+            return topic_metadata
         time.sleep(ASKED_AGAIN_S)
 
 
-def topic_error(cluster: KafkaCluster, topic: str, found: Any, known: Callable[[], list[str]]) -> ShroffError | None:
+def topic_error(
+    cluster: KafkaCluster, topic: str, topic_metadata: Any, topic_names: Callable[[], list[str]]
+) -> ShroffError | None:
     """Return the error for the metadata of a topic; None if the topic exists."""
     from shroff.errors import nearest
 
-    if found is not None and found.error is None:
+    if topic_metadata is not None and topic_metadata.error is None:
         return None
-    name = "UNKNOWN_TOPIC_OR_PART" if found is None else found.error.name()
+    name = "UNKNOWN_TOPIC_OR_PART" if topic_metadata is None else topic_metadata.error.name()
     if name in _UNKNOWN:
-        names = [name for name in known() if not name.startswith("__") and name != topic]
+        names = [name for name in topic_names() if not name.startswith("__") and name != topic]
         hint = nearest(topic, names) or (f"It has {', '.join(sorted(names)[:10])}." if names else "It has none.")
         return NoTopicError(topic, cluster.brokers, hint)
-    words = cluster.words_of(found.error)
+    message = cluster.words_of(topic_metadata.error)
     if name.endswith("_AUTHORIZATION_FAILED"):
-        return UsageError(f"topic {topic}: {words}")
-    return TransientError(f"topic {topic}: {words}")
+        return UsageError(f"topic {topic}: {message}")
+    return TransientError(f"topic {topic}: {message}")

@@ -27,16 +27,16 @@ class KafkaDeadLetters:
         """
         if self._producer is None:
             self._producer = self._cluster.producer(message__timeout__ms=str(int(ANSWER_S * 1_000)))
-        for message, failure in self._sent([(message, message.raw) for message in refused]):
+        for message, failure in self._send_all([(message, message.raw) for message in refused]):
             error = failure
             for raw in (message.raw, b""):  # again alone, as a batch is refused as a whole for the size of one message
                 if error is not None and error.name() == "MSG_SIZE_TOO_LARGE":
-                    error = next((again for _, again in self._sent([(message, raw)])), None)
+                    error = next((again for _, again in self._send_all([(message, raw)])), None)
             if error is not None:
                 self._cluster.failed(error)
                 raise TransientError(f"dead letters cannot be sent to {self.topic}: {self._cluster.words_of(error)}")
 
-    def _sent(self, letters: Sequence[tuple[Refused, bytes]]) -> list[tuple[Refused, Any]]:
+    def _send_all(self, letters: Sequence[tuple[Refused, bytes]]) -> list[tuple[Refused, Any]]:
         """Send letters with these bytes; return the failed ones with their errors."""
         from confluent_kafka import KafkaException
 

@@ -11,22 +11,22 @@ from shroff.adapters.kafka.client import (
     ASKED_AGAIN_S,
     KafkaCluster,
     NoTopicError,
-    known_topic,
     library,
     topic_error,
+    topic_metadata_of,
 )
 from shroff.errors import UsageError
 
 MAKES = "'shroff produce --create-topics' makes"
 
 
-def no_topics(lacking: Sequence[NoTopicError], cure: str = MAKES) -> UsageError:
+def missing_topics_error(missing: Sequence[NoTopicError], cure: str = MAKES) -> UsageError:
     """Return one error for all missing topics, with the command that creates them."""
-    if len(lacking) == 1:
-        return UsageError(f"{lacking[0]} {cure} it.")
-    named = ", ".join(repr(error.topic) for error in lacking)
-    first = lacking[0]
-    return UsageError(f"there are no topics {named} on {first.brokers}. {cure} them.")
+    if len(missing) == 1:
+        return UsageError(f"{missing[0]} {cure} it.")
+    names = ", ".join(repr(error.topic) for error in missing)
+    first = missing[0]
+    return UsageError(f"there are no topics {names} on {first.brokers}. {cure} them.")
 
 
 def prepared(
@@ -45,25 +45,25 @@ def prepared(
     """
     within_s = ANSWER_S if within_s is None else within_s
     admin = cluster.admin()
-    lacking = list[NoTopicError]()
-    made = list[str]()
+    missing = list[NoTopicError]()
+    created = list[str]()
     for name in dict.fromkeys(names):
         try:
-            waits = is_patient and partitions is None and not lacking
-            found = known_topic(admin, name, within_s=within_s, is_patient=waits)
-            error = topic_error(cluster, name, found, lambda: list(admin.list_topics(timeout=within_s).topics))
+            waits = is_patient and partitions is None and not missing
+            topic_metadata = topic_metadata_of(admin, name, within_s=within_s, is_patient=waits)
+            error = topic_error(cluster, name, topic_metadata, lambda: list(admin.list_topics(timeout=within_s).topics))
             if not isinstance(error, NoTopicError):
                 if error is not None:
                     raise error
             elif partitions is None:
-                lacking.append(error)
+                missing.append(error)
             elif _make(cluster, admin, name, partitions):
-                made.append(name)
+                created.append(name)
         except library("a topic").KafkaException as error:
             raise cluster.raised(error, f"topic {name} cannot be looked up", admin) from None
-    if lacking:
-        raise no_topics(lacking, cure)
-    return made
+    if missing:
+        raise missing_topics_error(missing, cure)
+    return created
 
 
 def _make(cluster: KafkaCluster, admin: Any, name: str, partitions: int) -> bool:
@@ -76,7 +76,7 @@ def _make(cluster: KafkaCluster, admin: Any, name: str, partitions: int) -> bool
     except library("a topic").KafkaException as error:
         if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
             raise UsageError(f"topic {name} cannot be made: {cluster.words_of(error.args[0])}") from None
-        known_topic(admin, name, within_s=ANSWER_S, is_patient=True)
+        topic_metadata_of(admin, name, within_s=ANSWER_S, is_patient=True)
         return False
     return True
 
@@ -85,7 +85,7 @@ def wait_for_leaders(admin: Any, name: str, partitions: int) -> None:
     """Wait until each partition of a new topic has a leader, which the first message needs; at most `ANSWER_S`."""
     until_s = time.monotonic() + ANSWER_S
     while time.monotonic() < until_s:
-        topic = known_topic(admin, name, within_s=ANSWER_S)
+        topic = topic_metadata_of(admin, name, within_s=ANSWER_S)
         states = [] if topic is None else topic.partitions.values()
         if sum(state.leader >= 0 and not state.error for state in states) == partitions:
             return

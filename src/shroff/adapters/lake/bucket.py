@@ -137,12 +137,12 @@ class BucketObjects:
             from obstore import store
         except ImportError:
             raise UsageError(f"a lake in {cloud.title} needs obstore: install shroff[objects].") from None
-        told: JsonObject = dict(options or {})
-        told |= {cloud.endpoint: endpoint} if endpoint else {}
-        told |= {"aws_region": region} if region and self._scheme == "s3" else {}
-        told |= {"account_name": account} if account and self._scheme == "az" else {}
+        store_options: JsonObject = dict(options or {})
+        store_options |= {cloud.endpoint: endpoint} if endpoint else {}
+        store_options |= {"aws_region": region} if region and self._scheme == "s3" else {}
+        store_options |= {"account_name": account} if account and self._scheme == "az" else {}
         if self._scheme == "gs" and endpoint.startswith("http://"):
-            told["credential_provider"] = _no_credentials
+            store_options["credential_provider"] = _no_credentials
         self._obstore: Any = obstore
         # obstore reads this variable itself, but does not conclude from http:// that the server has no TLS.
         environment_endpoint = os.environ.get("AWS_ENDPOINT_URL", "") if self._scheme == "s3" else ""
@@ -155,10 +155,10 @@ class BucketObjects:
                 retry_config={
                     "max_retries": 0
                 },  # `RetriedObjects` retries, since a lost answer may have been a success
-                **told,
+                **store_options,
             )
         except Exception as error:  # noqa: BLE001 - the library raises many kinds, and quotes settings
-            raise self._unmade(str(error), ca) from None
+            raise self._creation_error(str(error), ca) from None
 
     @property
     def address(self) -> str:
@@ -181,7 +181,7 @@ class BucketObjects:
                 raise StorageError(f"{self.address} gives no version of {name}, which is required to write safely")
             return Found(bytes(answer.bytes()), str(version))
 
-        return self._asked(name, read, None)
+        return self._call_store(name, read, None)
 
     def list(self, folder: str = "") -> Iterator[Listed]:
         def read() -> list[Listed]:
@@ -189,7 +189,7 @@ class BucketObjects:
             return [Listed(entry["path"], entry["size"]) for page in pages for entry in page]
 
         nothing: list[Listed] = []
-        return iter(sorted(self._asked(folder or "the bucket", read, nothing), key=lambda entry: entry.name))
+        return iter(sorted(self._call_store(folder or "the bucket", read, nothing), key=lambda entry: entry.name))
 
     def entries(self) -> tuple[BucketEntry, ...]:
         def read() -> tuple[BucketEntry, ...]:
@@ -198,7 +198,7 @@ class BucketObjects:
                 BucketEntry(entry["path"], entry["size"], _version_of(entry)) for page in pages for entry in page
             )
 
-        return self._asked("the bucket", read, ())
+        return self._call_store("the bucket", read, ())
 
     def download(self, name: str, file: BinaryIO) -> bool:
         """Copy an object of another program to a file; return False if it is gone. Raises: as `get`."""
@@ -209,10 +209,10 @@ class BucketObjects:
             file.truncate()
             return True
 
-        return self._asked(name, read, missing=False)
+        return self._call_store(name, read, missing=False)
 
     def delete(self, name: str) -> None:
-        self._asked(name, lambda: self._obstore.delete(self._store, check_name(name)), None)
+        self._call_store(name, lambda: self._obstore.delete(self._store, check_name(name)), None)
 
     def close(self) -> None:
         """Do nothing: the library closes its connections."""
@@ -227,82 +227,82 @@ class BucketObjects:
                 return False
             return True
 
-        return self._asked(name, write, missing=False)
+        return self._call_store(name, write, missing=False)
 
-    def _asked(self, name: str, call: Callable[[], Given], missing: Given) -> Given:
+    def _call_store(self, name: str, call: Callable[[], Given], missing: Given) -> Given:
         try:
             return call()
         except ShroffError:
             raise
         except FileNotFoundError as error:
             if any(mark in str(error) for mark in _MISSING):
-                raise self._told(str(error), name) from None
+                raise self._store_error(str(error), name) from None
             return missing
         except Exception as error:  # noqa: BLE001 - the library has no class for most errors
-            raise self._told(str(error), name) from None
+            raise self._store_error(str(error), name) from None
 
-    def _told(self, words: str, name: str) -> ShroffError:
+    def _store_error(self, message: str, name: str) -> ShroffError:
         """Return the error of shroff for a message of the library, which may show headers and signatures."""
-        status = _STATUS.search(words)
-        code = _CODE.search(words)
+        status = _STATUS.search(message)
+        code = _CODE.search(message)
         number = int(status[1]) if status else 0
         is_final = 400 <= number < 500 and number not in {408, 409, 429}
-        if any(mark in words for mark in _MISSING):
-            what = "container" if self._scheme == "az" else "bucket"
-            return UsageError(f"there is no {what} {self._bucket}; make it, or name another one.")
-        if _IDENTITY.search(words):
-            said = f"refuses ({number})" if number else "does not answer"
+        if any(mark in message for mark in _MISSING):
+            noun = "container" if self._scheme == "az" else "bucket"
+            return UsageError(f"there is no {noun} {self._bucket}; make it, or name another one.")
+        if _IDENTITY.search(message):
+            failure = f"refuses ({number})" if number else "does not answer"
             kind = StorageError if is_final else TransientError
             return kind(
                 f"{self.address}: no credentials for {self._cloud.title} were found: the service that gives them "
-                f"{said}. {self._cloud.credentials}"
+                f"{failure}. {self._cloud.credentials}"
             )
         if number in {401, 403}:
-            why = f" ({code[1]})" if code else ""
+            reason = f" ({code[1]})" if code else ""
             return StorageError(
-                f"{self.address} refuses {name}{why}. Check the credentials in the environment, and whether they may "
-                "read, write, list and delete there"
+                f"{self.address} refuses {name}{reason}. Check the credentials in the environment, and whether they "
+                "may read, write, list and delete there"
             )
         if is_final:
             return StorageError(f"{self.address} refuses {name}: {number} {code[1] if code else ''}".rstrip())
-        if "InvalidCertificate" in words:
+        if "InvalidCertificate" in message:
             return StorageError(
                 f"{self.address}: the server's certificate is not trusted. Name a file of the authority's certificates "
                 "as 'ca' under 'http:' in shroff.yaml"
             )
-        why = str(number) if number else next((why for mark, why in _REASONS.items() if mark in words), "")
-        return TransientError(f"{self.address} cannot be reached for {name}{why and f': {why}'}; try again.")
+        reason = str(number) if number else next((reason for mark, reason in _REASONS.items() if mark in message), "")
+        return TransientError(f"{self.address} cannot be reached for {name}{reason and f': {reason}'}; try again.")
 
-    def _unmade(self, words: str, ca: str) -> ShroffError:
-        if "MissingAccount" in words:
+    def _creation_error(self, message: str, ca: str) -> ShroffError:
+        if "MissingAccount" in message:
             return UsageError(
                 f"{self.address} needs the name of its storage account: set 'account' beside 'to', or "
                 "AZURE_STORAGE_ACCOUNT_NAME."
             )
-        if _CREDENTIALS_FILE.search(words):
+        if _CREDENTIALS_FILE.search(message):
             return StorageError(
                 f"{self.address}: the credentials for {self._cloud.title} in the environment cannot be used. "
                 f"{self._cloud.credentials}"
             )
-        if ca and "root_certificate" in words:
+        if ca and "root_certificate" in message:
             return UsageError(f"{ca} cannot be read as certificates.")
         return UsageError(f"{self.address} cannot be opened with these settings: check its endpoint and proxy.")
 
 
 def _client(endpoint: str, proxy: str, ca: str) -> JsonObject:
-    told: JsonObject = {"timeout": TIMEOUT, "connect_timeout": CONNECT_TIMEOUT}
+    client_options: JsonObject = {"timeout": TIMEOUT, "connect_timeout": CONNECT_TIMEOUT}
     if endpoint.startswith("http://"):
-        told["allow_http"] = True
+        client_options["allow_http"] = True
     if proxy == "none" or is_loopback(urlsplit(endpoint).hostname or ""):
-        told |= _PAST_PROXIES
+        client_options |= _PAST_PROXIES
     elif proxy:
-        told |= {"proxy_url": proxy, "proxy_excludes": _HERE}
+        client_options |= {"proxy_url": proxy, "proxy_excludes": _HERE}
     if ca:
         try:
-            told["root_certificate"] = Path(ca).read_bytes()
+            client_options["root_certificate"] = Path(ca).read_bytes()
         except OSError as error:
             raise UsageError(f"{ca} cannot be read as certificates: {error.strerror}.") from None
-    return told
+    return client_options
 
 
 def _version_of(entry: JsonMapping) -> str:

@@ -54,17 +54,17 @@ class FolderObjects:
                 os.link(part, target)
             except FileExistsError:
                 return False
-            self._named(target)
+            self._sync_name(target)
         return True
 
     def replace(self, name: str, data: bytes, version: str) -> bool:
         target = self._folder / check_name(name)
         with self._telling(name), self._unfinished(data) as part, self._locked():
-            found = self.get(name)
-            if found is None or found.version != version:
+            current = self.get(name)
+            if current is None or current.version != version:
                 return False
             part.replace(target)
-            self._named(target)
+            self._sync_name(target)
         return True
 
     def get(self, name: str) -> Found | None:
@@ -77,17 +77,17 @@ class FolderObjects:
 
     def list(self, folder: str = "") -> Iterator[Listed]:
         start = self._folder / check_name(folder) if folder else self._folder
-        found: list[Listed] = []
+        listed: list[Listed] = []
         with self._telling(folder or "the folder"):
-            for place, folders, files in os.walk(start, onerror=_unlisted):
+            for folder_path, folders, files in os.walk(start, onerror=_raise_unlisted):
                 folders[:] = [folder_name for folder_name in folders if not folder_name.startswith((".", LOST))]
-                here = Path(place)
+                here = Path(folder_path)
                 for file in files:
                     if not file.startswith("."):
                         with suppress(FileNotFoundError):  # removed since
                             name = (here / file).relative_to(self._folder).as_posix()
-                            found.append(Listed(name, (here / file).stat().st_size))
-        return iter(sorted(found, key=lambda entry: entry.name))
+                            listed.append(Listed(name, (here / file).stat().st_size))
+        return iter(sorted(listed, key=lambda entry: entry.name))
 
     def delete(self, name: str) -> None:
         target = self._folder / check_name(name)
@@ -109,7 +109,7 @@ class FolderObjects:
         """Write and sync a file with these bytes under a temporary name; remove it at the end."""
         part = self._folder / UNFINISHED / f"{os.getpid()}-{secrets.token_hex(8)}"
         try:
-            with self._begun(part) as file:
+            with self._open_part(part) as file:
                 self._on_step("begin")
                 file.write(data)
                 self._on_step("written")
@@ -121,7 +121,7 @@ class FolderObjects:
             part.unlink(missing_ok=True)
         self._on_step("done")
 
-    def _begun(self, part: Path) -> BinaryIO:
+    def _open_part(self, part: Path) -> BinaryIO:
         for _ in range(OPENED_MAX):
             try:
                 if not self._is_ready:
@@ -133,7 +133,7 @@ class FolderObjects:
                 self._is_ready = False
         raise FileNotFoundError(errno.ENOENT, "other writers keep removing its folder", str(part.parent))
 
-    def _named(self, target: Path) -> None:
+    def _sync_name(self, target: Path) -> None:
         self._on_step("named")
         sync_folder(target.parent)
 
@@ -156,7 +156,7 @@ class FolderObjects:
             ) from error
 
 
-def _unlisted(error: OSError) -> None:
+def _raise_unlisted(error: OSError) -> None:
     """Raise if a folder cannot be listed, which `os.walk` would treat as empty."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error

@@ -79,16 +79,18 @@ class IcebergTables:
         return f"Iceberg tables of {self._settings.catalog}.{self._settings.namespace}"
 
     def head(self, table: str, known: int) -> TableHead:
-        with self._as_tables_away(table):
-            found = self._table(table)
-            if found is None:
+        with self._catalog_errors(table):
+            iceberg_table = self._table(table)
+            if iceberg_table is None:
                 return TableHead()
-            properties = self._snapshot_properties(table, found)
+            properties = self._snapshot_properties(table, iceberg_table)
             lakes = {name: int(value) for name, value in properties.items() if name.startswith("shroff-lake-")}
-            return TableHead(found.metadata.last_sequence_number, lakes, from_json(properties[NOTE], type=TableNote))
+            return TableHead(
+                iceberg_table.metadata.last_sequence_number, lakes, from_json(properties[NOTE], type=TableNote)
+            )
 
     def commit(self, state: LakeState, table: str, head: TableHead, change: TableChange) -> TableHead | None:
-        with self._as_tables_away(table):
+        with self._catalog_errors(table):
             from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
 
             new = head.note.unknown(self._objects, change.added.values())
@@ -100,14 +102,16 @@ class IcebergTables:
                 version = self._commit(table, head, change, columns, positions | {NOTE: to_json(note).decode()})
             except (CommitFailedException, TableAlreadyExistsError) as error:
                 if self._lost.get(table) == head.version:  # the table has not changed, so no other publisher was faster
-                    raise TablesAwayError(f"{table}: {self.title} refuses a commit: {self._words(error)}") from None
+                    raise TablesAwayError(
+                        f"{table}: {self.title} refuses a commit: {self._first_line(error)}"
+                    ) from None
                 self._lost[table] = head.version
                 return None
             return TableHead(version, transactions, note)
 
     def trouble(self) -> str:
         try:
-            with self._as_tables_away(self._settings.namespace):
+            with self._catalog_errors(self._settings.namespace):
                 self._catalog.list_namespaces()
         except ShroffError as error:
             return str(error)
@@ -132,46 +136,48 @@ class IcebergTables:
             try:
                 self._opened = load_catalog(self._settings.catalog, **self._settings.properties)
             except (ValueError, ImportError, NotInstalledError) as error:
-                raise UsageError(f"lake: catalog: {self._words(error)}.") from None
+                raise UsageError(f"lake: catalog: {self._first_line(error)}.") from None
         return self._opened
 
     def _identifier(self, table: str) -> str:
-        kind, _, of = table.partition("/")
-        return f"{self._settings.namespace}.{kind}" + (f"_{of.partition('=')[2]}" if of else "")
+        kind, _, type_name = table.partition("/")
+        return f"{self._settings.namespace}.{kind}" + (f"_{type_name.partition('=')[2]}" if type_name else "")
 
     def _table(self, table: str) -> Table | None:
         from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
 
         try:
-            self._tables[table] = found = self._catalog.load_table(self._identifier(table))
+            self._tables[table] = iceberg_table = self._catalog.load_table(self._identifier(table))
         except (NoSuchTableError, NoSuchNamespaceError):
             return None
         except FileNotFoundError:
-            named = self._identifier(table)
-            raise TableStoppedError(f"{table}: the metadata of {named} is not there. {self._cure(named)}") from None
-        return found
+            identifier = self._identifier(table)
+            raise TableStoppedError(
+                f"{table}: the metadata of {identifier} is not there. {self._drop_hint(identifier)}"
+            ) from None
+        return iceberg_table
 
-    def _cure(self, named: str) -> str:
+    def _drop_hint(self, identifier: str) -> str:
         return (
-            f"Drop {named} from catalog {self._settings.catalog}, without purging its files, then run "
+            f"Drop {identifier} from catalog {self._settings.catalog}, without purging its files, then run "
             "'shroff lake publish'"
         )
 
-    def _snapshot_properties(self, table: str, found: Table) -> TextMapping:
+    def _snapshot_properties(self, table: str, iceberg_table: Table) -> TextMapping:
         """Return the properties of the newest snapshot. Raises: TableStoppedError for a foreign table."""
-        named = self._identifier(table)
-        name = f"{table}: the Iceberg table {named}"
-        cure = self._cure(named)
-        lake = found.properties.get(LAKE)
+        identifier = self._identifier(table)
+        name = f"{table}: the Iceberg table {identifier}"
+        hint = self._drop_hint(identifier)
+        lake = iceberg_table.properties.get(LAKE)
         if lake != self._at:
-            of = f"has the files of {lake}" if lake else "was made by another program"
-            raise TableStoppedError(f"{name} {of}. {cure}, or name another namespace under 'catalog'")
-        snapshot = found.current_snapshot()
+            origin = f"has the files of {lake}" if lake else "was made by another program"
+            raise TableStoppedError(f"{name} {origin}. {hint}, or name another namespace under 'catalog'")
+        snapshot = iceberg_table.current_snapshot()
         summary = snapshot.summary if snapshot is not None else None
         properties = summary.additional_properties if summary is not None else {}
         if NOTE not in properties:
             raise TableStoppedError(
-                f"{name} was changed by another program. Only shroff may write the tables of a lake. {cure}"
+                f"{name} was changed by another program. Only shroff may write the tables of a lake. {hint}"
             )
         return properties
 
@@ -181,13 +187,13 @@ class IcebergTables:
         self, table: str, head: TableHead, change: TableChange, columns: list[pa.Schema], properties: TextDict
     ) -> int:
         """Commit a change in one transaction of the catalog; return the new version."""
-        transaction = self._created(table, columns.pop(0)) if head.version < 0 else self._begun(table)
+        transaction = self._create_table(table, columns.pop(0)) if head.version < 0 else self._begin(table)
         for column in columns:
-            _widen(transaction, column, table)
+            _add_columns(transaction, column, table)
         update = transaction.update_snapshot(snapshot_properties=properties)
         snapshot = update.overwrite() if change.removed else update.merge_append()
-        for gone in self._gone(table, change.removed):
-            snapshot.delete_data_file(gone)
+        for data_file in self._removed_files(table, change.removed):
+            snapshot.delete_data_file(data_file)
         metadata = transaction.table_metadata  # read once, as the property builds it at each use
         seq = metadata.schema().find_field("seq").field_id
         for path in sorted(change.added):
@@ -197,47 +203,49 @@ class IcebergTables:
         _expire(after)
         return int(after.metadata.last_sequence_number)
 
-    def _created(self, table: str, columns: pa.Schema) -> Transaction:
+    def _create_table(self, table: str, columns: pa.Schema) -> Transaction:
         from pyiceberg.transforms import DayTransform
 
         self._catalog.create_namespace_if_not_exists(self._settings.namespace)
-        named = self._identifier(table)
-        location = f"{self._at}/{METADATA_FOLDER}/{named.rpartition('.')[2]}"
-        made: Transaction = self._catalog.create_table_transaction(
-            named,
+        identifier = self._identifier(table)
+        location = f"{self._at}/{METADATA_FOLDER}/{identifier.rpartition('.')[2]}"
+        transaction: Transaction = self._catalog.create_table_transaction(
+            identifier,
             columns,
             None if self._catalog.properties.get("warehouse") else location,
             properties=_TABLE | {LAKE: self._at},
         )
-        made.update_spec().add_field("time", DayTransform(), DAY).commit()
-        mapping = made.table_metadata.schema().name_mapping.model_dump_json()
-        made.set_properties(
+        transaction.update_spec().add_field("time", DayTransform(), DAY).commit()
+        mapping = transaction.table_metadata.schema().name_mapping.model_dump_json()
+        transaction.set_properties(
             {"schema.name-mapping.default": mapping}
         )  # columns by name, as the files have no column ids
-        return made
+        return transaction
 
-    def _begun(self, table: str) -> Transaction:
+    def _begin(self, table: str) -> Transaction:
         """Begin a transaction on the head that was read, without retries, which would add files twice."""
-        found = self._tables[table]
-        found.metadata.properties["commit.retry.num-retries"] = "0"  # in memory only; the catalog does not get it
-        begun: Transaction = found.transaction()
-        return begun
+        iceberg_table = self._tables[table]
+        iceberg_table.metadata.properties["commit.retry.num-retries"] = (
+            "0"  # in memory only; the catalog does not get it
+        )
+        transaction: Transaction = iceberg_table.transaction()
+        return transaction
 
-    def _gone(self, table: str, paths: list[str]) -> Iterator[DataFile]:
+    def _removed_files(self, table: str, paths: list[str]) -> Iterator[DataFile]:
         """Yield the files of a table that a change removes. Raises: TableStoppedError if it lacks one."""
-        wanted = {f"{self._at}/{path}" for path in paths}
-        if not wanted:
+        addresses = {f"{self._at}/{path}" for path in paths}
+        if not addresses:
             return
-        found = self._tables[table]
-        snapshot = found.current_snapshot()
-        for manifest in snapshot.manifests(found.io) if snapshot is not None else ():
-            for entry in manifest.fetch_manifest_entry(found.io, discard_deleted=True):
-                if entry.data_file.file_path in wanted:
-                    wanted.remove(entry.data_file.file_path)
+        iceberg_table = self._tables[table]
+        snapshot = iceberg_table.current_snapshot()
+        for manifest in snapshot.manifests(iceberg_table.io) if snapshot is not None else ():
+            for entry in manifest.fetch_manifest_entry(iceberg_table.io, discard_deleted=True):
+                if entry.data_file.file_path in addresses:
+                    addresses.remove(entry.data_file.file_path)
                     yield entry.data_file
-        if wanted:
+        if addresses:
             raise TableStoppedError(
-                f"{table}: {self._identifier(table)} lacks {min(wanted)}, which a compaction replaced"
+                f"{table}: {self._identifier(table)} lacks {min(addresses)}, which a compaction replaced"
             )
 
     def _data_file(self, file: File, spec: int, seq: int) -> DataFile:
@@ -263,38 +271,38 @@ class IcebergTables:
     # ---- what goes wrong
 
     @contextmanager
-    def _as_tables_away(self, what: str) -> Iterator[None]:
+    def _catalog_errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except ShroffError:
             raise
         except Exception as error:  # errors of pyiceberg, its clients and databases share no class
             raise TablesAwayError(
-                f"{what}: {self.title} cannot be reached or written: {self._words(error)}. The files of the lake are "
-                f"not affected; run 'shroff lake publish' when the catalog is back"
+                f"{what}: {self.title} cannot be reached or written: {self._first_line(error)}. "
+                f"The files of the lake are not affected; run 'shroff lake publish' when the catalog is back"
             ) from error
 
-    def _words(self, error: Exception) -> str:
+    def _first_line(self, error: Exception) -> str:
         """Return the first line of an error without the values of the settings."""
         first, _, _ = str(error).strip().partition("\n")
-        found = f"{type(error).__name__}: {first}"
+        message = f"{type(error).__name__}: {first}"
         secrets = [value for name, value in self._settings.properties.items() if name != "type"]
         hidden = [*secrets, *(_password(value) for value in secrets if "@" in value)]
         for value in sorted({name for name in hidden if len(name) > 3}, key=len, reverse=True):
-            found = found.replace(value, "...")
-        return found[:300].rstrip(".")
+            message = message.replace(value, "...")
+        return message[:300].rstrip(".")
 
 
 def location_of(address: str, account: str) -> str:
     """Return the address of a lake in Iceberg's form. Raises: UsageError if the account of Azure is missing."""
-    scheme, parted, rest = address.partition("://")
+    scheme, parted, path = address.partition("://")
     if not parted:
         return f"file://{Path(address).absolute()}"
     if scheme != "az":
         return address.rstrip("/")
     if not account:
         raise UsageError("lake: a catalog needs the account of the Azure container: add 'account' under lake.")
-    container, _, prefix = rest.partition("/")
+    container, _, prefix = path.partition("/")
     return f"abfss://{container}@{account}.dfs.core.windows.net/{prefix}".rstrip("/")
 
 
@@ -305,7 +313,7 @@ def _password(address: str) -> str:
         return ""
 
 
-def _widen(transaction: Transaction, columns: pa.Schema, table: str) -> None:
+def _add_columns(transaction: Transaction, columns: pa.Schema, table: str) -> None:
     """Add the columns that a table lacks. Raises: TableStoppedError if a column has an incompatible type."""
     from pyiceberg.exceptions import ValidationError
     from pyiceberg.io.pyarrow import UnsupportedPyArrowTypeException
@@ -313,9 +321,9 @@ def _widen(transaction: Transaction, columns: pa.Schema, table: str) -> None:
     try:
         transaction.update_schema().union_by_name(columns).commit()
     except (ValidationError, UnsupportedPyArrowTypeException, TypeError) as error:
-        words = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise TableStoppedError(
-            f"{table}: {words}. An Iceberg table has one type for each column, so this one stays as it was: read the "
+            f"{table}: {message}. An Iceberg table has one type for each column, so this one stays as it was: read the "
             "files that 'shroff lake files' names"
         ) from None
 
@@ -326,9 +334,9 @@ def _expire(table: Table) -> None:
 
     if len(table.metadata.snapshots) <= 2 * SNAPSHOTS_KEPT:
         return
-    named = {ref.snapshot_id for ref in table.metadata.refs.values()}
+    referenced = {ref.snapshot_id for ref in table.metadata.refs.values()}
     old = sorted(table.metadata.snapshots, key=lambda snapshot: snapshot.sequence_number or 0)[:-SNAPSHOTS_KEPT]
-    old = [snapshot for snapshot in old if snapshot.snapshot_id not in named]
+    old = [snapshot for snapshot in old if snapshot.snapshot_id not in referenced]
     with suppress(CommitFailedException):  # another publisher was quicker: the next commit tries again
         table.maintenance.expire_snapshots().by_ids([snapshot.snapshot_id for snapshot in old]).commit()
         for snapshot in old:
@@ -343,10 +351,10 @@ def settings_in(options: JsonMapping, folder: Path, lake: TextMapping) -> Catalo
         options: The settings under `catalog`.
         lake: The settings of the lake's bucket.
     """
-    found = {str(name): str(value) for name, value in options.get("properties", {}).items()}
-    uri = found.get("uri", "")
+    properties = {str(name): str(value) for name, value in options.get("properties", {}).items()}
+    uri = properties.get("uri", "")
     if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
-        found["uri"] = f"sqlite:///{folder.absolute()}/{uri[10:]}"
-    given = {"s3.endpoint": lake.get("endpoint", ""), "s3.region": lake.get("region", "")}
-    found = {name: value for name, value in given.items() if value} | found
-    return CatalogSettings(str(options.get("name", "shroff")), str(options.get("namespace", "shroff")), found)
+        properties["uri"] = f"sqlite:///{folder.absolute()}/{uri[10:]}"
+    lake_options = {"s3.endpoint": lake.get("endpoint", ""), "s3.region": lake.get("region", "")}
+    properties = {name: value for name, value in lake_options.items() if value} | properties
+    return CatalogSettings(str(options.get("name", "shroff")), str(options.get("namespace", "shroff")), properties)

@@ -52,8 +52,8 @@ class LogChecks(LogPart):
         if seq is None or seq < last:
             raise self._connection.damaged(f"the records end at {last}, and the last commit was of {seq}")
         if seq > last:
-            words = f"the records at sequence numbers {last + 1} to {seq} are missing"
-            raise self._connection.damaged(f"{words}: commits end at {seq}, records at {last}")
+            damage = f"the records at sequence numbers {last + 1} to {seq} are missing"
+            raise self._connection.damaged(f"{damage}: commits end at {seq}, records at {last}")
         if is_writer:
             for _ in self._decisions.outcome_lines(max(self._ends.pruned_to(), last - _NEWEST)):
                 pass

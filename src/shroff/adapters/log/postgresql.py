@@ -50,7 +50,7 @@ class PostgresLog(SqlLog[PostgresConnection]):
         Raises: LogBusyError if another process writes it; TransientError if the server cannot be reached; StorageError
             if the server refuses, or the schema has other tables; UsageError if the address is invalid.
         """
-        connection = PostgresConnection(_read(url), read_only=read_only, lease_s=lease_s)
+        connection = PostgresConnection(_read_url(url), read_only=read_only, lease_s=lease_s)
         try:
             super().__init__(connection, on_step, is_writer=not read_only)
         except BaseException:
@@ -62,7 +62,7 @@ class PostgresLog(SqlLog[PostgresConnection]):
         """Whether there is a log to read at this address. Raises: as the constructor."""
         from shroff.adapters.databases.postgres_tables import there_is_a_log
 
-        return there_is_a_log(_read(url))
+        return there_is_a_log(_read_url(url))
 
     @staticmethod
     def dump_tool(url: str, tools: Path | None) -> PostgresDump:
@@ -71,10 +71,10 @@ class PostgresLog(SqlLog[PostgresConnection]):
         """
         from shroff.adapters.databases.postgres_dump import PostgresDump
 
-        return PostgresDump(_read(url), tools)
+        return PostgresDump(_read_url(url), tools)
 
 
-def _read(url: str) -> ServerUrl:
+def _read_url(url: str) -> ServerUrl:
     address = server_url(url, ("postgresql", "postgres"), PORT, OPTIONS)
     address.name("schema", "shroff")  # raises if the schema is no valid name
     return address

@@ -21,10 +21,10 @@ class SqlQuarantine(LogPart):
         for row in sorted(self._connection.select_by_ids(self._wording.refused_with, _SHAPE, numbers)):
             entry = refused_of(row)
             if entry is None:
-                words = f"entry {row[0]} of the quarantine differs from the line that was refused"
-                cure = f"'shroff quarantine drop {row[0]}', and ingest the line again from its source"
+                damage = f"entry {row[0]} of the quarantine differs from the line that was refused"
+                hint = f"'shroff quarantine drop {row[0]}', and ingest the line again from its source"
                 raise StorageError(
-                    f"{self._connection.place} is damaged: {words}. Run {cure}, or restore the last backup"
+                    f"{self._connection.place} is damaged: {damage}. Run {hint}, or restore the last backup"
                 )
             entries.append(entry)
         return entries

@@ -120,7 +120,7 @@ class SqlLog(Generic[Connection]):
                 write, before_commit=partial(self._on_step, "before commit"), erases=bool(batch.erased)
             )
         except CollisionError as error:
-            raise self._taken(batch, error) from error
+            raise self._collision_error(batch, error) from error
         self._framing.count_rows(batch)
         self._on_step("after commit")
 
@@ -139,17 +139,17 @@ class SqlLog(Generic[Connection]):
         self._framing.frame_small_batches()
         self._connection.maintain()
 
-    def _taken(self, batch: Batch, error: Exception) -> StateError:
+    def _collision_error(self, batch: Batch, error: Exception) -> StateError:
         """Return an error that names the row that collided; databases name only its columns.
 
         Called after the transaction was rolled back.
         """
-        waiting = (label.id for label in self.waiting.with_ids([label.id for label in batch.waiting]))
+        label_ids = (label.id for label in self.waiting.with_ids([label.id for label in batch.waiting]))
         leaving = (row.key for row in self.outbox.rows(limit=NUMBER_MAX))
         return (
             taken_id(batch.records, self.find)
             or taken_value(batch.unique, self.unique_places, batch.unindexed)
-            or taken_waiting(batch.waiting, waiting)
+            or taken_waiting(batch.waiting, label_ids)
             or taken_key(batch.outbox, leaving)
             or StateError(f"{self.place} refused the batch: {error}")
         )

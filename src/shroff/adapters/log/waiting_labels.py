@@ -16,14 +16,14 @@ class SqlWaitingLabels(LogPart):
 
     def for_events(self, type: str, ids: Sequence[str], field: str = "") -> list[WaitingLabel]:
         rows = self._connection.select_by_ids(self._wording.waiting_for, _SHAPE, ids, type, field)
-        return _in_order_of_arrival(rows)
+        return _sort_by_arrival(rows)
 
     def with_ids(self, ids: Iterable[str]) -> list[WaitingLabel]:
-        return _in_order_of_arrival(self._connection.select_by_ids(self._wording.waiting_with, _SHAPE, ids))
+        return _sort_by_arrival(self._connection.select_by_ids(self._wording.waiting_with, _SHAPE, ids))
 
     def all(self) -> list[WaitingLabel]:
-        return _in_order_of_arrival(self._connection.select(self._wording.waiting_all, shape=_SHAPE))
+        return _sort_by_arrival(self._connection.select(self._wording.waiting_all, shape=_SHAPE))
 
 
-def _in_order_of_arrival(rows: Iterable[Any]) -> list[WaitingLabel]:
+def _sort_by_arrival(rows: Iterable[Any]) -> list[WaitingLabel]:
     return [WaitingLabel(*row[1:]) for row in sorted(rows)]

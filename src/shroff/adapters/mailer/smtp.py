@@ -71,30 +71,30 @@ class SmtpMailer:
 
     def send(self, mail: Mail) -> Sequence[Unmailed]:
         """Deliver a mail to the server, durable on return. Raises: as in the contract."""
-        connection = self._connected()
+        connection = self._connect()
         try:
-            refused = self._announced(connection, mail)
+            refused = self._send_addresses(connection, mail)
         except (OSError, smtplib.SMTPException) as error:  # no content of the mail was sent yet
             self.close()
-            raise AwayError(f"{self._where}: {_words(error)}") from None
+            raise AwayError(f"{self._where}: {_reply_text(error)}") from None
         if len(refused) == len(mail.recipients):
             return refused
         try:
-            code, text = _handed(connection, mail)
+            code, text = _send_data(connection, mail)
         except (OSError, smtplib.SMTPException) as error:
             self.close()
-            words = f"{self._where}: {_words(error)}, while a mail was being sent"
-            raise DoubtError(words) from None
+            message = f"{self._where}: {_reply_text(error)}, while a mail was being sent"
+            raise DoubtError(message) from None
         if code != _TAKEN:
             self._reset()
-            return self._answered(code, text, mail.recipients)
+            return self._check_reply(code, text, mail.recipients)
         self._sent = self._sent + 1
         self._used_s = time.monotonic()
         if self._sent >= MAILS_MAX:
             self.close()
         return refused
 
-    def _announced(self, connection: smtplib.SMTP, mail: Mail) -> list[Unmailed]:
+    def _send_addresses(self, connection: smtplib.SMTP, mail: Mail) -> list[Unmailed]:
         """Send the addresses of a mail; return the recipients that are refused or left out.
 
         Raises: TransientError if a recipient may be accepted later, and the mail may not be split, or all are refused.
@@ -102,14 +102,14 @@ class SmtpMailer:
         code, text = connection.mail(mail.sender)
         if code != _TAKEN:
             self._reset()
-            return self._answered(code, text, ())
+            return self._check_reply(code, text, ())
         refused: list[Unmailed] = []
         later: TransientError | None = None
         for recipient in mail.recipients:
             code, text = connection.rcpt(recipient)
             if code not in _RECIPIENT_TAKEN:
                 try:
-                    refused += self._answered(code, text, (recipient,))
+                    refused += self._check_reply(code, text, (recipient,))
                 except AwayError:
                     raise
                 except TransientError as error:
@@ -122,26 +122,26 @@ class SmtpMailer:
                 raise later
         return refused
 
-    def _answered(self, code: int, text: bytes | str, recipients: Sequence[str]) -> list[Unmailed]:
+    def _check_reply(self, code: int, text: bytes | str, recipients: Sequence[str]) -> list[Unmailed]:
         """Return the refused recipients; without `recipients`, the refusal concerns all mails.
 
         Raises: TransientError if a retry may help; AwayError if the server closes the connection; UsageError if it
             refuses the account.
         """
-        words = f"{self._where} answered {code} {_words(text)}"
+        message = f"{self._where} answered {code} {_reply_text(text)}"
         if code == _CLOSING:
             self.close()
-            raise AwayError(words)
+            raise AwayError(message)
         if code < _FOR_GOOD:
-            raise TransientError(words)
+            raise TransientError(message)
         if code == _UNAUTHENTICATED or not recipients:
             self.close()
-            raise UsageError(f"{words}. Fix 'mail' in shroff.yaml")
-        return [Unmailed(recipient, words) for recipient in recipients]
+            raise UsageError(f"{message}. Fix 'mail' in shroff.yaml")
+        return [Unmailed(recipient, message) for recipient in recipients]
 
     def greet(self) -> str:
         """Connect and sign in without sending; return the address of the server. Raises: as `send`."""
-        self._connected()
+        self._connect()
         return self._where
 
     def close(self) -> None:
@@ -154,7 +154,7 @@ class SmtpMailer:
 
     # The connection
 
-    def _connected(self) -> smtplib.SMTP:
+    def _connect(self) -> smtplib.SMTP:
         if self._connection is not None:
             if time.monotonic() - self._used_s < IDLE_S:
                 return self._connection
@@ -163,45 +163,45 @@ class SmtpMailer:
                     return self._connection
             self.close()
         try:
-            self._connection = self._opened()
+            self._connection = self._open()
         except ssl.SSLCertVerificationError as error:
             raise UsageError(f"{self._where}: its certificate cannot be trusted: {error.verify_message}") from None
         except smtplib.SMTPAuthenticationError as error:
             if error.smtp_code < _FOR_GOOD:
                 raise AwayError(f"{self._where} answered {error.smtp_code} to the user and password") from None
-            words = f"{self._where} rejects this user or password ({error.smtp_code})"
-            raise UsageError(f"{words}. Fix 'mail' in shroff.yaml") from None
+            message = f"{self._where} rejects this user or password ({error.smtp_code})"
+            raise UsageError(f"{message}. Fix 'mail' in shroff.yaml") from None
         except (OSError, smtplib.SMTPException) as error:
-            raise AwayError(f"{self._where}: {_words(error)}") from None
+            raise AwayError(f"{self._where}: {_reply_text(error)}") from None
         return self._connection
 
-    def _opened(self) -> smtplib.SMTP:
+    def _open(self) -> smtplib.SMTP:
         if self._is_tls:
-            found: smtplib.SMTP = smtplib.SMTP_SSL(
+            client: smtplib.SMTP = smtplib.SMTP_SSL(
                 self._host, self._port, timeout=self._timeout_s, context=self._context
             )
         else:
-            found = smtplib.SMTP(self._host, self._port, timeout=self._timeout_s)
+            client = smtplib.SMTP(self._host, self._port, timeout=self._timeout_s)
         try:
-            found.ehlo()
+            client.ehlo()
             if not self._is_tls:
-                self._secure(found)
+                self._secure(client)
             if self._user:
                 try:
-                    found.login(self._user, self._password)
+                    client.login(self._user, self._password)
                 except smtplib.SMTPNotSupportedError:
-                    words = f"{self._where} does not support sign-in"
-                    raise UsageError(f"{words}; leave them out of 'mail' in shroff.yaml") from None
+                    message = f"{self._where} does not support sign-in"
+                    raise UsageError(f"{message}; leave them out of 'mail' in shroff.yaml") from None
         except BaseException:
             with suppress(OSError, smtplib.SMTPException):
-                found.close()
+                client.close()
             raise
-        return found
+        return client
 
-    def _secure(self, found: smtplib.SMTP) -> None:
-        if found.has_extn("starttls"):
-            found.starttls(context=self._context)
-            found.ehlo()
+    def _secure(self, client: smtplib.SMTP) -> None:
+        if client.has_extn("starttls"):
+            client.starttls(context=self._context)
+            client.ehlo()
         elif not self._is_plain:
             raise UsageError(
                 f"{self._where} offers no STARTTLS, so nothing was sent. Use smtps://, or write 'security: plain' "
@@ -214,7 +214,7 @@ class SmtpMailer:
                 self._connection.rset()
 
 
-def _handed(connection: smtplib.SMTP, mail: Mail) -> tuple[int, bytes | str]:
+def _send_data(connection: smtplib.SMTP, mail: Mail) -> tuple[int, bytes | str]:
     """Send the bytes of a mail; return the server's answer, also a refusal."""
     try:
         return connection.data(mail.data)
@@ -222,11 +222,11 @@ def _handed(connection: smtplib.SMTP, mail: Mail) -> tuple[int, bytes | str]:
         return error.smtp_code, error.smtp_error
 
 
-def _words(said: object) -> str:
-    if isinstance(said, bytes):
-        text = said.decode("utf-8", "replace")
-    elif isinstance(said, OSError):
-        text = said.strerror or str(said) or type(said).__name__
+def _reply_text(reply: object) -> str:
+    if isinstance(reply, bytes):
+        text = reply.decode("utf-8", "replace")
+    elif isinstance(reply, OSError):
+        text = reply.strerror or str(reply) or type(reply).__name__
     else:
-        text = str(said) or type(said).__name__
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:300]
+        text = str(reply) or type(reply).__name__
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:300]

@@ -48,10 +48,10 @@ _WAIT_S = 10.0  # longest wait for a connection of the pool
 _IS_CHANGE = "shroff_change"
 
 
-def statements(kind: str, found: int) -> Iterator[str]:
+def statements(kind: str, stored: int) -> Iterator[str]:
     """Yield the statements that migrate tables from a version, 0 for no tables, to the current one."""
-    yield from scripted("migrations_people", VERSION, kind, found)
-    yield from _GUARDS[kind] if found < 1 else ()
+    yield from scripted("migrations_people", VERSION, kind, stored)
+    yield from _GUARDS[kind] if stored < 1 else ()
 
 
 class Database(ABC):
@@ -77,7 +77,7 @@ class Database(ABC):
         self._prepared: set[str] = set()  # parts whose tables exist and are current
 
     @abstractmethod
-    def told(self, error: BaseException) -> ShroffError:
+    def error_for(self, error: BaseException) -> ShroffError:
         """Return the error of shroff for a driver's error."""
 
     @contextmanager
@@ -109,7 +109,7 @@ class Database(ABC):
         except PoolTimeoutError:
             raise LogBusyError(f"{self.place}: all connections of this process are in use. Try again") from None
         except DBAPIError as error:
-            raise self.told(error.orig or error) from error.orig
+            raise self.error_for(error.orig or error) from error.orig
         except SQLAlchemyError as error:
             raise StorageError(f"{self.place}: {type(error).__name__}. No stored data is lost") from None
 
@@ -122,25 +122,25 @@ class Database(ABC):
     def _prepare_part(self, part: SchemaPart) -> None:
         """Run the missing scripts; concurrent processes do so one after the other."""
         with self._begun(is_change=False) as connection:
-            found = version(connection, part.name)
-        if found > part.version:
-            raise self._too_new(f"the tables of {part.name}", found, part.version)
-        if found < part.version:
+            stored = version(connection, part.name)
+        if stored > part.version:
+            raise self._too_new(f"the tables of {part.name}", stored, part.version)
+        if stored < part.version:
             with self._making() as connection:
                 self._run(connection, part, version(connection, part.name))
 
-    def _run(self, connection: Connection, part: SchemaPart, found: int, table: str = "CREATE TABLE") -> None:
-        for sql in part.statements(self.kind, found):
+    def _run(self, connection: Connection, part: SchemaPart, stored: int, table: str = "CREATE TABLE") -> None:
+        for sql in part.statements(self.kind, stored):
             connection.exec_driver_sql(sql.replace("CREATE TABLE", table, 1))
-        if found < 1:
+        if stored < 1:
             part.first(connection)
         name = f"{part.name}_version"
         connection.exec_driver_sql(f"{table} IF NOT EXISTS {name} (number BIGINT NOT NULL)")
         connection.exec_driver_sql(f"INSERT INTO {name} (number) VALUES ({part.version})")  # noqa: S608 - ours
 
-    def _too_new(self, what: str, found: int, known: int) -> StorageError:
+    def _too_new(self, subject: str, stored: int, supported: int) -> StorageError:
         return StorageError(
-            f"{self.place}: {what} are version {found}, and this program supports up to {known}. Install "
+            f"{self.place}: {subject} are version {stored}, and this program supports up to {supported}. Install "
             "the version of shroff that wrote them, or a newer one"
         )
 
@@ -219,9 +219,9 @@ class SqliteDatabase(Database):
             begin_between(_driver_of(connection))
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise self.told(error) from error
-            words = f"{self._path} is written continuously by another process. Try again"
-            raise LogBusyError(words) from error
+                raise self.error_for(error) from error
+            message = f"{self._path} is written continuously by another process. Try again"
+            raise LogBusyError(message) from error
 
     def _stand_in(self, connection: Connection) -> None:
         """Make the empty tables that a connection lacks; from then on it is read-only."""
@@ -233,7 +233,7 @@ class SqliteDatabase(Database):
                 self._run(connection, part, 0, "CREATE TEMP TABLE")
                 connection.exec_driver_sql("PRAGMA query_only = 1")
 
-    def told(self, error: BaseException) -> ShroffError:
+    def error_for(self, error: BaseException) -> ShroffError:
         if isinstance(error, sqlite3.Error):
             return storage_error(error, self._path)
         return StorageError(f"{self.place}: {error}")
@@ -260,25 +260,26 @@ class PostgresDatabase(Database):
         except ModuleNotFoundError:
             raise UsageError("PostgreSQL needs the extra 'postgres': pip install 'shroff[postgres]'.") from None
         self._url = server_url(address, ("postgresql", "postgres"), PORT, OPTIONS)
-        self.place, schema = self._url.place, self._url.name("schema", "shroff")
+        self.place = self._url.place
+        schema = self._url.name("schema", "shroff")
         self._error = postgres_error
         self._errors = psycopg.Error
 
         def connect() -> Any:
-            found = psycopg.connect(**{**parameters(self._url), "prepare_threshold": 5})
+            opened = psycopg.connect(**{**parameters(self._url), "prepare_threshold": 5})
             settings = (f"search_path = {schema}", "lock_timeout = '5s'", "synchronous_commit = on")
             try:
                 for setting in settings:
-                    found.execute(f"SET {setting}")
-                found.autocommit = False
+                    opened.execute(f"SET {setting}")
+                opened.autocommit = False
             except BaseException:
-                found.close()
+                opened.close()
                 raise
-            return found
+            return opened
 
         super().__init__("postgresql+psycopg://", connect, first)
 
-    def told(self, error: BaseException) -> ShroffError:
+    def error_for(self, error: BaseException) -> ShroffError:
         if isinstance(error, self._errors):
             return self._error(error, self.place, self._url.user)
         return TransientError(f"{self.place}: {error}")
@@ -291,10 +292,10 @@ class PostgresDatabase(Database):
 
     @contextmanager
     def _in_time(self, connection: Connection) -> Iterator[None]:
-        held: Any = connection.connection
-        if "deadline" not in held.info:
-            held.info["deadline"] = Deadline(int(held.driver_connection.fileno()))
-        with held.info["deadline"]:
+        driver_connection: Any = connection.connection
+        if "deadline" not in driver_connection.info:
+            driver_connection.info["deadline"] = Deadline(int(driver_connection.driver_connection.fileno()))
+        with driver_connection.info["deadline"]:
             yield
 
 

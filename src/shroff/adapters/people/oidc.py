@@ -87,7 +87,7 @@ class OidcProvider:
 
     def address(self, *, redirect_uri: str, state: str, nonce: str, challenge: str) -> str:
         endpoint = self._endpoint("authorization_endpoint")
-        asked = {
+        parameters = {
             "response_type": "code",
             "client_id": self._client_id,
             "redirect_uri": redirect_uri,
@@ -97,19 +97,19 @@ class OidcProvider:
             "code_challenge": challenge,
             "code_challenge_method": "S256",
         }
-        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(asked)}"
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
     def claims(self, *, code: str, redirect_uri: str, verifier: str, nonce: str) -> Claims:
         tokens = self._tokens(code, redirect_uri, verifier)
-        found = self._checked(tokens.get("id_token"), nonce)
-        if self._claim not in found and isinstance(tokens.get("access_token"), str):
-            found = {**self._user(tokens["access_token"], found["sub"]), **found}
+        claims = self._check_claims(tokens.get("id_token"), nonce)
+        if self._claim not in claims and isinstance(tokens.get("access_token"), str):
+            claims = {**self._user(tokens["access_token"], claims["sub"]), **claims}
         return Claims(
-            subject=found["sub"],
-            name=_text(found.get("preferred_username")),
-            display_name=_text(found.get("name")),
-            email=_text(found.get("email")) if found.get("email_verified", True) is True else "",
-            values=texts_of(found.get(self._claim)),
+            subject=claims["sub"],
+            name=_text(claims.get("preferred_username")),
+            display_name=_text(claims.get("name")),
+            email=_text(claims.get("email")) if claims.get("email_verified", True) is True else "",
+            values=texts_of(claims.get(self._claim)),
         )
 
     # Below: what the provider answers
@@ -123,23 +123,23 @@ class OidcProvider:
             "code_verifier": verifier,
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        known = self._about().get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        if self._secret and "client_secret_basic" in known:
+        methods = self._provider_metadata().get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        if self._secret and "client_secret_basic" in methods:
             headers["Authorization"] = basic(quote_plus(self._client_id), quote_plus(self._secret))
         else:
             form |= {"client_id": self._client_id, **({"client_secret": self._secret} if self._secret else {})}
-        status, found = self._fetch("POST", self._endpoint("token_endpoint"), headers, urlencode(form).encode())
+        status, answer = self._fetch("POST", self._endpoint("token_endpoint"), headers, urlencode(form).encode())
         if status != 200:
-            error = _text(found.get("error"))[:100]
+            error = _text(answer.get("error"))[:100]
             if error in {"invalid_client", "unauthorized_client"}:
                 raise UsageError(f"{self.issuer} rejects client_id and client_secret of sign_in in shroff.yaml.")
             raise SignInError(_NOT_FOR_US.format(why=error or f"status {status}"))
-        return found
+        return answer
 
-    def _checked(self, token: Any, nonce: str) -> JsonObject:
+    def _check_claims(self, token: Any, nonce: str) -> JsonObject:
         if not isinstance(token, str):
             raise SignInError(_NOT_FOR_US.format(why="there is no id_token"))
-        claims = self._signed(token)
+        claims = self._verify(token)
         registry = jwt.JWTClaimsRegistry(
             now=int(self._clocks.now_s()),
             leeway=SKEW_S,
@@ -162,7 +162,7 @@ class OidcProvider:
             raise SignInError(_NOT_FOR_US.format(why="its subject is not text"))
         return claims
 
-    def _signed(self, token: str) -> JsonObject:
+    def _verify(self, token: str) -> JsonObject:
         """Return the claims of a token with a valid signature; fetch the keys again if its key is unknown."""
         for is_again in (False, True):
             try:
@@ -174,34 +174,36 @@ class OidcProvider:
         raise AssertionError
 
     def _read_keys(self) -> KeySet:
-        status, found = self._fetch("GET", self._endpoint("jwks_uri"), {})
+        status, answer = self._fetch("GET", self._endpoint("jwks_uri"), {})
         try:
-            return KeySet.import_key_set(found)  # type: ignore[arg-type]  # it looks at the shape itself
+            return KeySet.import_key_set(answer)  # type: ignore[arg-type]  # it looks at the shape itself
         except (JoseError, KeyError, TypeError, ValueError):
             raise TransientError(f"{self.issuer} returned no keys (status {status}). Try again") from None
 
     def _user(self, access_token: str, subject: str) -> JsonObject:
-        if not self._about().get("userinfo_endpoint"):
+        if not self._provider_metadata().get("userinfo_endpoint"):
             return {}
         headers = {"Authorization": f"Bearer {access_token}"}
-        status, found = self._fetch("GET", self._endpoint("userinfo_endpoint"), headers)
-        return found if status == 200 and found.get("sub") == subject else {}
+        status, answer = self._fetch("GET", self._endpoint("userinfo_endpoint"), headers)
+        return answer if status == 200 and answer.get("sub") == subject else {}
 
-    def _about(self) -> JsonObject:
+    def _provider_metadata(self) -> JsonObject:
         """Return the provider's metadata. Raises: TransientError; UsageError for another provider."""
         return self._metadata.get("", self._read_metadata, KEPT_S)
 
     def _read_metadata(self) -> JsonObject:
-        status, found = self._fetch("GET", f"{self.issuer.rstrip('/')}/.well-known/openid-configuration", {})
+        status, answer = self._fetch("GET", f"{self.issuer.rstrip('/')}/.well-known/openid-configuration", {})
         if status != 200:
             raise TransientError(f"{self.issuer} returned no discovery document (status {status}). Check its address")
-        if found.get("issuer") != self.issuer:
-            told = _text(found.get("issuer"))[:200]
-            raise UsageError(f"sign_in: at {self.issuer} there is the issuer {told!r}. Write it as stated there.")
-        return found
+        if answer.get("issuer") != self.issuer:
+            reported_issuer = _text(answer.get("issuer"))[:200]
+            raise UsageError(
+                f"sign_in: at {self.issuer} there is the issuer {reported_issuer!r}. Write it as stated there."
+            )
+        return answer
 
     def _endpoint(self, name: str) -> str:
-        url = _text(self._about().get(name))
+        url = _text(self._provider_metadata().get(name))
         if not url:
             raise UsageError(f"{self.issuer} has no {name}, which sign-in requires.")
         _check_secure(url)
@@ -216,15 +218,15 @@ class OidcProvider:
                 headers = {"Accept": "application/json", **headers}
                 answer = client.call(method, target_of(parts), body or None, headers)
         except OSError as error:
-            words = f"the OpenID provider {self.issuer} cannot be reached: {reason(error)}. Try again"
-            raise TransientError(words) from None
+            message = f"the OpenID provider {self.issuer} cannot be reached: {reason(error)}. Try again"
+            raise TransientError(message) from None
         if answer.status == _TOO_MANY or answer.status >= _FAILS_FROM:
             raise TransientError(f"the OpenID provider {self.issuer} answers with status {answer.status}. Try again")
         try:
-            found = json.loads(answer.body)
+            document = json.loads(answer.body)
         except ValueError:
-            found = None
-        return answer.status, found if isinstance(found, dict) else {}
+            document = None
+        return answer.status, document if isinstance(document, dict) else {}
 
 
 def provider_of(system: System) -> OidcProvider:

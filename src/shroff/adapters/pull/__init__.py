@@ -9,9 +9,9 @@ from shroff.language.keys import DURATION, One, Required, choice, mapping_shape
 from shroff.streams.settings import BUCKET, CALLS, AdapterSettings
 
 
-def _placed(options: JsonMapping, folder: Path) -> JsonMapping:
-    place = str(options["from"])
-    return options if "://" in place else {**options, "from": str(folder / place)}
+def _resolve_folder(options: JsonMapping, folder: Path) -> JsonMapping:
+    address = str(options["from"])
+    return options if "://" in address else {**options, "from": str(folder / address)}
 
 
 class _NewFiles:
@@ -39,7 +39,7 @@ class _NewFiles:
 FILES = AdapterSettings(
     "Files of a folder, a bucket, or a list behind a URL: CSV, JSON lines, Parquet or Avro. Each file is taken once.",
     mapping_shape(_NewFiles),
-    placed=_placed,
+    placed=_resolve_folder,
     is_called=True,
 )
 SETTINGS = {"files": FILES}

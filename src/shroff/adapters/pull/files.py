@@ -66,13 +66,15 @@ class Folder(PulledSource):
     def names(self) -> list[str]:
         try:
             files = (path for path in self._path.iterdir() if path.is_file())
-            found = {path.name: self._is_away(path) for path in files if is_taken(path.name, self._place)}
+            is_link_by_name = {path.name: self._is_away(path) for path in files if is_taken(path.name, self._place)}
         except OSError as error:
             raise TransientError(os_words(error, self._path, " cannot be read")) from None
-        away = sorted(name for name in found if found[name])
-        words = f"{', '.join(away)}: links out of the folder are not read. Copy the files into it, or remove the links"
-        self.remark = words if away else ""
-        return sorted(found.keys() - away)
+        away = sorted(name for name in is_link_by_name if is_link_by_name[name])
+        message = (
+            f"{', '.join(away)}: links out of the folder are not read. Copy the files into it, or remove the links"
+        )
+        self.remark = message if away else ""
+        return sorted(is_link_by_name.keys() - away)
 
     def _is_away(self, path: Path) -> bool:
         """Whether a file is a link out of the folder, by which a sender could make any file of this machine be read."""
@@ -93,10 +95,10 @@ class Folder(PulledSource):
 
     def stamp(self, name: str) -> Stamp | None:
         try:
-            found = (self._path / name).stat()
+            status = (self._path / name).stat()
         except OSError:
             return None
-        return found.st_size, found.st_mtime_ns
+        return status.st_size, status.st_mtime_ns
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
@@ -130,10 +132,10 @@ class BucketFiles(PulledSource):
         return not self._has_markers or name + DONE in self._found or success in self._found
 
     def stamp(self, name: str) -> Stamp | None:
-        found = self._found.get(name)
-        if found is None:
+        listed = self._found.get(name)
+        if listed is None:
             return None
-        return found.size, int.from_bytes(hashlib.sha256(found.version.encode()).digest()[:7])
+        return listed.size, int.from_bytes(hashlib.sha256(listed.version.encode()).digest()[:7])
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
@@ -161,22 +163,22 @@ class UrlList(PulledSource):
         self._place = place
         self._downloads = place.folder
         self._lines: TextDict = {}  # lines of the list by the name in the log
-        self.source = place.source_of(_named(url))
+        self.source = place.source_of(_name_of(url))
 
     def names(self) -> list[str]:
-        with self._reached(self._url) as answer:
+        with self._request(self._url) as answer:
             received = io.BytesIO()
-            _receive(answer, received, _named(self._url), LIST_BYTES_MAX)
+            _receive(answer, received, _name_of(self._url), LIST_BYTES_MAX)
             data = received.getvalue()
         try:
             lines = [line.partition("#")[0].strip() for line in data.decode().splitlines()]
         except UnicodeDecodeError:
             raise UsageError(f"{self._url} is not a list of files: it is not UTF-8.") from None
-        wanted = [line for line in dict.fromkeys(lines) if line]
-        for line in wanted:
+        urls = [line for line in dict.fromkeys(lines) if line]
+        for line in urls:
             if urlsplit(urljoin(self._url, line))[:2] != urlsplit(self._url)[:2]:
                 raise UsageError(f"{self._url} lists {line}, which is on another server; only its own are read.")
-        self._lines = {_named(line): line for line in wanted if is_taken(_last(line), self._place)}
+        self._lines = {_name_of(line): line for line in urls if is_taken(_last(line), self._place)}
         return [*self._lines]
 
     @contextmanager
@@ -186,17 +188,17 @@ class UrlList(PulledSource):
             self.names()
         path = self._downloads / _last(name)
         try:
-            with self._reached(urljoin(self._url, self._lines.get(name, name))) as answer, private(path) as file:
+            with self._request(urljoin(self._url, self._lines.get(name, name))) as answer, private(path) as file:
                 _receive(answer, file, name, FILE_BYTES_MAX)
-                wanted = answer.headers.get("Content-Length")
-                if wanted is not None and file.tell() != int(wanted):
-                    raise TransientError(f"{name}: {file.tell():,} of {int(wanted):,} bytes came")
+                length = answer.headers.get("Content-Length")
+                if length is not None and file.tell() != int(length):
+                    raise TransientError(f"{name}: {file.tell():,} of {int(length):,} bytes came")
             yield path
         finally:
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def _reached(self, url: str) -> Iterator[addinfourl]:
+    def _request(self, url: str) -> Iterator[addinfourl]:
         try:
             with urllib.request.build_opener(_OwnServer).open(url, timeout=TIMEOUT_S) as answer:
                 yield answer
@@ -245,8 +247,8 @@ def files_at(options: JsonMapping, place: PullPlace) -> PulledSource:
     if scheme in {"http", "https"}:
         return UrlList(address, place)
     if scheme in BUCKETS:
-        told = {name: str(options.get(name, "")) for name in (*(key.name for key in BUCKET), "proxy", "ca")}
-        return BucketFiles(BucketObjects(address, options=None, **told), place, has_markers=has_markers)
+        bucket_options = {name: str(options.get(name, "")) for name in (*(key.name for key in BUCKET), "proxy", "ca")}
+        return BucketFiles(BucketObjects(address, options=None, **bucket_options), place, has_markers=has_markers)
     if scheme in _LATER:
         raise NotThereYetError(f"reading files from {scheme}://")
     if scheme not in {"", "file"}:
@@ -256,10 +258,10 @@ def files_at(options: JsonMapping, place: PullPlace) -> PulledSource:
     return Folder(path, place, settled_ms=settled_ms, has_markers=has_markers)
 
 
-def _named(url: str) -> str:
+def _name_of(url: str) -> str:
     """Return a name or URL for the log, with a short hash in place of a possible signature."""
-    shown = covered(url)
-    return url if shown == url else f"{shown}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+    safe_url = covered(url)
+    return url if safe_url == url else f"{safe_url}#{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def _last(name: str) -> str:

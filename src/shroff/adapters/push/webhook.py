@@ -87,13 +87,13 @@ class WebhookSource(PushSource):
 
     def _adyen(self, _headers: TextMapping, body: bytes, _now_s: int) -> tuple[str, int | None]:
         try:
-            items = [each["NotificationRequestItem"] for each in from_json(body)["notificationItems"]]
+            items = [notification["NotificationRequestItem"] for notification in from_json(body)["notificationItems"]]
             id_ = f"{items[0]['pspReference']}/{items[0]['eventCode']}"
             signed = list[tuple[str, str]]()
             for item in items:
                 amount = item["amount"]
-                named = [item.get(name, "") for name in ADYEN]
-                parts = [*named, amount["value"], amount["currency"], item["eventCode"], item["success"]]
+                signed_values = [item.get(name, "") for name in ADYEN]
+                parts = [*signed_values, amount["value"], amount["currency"], item["eventCode"], item["success"]]
                 signature = b64decode(item["additionalData"]["hmacSignature"]).hex()
                 signed.append((signature, ":".join(map(str, parts))))
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
@@ -104,18 +104,18 @@ class WebhookSource(PushSource):
 
     def _check(self, signatures: Sequence[str], signed: bytes) -> None:
         """Raises: PushRefusedError if no signature is that of a secret. All are compared, each in constant time."""
-        found = [signature.encode() for signature in signatures[: webhooks.SIGNATURES_MAX]]
-        wanted = [hmac.new(key, signed, hashlib.sha256).hexdigest().encode() for key in self._keys]
-        if not any([hmac.compare_digest(given, other) for given in found for other in wanted]):  # noqa: C419 - as `verify`
+        received = [signature.encode() for signature in signatures[: webhooks.SIGNATURES_MAX]]
+        expected = [hmac.new(key, signed, hashlib.sha256).hexdigest().encode() for key in self._keys]
+        if not any([hmac.compare_digest(signature_bytes, other) for signature_bytes in received for other in expected]):  # noqa: C419 - as `verify`
             raise PushRefusedError(FORBIDDEN, "the call was not signed with a secret of this source")
 
 
 def _id_of(body: bytes) -> str:
     try:
-        found = from_json(body, type=_Identified).id
+        event_id = from_json(body, type=_Identified).id
     except (ValueError, RecursionError):
         return ""
-    return found if _ID.fullmatch(found) else ""
+    return event_id if _ID.fullmatch(event_id) else ""
 
 
 class _Identified(msgspec.Struct):

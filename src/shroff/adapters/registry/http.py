@@ -52,39 +52,39 @@ class HttpRegistry:
         return f"HttpRegistry({self.address})"
 
     def schema(self, id: int) -> str | None:
-        found = self._ask("GET", f"/schemas/ids/{id}", nothing=_NO_SCHEMA)
-        return None if found is None else _avro_text(found, f"schema {id}")
+        answer = self._ask("GET", f"/schemas/ids/{id}", nothing=_NO_SCHEMA)
+        return None if answer is None else _avro_text(answer, f"schema {id}")
 
     def latest(self, subject: str) -> Registered | None:
-        found = self._ask("GET", f"/subjects/{_quoted(subject)}/versions/latest", nothing=_NO_SUBJECT)
-        if found is None:
+        answer = self._ask("GET", f"/subjects/{_quote(subject)}/versions/latest", nothing=_NO_SUBJECT)
+        if answer is None:
             return None
-        text = _avro_text(found, f"the newest version of {subject}")
-        return Registered(subject, self._whole(found, "version"), self._whole(found, "id"), text)
+        text = _avro_text(answer, f"the newest version of {subject}")
+        return Registered(subject, self._integer(answer, "version"), self._integer(answer, "id"), text)
 
     def versions(self, subject: str) -> list[int]:
-        found = self._ask("GET", f"/subjects/{_quoted(subject)}/versions", nothing=_NO_SUBJECT)
-        return [] if found is None else sorted(int(digit) for digit in found)
+        answer = self._ask("GET", f"/subjects/{_quote(subject)}/versions", nothing=_NO_SUBJECT)
+        return [] if answer is None else sorted(int(digit) for digit in answer)
 
     def register(self, subject: str, schema: str) -> int:
-        path = f"/subjects/{_quoted(subject)}/versions"
-        return self._whole(self._ask("POST", path, {"schema": schema}, refusing=subject), "id")
+        path = f"/subjects/{_quote(subject)}/versions"
+        return self._integer(self._ask("POST", path, {"schema": schema}, refusing=subject), "id")
 
     def refusal(self, subject: str, schema: str) -> str:
-        path = f"/compatibility/subjects/{_quoted(subject)}/versions/latest?verbose=true"
+        path = f"/compatibility/subjects/{_quote(subject)}/versions/latest?verbose=true"
         try:
-            found = self._ask("POST", path, {"schema": schema}, nothing=_NO_SUBJECT, refusing=subject)
+            answer = self._ask("POST", path, {"schema": schema}, nothing=_NO_SUBJECT, refusing=subject)
         except UsageError as error:
             return str(error)
-        if found is None or found.get("is_compatible") is True:
+        if answer is None or answer.get("is_compatible") is True:
             return ""
-        said = found.get("messages") or [found.get("reason") or "it says no more"]
-        return f"the registry asks for {self.level(subject)} compatibility: {'; '.join(map(str, said))[:1_000]}"
+        reasons = answer.get("messages") or [answer.get("reason") or "it says no more"]
+        return f"the registry asks for {self.level(subject)} compatibility: {'; '.join(map(str, reasons))[:1_000]}"
 
     def level(self, subject: str) -> str:
-        own = self._ask("GET", f"/config/{_quoted(subject)}", nothing=_NO_SUBJECT)
-        found = own if own is not None else self._ask("GET", "/config")
-        return str(found.get("compatibilityLevel", "NONE"))
+        subject_level = self._ask("GET", f"/config/{_quote(subject)}", nothing=_NO_SUBJECT)
+        answer = subject_level if subject_level is not None else self._ask("GET", "/config")
+        return str(answer.get("compatibilityLevel", "NONE"))
 
     def close(self) -> None:
         self._client.close()
@@ -108,31 +108,35 @@ class HttpRegistry:
         """
         status, raw = self._answer(method, path, None if body is None else json.dumps(body).encode())
         try:
-            found = json.loads(raw)
+            document = json.loads(raw)
         except (ValueError, RecursionError):
-            found = None
-        code = found.get("error_code") if isinstance(found, dict) else None
+            document = None
+        code = document.get("error_code") if isinstance(document, dict) else None
         if status == 404 and code in nothing:
             return None
         if status in _REFUSED and refusing:
-            said = str(found.get("message", "")) if isinstance(found, dict) else ""
-            raise UsageError(f"the registry refuses the schema of {refusing}: {said[:1_000] or 'it does not say why'}")
-        if status != 200 or found is None:
-            cure = _CURES.get(status, "" if status >= 500 else "Is it a schema registry?")
-            raise SchemasAwayError(f"the schema registry at {self.address} answers {status}. {cure}".rstrip())
-        return found
+            message = str(document.get("message", "")) if isinstance(document, dict) else ""
+            raise UsageError(
+                f"the registry refuses the schema of {refusing}: {message[:1_000] or 'it does not say why'}"
+            )
+        if status != 200 or document is None:
+            hint = _CURES.get(status, "" if status >= 500 else "Is it a schema registry?")
+            raise SchemasAwayError(f"the schema registry at {self.address} answers {status}. {hint}".rstrip())
+        return document
 
     def _answer(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         try:
-            found = self._client.call(method, f"{self._path}{path}", body, self._headers)
+            answer = self._client.call(method, f"{self._path}{path}", body, self._headers)
         except OSError as error:
-            why = "it does not answer in time" if isinstance(error, TimeoutError) else reason(error)
-            cure = "Check that it runs, and its address."
-            raise SchemasAwayError(f"the schema registry at {self.address} cannot be reached: {why}. {cure}") from None
-        return found.status, found.body
+            failure = "it does not answer in time" if isinstance(error, TimeoutError) else reason(error)
+            hint = "Check that it runs, and its address."
+            raise SchemasAwayError(
+                f"the schema registry at {self.address} cannot be reached: {failure}. {hint}"
+            ) from None
+        return answer.status, answer.body
 
-    def _whole(self, found: Any, name: str) -> int:
-        value = found.get(name) if isinstance(found, dict) else None
+    def _integer(self, document: Any, name: str) -> int:
+        value = document.get(name) if isinstance(document, dict) else None
         if not isinstance(value, int):
             raise SchemasAwayError(f"the schema registry at {self.address} answers without {name}. Is it one?")
         return value
@@ -171,18 +175,18 @@ def _login(where: _Where) -> TextDict:
     return {"Authorization": basic(where.user, where.password)}
 
 
-def _quoted(subject: str) -> str:
+def _quote(subject: str) -> str:
     return quote(subject, safe="")
 
 
-def _avro_text(found: Any, what: str) -> str:
+def _avro_text(schema: Any, subject: str) -> str:
     """Return the text of a schema. Raises: UsageError if it is not Avro, or refers to other schemas."""
-    kind = found.get("schemaType", "AVRO")
+    kind = schema.get("schemaType", "AVRO")
     if kind != "AVRO":
-        raise UsageError(f"{what} is of {kind}, not of Avro")
-    if found.get("references"):
-        raise UsageError(f"{what} refers to other schemas; register it with them written out")
-    text = found.get("schema")
+        raise UsageError(f"{subject} is of {kind}, not of Avro")
+    if schema.get("references"):
+        raise UsageError(f"{subject} refers to other schemas; register it with them written out")
+    text = schema.get("schema")
     if not isinstance(text, str):
-        raise UsageError(f"{what} has no text")
+        raise UsageError(f"{subject} has no text")
     return text

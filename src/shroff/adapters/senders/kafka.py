@@ -42,7 +42,7 @@ class KafkaSender:
         self._cluster = KafkaCluster(system, "source")
         self._targets = _targets(system, project)
         self._letters = system.text("dead_letters")
-        self._producer = self._cluster.producer(**_SETTINGS, on_delivery=self._undelivered)
+        self._producer = self._cluster.producer(**_SETTINGS, on_delivery=self._note_delivery)
         confluent = library("source")
         self._fails: type[Exception] = confluent.KafkaException
         self._reasons: Counter[str] = Counter()
@@ -61,17 +61,17 @@ class KafkaSender:
         return (*self._cluster.loose_settings, *refused, *self._cluster.recent_errors)
 
     def target(self, type: str) -> Target:
-        found = self._targets.get(type) or self._targets.get(ANY)
-        if found is None:
+        topic = self._targets.get(type) or self._targets.get(ANY)
+        if topic is None:
             raise UsageError(f"the source has no topic for {type}. Name one under 'topics', or one for 'any'.")
-        return found
+        return topic
 
     def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
         names = [self.target(type).name for type in types]
-        made = prepared(self._cluster, names, partitions, cure="--create-topics makes")
+        created = prepared(self._cluster, names, partitions, cure="--create-topics makes")
         if self._letters and partitions is not None:
-            made += prepared(self._cluster, [self._letters], 1)
-        return made
+            created += prepared(self._cluster, [self._letters], 1)
+        return created
 
     def send(self, type: str, key: bytes | None, value: bytes) -> None:
         topic = self._targets.get(type) or self.target(type)
@@ -90,15 +90,15 @@ class KafkaSender:
 
     def flush(self, within_s: float) -> int:
         until_s = time.monotonic() + within_s
-        while (left := self._producer.flush(FLUSHED_S)) and time.monotonic() < until_s:
+        while (remaining := self._producer.flush(FLUSHED_S)) and time.monotonic() < until_s:
             pass
-        return int(left)
+        return int(remaining)
 
     def close(self) -> None:
         self._producer.purge(in_flight=True)
         self._producer.poll(0)
 
-    def _undelivered(self, error: Any, _message: Any) -> None:
+    def _note_delivery(self, error: Any, _message: Any) -> None:
         if error is not None and error.name() not in {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}:
             self._count(error)
 
@@ -114,9 +114,9 @@ class KafkaSender:
 
 
 def _targets(system: System, project: str) -> dict[str, Target]:
-    found = {}
+    targets = {}
     for type_name, topics in system.options["topics"].items():
         name = topics if isinstance(topics, str) else topics[0]
-        found[type_name] = Target(name, is_shared=type_name == ANY)
-    found[LABEL] = Target(system.text("labels", f"{project}.labels"), is_shared=False)
-    return found
+        targets[type_name] = Target(name, is_shared=type_name == ANY)
+    targets[LABEL] = Target(system.text("labels", f"{project}.labels"), is_shared=False)
+    return targets

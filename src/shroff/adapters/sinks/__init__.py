@@ -36,12 +36,12 @@ _DOCUMENT = MappingShape("names with expressions", named=EXPRESSION, pattern=r"^
 
 def route_mistake(options: JsonMapping) -> str:
     """Return the mistake in a Kafka sink's choice of topics; "" if there is none."""
-    by = options.get("by")
+    field_name = options.get("by")
     topics = options.get("topics")
     only = options.get("topic")
-    if bool(only) == bool(topics) or bool(by) != bool(topics):
+    if bool(only) == bool(topics) or bool(field_name) != bool(topics):
         return "a Kafka sink has either topic:, or by: with topics:."
-    if by == "outcome" and options.get("take") == "flags":
+    if field_name == "outcome" and options.get("take") == "flags":
         return "flags have no outcome, so 'by: outcome' chooses nothing. Name a field of the event."
     return ""
 

@@ -43,7 +43,7 @@ def mapped_document(row: Outgoing, readers: Mapping[str, Read]) -> JsonObject:
         **{name: time_text_or_none(at_ms) for name, at_ms in moments.items()},
     }
     line = MappedRow("", 0, columns)
-    return {name: read(line) for name, read in readers.items()}
+    return {name: value_of(line) for name, value_of in readers.items()}
 
 
 def _reader(name: str, text: str) -> Read:

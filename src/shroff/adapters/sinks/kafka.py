@@ -87,12 +87,12 @@ class KafkaSink:
         self._failed: list[Any] = []  # errors of messages since the transaction began
         self._lacking: set[str] = set()  # missing topics
         self._cluster = KafkaCluster(System("kafka", options), f"sink {name}")
-        own = f"shroff-{name}"
+        transactional_id = f"shroff-{name}"
         self._producer = self._cluster.producer(
-            transactional__id=own, delivery__report__only__error=True, on_delivery=self._note, **_CLIENT
+            transactional__id=transactional_id, delivery__report__only__error=True, on_delivery=self._note, **_CLIENT
         )
         self._group = self._cluster.consumer(
-            group__id=own, enable__auto__commit=False, isolation__level="read_committed"
+            group__id=transactional_id, enable__auto__commit=False, isolation__level="read_committed"
         )
         self._has_begun = False
 
@@ -104,13 +104,13 @@ class KafkaSink:
         try:
             if not self._has_begun:
                 self._producer.init_transactions(self.begin_s)
-            (found,) = self._group.committed([TopicPartition(self._home, 0)], timeout=self.begin_s)
+            (committed,) = self._group.committed([TopicPartition(self._home, 0)], timeout=self.begin_s)
         except KafkaException as error:
-            raise self._told(error) from None
-        if found.error is not None:
-            raise self._told(KafkaException(found.error))
+            raise self._sink_error(error) from None
+        if committed.error is not None:
+            raise self._sink_error(KafkaException(committed.error))
         self._has_begun = True
-        return found.metadata or ""
+        return committed.metadata or ""
 
     def prepare(self, partitions: int | None) -> list[str]:
         if partitions is None:
@@ -130,12 +130,12 @@ class KafkaSink:
         refused: dict[str, Undelivered] = {}
         try:
             while True:
-                left = [row for row in rows if row.key not in refused] if refused else rows
-                failed = self._begun(left, refused)
+                remaining = [row for row in rows if row.key not in refused] if refused else rows
+                failed = self._begin_with(remaining, refused)
                 if not failed:
                     break
                 self._producer.abort_transaction(COMMIT_S)
-                refused |= {row.row.key: row for row in self._guilty(left)}
+                refused |= {row.row.key: row for row in self._guilty(remaining)}
             if mark and refused:
                 self._producer.abort_transaction(COMMIT_S)
             else:
@@ -143,7 +143,7 @@ class KafkaSink:
                     self._keep(mark, rows[-1].seq)
                 self._producer.commit_transaction(COMMIT_S)
         except KafkaException as error:
-            raise self._told(error) from None
+            raise self._sink_error(error) from None
         return list(refused.values())
 
     def close(self) -> None:
@@ -159,7 +159,7 @@ class KafkaSink:
 
     # One transaction
 
-    def _begun(self, rows: Sequence[Outgoing], refused: dict[str, Undelivered]) -> str:
+    def _begin_with(self, rows: Sequence[Outgoing], refused: dict[str, Undelivered]) -> str:
         """Begin a transaction with all these rows; return the broker's error for a refused row, or "".
 
         Rows that the client itself refuses are added to `refused`.
@@ -170,7 +170,7 @@ class KafkaSink:
             codes = {error.code() for error in self._failed}
             wrong = next((error for error in self._failed if error.code() in _FOR_GOOD), None)
             if wrong is not None:
-                return _words(wrong)
+                return _error_text(wrong)
             if not codes:
                 return ""
             if not codes <= _PURGED:
@@ -205,7 +205,7 @@ class KafkaSink:
                     produce(to, row.body, row.id, headers=headers)
             except KafkaException as error:
                 if error.args[0].code() in _FOR_GOOD:
-                    refused[row.key] = Undelivered(row, _words(error))
+                    refused[row.key] = Undelivered(row, _error_text(error))
                     continue
                 self._flush()  # shows whether an earlier row has failed, after which the client accepts no more
                 if not self._failed:
@@ -214,11 +214,11 @@ class KafkaSink:
     def _flush(self) -> None:
         """Wait until each row has arrived or failed. Raises: KafkaException if that takes too long."""
         try:
-            left = self._producer.flush(COMMIT_S)
+            remaining = self._producer.flush(COMMIT_S)
         except SystemError:  # the client fails if a fatal error occurs during our callbacks
             self._producer.abort_transaction(COMMIT_S)  # raises the fatal error
             raise KafkaException(KafkaError(KafkaError._FATAL)) from None  # noqa: SLF001 - public in all but its name
-        if left:
+        if remaining:
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - public in all but its name
 
     def _guilty(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
@@ -227,23 +227,23 @@ class KafkaSink:
         Halves of the rows are sent in transactions that are aborted, until single rows are found. If the broker accepts
         each row alone, later batches are smaller.
         """
-        taken = [1]
+        accepted = [1]
 
         def aborted(part: Sequence[Outgoing]) -> str:
-            failed = self._begun(part, {})
+            failed = self._begin_with(part, {})
             self._producer.abort_transaction(COMMIT_S)
             if not failed:
-                taken.append(len(part))
+                accepted.append(len(part))
             return failed
 
         refused = refused_by_halves(rows, aborted)
         if not refused:
-            self._at_once = min(max(taken), max(self._at_once // 2, 1))
+            self._at_once = min(max(accepted), max(self._at_once // 2, 1))
         return refused
 
-    def _keep(self, mark: str, place: int) -> None:
+    def _keep(self, mark: str, mark_offset: int) -> None:
         """Put the mark into the open transaction, as metadata of an offset, which is a sequence number."""
-        offset = TopicPartition(self._home, 0, place, metadata=mark)
+        offset = TopicPartition(self._home, 0, mark_offset, metadata=mark)
         group = self._group.consumer_group_metadata()
         send = self._producer.send_offsets_to_transaction
         _within(MARK_S, lambda: send([offset], group, MARK_S))
@@ -254,19 +254,19 @@ class KafkaSink:
             if error.code() in _NO_TOPIC:
                 self._lacking.add(message.topic())
 
-    def _told(self, raised: KafkaException) -> ShroffError:
+    def _sink_error(self, raised: KafkaException) -> ShroffError:
         self._has_begun = False
         error = raised.args[0]
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH):  # noqa: SLF001 - public
             return TransientError("another process delivers to this sink as well; one of them must end")
         if error.code() in _NO_TOPIC:
-            lacking = ", ".join(sorted(self._lacking)) or self._home
+            missing = ", ".join(sorted(self._lacking)) or self._home
             return UsageError(
-                f"there is no topic {lacking}. Make the topics of this sink with "
+                f"there is no topic {missing}. Make the topics of this sink with "
                 "'shroff produce --create-topics', or name others"
             )
-        told = self._cluster.raised(raised, "delivering")
-        return told if isinstance(told, UsageError) else AwayError(str(told))
+        kafka_failure = self._cluster.raised(raised, "delivering")
+        return kafka_failure if isinstance(kafka_failure, UsageError) else AwayError(str(kafka_failure))
 
 
 def _routing(options: JsonMapping) -> tuple[_Topic, Collection[str], bool]:
@@ -274,22 +274,22 @@ def _routing(options: JsonMapping) -> tuple[_Topic, Collection[str], bool]:
 
     Raises: UsageError if the settings contradict each other.
     """
-    by = options.get("by", "")
+    field_name = options.get("by", "")
     topics = options.get("topics")
     only = options.get("topic", "")
-    mistake = route_mistake(options)
-    if mistake:
-        raise UsageError(mistake)
+    problem = route_mistake(options)
+    if problem:
+        raise UsageError(problem)
     if not topics:
         return (lambda _row: str(only)), [only], False
-    rest: str | None = topics.get(ELSE)
-    if by == OUTCOME:
-        return (lambda row: topics.get(row.outcome, rest)), set(topics.values()), False
-    read = field_reader(by)
+    default_topic: str | None = topics.get(ELSE)
+    if field_name == OUTCOME:
+        return (lambda row: topics.get(row.outcome, default_topic)), set(topics.values()), False
+    value_of = field_reader(field_name)
 
     def by_field(row: Outgoing) -> str | None:
-        value = read(row)
-        to: str | None = topics.get("null" if value is None else value, rest)
+        value = value_of(row)
+        to: str | None = topics.get("null" if value is None else value, default_topic)
         return to
 
     return by_field, set(topics.values()), True
@@ -300,21 +300,21 @@ def _within(seconds: float, call: Callable[[], object]) -> None:
 
     Raises: the call's errors; KafkaException if it does not return in time. The thread then still uses the client.
     """
-    done: Future[object] = Future()
+    future: Future[object] = Future()
 
     def run() -> None:
         try:
-            done.set_result(call())
+            future.set_result(call())
         except BaseException as error:  # noqa: BLE001 - raised in the waiting thread
-            done.set_exception(error)
+            future.set_exception(error)
 
     Thread(target=run, name="shroff mark", daemon=True).start()
     try:
-        done.result(seconds)
+        future.result(seconds)
     except TimeoutError:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None  # noqa: SLF001 - public in all but its name
 
 
-def _words(error: object) -> str:
+def _error_text(error: object) -> str:
     inner = error.args[0] if isinstance(error, KafkaException) else error
     return str(inner.str()).rstrip(".") if isinstance(inner, KafkaError) else str(inner).rstrip(".")

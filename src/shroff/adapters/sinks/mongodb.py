@@ -55,10 +55,10 @@ class MongoSink:
         try:
             url = str(options["url"])
             limits = {"serverSelectionTimeoutMS": ANSWER_MS, "socketTimeoutMS": ANSWER_MS, "connectTimeoutMS": 10_000}
-            own = {name: value for name, value in limits.items() if name.lower() not in url.lower()}
+            default_limits = {name: value for name, value in limits.items() if name.lower() not in url.lower()}
             # The client does not retry: shroff does, and a repeated row replaces itself.
             self._client: MongoClient[JsonObject] = MongoClient(
-                url, appname="shroff", connect=False, retryWrites=False, **own
+                url, appname="shroff", connect=False, retryWrites=False, **default_limits
             )
             self._collection = self._client[str(options["database"])].get_collection(
                 str(options["collection"]), write_concern=WriteConcern(w="majority", wtimeout=ANSWER_MS)
@@ -72,7 +72,7 @@ class MongoSink:
         Raises: as in the contract. Cost: 20 to 40 µs a row.
         """
         try:
-            refused = self._written(rows)
+            refused = self._write(rows)
         except (DocumentTooLarge, InvalidDocument, OverflowError) as error:  # found before anything was sent
             return (
                 [undelivered for row in rows for undelivered in self.send([row])]
@@ -91,9 +91,9 @@ class MongoSink:
             raise _mongo_error(error) from None
 
     def missing(self, rows: Sequence[Outgoing]) -> list[Outgoing]:
-        asked = {"_id": {"$in": [row.name for row in rows]}}
+        query = {"_id": {"$in": [row.name for row in rows]}}
         try:
-            stored = {document["_id"] for document in self._collection.find(asked, {"_id": 1})}
+            stored = {document["_id"] for document in self._collection.find(query, {"_id": 1})}
         except PyMongoError as error:
             raise _mongo_error(error) from None
         return [row for row in rows if row.name not in stored]
@@ -101,7 +101,7 @@ class MongoSink:
     def close(self) -> None:
         self._client.close()
 
-    def _written(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
+    def _write(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         """Insert all documents, then replace those that exist, which are few; inserting is much faster."""
         documents = [document(row, self._readers) for row in rows]
         try:
@@ -112,13 +112,13 @@ class MongoSink:
             if away or error.details.get("writeConcernErrors") or not wrong:
                 raise
             existing = sorted(error["index"] for error in wrong if error.get("code") == _DOUBLED)
-            others = [
+            failures = [
                 Undelivered(rows[error["index"]], _refusal(error)) for error in wrong if error.get("code") != _DOUBLED
             ]
-            return others + [row for at in existing for row in self._replaced(rows[at], documents[at])]
+            return failures + [row for index in existing for row in self._replace(rows[index], documents[index])]
         return []
 
-    def _replaced(self, row: Outgoing, document: JsonMapping) -> list[Undelivered]:
+    def _replace(self, row: Outgoing, document: JsonMapping) -> list[Undelivered]:
         """Replace the document with this id. One at a time, as FerretDB hangs at 200 in one command."""
         try:
             self._collection.replace_one({"_id": document["_id"]}, document, upsert=True)
@@ -136,24 +136,24 @@ def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) 
     """
     if readers:
         return {"_id": row.name, **mapped_document(row, readers)}
-    found: JsonObject = {"_id": row.name, "kind": row.kind, **from_json(row.body)}
-    if "features" in found:
-        found["features"] = _nested(found["features"])
+    content: JsonObject = {"_id": row.name, "kind": row.kind, **from_json(row.body)}
+    if "features" in content:
+        content["features"] = _nest(content["features"])
     if row.fields:
-        found["fields"] = from_json(row.fields)
-    return found
+        content["fields"] = from_json(row.fields)
+    return content
 
 
 def _refusal(error: JsonMapping) -> str:
     return f"MongoDB refuses it: {error.get('errmsg', 'it gives no reason')}"
 
 
-def _nested(features: JsonMapping) -> JsonObject:
+def _nest(features: JsonMapping) -> JsonObject:
     nested: JsonObject = {}
     for name, value in features.items():
-        entity, _, rest = name.partition(".")
-        if rest:
-            nested.setdefault(entity, {})[rest] = value
+        entity, _, feature = name.partition(".")
+        if feature:
+            nested.setdefault(entity, {})[feature] = value
         else:
             nested[name] = value
     return nested
@@ -163,9 +163,9 @@ def _mongo_error(error: PyMongoError) -> ShroffError:
     if isinstance(error, ConfigurationError):
         return UsageError("the address of the sink is not valid for MongoDB.")
     if isinstance(error, BulkWriteError):
-        told = [*error.details.get("writeErrors", []), *error.details.get("writeConcernErrors", [])]
-        words = told[0].get("errmsg") if told else None
-        return AwayError(f"MongoDB: {words or 'some documents were not written'}")
+        write_errors = [*error.details.get("writeErrors", []), *error.details.get("writeConcernErrors", [])]
+        message = write_errors[0].get("errmsg") if write_errors else None
+        return AwayError(f"MongoDB: {message or 'some documents were not written'}")
     if isinstance(error, OperationFailure):
         return AwayError(f"MongoDB: {(error.details or {}).get('errmsg', 'the operation failed')}")
     return AwayError(f"MongoDB: {type(error).__name__}: the server does not answer")

@@ -98,30 +98,30 @@ _flag = msgspec.json.Decoder(_Flag)
 
 
 def _decision_row(row: Outgoing) -> JsonObject:
-    found = _decision.decode(row.body)
+    decision = _decision.decode(row.body)
     return {
         "event": row.event,
         "id": row.id,
         "seq": row.seq,
         "outcome": row.outcome,
-        "score": found.score,
-        "rules": to_json(active_rules({"rules": found.rules, "reasons": found.reasons})).decode(),
-        "receipt": found.receipt,
+        "score": decision.score,
+        "rules": to_json(active_rules({"rules": decision.rules, "reasons": decision.reasons})).decode(),
+        "receipt": decision.receipt,
         "document": row.body.decode(),
     }
 
 
 def _flag_row(row: Outgoing) -> JsonObject:
-    found = _flag.decode(row.body)
+    flag = _flag.decode(row.body)
     return {
         "seq": row.seq,
         "number": row.number,
         "event": row.event,
         "id": row.id,
-        "rule": found.rule,
-        "entity": found.entity,
-        "entity_key": found.key,
-        "reason": found.reason,
+        "rule": flag.rule,
+        "entity": flag.entity,
+        "entity_key": flag.key,
+        "reason": flag.reason,
         "document": row.body.decode(),
     }
 
@@ -132,14 +132,14 @@ def _chosen_values(row: Outgoing, columns: TextMapping) -> JsonObject:
         "features": bytes(_features.decode(row.body).features) if row.kind == "decision" else b"{}",
     }
     moments = {"event_time": row.time_ms, "ingest_time": row.at_ms}
-    found: JsonObject = {}
-    for column, of in columns.items():
-        part, _, name = of.partition(".")
-        if of in moments:
-            found[column] = _moment(moments[of])
+    values: JsonObject = {}
+    for column, source_name in columns.items():
+        part, _, name = source_name.partition(".")
+        if source_name in moments:
+            values[column] = _moment(moments[source_name])
         else:
-            found[column] = _text(_values.decode(parts[part]).get(name)) if name else parts[part].decode()
-    return found
+            values[column] = _text(_values.decode(parts[part]).get(name)) if name else parts[part].decode()
+    return values
 
 
 def _moment(at_ms: int | None) -> datetime | None:
@@ -168,15 +168,18 @@ class SqlSink:
         self._chosen: TextMapping = options.get("columns", {})
         self._row = _flag_row if takes_flags else _decision_row
         columns = _flag_columns() if takes_flags else _decision_columns()
-        own = [column.name for column in columns]
-        if not self._chosen.keys().isdisjoint(own):
-            raise UsageError(f"columns of a sink have names that are already used: {', '.join(own)}.")
+        own_names = [column.name for column in columns]
+        if not self._chosen.keys().isdisjoint(own_names):
+            raise UsageError(f"columns of a sink have names that are already used: {', '.join(own_names)}.")
         self.wants_fields = bool(self._chosen)
         self._table = Table(
             known_name(str(options["table"])),
             MetaData(),
             *columns,
-            *(Column(known_name(column_name), _CHOSEN.get(of, TEXT)) for column_name, of in self._chosen.items()),
+            *(
+                Column(known_name(column_name), _CHOSEN.get(source_name, TEXT))
+                for column_name, source_name in self._chosen.items()
+            ),
             mysql_engine="InnoDB",
             mysql_charset="utf8mb4",
         )
@@ -222,8 +225,8 @@ class SqlSink:
         self._database.close()
 
     def _values(self, row: Outgoing) -> JsonObject:
-        found = self._row(row)
-        return found | _chosen_values(row, self._chosen) if self._chosen else found
+        values = self._row(row)
+        return values | _chosen_values(row, self._chosen) if self._chosen else values
 
     def _write(self, rows: Sequence[JsonMapping]) -> str:
         """Write rows by their keys in one transaction; return why they are refused for good, or ""."""
@@ -253,5 +256,5 @@ class SqlSink:
 
     def _stored_keys(self, connection: Connection, rows: Sequence[JsonMapping]) -> set[tuple[Any, ...]]:
         key = list(self._table.primary_key)
-        wanted = sorted({self._key(row) for row in rows})
-        return {tuple(stored) for stored in connection.execute(select(*key).where(tuple_(*key).in_(wanted)))}
+        keys = sorted({self._key(row) for row in rows})
+        return {tuple(stored) for stored in connection.execute(select(*key).where(tuple_(*key).in_(keys)))}

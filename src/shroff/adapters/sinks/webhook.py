@@ -76,7 +76,7 @@ class WebhookSink:
         """
         refused: list[Undelivered] = []
         for row in rows:
-            undelivered = self._judged(row, *self._called(row))
+            undelivered = self._check_answer(row, *self._call(row))
             if undelivered is not None:
                 refused.append(undelivered)
                 if undelivered.may_pass:
@@ -88,33 +88,33 @@ class WebhookSink:
 
     # Below: one call
 
-    def _called(self, row: Outgoing) -> tuple[int, str]:
+    def _call(self, row: Outgoing) -> tuple[int, str]:
         """Call for a row; return the answer's status and its header Retry-After. Raises: AwayError without answer."""
-        sent = {
+        headers = {
             "Content-Type": "application/json",
             "User-Agent": f"shroff/{shroff.__version__}",
             "Shroff-Kind": row.kind,
             **webhooks.headers(self._secret, f"{self._name}-{row.key}", int(self._now_s()), row.body),
         }
         try:
-            answer = self._client.call("POST", self._target, row.body, sent)
+            answer = self._client.call("POST", self._target, row.body, headers)
         except OSError as error:
             raise AwayError(f"{self._where}: {reason(error)}") from None
         return answer.status, answer.headers.get("Retry-After", "")
 
-    def _judged(self, row: Outgoing, status: int, retry_after: str) -> Undelivered | None:
+    def _check_answer(self, row: Outgoing, status: int, retry_after: str) -> Undelivered | None:
         """Return the row as undelivered if the answer refuses it, or None if the row is delivered.
 
         Raises: AwayError after a status of `LATER`; UsageError after a redirect.
         """
         if status in _TAKEN:
             return None
-        words = f"{self._where} answered {status} {responses.get(status, '')}".rstrip()
+        message = f"{self._where} answered {status} {responses.get(status, '')}".rstrip()
         if status in _REDIRECTS:
-            raise UsageError(f"{words}, and redirects are not followed. Write the address that it leads to under url")
+            raise UsageError(f"{message}, and redirects are not followed. Write the address that it leads to under url")
         if status in LATER:
-            raise AwayError(words, self._seconds(retry_after))
-        return Undelivered(row, words, may_pass=status in _SERVER_FAILS)
+            raise AwayError(message, self._seconds(retry_after))
+        return Undelivered(row, message, may_pass=status in _SERVER_FAILS)
 
     def _seconds(self, retry_after: str) -> float:
         """Return the seconds of a Retry-After header, which may be a date; 0 if it is neither."""

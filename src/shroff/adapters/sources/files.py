@@ -83,13 +83,13 @@ class FileSource:
         self._waiting: deque[_File] = deque()
         self._error: UsageError | None = None
         for path in paths:  # report an unreadable file before reading any
-            with self._opened(path) as lines:
+            with self._open(path) as lines:
                 lines.columns  # noqa: B018 (they are read)
 
     def __repr__(self) -> str:
         return f"<FileSource {', '.join(self._paths)}>"
 
-    def _opened(self, path: Path) -> Lines:
+    def _open(self, path: Path) -> Lines:
         return self._lay_out(read_lines(path, self._format), path.name, self._type)
 
     def start(self, offsets: TextMapping) -> None:
@@ -111,7 +111,7 @@ class FileSource:
             raise self._error
         while self._waiting:
             file = self._waiting[0]
-            reader = file.reader(self._opened)
+            reader = file.reader(self._open)
             lines = list[Line]()
             try:
                 for line in islice(reader, limit):
@@ -147,17 +147,17 @@ class _File:
         self.part = part
         self._path = path
         self._tell = tell
-        before = _Reached()
+        reached_before = _Reached()
         if offset is not None:
-            before = kept_offset(FileSource.name, part, offset.partition("@")[2] or offset, _Reached)
-        is_same = _head(path, before.head_bytes) == before.head
+            reached_before = kept_offset(FileSource.name, part, offset.partition("@")[2] or offset, _Reached)
+        is_same = _head(path, reached_before.head_bytes) == reached_before.head
         head_bytes = min(path.stat().st_size, HEAD_BYTES)
-        self._reached = (before if is_same else _Reached())._replace(
+        self._reached = (reached_before if is_same else _Reached())._replace(
             head_bytes=head_bytes, head=_head(path, head_bytes)
         )
         self._reader: Lines | None = None
         # Line numbers at which an unfinished record may begin; those of earlier runs start at `sure`.
-        self._unsure = [before.sure] if is_same and before.lines else []
+        self._unsure = [reached_before.sure] if is_same and reached_before.lines else []
 
     @property
     def is_at_begin(self) -> bool:
@@ -169,11 +169,11 @@ class _File:
             self._reader = opened(self._path)
             reached = self._reached
             first = list(islice(self._reader, min(reached.lines, 1)))
-            passed = deque(first, maxlen=1)
-            passed.extend(islice(self._reader, reached.lines - len(first)))
+            skipped = deque(first, maxlen=1)
+            skipped.extend(islice(self._reader, reached.lines - len(first)))
             if first and not _may_begin_more(first[0], self._reader.format):
-                self._unsure = [at for at in self._unsure if at]
-            if passed and _line_hash(passed[0]) != reached.last:
+                self._unsure = [line_number for line_number in self._unsure if line_number]
+            if skipped and _line_hash(skipped[0]) != reached.last:
                 self._tell(f"{self.part}: the last line went on since it was read, and is read anew.")
                 self.close()
                 self._reader = opened(self._path)
@@ -183,7 +183,7 @@ class _File:
         return self._reader
 
     def read(self, lines: Sequence[Line]) -> str:
-        before = self._reached.lines
+        lines_before = self._reached.lines
         last = lines[-1]
         reader = self._reader
         assert reader is not None
@@ -191,15 +191,23 @@ class _File:
             self._tell(
                 f"{self.part}: the last line has no line end. If more of it comes, it is read anew by the next run."
             )
-        now = before + len(lines)
+        lines_now = lines_before + len(lines)
         if reader.physical is not None:  # each line is a record of its own
             self._unsure = []
         else:
             begin = 0 if reader.format == "jsonl" else None  # a document begins there, with any number of lines
-            self._unsure += [at for at, line in enumerate(lines, before) if _may_begin_more(line, reader.format)]
-            self._unsure = [at for at in self._unsure if at == begin or now - at <= RECORD_LINES_MAX]
-        sure = min([*self._unsure, now - 1])
-        self._reached = self._reached._replace(lines=now, sure=sure, last=_line_hash(last))
+            self._unsure += [
+                line_number
+                for line_number, line in enumerate(lines, lines_before)
+                if _may_begin_more(line, reader.format)
+            ]
+            self._unsure = [
+                line_number
+                for line_number in self._unsure
+                if line_number == begin or lines_now - line_number <= RECORD_LINES_MAX
+            ]
+        sure = min([*self._unsure, lines_now - 1])
+        self._reached = self._reached._replace(lines=lines_now, sure=sure, last=_line_hash(last))
         return str(self._reached)
 
     def close(self) -> None:

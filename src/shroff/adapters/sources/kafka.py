@@ -79,9 +79,9 @@ class KafkaSource(MergingSource):
 
     def start(self, offsets: TextMapping) -> None:
         self._connect()
-        found = self._partitions.found(self._consumer, ANSWER_S, self._letters.topic)
-        ids = self._partitions.ids(found, ANSWER_S)
-        parts = self._partitions.opened(self._consumer, found, offsets, ids)
+        partitions = self._partitions.find(self._consumer, ANSWER_S, self._letters.topic)
+        ids = self._partitions.ids(partitions, ANSWER_S)
+        parts = self._partitions.open(self._consumer, partitions, offsets, ids)
         self.merge.clear()
         self._parts = {}
         self._begun = []
@@ -93,12 +93,12 @@ class KafkaSource(MergingSource):
 
     def look(self, offsets: TextMapping) -> list[PartLag]:
         self._connect()
-        found = self._partitions.found(self._consumer, LOOKED_S, self._letters.topic, is_patient=False)
-        seen, ends = self._partitions.seen(self._consumer, found, offsets)
+        partitions = self._partitions.find(self._consumer, LOOKED_S, self._letters.topic, is_patient=False)
+        lags, ends = self._partitions.lags_and_ends(self._consumer, partitions, offsets)
         for key, end in ends.items():
             if key in self._parts:
                 self._parts[key].ends_at(end, is_read=False)
-        return seen
+        return lags
 
     def acknowledge(self, offsets: TextMapping) -> None:
         self._commits.add(self._consumer, offsets)
@@ -109,10 +109,10 @@ class KafkaSource(MergingSource):
     def health(self) -> Health:
         is_known = self._parts and self._consumer is not None
         lag = sum(part.lag(self._consumer, self.merge) for part in self._parts.values()) if is_known else None
-        waiting = [f"{part.name}: {part.trouble}" for part in self._parts.values() if part.trouble]
-        words = (*self._cluster.words, *waiting)
+        waiting_parts = [f"{part.name}: {part.trouble}" for part in self._parts.values() if part.trouble]
+        messages = (*self._cluster.words, *waiting_parts)
         merge = self.merge
-        return Health(lag, self._cluster.errors, self._rebalances, words, merge.overtaken, merge.overtaken_ms)
+        return Health(lag, self._cluster.errors, self._rebalances, messages, merge.overtaken, merge.overtaken_ms)
 
     def close(self) -> None:
         consumer = self._consumer
@@ -140,17 +140,17 @@ class KafkaSource(MergingSource):
             self._parts[part.topic, part.partition] = part
             self.merge.open(part.name, part.type, part.before)
             if part.is_new and part.next >= 0:
-                told = [Line(part.next, b"", None, part.gap, where=f"before {part.next}")] if part.gap else []
+                gap_lines = [Line(part.next, b"", None, part.gap, where=f"before {part.next}")] if part.gap else []
                 self._begun.append(
-                    PolledMessages(part.name, part.type, self._decoder.format, told, part.stored(part.next))
+                    PolledMessages(part.name, part.type, self._decoder.format, gap_lines, part.stored(part.next))
                 )
 
     def fill(self, limit: int) -> list[PolledMessages]:
-        self._look_around()
+        self._add_new_partitions()
         if self._begun:
-            begun = self._begun[:limit]
+            started = self._begun[:limit]
             self._begun = self._begun[limit:]
-            return begun
+            return started
         self.merge.doubt()
         self._has_fetched = False
         self._fetch(limit)
@@ -174,11 +174,11 @@ class KafkaSource(MergingSource):
 
     def _take_in(self, messages: Sequence[Any]) -> None:
         """Decode messages into waiting lines, up to the first without an available schema."""
-        made: dict[KafkaPartition, tuple[list[Line], list[int]]] = {}
+        lines_by_part: dict[KafkaPartition, tuple[list[Line], list[int]]] = {}
         parts = self._parts
         line_of = self._decoder.line
         self._pending = ()
-        for at, message in enumerate(messages):
+        for index, message in enumerate(messages):
             if message.error() is not None:
                 self._take_error(message)
                 continue
@@ -188,7 +188,7 @@ class KafkaSource(MergingSource):
             try:
                 line = Line(offset, b"", None, TOMBSTONE) if value is None else line_of(offset, value)
             except SchemasAwayError as error:
-                self._pending = messages[at:]
+                self._pending = messages[index:]
                 self._cluster.tell(str(error))
                 break
             if traces.is_on():
@@ -196,10 +196,10 @@ class KafkaSource(MergingSource):
             part.next = offset + 1
             part.epochs.came(offset, message.leader_epoch())
             part.bytes += 0 if value is None else len(value)
-            lines, sent_ms = made.get(part) or made.setdefault(part, ([], []))
+            lines, sent_ms = lines_by_part.get(part) or lines_by_part.setdefault(part, ([], []))
             lines.append(line)
             sent_ms.append(message.timestamp()[1])
-        for part, (lines, sent_ms) in made.items():
+        for part, (lines, sent_ms) in lines_by_part.items():
             part.came()
             self.merge.add(part.name, lines, sent_ms)
             part.hold(self._consumer, self.merge, len(self._parts))
@@ -237,36 +237,36 @@ class KafkaSource(MergingSource):
             for key, end in ends.items():
                 self._parts[key].ends_at(end, is_read=False)
         # A partition is not silent while its messages wait here for a schema
-        passed = [
+        skipped = [
             part for part in waits_for if part.is_at_end or (not self._pending and part.is_left(now_s, PATIENCE_S))
         ]
-        for part in passed:
+        for part in skipped:
             self.merge.pass_by(part.name)
-        return len(passed) == len(waits_for)
+        return len(skipped) == len(waits_for)
 
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         """Return runs of lines with the offset after each run; later lines of a part may still wait in the merge."""
-        left = {name: self.merge.lines(name) for name, _, _ in runs}
-        were = Counter(left)
+        waiting_lines = {name: self.merge.lines(name) for name, _, _ in runs}
+        were = Counter(waiting_lines)
         for name, lines, _ in runs:
             were[name] += len(lines)
-        for name, stay in left.items():
+        for name, stay in waiting_lines.items():
             part = self._partitions.by_name[name]
             part.bytes = part.bytes * stay // were[name]
             if part.is_held:
                 part.hold(self._consumer, self.merge, len(self._parts))
-        found = []
-        for name, lines, before in runs:
+        messages = []
+        for name, lines, offset_before in runs:
             part = self._partitions.by_name[name]
             last = lines[-1].number
             were[name] -= len(lines)
-            stored = part.stored(last + 1 if were[name] else part.next, last, before)
-            found.append(PolledMessages(name, part.type, self._decoder.format, lines, stored))
-        return found
+            stored = part.stored(last + 1 if were[name] else part.next, last, offset_before)
+            messages.append(PolledMessages(name, part.type, self._decoder.format, lines, stored))
+        return messages
 
     # ---- new partitions
 
-    def _look_around(self) -> None:
+    def _add_new_partitions(self) -> None:
         """Add new partitions, from their first message; checks every `LOOK_S`.
 
         Raises: as `Partitions.stopped`, if a topic was deleted and created again.
@@ -276,17 +276,19 @@ class KafkaSource(MergingSource):
             return
         self._looked_s = now_s
         try:
-            found = self._partitions.found(self._consumer, WAIT_S * 10)
-            ids = self._partitions.ids(found, WAIT_S * 10)
+            partitions = self._partitions.find(self._consumer, WAIT_S * 10)
+            ids = self._partitions.ids(partitions, WAIT_S * 10)
         except (TransientError, UsageError) as error:
             self._cluster.tell(str(error))
             return
         replaced = self._partitions.replaced(ids)
         if replaced is not None:
             raise self._partitions.stopped(replaced)
-        new = [key for key in found if key not in self._parts]
+        new = [key for key in partitions if key not in self._parts]
         if new:
-            parts = self._partitions.opened(self._consumer, {key: found[key] for key in new}, {}, ids, is_running=True)
+            parts = self._partitions.open(
+                self._consumer, {key: partitions[key] for key in new}, {}, ids, is_running=True
+            )
             self._consumer.incremental_assign([part.position for part in parts])
             self._take_on(parts)
             self._rebalances += 1

@@ -43,16 +43,16 @@ class PartitionOffset(NamedTuple):
     @classmethod
     def parse(cls, part: str, text: str) -> Self:
         """Read a stored offset of the partition `part`. Raises: StateError if it is invalid."""
-        offset, before = split_offset(text)
-        found = _TEXT.fullmatch(offset)
-        if found is None:
+        offset, offset_before = split_offset(text)
+        match = _TEXT.fullmatch(offset)
+        if match is None:
             raise StateError(f"{text!r} is not an offset of {part}, as 4711 would be")
-        return cls(int(found[1]), found[2] or "", NO_EPOCH if found[3] is None else int(found[3]), before)
+        return cls(int(match[1]), match[2] or "", NO_EPOCH if match[3] is None else int(match[3]), offset_before)
 
     def __str__(self) -> str:
-        of = f"@{self.topic_id}" if self.topic_id else ""
-        epoch = f".{self.epoch}" if of and self.epoch != NO_EPOCH else ""
-        return stored_offset(f"{self.offset}{of}{epoch}", self.before)
+        topic_suffix = f"@{self.topic_id}" if self.topic_id else ""
+        epoch = f".{self.epoch}" if topic_suffix and self.epoch != NO_EPOCH else ""
+        return stored_offset(f"{self.offset}{topic_suffix}{epoch}", self.before)
 
     def is_of(self, topic_id: str) -> bool:
         """Whether the offset may be of the topic with this id; True if one of the ids is unknown."""
@@ -103,8 +103,10 @@ class OffsetCommits:
         self._committed_s = time.monotonic()
         offsets = self._offsets
         self._offsets = {}
-        read = (self._position(name, PartitionOffset.parse(name, text).offset) for name, text in offsets.items())
-        positions = [position for position in read if position is not None]
+        positions_read = (
+            self._position(name, PartitionOffset.parse(name, text).offset) for name, text in offsets.items()
+        )
+        positions = [position for position in positions_read if position is not None]
         try:
             if positions and consumer is not None:
                 consumer.commit(offsets=positions, asynchronous=True)
@@ -118,9 +120,9 @@ def topic_ids(cluster: KafkaCluster, admin: Any, topics: Collection[str], within
     Raises: TransientError if no broker answers.
     """
     confluent = library("source")
-    asked = admin.describe_topics(confluent.TopicCollection(list(topics)), request_timeout=within_s)
-    found: TextDict = {}
-    for topic, future in asked.items():
+    futures = admin.describe_topics(confluent.TopicCollection(list(topics)), request_timeout=within_s)
+    ids: TextDict = {}
+    for topic, future in futures.items():
         try:
             id_ = str(future.result().topic_id).translate(_AS_KAFKA)
         except confluent.KafkaException as error:
@@ -128,5 +130,5 @@ def topic_ids(cluster: KafkaCluster, admin: Any, topics: Collection[str], within
                 raise cluster.raised(error, f"the id of topic {topic} cannot be read") from None
             continue
         if id_ != _NO_ID:
-            found[topic] = id_
-    return found
+            ids[topic] = id_
+    return ids

@@ -138,8 +138,8 @@ class KafkaPartition:
             self.is_held = False
 
     def lag(self, consumer: Any, merge: Merge) -> int:
-        waiting = merge.lines(self.name)
+        waiting_lines = merge.lines(self.name)
         if self.is_at_end:
-            return waiting
+            return waiting_lines
         end: int = consumer.get_watermark_offsets(self.position, cached=True)[1]
-        return waiting + max(end, self.end, self.next) - max(self.next, 0)
+        return waiting_lines + max(end, self.end, self.next) - max(self.next, 0)

@@ -7,8 +7,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from shroff.adapters.kafka.client import KafkaCluster, NoTopicError, known_topic, library, topic_error
-from shroff.adapters.kafka.topics import no_topics
+from shroff.adapters.kafka.client import KafkaCluster, NoTopicError, library, topic_error, topic_metadata_of
+from shroff.adapters.kafka.topics import missing_topics_error
 from shroff.adapters.sources.kafka_offsets import NO_EPOCH, PartitionOffset, topic_ids
 from shroff.adapters.sources.kafka_partition import BEGINNING, UNKNOWN, KafkaPartition, Key
 from shroff.errors import ShroffError, StateError, TransientError
@@ -46,20 +46,20 @@ class Partitions:
         self._cluster = cluster
         self._starts_at_end = system.text("start", "earliest") == "latest"
         self.skips = system.text("gone", "stop") == "skip"
-        named = [
+        topic_names = [
             (type_, topic)
             for type_, topics in system.options["topics"].items()
             for topic in ([topics] if isinstance(topics, str) else topics)
         ]
-        self._types = system.part_types(named, "topic")
-        own = f"{project}.labels"
-        self._maybe = own if "labels" not in system.options and re.search(TOPIC.pattern, own) else ""
+        self._types = system.part_types(topic_names, "topic")
+        labels_topic = f"{project}.labels"
+        self._maybe = labels_topic if "labels" not in system.options and re.search(TOPIC.pattern, labels_topic) else ""
         self._leaderless: set[Key] = set()  # partitions without an available broker
         self._admin: Any = None
         self.cut: dict[str, StateError] = {}  # partitions that lost messages, which are read from their beginning
         self.by_name: dict[str, KafkaPartition] = {}
 
-    def found(
+    def find(
         self, consumer: Any, within_s: float, letters: str = "", *, is_patient: bool = True
     ) -> dict[Key, str | None]:
         """Return the existing partitions with the types of their messages.
@@ -68,26 +68,26 @@ class Partitions:
             a topic may not be read; TransientError if no broker answers.
         """
         found: dict[Key, str | None] = {}
-        lacking: list[NoTopicError] = []
+        missing: list[NoTopicError] = []
         self._leaderless.clear()
         for topic in (*self._types, *([letters] if letters else ())):
             try:
-                metadata = self._required(consumer, topic, within_s, is_patient=is_patient and not lacking)
+                metadata = self._required_metadata(consumer, topic, within_s, is_patient=is_patient and not missing)
             except NoTopicError as error:
-                lacking.append(error)
+                missing.append(error)
                 continue
             if topic != letters:
                 found |= self._keys(topic, metadata, self._types[topic])
-        if lacking:
-            raise no_topics(lacking)
+        if missing:
+            raise missing_topics_error(missing)
         if self._maybe and self._maybe not in self._types:
             metadata = self._metadata(consumer, self._maybe, within_s)
             if metadata is not None and metadata.error is None:
                 found |= self._keys(self._maybe, metadata, LABEL)
         return found
 
-    def _required(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool) -> Any:
-        """Return the metadata of a topic. Raises: NoTopicError, and as `found`."""
+    def _required_metadata(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool) -> Any:
+        """Return the metadata of a topic. Raises: NoTopicError, and as `find`."""
         metadata = self._metadata(consumer, topic, within_s, is_patient=is_patient)
         error = topic_error(self._cluster, topic, metadata, lambda: list(consumer.list_topics(timeout=within_s).topics))
         if error is not None:
@@ -99,10 +99,10 @@ class Partitions:
         self._leaderless |= {key for key in keys if metadata.partitions[key[1]].leader < 0}
         return dict.fromkeys(keys, type_name)
 
-    def opened(
+    def open(
         self,
         consumer: Any,
-        found: Mapping[Key, str | None],
+        partitions: Mapping[Key, str | None],
         offsets: TextMapping,
         ids: TextMapping,
         *,
@@ -117,26 +117,30 @@ class Partitions:
 
         Raises: StateError if messages after an offset are gone, or the topic is not the one that was read.
         """
-        known = {topic for topic, partition in found if f"{topic}/{partition}" in offsets}
+        topics_read = {topic for topic, partition in partitions if f"{topic}/{partition}" in offsets}
         if not self.skips:
-            _check_there(found, offsets)
-        bounds = self._bounds(consumer, list(found), is_needed=not is_running)
+            _check_there(partitions, offsets)
+        bounds = self._bounds(consumer, list(partitions), is_needed=not is_running)
         parts = []
-        for key, type_name in found.items():
+        for key, type_name in partitions.items():
             begin, end = bounds.get(key, (UNKNOWN, UNKNOWN))
             stored = offsets.get(f"{key[0]}/{key[1]}")
-            is_last = self._starts_at_end and key[0] not in known and not is_running
-            at = end if is_last else begin
+            is_last = self._starts_at_end and key[0] not in topics_read and not is_running
+            first_offset = end if is_last else begin
             id_ = ids.get(key[0], "")
-            read = PartitionOffset(at, id_) if stored is None else PartitionOffset.parse(f"{key[0]}/{key[1]}", stored)
-            part = KafkaPartition(
-                key, type_name, read._replace(topic_id=id_ or read.topic_id), end, is_new=stored is None
+            offset_read = (
+                PartitionOffset(first_offset, id_)
+                if stored is None
+                else PartitionOffset.parse(f"{key[0]}/{key[1]}", stored)
             )
-            if not read.is_of(id_):
-                part = self._behind(part, begin, end, anew(part.name, read))
+            part = KafkaPartition(
+                key, type_name, offset_read._replace(topic_id=id_ or offset_read.topic_id), end, is_new=stored is None
+            )
+            if not offset_read.is_of(id_):
+                part = self._behind(part, begin, end, anew(part.name, offset_read))
             elif part.name in self.cut:
                 part = self._behind(part, begin, end, self.cut.pop(part.name))
-            elif key in bounds and not begin <= read.offset <= end:
+            elif key in bounds and not begin <= offset_read.offset <= end:
                 part = self._behind(part, begin, end, gone(part, begin, end))
             if is_last and key not in bounds:
                 raise TransientError(f"source: {part.name}: no broker returns its end")
@@ -150,17 +154,18 @@ class Partitions:
         """Return a partition with an offset for the library; None if the partition is not read."""
         return self.by_name[name].at(offset) if name in self.by_name else None
 
-    def seen(
-        self, consumer: Any, found: Mapping[Key, str | None], offsets: TextMapping
+    def lags_and_ends(
+        self, consumer: Any, partitions: Mapping[Key, str | None], offsets: TextMapping
     ) -> tuple[list[PartLag], dict[Key, int]]:
         """Return the lag of each partition behind these offsets, including vanished partitions, and the end of each."""
-        bounds = self._bounds(consumer, list(found), is_needed=False)
-        ids = self.ids(found, LOOKED_S)
+        bounds = self._bounds(consumer, list(partitions), is_needed=False)
+        ids = self.ids(partitions, LOOKED_S)
         states = [
-            self._lag(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}"), ids.get(key[0], "")) for key in found
+            self._lag(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}"), ids.get(key[0], ""))
+            for key in partitions
         ]
         names = {state.part for state in states}
-        topics = {topic for topic, _ in found}
+        topics = {topic for topic, _ in partitions}
         states += [
             PartLag(name, None, NOT_THERE.format(name))
             for name in offsets
@@ -173,30 +178,31 @@ class Partitions:
         if bounds is None:
             return PartLag(name, None)
         begin, end = bounds
-        read = (
-            PartitionOffset(end if self._starts_at_end else begin)
-            if stored is None
-            else PartitionOffset.parse(name, stored)
+        if stored is None:
+            offset_read = PartitionOffset(end if self._starts_at_end else begin)
+        else:
+            offset_read = PartitionOffset.parse(name, stored)
+        if not offset_read.is_of(id_):
+            return PartLag(name, end - begin, str(anew(name, offset_read)))
+        if begin <= offset_read.offset <= end:
+            return PartLag(name, end - offset_read.offset)
+        return PartLag(
+            name, end - begin, str(gone(KafkaPartition(key, None, offset_read, end, is_new=False), begin, end))
         )
-        if not read.is_of(id_):
-            return PartLag(name, end - begin, str(anew(name, read)))
-        if begin <= read.offset <= end:
-            return PartLag(name, end - read.offset)
-        return PartLag(name, end - begin, str(gone(KafkaPartition(key, None, read, end, is_new=False), begin, end)))
 
-    def ids(self, found: Iterable[Key], within_s: float) -> TextDict:
+    def ids(self, partitions: Iterable[Key], within_s: float) -> TextDict:
         """Return the ids of the partitions' topics, as `topic_ids` does. Raises: TransientError if no broker
         answers.
         """
         self._admin = self._admin or self._cluster.admin()
-        return topic_ids(self._cluster, self._admin, {topic for topic, _ in found}, within_s)
+        return topic_ids(self._cluster, self._admin, {topic for topic, _ in partitions}, within_s)
 
     def replaced(self, ids: TextMapping) -> StateError | None:
         """Return the error for a topic that was created anew during reading, by the current topic ids."""
         for part in self.by_name.values():
-            read = PartitionOffset(part.next, part.topic_id)
-            if not read.is_of(ids.get(part.topic, "")):
-                return anew(part.name, read)
+            offset_read = PartitionOffset(part.next, part.topic_id)
+            if not offset_read.is_of(ids.get(part.topic, "")):
+                return anew(part.name, offset_read)
         return None
 
     def _behind(self, part: KafkaPartition, begin: int, end: int, error: StateError) -> KafkaPartition:
@@ -204,9 +210,9 @@ class Partitions:
         if not self.skips:
             raise error
         start = PartitionOffset(begin, part.topic_id)
-        found = KafkaPartition((part.topic, part.partition), part.type, start, end, is_new=True)
-        found.gap = str(error).partition(". ")[0]
-        return found
+        replacement = KafkaPartition((part.topic, part.partition), part.type, start, end, is_new=True)
+        replacement.gap = str(error).partition(". ")[0]
+        return replacement
 
     def lost(self, consumer: Any, part: KafkaPartition) -> ShroffError:
         key = part.topic, part.partition
@@ -261,8 +267,8 @@ class Partitions:
 
     def _offsets(self, consumer: Any, keys: Sequence[Key], moment: int, within_s: float) -> dict[Key, int]:
         confluent = library("source")
-        asked = [confluent.TopicPartition(*key, moment) for key in keys if key not in self._leaderless]
-        answers = consumer.offsets_for_times(asked, timeout=within_s)
+        requests = [confluent.TopicPartition(*key, moment) for key in keys if key not in self._leaderless]
+        answers = consumer.offsets_for_times(requests, timeout=within_s)
         return {
             (answer.topic, answer.partition): answer.offset
             for answer in answers
@@ -271,16 +277,16 @@ class Partitions:
 
     def _metadata(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool = False) -> Any:
         try:
-            found = known_topic(consumer, topic, within_s=within_s, is_patient=is_patient)
+            topic_metadata = topic_metadata_of(consumer, topic, within_s=within_s, is_patient=is_patient)
         except library("source").KafkaException as error:
             raise self._cluster.raised(error, f"topic {topic} cannot be looked up", consumer) from None
         self._cluster.let_in()
-        return found
+        return topic_metadata
 
 
-def anew(name: str, read: PartitionOffset) -> StateError:
+def anew(name: str, offset_read: PartitionOffset) -> StateError:
     return StateError(
-        f"{name} is not the partition that was read up to offset {read.offset}: its topic was deleted and "
+        f"{name} is not the partition that was read up to offset {offset_read.offset}: its topic was deleted and "
         f"recreated. Add the missing messages with 'shroff ingest'. {AGAIN.format(name)}"
     )
 
@@ -300,10 +306,10 @@ def gone(part: KafkaPartition, begin: int, end: int) -> StateError:
     )
 
 
-def _check_there(found: Mapping[Key, str | None], offsets: TextMapping) -> None:
+def _check_there(partitions: Mapping[Key, str | None], offsets: TextMapping) -> None:
     """Raises: StateError if a topic no longer has a partition that was read."""
-    topics = {topic for topic, _ in found}
-    names = {f"{topic}/{partition}" for topic, partition in found}
+    topics = {topic for topic, _ in partitions}
+    names = {f"{topic}/{partition}" for topic, partition in partitions}
     for name in offsets.keys() - names:
         topic = name.rpartition("/")[0]
         if topic in topics:

@@ -28,7 +28,7 @@ from shroff.features.online.row_reads import Row, RowReads
 from shroff.features.online.since_flag import SinceFlag
 from shroff.features.online.trial import is_ready
 from shroff.features.online.value_codec import pack, unpack
-from shroff.features.plan import Plan, kept_of, make_plan, with_rules
+from shroff.features.plan import Plan, make_plan, stored_files_of, with_rules
 from shroff.language.row import Reference
 
 # Keys examined between batches by states that release no keys: more than a batch can add.
@@ -110,7 +110,7 @@ class Online:
         ]
         self._by_row = {rule.wanted.name for rule in self.rules}
         self._by_row |= {feature.name for features in self._after.values() for feature in features}
-        self._kept = kept_of(self._plan)
+        self._kept = stored_files_of(self._plan)
         self._rows = RowEngine(self._plan, self.groups, self.rules, self._after, events, reference, self.remarks)
         self.watermark_ms: int | None = None
 

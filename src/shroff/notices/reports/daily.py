@@ -10,7 +10,7 @@ from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms, parse_money
 from shroff.notices.added_reports import added_reports
 from shroff.notices.definitions import Notice
-from shroff.notices.reports.report_figures import Figures, counted_of, day_of, figures_of, zone_of
+from shroff.notices.reports.report_figures import Figures, counted_report_of, day_of, figures_of, zone_of
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
 from shroff.notices.texts.localization import count_text, day_text, lasting_text, money_text, plain, share_text
@@ -30,8 +30,12 @@ def report_due(notice: Notice, now_ms: int, begun_ms: int = 0) -> Due | None:
     None if it is too late, or the log began after that time.
     """
     zone = zone_of(notice)
-    now = datetime.fromtimestamp(now_ms / 1_000, zone)
-    day = now.date() if now.hour * 60 + now.minute >= notice.at_minute else now.date() - timedelta(days=1)
+    local_now = datetime.fromtimestamp(now_ms / 1_000, zone)
+    day = (
+        local_now.date()
+        if local_now.hour * 60 + local_now.minute >= notice.at_minute
+        else local_now.date() - timedelta(days=1)
+    )
     at_ms = day_start_ms(day, zone.key) + notice.at_minute * 60_000
     if now_ms - at_ms > LATE_MS or at_ms < begun_ms or (notice.days > 1 and day.weekday()):
         return None
@@ -53,24 +57,24 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
     """Return the values that a report shows."""
     language = notice.language if isinstance(notice.language, str) else "en"
     if notice.added:
-        counted = counted_of(services, notice, due)
+        counted_report = counted_report_of(services, notice, due)
         start_ms = day_of(notice, due).start_ms
         settings = services.definitions.settings
-        return added_reports()[notice.added].values(counted, settings, language, str(notice.zone), start_ms)
+        return added_reports()[notice.added].values(counted_report, settings, language, str(notice.zone), start_ms)
     day = day_of(notice, due)
     figures = figures_of(services, notice, due, log)
-    words = WORDS[language]
+    labels = WORDS[language]
     texts = _Texts(services.definitions.settings, figures, day.zone.key, language)
     project = plain(services.definitions.settings.name)
     day_title = texts.day(day.start_ms)
-    title = words["report"].format(day=day_title)
+    title = labels["report"].format(day=day_title)
     if notice.days > 1:
-        day_title = words["from_to"].format(first=day_title, last=texts.day(day.end_ms - 1))
-        title = words["report_week"].format(days=day_title)
+        day_title = labels["from_to"].format(first=day_title, last=texts.day(day.end_ms - 1))
+        title = labels["report_week"].format(days=day_title)
     return {
-        "words": words,
+        "words": labels,
         "language": language,
-        "subject": words["report_subject"].format(project=project, day=day_title),
+        "subject": labels["report_subject"].format(project=project, day=day_title),
         "title": title,
         "project": project,
         "zone": day.zone.key,
@@ -88,10 +92,10 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
 class _Texts:
     """Formats the figures of a report in a language."""
 
-    def __init__(self, settings: Settings, found: Figures, zone: str, language: str) -> None:
+    def __init__(self, settings: Settings, figures: Figures, zone: str, language: str) -> None:
         self._places = settings.money_places
         self._currency = settings.currency
-        self._found = found
+        self._found = figures
         self._zone = zone
         self._language = language
         self._words = WORDS[language]
@@ -131,39 +135,39 @@ class _Texts:
 
     def waiting(self, at_ms: int) -> list[tuple[str, str]]:
         """Return rows of the open cases when the report was due: number, money, and the earliest deadline."""
-        words = self._words
+        texts = self._words
         figures = self._found
-        rows = [(words["open_cases"], self._count(figures.open))]
+        rows = [(texts["open_cases"], self._count(figures.open))]
         if figures.stake is not None:
-            rows.append((words["at_stake"], self._money(figures.stake)))
+            rows.append((texts["at_stake"], self._money(figures.stake)))
         if figures.left_ms is not None:
-            rows += [(words["late_cases"], self._count(figures.late)), self._deadline(figures.left_ms, at_ms)]
+            rows += [(texts["late_cases"], self._count(figures.late)), self._deadline(figures.left_ms, at_ms)]
         if figures.escalated:
-            rows.append((words["escalated_cases"], self._count(figures.escalated)))
+            rows.append((texts["escalated_cases"], self._count(figures.escalated)))
         return rows
 
     def _deadline(self, left_ms: int, at_ms: int) -> tuple[str, str]:
         """Return label and text of the time to the next deadline, or since it passed; after two days, of its day."""
-        words = self._words
+        texts = self._words
         lasting = lasting_text(abs(left_ms), self._language)
         if left_ms >= 0:
-            return words["time_left"], lasting
+            return texts["time_left"], lasting
         if left_ms > -OVERDUE_MS:
-            return words["overdue"], words["overdue_by"].format(lasting=lasting)
+            return texts["overdue"], texts["overdue_by"].format(lasting=lasting)
         day = day_at(at_ms + left_ms, self._zone)
-        return words["overdue"], words["overdue_since"].format(day=f"{day:%Y-%m-%d}")
+        return texts["overdue"], texts["overdue_since"].format(day=f"{day:%Y-%m-%d}")
 
     def maturity(self) -> str:
         """Describe the share of frauds known after some days; empty if it is unknown."""
-        words = self._words
+        labels = self._words
         shares = sorted(self._found.known.items())
         texts = [
-            words["maturity_at_one" if days == 1 else "maturity_at"].format(
+            labels["maturity_at_one" if days == 1 else "maturity_at"].format(
                 share=share_text(share, self._language), days=days
             )
             for days, share in shares
         ]
-        return words["maturity"].format(shares=", ".join(texts)) if texts else ""
+        return labels["maturity"].format(shares=", ".join(texts)) if texts else ""
 
     def change(self) -> str:
         """Describe the change from the period before; empty if the log does not have all of it."""
@@ -175,13 +179,13 @@ class _Texts:
 
     def estimates(self) -> list[tuple[str, str]]:
         """Return rows of the weeks with outstanding labels: the week, and the interval of its fraud."""
-        words = self._words
-        places = self._places
+        texts = self._words
+        decimals = self._places
         return [
             (
-                words["week_from"].format(day=self.day(day_start_ms(date.fromisoformat(start), self._zone))),
-                words["from_to"].format(
-                    first=self._money(parse_money(low, places)), last=self._money(parse_money(high, places))
+                texts["week_from"].format(day=self.day(day_start_ms(date.fromisoformat(start), self._zone))),
+                texts["from_to"].format(
+                    first=self._money(parse_money(low, decimals)), last=self._money(parse_money(high, decimals))
                 ),
             )
             for start, low, high in self._found.estimates
@@ -189,13 +193,13 @@ class _Texts:
 
     def hours(self) -> Sequence[JsonMapping]:
         counts = [self._found.hours.get(hour, 0) for hour in range(24)]
-        most = max(counts) or 1
+        largest = max(counts) or 1
         return [
             {
                 "hour": hour,
                 "count": self._count(count),
-                "percent": round(100 * count / most),
-                "marks": "#" * round(MARKS * count / most),
+                "percent": round(100 * count / largest),
+                "marks": "#" * round(MARKS * count / largest),
             }
             for hour, count in enumerate(counts)
         ]

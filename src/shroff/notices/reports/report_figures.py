@@ -111,7 +111,7 @@ def figures_of(services: NoticeServices, notice: Notice, due: Due, log: LogReade
     return stored_report.figures or _figures(services, day_of(notice, due), log)
 
 
-def counted_of(services: NoticeServices, notice: Notice, due: Due) -> bytes:
+def counted_report_of(services: NoticeServices, notice: Notice, due: Due) -> bytes:
     """Return the report of a plug-in as of its due time; the current one if none was stored."""
     stored_report = from_json(due.told, type=_StoredReport)
     is_there = bytes(stored_report.counted) != bytes(_NOT_COUNTED)
@@ -125,9 +125,9 @@ def counted_of(services: NoticeServices, notice: Notice, due: Due) -> bytes:
 def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
     """Compute the figures. Cost: 10 µs an event of the day, 5 µs a label, and some queries, however long the log is."""
     definitions = services.definitions
-    before, today = figures_by_day(log, definitions, [day.before_ms, day.start_ms, day.end_ms])
+    day_before, today = figures_by_day(log, definitions, [day.before_ms, day.start_ms, day.end_ms])
     is_there = places_between(log, day.before_ms, day.end_ms)[0] > 0
-    earlier_figures = _compared(before) if is_there else {}
+    earlier_figures = _compared_figures(day_before) if is_there else {}
     caught, caught_money = today.fraud.stopped()
     false_alarms, false_money = today.genuine.stopped()
     hours = Counter[int]()
@@ -154,14 +154,14 @@ def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
         else None,
         change={
             name: count / earlier_figures[name] - 1
-            for name, count in _compared(today).items()
+            for name, count in _compared_figures(today).items()
             if earlier_figures.get(name)
         },
         estimates=services.estimates(day.zone.key) if day.end_ms - day.start_ms > 2 * DAY_MS else (),
     )
 
 
-def _compared(day: DayFigures) -> dict[str, int]:
+def _compared_figures(day: DayFigures) -> dict[str, int]:
     """Return the figures that are compared with the period before, by the names of their words."""
     decided = day.decided
     missed = day.fraud.counts["approve"]

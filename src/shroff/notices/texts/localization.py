@@ -19,15 +19,15 @@ _MASKED_CARD = re.compile(r"(?:[0-9]{4,6})?[ -]?[•·*xX.][•·*xX. -]*[0-9]{4
 _HIDDEN = "••••"
 
 
-def money_text(units: int, places: int, currency: str, language: str) -> str:
+def money_text(units: int, decimals: int, currency: str, language: str) -> str:
     r"""Format an amount for people.
 
     >>> money_text(166190, 2, "EUR", "en"), money_text(166190, 2, "EUR", "de")
     ('1,661.90\xa0EUR', '1.661,90\xa0EUR')
     """
     thousands, point = MARKS[language]
-    whole, _, rest = show_decimal(abs(units), places).partition(".")
-    text = f"{int(whole):,}".replace(",", thousands) + (point + rest if rest else "")
+    whole_units, _, fraction = show_decimal(abs(units), decimals).partition(".")
+    text = f"{int(whole_units):,}".replace(",", thousands) + (point + fraction if fraction else "")
     return f"{MINUS if units < 0 else ''}{text}{NO_BREAK}{currency}"
 
 
@@ -43,27 +43,27 @@ def share_text(share: float, language: str) -> str:
 
 def day_text(at_ms: int, zone: str, language: str) -> str:
     """Format a day without its year: `20 July`."""
-    at = _at(at_ms, zone)
-    return WORDS[language]["day"].format(day=at.day, month=MONTHS[language][at.month - 1])
+    moment = _local_time(at_ms, zone)
+    return WORDS[language]["day"].format(day=moment.day, month=MONTHS[language][moment.month - 1])
 
 
 def moment_text(at_ms: int, zone: str, language: str) -> str:
     """Format a time with its weekday and time zone: `Monday 20 July 2026, 14:32, Berlin time`."""
-    at = _at(at_ms, zone)
-    place = zone.rpartition("/")[2].replace("_", " ")
+    moment = _local_time(at_ms, zone)
+    city = zone.rpartition("/")[2].replace("_", " ")
     return WORDS[language]["moment"].format(
-        weekday=DAYS[language][at.weekday()],
-        day=at.day,
-        month=MONTHS[language][at.month - 1],
-        year=at.year,
-        time=f"{at:%H:%M}",
-        zone="UTC" if zone == "UTC" else WORDS[language]["time_in"].format(place=place),
+        weekday=DAYS[language][moment.weekday()],
+        day=moment.day,
+        month=MONTHS[language][moment.month - 1],
+        year=moment.year,
+        time=f"{moment:%H:%M}",
+        zone="UTC" if zone == "UTC" else WORDS[language]["time_in"].format(place=city),
     )
 
 
 def until_text(at_ms: int, zone: str, language: str) -> str:
     """Format a time in the near future: `21 July, 14:32`."""
-    return f"{day_text(at_ms, zone, language)}, {_at(at_ms, zone):%H:%M}"
+    return f"{day_text(at_ms, zone, language)}, {_local_time(at_ms, zone):%H:%M}"
 
 
 def lasting_text(length_ms: int, language: str) -> str:
@@ -74,12 +74,12 @@ def lasting_text(length_ms: int, language: str) -> str:
     """
     minutes = max(1, length_ms // MINUTE_MS)
     counts = {"days": minutes // 1_440, "hours": minutes // 60 % 24, "minutes": minutes % 60}
-    first = next(at for at, count in enumerate(counts.values()) if count)
-    shown = [(name, count) for name, count in list(counts.items())[first : first + 2] if count]
-    return " ".join(WORDS[language][name].format(count=count).replace(" ", NO_BREAK) for name, count in shown)
+    first = next(index for index, count in enumerate(counts.values()) if count)
+    parts = [(name, count) for name, count in list(counts.items())[first : first + 2] if count]
+    return " ".join(WORDS[language][name].format(count=count).replace(" ", NO_BREAK) for name, count in parts)
 
 
-def _at(at_ms: int, zone: str) -> datetime:
+def _local_time(at_ms: int, zone: str) -> datetime:
     return datetime.fromtimestamp(at_ms / 1_000, UTC).astimezone(ZoneInfo(zone))
 
 

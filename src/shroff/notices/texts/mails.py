@@ -31,32 +31,32 @@ class RenderedText(FrozenStruct):
 
 
 def mail_of(
-    written: RenderedText, *, id: str, sender: str, recipients: Sequence[str], made_ms: int, may_part: bool = False
+    rendered: RenderedText, *, id: str, sender: str, recipients: Sequence[str], made_ms: int, may_part: bool = False
 ) -> Mail:
     """Build a mail; equal arguments make equal bytes. Addresses are plain (`is_address`); `sender` may have a name.
 
     Raises: UsageError for an invalid sender.
     """
-    own = sender_of(sender)
+    sender_address = sender_of(sender)
     heads = {
-        "Subject": one_line(written.subject),
-        "From": own,
+        "Subject": one_line(rendered.subject),
+        "From": sender_address,
         "To": ", ".join(recipients),
         "Date": format_datetime(datetime.fromtimestamp(made_ms // 1_000, UTC)),
-        "Message-ID": f"<{id}@{own.domain}>",
+        "Message-ID": f"<{id}@{sender_address.domain}>",
         "Auto-Submitted": "auto-generated",
         "X-Auto-Response-Suppress": "All",
         "MIME-Version": "1.0",
     }
-    found = b"".join(_head(name, value) for name, value in heads.items())
-    body = _part("plain", written.text)
-    if written.html:
+    header = b"".join(_head(name, value) for name, value in heads.items())
+    body = _part("plain", rendered.text)
+    if rendered.html:
         boundary = f"=_{sha256(id.encode()).hexdigest()[:32]}"
         between = f"--{boundary}\r\n".encode()
         kind = f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'.encode()
-        parts = [between + part + b"\r\n" for part in (body, _part("html", written.html))]
+        parts = [between + part + b"\r\n" for part in (body, _part("html", rendered.html))]
         body = b"".join([kind, *parts, f"--{boundary}--\r\n".encode()])
-    return Mail(id, own.addr_spec, tuple(recipients), found + body, may_part)
+    return Mail(id, sender_address.addr_spec, tuple(recipients), header + body, may_part)
 
 
 def _head(name: str, value: object) -> bytes:
@@ -80,8 +80,8 @@ def _part(kind: str, text: str) -> bytes:
 @lru_cache(maxsize=16)
 def sender_of(text: str) -> Address:
     """Parse an address with an optional name before it. Raises: UsageError for an invalid one."""
-    found = getaddresses([text])
-    name, address = found[0] if len(found) == 1 else ("", "")
+    addresses = getaddresses([text])
+    name, address = addresses[0] if len(addresses) == 1 else ("", "")
     if not is_address(address):
         raise UsageError("mail: 'from' in shroff.yaml is not a mail address, such as Bank <notices@bank.example>.")
     return Address(display_name=one_line(name), addr_spec=address)

@@ -65,7 +65,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.globals.clear()
         self.filters = {name: self.filters[name] for name in _FILTERS.split()}
-        self.filters |= {"format": _format, "join": _joined, "wordwrap": _wrapped}
+        self.filters |= {"format": _format, "join": _join, "wordwrap": _wrap}
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """Wrap the safe `format` in a class that `is_safe_callable` recognizes."""
@@ -90,7 +90,7 @@ def _format(text: str, *values: Any, **named: Any) -> str:
 
 
 @pass_eval_context
-def _joined(context: EvalContext, values: Iterable[Any], by: str = "", attribute: str | int | None = None) -> str:
+def _join(context: EvalContext, values: Iterable[Any], by: str = "", attribute: str | int | None = None) -> str:
     """Join values. Raises: SecurityError for a long separator, which could multiply the output."""
     if len(by) > BETWEEN_MAX:
         raise SecurityError(f"the separator of a join has at most {BETWEEN_MAX} characters")
@@ -98,7 +98,7 @@ def _joined(context: EvalContext, values: Iterable[Any], by: str = "", attribute
 
 
 @pass_environment
-def _wrapped(environment: Environment, text: str, width: int = 79) -> str:
+def _wrap(environment: Environment, text: str, width: int = 79) -> str:
     return do_wordwrap(environment, text, width)
 
 
@@ -119,14 +119,14 @@ def check_own(environment: Sandbox, name: str, text: str) -> None:
         raise TemplateSyntaxError(f"a template has at most {SIZE_MAX:,} characters", 1, name)
     match = _LOADS.search(_NOT_RENDERED.sub(_lines, text)) if ".html." in name else None
     if match is not None:
-        words = f"{match[0]!r} is not allowed: opening a mail must load, send and run nothing"
-        raise TemplateSyntaxError(words, text.count("\n", 0, match.start()) + 1, name)
-    for words, line in _growing(environment.parse(text, name)):
-        raise TemplateSyntaxError(words, line, name)
+        message = f"{match[0]!r} is not allowed: opening a mail must load, send and run nothing"
+        raise TemplateSyntaxError(message, text.count("\n", 0, match.start()) + 1, name)
+    for message, line in _growing(environment.parse(text, name)):
+        raise TemplateSyntaxError(message, line, name)
 
 
-def _lines(found: re.Match[str]) -> str:
-    return "\n" * found[0].count("\n")
+def _lines(match: re.Match[str]) -> str:
+    return "\n" * match[0].count("\n")
 
 
 def _growing(tree: nodes.Template) -> Iterator[tuple[str, int]]:
@@ -135,13 +135,13 @@ def _growing(tree: nodes.Template) -> Iterator[tuple[str, int]]:
     for node in tree.find_all(nodes.Assign):
         if any(node.node.find_all(nodes.Name)) or isinstance(node.node, nodes.Name):
             yield "'set' takes a literal text or number only", node.lineno
-    yield from _nested(tree, 0)
+    yield from _nested_nodes(tree, 0)
 
 
-def _nested(node: nodes.Node, depth: int) -> Iterator[tuple[str, int]]:
+def _nested_nodes(node: nodes.Node, depth: int) -> Iterator[tuple[str, int]]:
     inside = depth + isinstance(node, nodes.For)
     if inside > LOOPS_MAX or (isinstance(node, nodes.For) and node.recursive):
         yield f"at most {LOOPS_MAX} nested loops are allowed, and no recursive ones", node.lineno
         return
     for iter_child_node in node.iter_child_nodes():
-        yield from _nested(iter_child_node, inside)
+        yield from _nested_nodes(iter_child_node, inside)

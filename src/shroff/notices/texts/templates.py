@@ -33,10 +33,10 @@ _SUBJECT = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
 class TextError(UsageError):
     """A template cannot be rendered: says which one, and the line if it is known."""
 
-    def __init__(self, name: str, words: str, line: int = 0) -> None:
+    def __init__(self, name: str, message: str, line: int = 0) -> None:
         self.name = name
         self.line = line
-        self.words = words if words.endswith("?") else f"{words.rstrip('.')}."
+        self.words = message if message.endswith("?") else f"{message.rstrip('.')}."
         super().__init__(f"{name}{f':{line}' if line else ''}: {self.words}")
 
     @property
@@ -77,50 +77,50 @@ class NoticeTemplates:
         TextError, also for a project's template without `falls_back`.
         """
         try:
-            return self._rendered(names, language, values)
+            return self._render(names, language, values)
         except TextError as error:
-            if not (falls_back and error.is_own) or _shipped(f"{names[-1]}.txt.j2") is None:
+            if not (falls_back and error.is_own) or _built_in_text(f"{names[-1]}.txt.j2") is None:
                 raise
             return replace(NoticeTemplates({}).render(names[-1:], language, values), trouble=str(error))
 
-    def _rendered(self, names: tuple[str, ...], language: str, values: JsonMapping) -> RenderedText:
-        name, plain = self._found(names, language, ".txt.j2")
+    def _render(self, names: tuple[str, ...], language: str, values: JsonMapping) -> RenderedText:
+        name, plain = self._first_template(names, language, ".txt.j2")
         text = self._text(plain, values)
         head = _SUBJECT.match(text)
         if head is None:
             raise TextError(f"{FOLDER}{plain}" if plain in self._own else plain, NO_SUBJECT, 1)
-        html_template = self._beside(name, plain, language)
+        html_template = self._html_template(name, plain, language)
         return RenderedText(
             head[1].strip(), text[head.end() :], self._text(html_template, values) if html_template else ""
         )
 
-    def _beside(self, name: str, plain: str, language: str) -> str:
+    def _html_template(self, name: str, plain: str, language: str) -> str:
         """Return the HTML template that belongs to a plain text; empty if there is none."""
-        beside = self._named(name, language, ".html.j2")
-        return beside if beside and (plain not in self._own or beside in self._own) else ""
+        html_file = self._template_name(name, language, ".html.j2")
+        return html_file if html_file and (plain not in self._own or html_file in self._own) else ""
 
     def used(self, names: tuple[str, ...], language: str) -> list[str]:
         """Return the project's templates that a mail of these names uses, including included ones."""
-        name, plain = self._found(names, language, ".txt.j2")
-        pending = [plain, self._beside(name, plain, language)]
+        name, plain = self._first_template(names, language, ".txt.j2")
+        pending = [plain, self._html_template(name, plain, language)]
         visited = dict[str, None]()
         while pending:
             template = pending.pop()
-            source = self._own.get(template) or _shipped(template) or ""
+            source = self._own.get(template) or _built_in_text(template) or ""
             if template not in visited and source:
                 visited[template] = None
-                pending += [str(two) for two in meta.find_referenced_templates(self._parsed(template, source)) if two]
+                pending += [str(two) for two in meta.find_referenced_templates(self._parse(template, source)) if two]
         return [file for file in visited if file in self._own]
 
     def named_in(self, name: str) -> list[tuple[str, int]]:
         """Return the names that a template reads without setting them, each with its first line."""
-        tree = self._parsed(name, self._own[name])
+        tree = self._parse(name, self._own[name])
         return [
-            (read, min(part.lineno for part in tree.find_all(nodes.Name) if part.name == read))
-            for read in sorted(meta.find_undeclared_variables(tree))
+            (variable, min(part.lineno for part in tree.find_all(nodes.Name) if part.name == variable))
+            for variable in sorted(meta.find_undeclared_variables(tree))
         ]
 
-    def _parsed(self, name: str, text: str) -> nodes.Template:
+    def _parse(self, name: str, text: str) -> nodes.Template:
         try:
             return self._environment.parse(text, name)
         except TemplateSyntaxError:  # reported by `check`
@@ -138,35 +138,38 @@ class NoticeTemplates:
                 problems.append(TextError(f"{FOLDER}{name}", str(error)))
             else:
                 has_subject = "Subject:" in self._own[name] or not name.endswith(".txt.j2")
-                if not has_subject and not any(self._parsed(name, self._own[name]).find_all(nodes.Include)):
+                if not has_subject and not any(self._parse(name, self._own[name]).find_all(nodes.Include)):
                     problems.append(TextError(f"{FOLDER}{name}", NO_SUBJECT, 1))
         return problems
 
     # ---- one template
 
-    def _found(self, names: tuple[str, ...], language: str, ending: str) -> tuple[str, str]:
+    def _first_template(self, names: tuple[str, ...], language: str, ending: str) -> tuple[str, str]:
         for name in names:
-            template = self._named(name, language, ending)
+            template = self._template_name(name, language, ending)
             if template:
                 return name, template
         raise TextError(f"{FOLDER}{names[0]}{ending}", "there is no such text")
 
-    def _named(self, name: str, language: str, ending: str) -> str:
+    def _template_name(self, name: str, language: str, ending: str) -> str:
         """Return the template of a name for a language, or for all languages; empty if there is none."""
         own_files = [file for file in (f"{name}.{language}{ending}", f"{name}{ending}") if file in self._own]
-        return own_files[0] if own_files else f"{name}{ending}" if _shipped(f"{name}{ending}") is not None else ""
+        if own_files:
+            return own_files[0]
+        shipped_file = f"{name}{ending}"
+        return "" if _built_in_text(shipped_file) is None else shipped_file
 
     def _text(self, name: str, values: JsonMapping) -> str:
         display_name = f"{FOLDER}{name}" if name in self._own else name
         try:
-            return _limited(self._environment.get_template(name), display_name, values)
+            return _render_limited(self._environment.get_template(name), display_name, values)
         except TemplateSyntaxError as error:
             raise TextError(display_name, error.message or "it cannot be read", error.lineno) from None
         except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise TextError(display_name, f"{type(error).__name__}: {error}") from None
 
 
-def _limited(template: Template, name: str, values: JsonMapping) -> str:
+def _render_limited(template: Template, name: str, values: JsonMapping) -> str:
     parts = []
     length = 0
     for part in template.generate(**values):
@@ -180,20 +183,20 @@ def _limited(template: Template, name: str, values: JsonMapping) -> str:
 class _TemplateLoader(BaseLoader):
     """Loads the project's templates, then the built-in ones, and no other files."""
 
-    def __init__(self, own: TextMapping) -> None:
-        self._own = own
+    def __init__(self, own_texts: TextMapping) -> None:
+        self._own = own_texts
 
     def get_source(self, environment: Any, template: str) -> tuple[str, str | None, Any]:
         text = self._own.get(template)
         if text is not None:
             check_own(environment, template, text)
-        elif (text := _shipped(template)) is None:
+        elif (text := _built_in_text(template)) is None:
             raise TemplateNotFound(template)
         return text, None, lambda: True
 
 
 @cache
-def _shipped(name: str) -> str | None:
+def _built_in_text(name: str) -> str | None:
     report = added_reports().get(name.partition(".")[0])
     folder = resources.files(_PACKAGE if report is None else report.package).joinpath("templates")
     return next((path.read_text("utf-8") for path in folder.iterdir() if path.name == name), None)

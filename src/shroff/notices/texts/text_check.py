@@ -81,7 +81,7 @@ def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[T
     broken = {error.name for error in problems}
     for notice in notices.values():
         if notice.channel == "mail":
-            for error in _of_notice(texts, notice, used):
+            for error in _check_notice(texts, notice, used):
                 if error.name not in broken and error not in problems:
                     problems.append(error)
     for name in texts.names:
@@ -95,7 +95,7 @@ def names_for(notice: Notice) -> frozenset[str]:
     return frozenset([*NAMES_OF[notice.text_kind], *notice.show])
 
 
-def _of_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterator[TextError]:
+def _check_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterator[TextError]:
     """Check the texts of one notice; add their names to `used`."""
     description = f"a {notice.text_kind} (notice {notice.name})"
     allowed = names_for(notice)
@@ -105,15 +105,15 @@ def _of_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterat
         unknown = [error for name in own_texts for error in unknown_in(texts, name, allowed, description)]
         yield from unknown
         if own_texts and not unknown:
-            yield from _tried(texts, notice, language)
+            yield from _try_to_render(texts, notice, language)
 
 
-def unknown_in(texts: NoticeTemplates, name: str, known: Collection[str], what: str) -> Iterator[TextError]:
+def unknown_in(texts: NoticeTemplates, name: str, allowed: Collection[str], subject: str) -> Iterator[TextError]:
     """Find names in a project's text that have no value."""
     for text, line in texts.named_in(name):
-        if text not in known:
-            words = f"{text!r} is nothing that {what} has. {nearest(text, known)}"
-            yield TextError(f"notices/{name}", words.rstrip(), line)
+        if text not in allowed:
+            message = f"{text!r} is nothing that {subject} has. {nearest(text, allowed)}"
+            yield TextError(f"notices/{name}", message.rstrip(), line)
 
 
 def languages_of(notice: Notice) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def languages_of(notice: Notice) -> tuple[str, ...]:
     return (notice.language,) if isinstance(notice.language, str) else LANGUAGES
 
 
-def _tried(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[TextError]:
+def _try_to_render(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[TextError]:
     """Return the first problem of rendering a text with samples."""
     for values in samples(notice, language):
         try:
@@ -133,10 +133,10 @@ def _tried(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[Te
 
 def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
     """Return values in the form that a notice's text gets; shown values are always text."""
-    words = WORDS[language]
-    shown = dict.fromkeys(notice.show, _AMOUNT)
-    base: JsonObject = shown | dict.fromkeys(NAMES_OF[notice.text_kind], "sample")
-    base |= {"words": words, "language": language, "show": shown, "facts": list(_FACTS), "amount": _AMOUNT}
+    texts = WORDS[language]
+    facts = dict.fromkeys(notice.show, _AMOUNT)
+    base: JsonObject = facts | dict.fromkeys(NAMES_OF[notice.text_kind], "sample")
+    base |= {"words": texts, "language": language, "show": facts, "facts": list(_FACTS), "amount": _AMOUNT}
     variants: list[JsonObject]
     if notice.text_kind == "question":
         variants = [{"is_held": is_held, "link": "https://bank.example/confirm/x"} for is_held in (True, False)]
@@ -148,7 +148,7 @@ def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
             "estimates": [("week from 1 June", "0.00 to 9.00 EUR")],
             "hours": [{"hour": hour, "count": "1", "percent": 50, "marks": "##"} for hour in range(24)],
         }
-        variants = [{**rows, "maturity": words["maturity"] * is_old, "is_quiet": is_old} for is_old in (True, False)]
+        variants = [{**rows, "maturity": texts["maturity"] * is_old, "is_quiet": is_old} for is_old in (True, False)]
     elif notice.text_kind == notice.added:
         variants = [dict(sample) for sample in added_reports()[notice.added].samples]
     else:
@@ -157,8 +157,8 @@ def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
             "title": "payment/p-1",
             "facts": list(_FACTS) if notice.on in OF_EVENTS else [],
             "reasons": ["9 payments"],
-            "show": shown,
-            "named": {**_NAMED, "outcome": words["review"]},
+            "show": facts,
+            "named": {**_NAMED, "outcome": texts["review"]},
         }
         may_be_many = bool(notice.digest_ms or notice.limit or notice.quiet)
         variants = [{"items": [item], "more": 0}, {"items": [item, item], "more": 2}][: 1 + may_be_many]

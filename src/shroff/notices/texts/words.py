@@ -34,10 +34,10 @@ NUMBER_OF_WORD: Final = {
 
 
 @cache
-def _read(language: str) -> JsonMapping:
-    found = tomllib.loads((resources.files(__package__) / "languages" / f"{language}.toml").read_text("utf-8"))
-    found["words"] |= {word: name_of(number, language) for word, number in NUMBER_OF_WORD.items()}
-    return found
+def _read_language(language: str) -> JsonMapping:
+    document = tomllib.loads((resources.files(__package__) / "languages" / f"{language}.toml").read_text("utf-8"))
+    document["words"] |= {word: name_of(number, language) for word, number in NUMBER_OF_WORD.items()}
+    return document
 
 
 class _ByLanguage(Mapping[str, Value]):
@@ -50,7 +50,7 @@ class _ByLanguage(Mapping[str, Value]):
     def __getitem__(self, language: str) -> Value:
         if language not in LANGUAGES:
             raise KeyError(language)
-        value: Value = _read(language)[self._part]
+        value: Value = _read_language(language)[self._part]
         return value
 
     def __iter__(self) -> Iterator[str]:

@@ -126,14 +126,14 @@ class SentLetters(ProjectPart):
         return own
 
     def mails(self, limit: int) -> list[StoredMail]:
-        from shroff.notices.mailbox import kept_mails
+        from shroff.notices.mailbox import stored_mails
 
-        return kept_mails(self._paths.mail, limit)
+        return stored_mails(self._paths.mail, limit)
 
     def mail(self, name: str) -> StoredMail | None:
-        from shroff.notices.mailbox import kept_mail
+        from shroff.notices.mailbox import stored_mail
 
-        return kept_mail(self._paths.mail, name)
+        return stored_mail(self._paths.mail, name)
 
     def page(
         self, states: str, before: tuple[int, str] | None, limit: int
@@ -171,7 +171,7 @@ class SentLetters(ProjectPart):
             notice for notice in services.notices.values() if notice.reasons and notice.event == name.partition("/")[0]
         ]
         with self._log.reading() as log:
-            facts = Facts(services.definitions).told(log, name)
+            facts = Facts(services.definitions).notice_event(log, name)
         if facts is None or not facts.receipt:
             raise UsageError(f"{name!r} is no decision. Name an event as payment/p-1.")
         if not fits:
@@ -210,7 +210,7 @@ class SentLetters(ProjectPart):
 
         Test mails of notices are deleted too, because they belong to no known event.
         """
-        from shroff.notices.mailbox import kept_of
+        from shroff.notices.mailbox import stored_files_of
         from shroff.notices.preview import preview_id
         from shroff.people.audit import Act
 
@@ -223,7 +223,7 @@ class SentLetters(ProjectPart):
                 *(question.letter for question in questions if question.letter),
                 *map(preview_id, self._notice_files.declared),
             ]
-            files = kept_of(self._paths.mail, ids)
+            files = stored_files_of(self._paths.mail, ids)
             if of is not None and (files or letters or questions or worded):
                 counts_by_kind = {"mails": len(files), "letters": len(letters)}
                 with store.change() as change:

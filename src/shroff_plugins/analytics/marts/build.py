@@ -125,10 +125,10 @@ def reading(path: Path, limits: QueryLimits | None = None, files: Collection[Pat
         yield connection
 
 
-def rows_of(path: Path, name: str, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
+def rows_of(path: Path, name: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Return the columns and first rows of a table."""
     with reading(path) as connection:
-        result = connection.execute(f"SELECT * FROM {identifier(name)} LIMIT {most:d}")
+        result = connection.execute(f"SELECT * FROM {identifier(name)} LIMIT {limit:d}")
         return [column[0] for column in result.description], result.fetchall()
 
 
@@ -175,11 +175,11 @@ def build(
     return built
 
 
-def _put(made: Path, target: Path) -> None:
-    with made.open("rb") as file:
+def _put(new_file: Path, target: Path) -> None:
+    with new_file.open("rb") as file:
         os.fsync(file.fileno())
-    made.chmod(0o640)
-    made.replace(target)
+    new_file.chmod(0o640)
+    new_file.replace(target)
     sync_folder(target.parent)
 
 
@@ -192,35 +192,37 @@ class _Build:
         create_tables(connection, origin.lake)
 
     def run(self, old: BuiltMarts | None, progress: Progress) -> BuiltMarts:
-        done = set() if old is None else self._by_day(old, progress)
+        built_names = set() if old is None else self._build_by_day(old, progress)
         create_views(self._connection, self._origin.lake)
         for model in self._models:
-            if model.name not in done:
-                run_model(self._connection, model, _made(model))
+            if model.name not in built_names:
+                run_model(self._connection, model, _create_statement(model))
                 progress(1)
                 if model.by_day:
                     self._check_days(model)
         marts = described(self._connection, self._models, self._signatures, self._origin.lake.views)
         return BuiltMarts(self._origin.at_ms, dict(self._origin.upto), sorted(self._origin.lake.paths), marts)
 
-    def _by_day(self, old: BuiltMarts, progress: Progress) -> set[str]:
+    def _build_by_day(self, old: BuiltMarts, progress: Progress) -> set[str]:
         """Build only changed days of unchanged models that are built by day, and copy the others; return their
         names.
         """
-        before = {mart.name: mart for mart in old.marts if mart.by_day}
+        old_marts = {mart.name: mart for mart in old.marts if mart.by_day}
         same = [
             model
             for model in self._models
-            if model.by_day and model.name in before and before[model.name].signature == self._signatures[model.name]
+            if model.by_day
+            and model.name in old_marts
+            and old_marts[model.name].signature == self._signatures[model.name]
         ]
         if not same:
             return set()
         days = sorted({day_of(name) for name in set(old.files) ^ set(self._origin.lake.paths)})
         create_views(self._connection, self._origin.lake, days)
         for model in (view for view in self._models if view.kind == "view"):
-            run_model(self._connection, model, _made(model))
+            run_model(self._connection, model, _create_statement(model))
         for model in same:
-            run_model(self._connection, model, _made(model))
+            run_model(self._connection, model, _create_statement(model))
             self._check_days(model, days)
             self._join_days(model, days)
             progress(1)
@@ -230,25 +232,25 @@ class _Build:
         """Raises: DefinitionError if a row has no day, or a day whose files the model was not given."""
         types = {column.name: column.type for column in _columns(self._connection, model.name)}
         if types.get(model.by_day) != "DATE":
-            words = f"by_day: {model.by_day!r} is {types.get(model.by_day, 'not a column')}, and has to be a DATE."
-            raise DefinitionError([model.problem(words, hint=f"Write CAST(time AS DATE) AS {model.by_day}.")])
+            message = f"by_day: {model.by_day!r} is {types.get(model.by_day, 'not a column')}, and has to be a DATE."
+            raise DefinitionError([model.problem(message, hint=f"Write CAST(time AS DATE) AS {model.by_day}.")])
         name = identifier(model.name)
         day = identifier(model.by_day)
         is_other = "" if days is None else f" OR NOT list_contains(?, CAST({day} AS VARCHAR))"
         query = f"SELECT count(*), min(CAST({day} AS VARCHAR)) FROM {name} WHERE {day} IS NULL{is_other}"
         count, example = self._connection.execute(query, [] if days is None else [days]).fetchone()
         if count:
-            words = f"built by day, it gives rows of {example or 'no day'}, whose files it was not given."
-            raise DefinitionError([model.problem(words, hint="Leave out 'by_day'.")])
+            message = f"built by day, it gives rows of {example or 'no day'}, whose files it was not given."
+            raise DefinitionError([model.problem(message, hint="Leave out 'by_day'.")])
 
     def _join_days(self, model: MartModel, days: Sequence[str]) -> None:
         name = identifier(model.name)
         day = identifier(model.by_day)
-        others = f"SELECT * FROM old.main.{name} WHERE NOT list_contains(?, CAST({day} AS VARCHAR))"
-        self._connection.execute(f"INSERT INTO {name} BY NAME {others}", [days])
+        unchanged_days = f"SELECT * FROM old.main.{name} WHERE NOT list_contains(?, CAST({day} AS VARCHAR))"
+        self._connection.execute(f"INSERT INTO {name} BY NAME {unchanged_days}", [days])
 
 
-def _made(model: MartModel) -> str:
+def _create_statement(model: MartModel) -> str:
     kind = "OR REPLACE TEMP VIEW" if model.kind == "view" else "TABLE"
     return f"CREATE {kind} {identifier(model.name)} AS "
 
@@ -263,8 +265,8 @@ def run_model(connection: Any, model: MartModel, begin: str) -> None:
     except library().OutOfMemoryException:
         raise UsageError(f"{model.file} needs more memory or disk than it may use. Give it more by --memory.") from None
     except library().Error as error:
-        first, _, rest = str(error).partition("\n")
-        line = int(at[1]) if (at := _LINE.search(rest)) else 1
+        first, _, details = str(error).partition("\n")
+        line = int(match[1]) if (match := _LINE.search(details)) else 1
         raise DefinitionError([Problem(model.file, line, 1, "", first)]) from None
 
 
@@ -277,9 +279,9 @@ def described(
     """
     columns: dict[str, list[BuiltColumn]] = {}
     for model in models:  # a column without a description gets that of the column of this name in what the model reads
-        read = [column for read_model in model.reads for column in columns.get(read_model.name, ())]
-        words = {column.name: column.description for column in reversed(read)} | dict(model.columns)
-        columns[model.name] = _columns(connection, model.name, words)
+        read_columns = [column for read_model in model.reads for column in columns.get(read_model.name, ())]
+        descriptions = {column.name: column.description for column in reversed(read_columns)} | dict(model.columns)
+        columns[model.name] = _columns(connection, model.name, descriptions)
     tested = {model for tested_model in models for test in tested_model.tests for model, _, _ in test.columns}
     names = {name: [field.name for field in column] for name, column in columns.items()}
     names |= {name: [column.name for column in _columns(connection, name)] for name in tested & set(views)}
@@ -294,7 +296,7 @@ def described(
                 )
     if problems:
         raise DefinitionError(problems)
-    return [_described(connection, model, columns[model.name], signatures.get(model.name, "")) for model in models]
+    return [_describe(connection, model, columns[model.name], signatures.get(model.name, "")) for model in models]
 
 
 def described_build(connection: Any, models: Sequence[MartModel], built: BuiltMarts, lake: ViewFiles) -> BuiltMarts:
@@ -302,19 +304,19 @@ def described_build(connection: Any, models: Sequence[MartModel], built: BuiltMa
 
     Raises: UsageError if the models have changed since.
     """
-    before = {mart.name: mart.signature for mart in built.marts}
-    if before != (signatures := _signatures(models, lake)):
-        changed = [name for name in before | signatures if before.get(name) != signatures.get(name)]
+    old_signatures = {mart.name: mart.signature for mart in built.marts}
+    if old_signatures != (signatures := _signatures(models, lake)):
+        changed = [name for name in old_signatures | signatures if old_signatures.get(name) != signatures.get(name)]
         raise UsageError(f"{', '.join(sorted(changed)[:5])} changed since the last build. Run 'shroff marts build'.")
     create_tables(connection, lake)
     create_views(connection, lake)
     for model in (view for view in models if view.kind == "view"):
-        run_model(connection, model, _made(model))
-    marts = described(connection, models, before, lake.views)
+        run_model(connection, model, _create_statement(model))
+    marts = described(connection, models, old_signatures, lake.views)
     return BuiltMarts(built.built_at_ms, built.upto, built.files, marts)
 
 
-def _described(connection: Any, model: MartModel, columns: list[BuiltColumn], signature: str) -> BuiltMart:
+def _describe(connection: Any, model: MartModel, columns: list[BuiltColumn], signature: str) -> BuiltMart:
     results = [run_test(connection, test) for test in model.tests]
     return BuiltMart(
         model.name,
@@ -341,6 +343,6 @@ def _signatures(models: Sequence[MartModel], lake: ViewFiles) -> TextDict:
     lakes = {folder: [f"{field.name} {field.type}" for field in table.schema] for folder, table in lake.empty.items()}
     digests: TextDict = {}
     for model in models:
-        parts = [lakes, model.sql, model.by_day, [digests.get(read.name, "") for read in model.reads]]
+        parts = [lakes, model.sql, model.by_day, [digests.get(read_model.name, "") for read_model in model.reads]]
         digests[model.name] = sha256(json.dumps(parts).encode()).hexdigest()
     return digests

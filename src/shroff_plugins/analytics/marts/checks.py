@@ -90,9 +90,9 @@ def tests_of(model: str, node: YamlMapping) -> Iterator[MartTest]:
         yield _unique(model, _items(item) if isinstance(item, YamlSequence) else [item])
     for column, values in _entries(node.get("accepted_values")):
         accepted = [_text(item) for item in _items(values)]
-        words = f"accepted_values: {column.text} in {', '.join(accepted)}"
+        description = f"accepted_values: {column.text} in {', '.join(accepted)}"
         yield _test(
-            model, words, "{0} IS NOT NULL AND NOT list_contains(?, CAST({0} AS VARCHAR))", [column], [accepted]
+            model, description, "{0} IS NOT NULL AND NOT list_contains(?, CAST({0} AS VARCHAR))", [column], [accepted]
         )
     for column, target in _entries(node.get("relationships")):
         other, _, key = _text(target).partition(".")
@@ -139,8 +139,8 @@ def _test(model: str, name: str, condition: str, columns: Sequence[Node], values
 def _unique(model: str, columns: Sequence[Node]) -> MartTest:
     names = [_text(column) for column in columns]
     listed = ", ".join(identifier(name) for name in names)
-    there = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in names)
-    doubled = f"SELECT {listed} FROM {identifier(model)} WHERE {there} GROUP BY ALL HAVING count(*) > 1"
+    is_present = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in names)
+    doubled = f"SELECT {listed} FROM {identifier(model)} WHERE {is_present} GROUP BY ALL HAVING count(*) > 1"
     sql = f"SELECT count(*), min(concat_ws(', ', {listed})) FROM ({doubled})"
     return MartTest(f"unique: {', '.join(names)}", sql, (), [(model, _text(column), column) for column in columns])
 
@@ -152,7 +152,7 @@ def _equal(model: str, pair: Node) -> MartTest:
     sums = [_side(model, side) for side in sides]
     left, right = (sql for sql, _ in sums)
     sql = f"SELECT CAST(a IS DISTINCT FROM b AS INTEGER), concat(a, ' and ', b) FROM (SELECT {left} AS a, {right} AS b)"
-    columns = [named for _, named in sums if named is not None]
+    columns = [column for _, column in sums if column is not None]
     return MartTest(f"equal_sums: {_text(sides[0])} = {_text(sides[1])}", sql, (), columns)
 
 
@@ -162,11 +162,11 @@ def _side(model: str, node: Node) -> tuple[str, Named | None]:
     called = _SUM.fullmatch(text)
     if called is None:
         return text, None
-    of = called[1] or model
+    table = called[1] or model
     function = called[2]
     column = called[3]
     inside = "*" if column == "*" else identifier(column)
-    return f"(SELECT coalesce({function}({inside}), 0) FROM {identifier(of)})", (of, column, node)
+    return f"(SELECT coalesce({function}({inside}), 0) FROM {identifier(table)})", (table, column, node)
 
 
 def _items(node: Node | None) -> Sequence[Node]:

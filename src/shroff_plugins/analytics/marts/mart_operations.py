@@ -107,10 +107,10 @@ class MartList(OperationAnswer):
         )
         tests = sum(mart.tests for mart in self.marts)
         failed = sum(mart.failed for mart in self.marts)
-        words = (
+        heading = (
             f"{many(len(rows), 'model')}, {many(tests, 'test')}, {failed:,} failed{':' if failures else '.'}{failures}"
         )
-        return f"{table(rows, ('model', 'kind', 'rows', 'tests', 'failed'))}\n{words}"
+        return f"{table(rows, ('model', 'kind', 'rows', 'tests', 'failed'))}\n{heading}"
 
     def exit_status(self) -> int:
         return int(any(mart.failed for mart in self.marts))
@@ -121,11 +121,11 @@ def _rows_text(mart: MartEntry) -> str:
     assert mart.columns is not UNSET
     body = [[one_line("" if value is None else value) for value in row.values()] for row in mart.data]
     more = f"\n{len(body):,} of {many(mart.rows, 'row')}; --rows shows more." if len(body) < mart.rows else ""
-    words = f"{mart.name}: {mart.description}\n" if mart.description else ""
-    return f"{words}{table(body, [column.name for column in mart.columns])}{more}"
+    heading = f"{mart.name}: {mart.description}\n" if mart.description else ""
+    return f"{heading}{table(body, [column.name for column in mart.columns])}{more}"
 
 
-def _listed(built: BuiltMarts) -> list[MartEntry]:
+def _entries(built: BuiltMarts) -> list[MartEntry]:
     return [_entry(mart) for mart in built.marts]
 
 
@@ -167,10 +167,10 @@ def build_marts(project: Project, progress: ProgressSteps, request: BuildMarts) 
         shroff marts build
         shroff marts build --memory 4GB --full --json
     """
-    done = Marts(project.context).build(
+    built = Marts(project.context).build(
         memory=request.memory, is_full=request.full, progress=progress.counting("building, models")
     )
-    return MartsBuilt(marts=_listed(done.marts), upto=sum(done.marts.upto.values()), behind=done.behind)
+    return MartsBuilt(marts=_entries(built.marts), upto=sum(built.marts.upto.values()), behind=built.behind)
 
 
 class RunMartTests(OperationRequest[MartList]):
@@ -185,7 +185,7 @@ def run_mart_tests(project: Project, request: RunMartTests) -> MartList:
         shroff marts test
         shroff marts test --json
     """
-    return MartList(marts=_listed(Marts(project.context).test()))
+    return MartList(marts=_entries(Marts(project.context).test()))
 
 
 class ShowMarts(OperationRequest["MartsShown"]):
@@ -223,11 +223,11 @@ def show_marts(project: Project, request: ShowMarts) -> MartsShown:
     marts = Marts(project.context)
     built = marts.built(failed=request.failed)
     if not request.name:
-        return MartsShown(marts=_listed(built))
+        return MartsShown(marts=_entries(built))
     mart = built.named(request.name)
-    found = marts.rows(request.name, request.rows, failed=request.failed)
+    rows = marts.rows(request.name, request.rows, failed=request.failed)
     columns = [MartColumn(column.name, column.type, column.description) for column in mart.columns]
-    data = [dict(zip(found.columns, map(_plain, row), strict=True)) for row in found.rows]
+    data = [dict(zip(rows.columns, map(_plain, row), strict=True)) for row in rows.rows]
     return MartsShown(marts=[_entry(mart, description=mart.description, columns=columns, data=data)])
 
 
@@ -272,10 +272,10 @@ def write_dbt_sources(project: Project, request: WriteDbtSources) -> DbtSources:
     from shroff.plugins.project import write_lines
 
     text = Marts(project.context).sources()
-    out = request.out
-    if out is not None:
-        write_lines(out, [[text.encode()]])
-    answer = DbtSources(file=None if out is None else str(out), tables=text.count("\n      - name: "))
+    path = request.out
+    if path is not None:
+        write_lines(path, [[text.encode()]])
+    answer = DbtSources(file=None if path is None else str(path), tables=text.count("\n      - name: "))
     vars(answer)["yaml"] = text.rstrip("\n")  # for standard output; not part of the JSON
     return answer
 
@@ -293,11 +293,11 @@ class MartsParams(JobParams, frozen=True):
 def run_mart_job(project: Project, params: MartsParams, run: JobRun) -> JsonMapping:
     """Run `shroff marts build` as a job. Raises: StateError if a test failed; the last good build then remains."""
     progress = run.counting("building models")
-    done = Marts(project.context).build(memory=params.memory, is_full=params.full, progress=progress)
-    failed = [f"{mart.name}: {test}" for mart in done.marts.marts for test, _, _ in mart.failures]
+    built = Marts(project.context).build(memory=params.memory, is_full=params.full, progress=progress)
+    failed = [f"{mart.name}: {test}" for mart in built.marts.marts for test, _, _ in mart.failures]
     if failed:
         raise StateError(f"tests failed, so the last good build is kept: {'; '.join(failed[:5])}")
-    return {"marts": {mart.name: mart.rows for mart in done.marts.marts}, "behind": done.behind}
+    return {"marts": {mart.name: mart.rows for mart in built.marts.marts}, "behind": built.behind}
 
 
 MARTS = JobKind("marts", MartsParams, f"{__name__}:run_mart_job", "Build marts")

@@ -63,8 +63,8 @@ class MartModel(FrozenStruct):
     by_day: str = ""
     chart: tuple[str, str] | None = None
 
-    def problem(self, message: str, at: TableRead | None = None, hint: str = "") -> Problem:
-        line, column = (1, 1) if at is None else (at.line, at.column)
+    def problem(self, message: str, table_read: TableRead | None = None, hint: str = "") -> Problem:
+        line, column = (1, 1) if table_read is None else (table_read.line, table_read.column)
         return Problem(self.file, line, column, "", message, hint)
 
 
@@ -96,7 +96,7 @@ def load_models(files: TextMapping, views: Collection[str]) -> list[MartModel]:
         problems += _unreadable(model, by_name, views)
     if problems:
         raise DefinitionError(problems)
-    return _ordered(by_name)
+    return _sort(by_name)
 
 
 def _stray(files: Collection[str]) -> Iterator[Problem]:
@@ -110,17 +110,17 @@ def _stray(files: Collection[str]) -> Iterator[Problem]:
 def _model(file: str, sql: str, tests: str | None, problems: list[Problem]) -> MartModel | None:
     path = PurePosixPath(file)
     if not _FILE.fullmatch(path.stem):
-        words = "its name is the table's: lower-case letters, digits and _, a letter first."
-        problems.append(Problem(file, 0, 0, "", words))
+        message = "its name is the table's: lower-case letters, digits and _, a letter first."
+        problems.append(Problem(file, 0, 0, "", message))
         return None
     references = _references(file, sql, problems)
-    description, columns = _described(sql)
+    description, columns = _parse_comments(sql)
     kind = _KINDS.get(path.parts[1], "mart") if len(path.parts) > 2 else "mart"
     model = MartModel(path.stem, kind, file, sql, description, columns, tuple(references))
-    return model if not tests else _with_yaml(model, tests, problems)
+    return model if not tests else _add_yaml(model, tests, problems)
 
 
-def _with_yaml(model: MartModel, text: str, problems: list[Problem]) -> MartModel:
+def _add_yaml(model: MartModel, text: str, problems: list[Problem]) -> MartModel:
     node = read(text, model.file.removesuffix(".sql") + ".yaml", problems)
     if node is None or read_shape(node, CHECKS, problems, "the file") is None:
         return model
@@ -141,8 +141,8 @@ def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]
         parsed = json.loads(parser.execute(query, [sql]).fetchone()[0])
     if parsed["error"]:
         line, column = place_at(sql, int(parsed.get("position", 0)))
-        words = "this is not a SELECT." if "SELECT" in parsed["error_message"] else f"{parsed['error_message']}."
-        problems.append(Problem(file, line, column, "", words))
+        message = "this is not a SELECT." if "SELECT" in parsed["error_message"] else f"{parsed['error_message']}."
+        problems.append(Problem(file, line, column, "", message))
         return []
     if len(parsed["statements"]) != 1:
         problems.append(Problem(file, 1, 1, "", f"{len(parsed['statements'])} statements; a model is one SELECT."))
@@ -153,11 +153,11 @@ def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]
         if node["type"] == "TABLE_FUNCTION":
             name = node["function"]["function_name"]
             if name.lower() not in TABLE_FUNCTIONS:
-                words = f"{name}() cannot stand here: a model reads the lake and other models."
-                problems.append(Problem(file, line, column, "", words, f"Functions: {', '.join(TABLE_FUNCTIONS)}."))
+                message = f"{name}() cannot stand here: a model reads the lake and other models."
+                problems.append(Problem(file, line, column, "", message, f"Functions: {', '.join(TABLE_FUNCTIONS)}."))
         elif node.get("schema_name") or node.get("catalog_name"):
-            words = f"{node['table_name']!r} is named with a schema: models have a name alone."
-            problems.append(Problem(file, line, column, "", words))
+            message = f"{node['table_name']!r} is named with a schema: models have a name alone."
+            problems.append(Problem(file, line, column, "", message))
         else:
             reads.append(TableRead(node["table_name"].lower(), line, column))
     return reads
@@ -187,73 +187,73 @@ def _tables(node: Any, hidden: frozenset[str]) -> Iterator[JsonObject]:
 
 def place_at(text: str, offset: int) -> tuple[int, int]:
     """Return line and column, from 1, of a byte; of the first if the parser gave no place."""
-    before = text.encode()[: offset if offset < 2**63 else 0].decode(errors="ignore")
-    return before.count("\n") + 1, len(before) - before.rfind("\n")
+    preceding = text.encode()[: offset if offset < 2**63 else 0].decode(errors="ignore")
+    return preceding.count("\n") + 1, len(preceding) - preceding.rfind("\n")
 
 
-def _described(sql: str) -> tuple[str, TextDict]:
+def _parse_comments(sql: str) -> tuple[str, TextDict]:
     """Parse the comments on top: a description of the model, then one of each column as `-- status: what it means`.
 
     An indented line continues the one above.
     """
-    words: list[str] = []
+    description: list[str] = []
     columns: TextDict = {}
     last = ""
     for line in sql.splitlines():
         if not line.startswith("--"):
             break
         text = line[2:].removeprefix(" ")
-        if words and (column := _COLUMN.fullmatch(text.rstrip())) is not None:
+        if description and (column := _COLUMN.fullmatch(text.rstrip())) is not None:
             last = column[1]
             columns[last] = column[2]
         elif last and text.startswith(" "):
             columns[last] += f" {text.strip()}"
         else:
             last = ""
-            words.append(text.strip())
-    return " ".join(filter(None, words)), columns
+            description.append(text.strip())
+    return " ".join(filter(None, description)), columns
 
 
-def _unreadable(model: MartModel, found: Mapping[str, MartModel], views: Collection[str]) -> Iterator[Problem]:
-    known = [*found, *views]
+def _unreadable(model: MartModel, models: Mapping[str, MartModel], views: Collection[str]) -> Iterator[Problem]:
+    tables = [*models, *views]
     for source in model.reads:
-        if source.name not in known:
-            words = f"nothing is named {source.name!r}: neither a model nor a view of the lake."
-            yield model.problem(words, source, nearest(source.name, known))
-        elif model.kind == "view" and source.name in found and found[source.name].kind != "view":
+        if source.name not in tables:
+            message = f"nothing is named {source.name!r}: neither a model nor a view of the lake."
+            yield model.problem(message, source, nearest(source.name, tables))
+        elif model.kind == "view" and source.name in models and models[source.name].kind != "view":
             yield model.problem(
                 f"a staging view reads the lake and other views, and {source.name!r} is a table.", source
             )
-        elif model.by_day and source.name in found and found[source.name].kind != "view":
+        elif model.by_day and source.name in models and models[source.name].kind != "view":
             yield model.problem(
                 f"built by day, it reads the lake and views of it, and {source.name!r} is a table.", source
             )
     if model.by_day:
-        for name in sorted(sources_of(model, found) & set(_NOT_DAILY)):
-            words = f"built by day, it cannot read {name!r}, also by way of a view: these lie at days of their own."
-            yield model.problem(words, hint="Leave out 'by_day'.")
+        for name in sorted(sources_of(model, models) & set(_NOT_DAILY)):
+            message = f"built by day, it cannot read {name!r}, also by way of a view: these lie at days of their own."
+            yield model.problem(message, hint="Leave out 'by_day'.")
 
 
-def sources_of(model: MartModel, found: Mapping[str, MartModel], seen: frozenset[str] = frozenset()) -> set[str]:
+def sources_of(model: MartModel, models: Mapping[str, MartModel], visited: frozenset[str] = frozenset()) -> set[str]:
     """Return the views of the lake that a model reads, also through other models."""
     names: set[str] = set()
     for source in model.reads:
-        if source.name not in found:
+        if source.name not in models:
             names.add(source.name)
-        elif source.name not in seen:
-            names |= sources_of(found[source.name], found, seen | {source.name})
+        elif source.name not in visited:
+            names |= sources_of(models[source.name], models, visited | {source.name})
     return names
 
 
-def _ordered(found: Mapping[str, MartModel]) -> list[MartModel]:
+def _sort(models: Mapping[str, MartModel]) -> list[MartModel]:
     """Sort models, each after those that it reads, else by name. Raises: DefinitionError for a cycle."""
-    graph = {name: sorted({read.name for read in model.reads if read.name in found}) for name, model in found.items()}
+    graph = {name: sorted({read.name for read in model.reads if read.name in models}) for name, model in models.items()}
     try:
-        return [found[name] for name in TopologicalSorter(graph).static_order()]
+        return [models[name] for name in TopologicalSorter(graph).static_order()]
     except CycleError as error:
         circle = error.args[1][::-1]  # in reading order
-        model = found[circle[0]]
-        at = next(read for read in model.reads if read.name == circle[1])
+        model = models[circle[0]]
+        table_read = next(read for read in model.reads if read.name == circle[1])
         raise DefinitionError(
-            [model.problem(f"models read each other in a circle: {' → '.join(circle)}.", at)]
+            [model.problem(f"models read each other in a circle: {' → '.join(circle)}.", table_read)]
         ) from None

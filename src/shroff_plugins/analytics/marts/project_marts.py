@@ -80,12 +80,12 @@ class Marts:
 
         library()
         limits = QueryLimits(memory or MEMORY, threads())
-        with ExitStack() as held:
-            log, reader = self._history(held)
-            held.enter_context(alone(self._state / "build.lock", BUILDING))
+        with ExitStack() as exit_stack:
+            log, reader = self._history(exit_stack)
+            exit_stack.enter_context(alone(self._state / "build.lock", BUILDING))
             shutil.rmtree(self._files.work, ignore_errors=True)
             (self._files.work / "spill").mkdir(parents=True)
-            held.callback(shutil.rmtree, self._files.work, ignore_errors=True)
+            exit_stack.callback(shutil.rmtree, self._files.work, ignore_errors=True)
             lake = self._local(reader)
             models = self.models(lake)
             origin = Origin(lake, {"0": reader.last_seq}, self._context.now_ms())
@@ -96,7 +96,7 @@ class Marts:
         """List the marts in build order. Raises: as `build`."""
         from shroff_plugins.analytics.marts.models import load_models
 
-        lake = lake or self._recorded([])
+        lake = lake or self._files_of_build([])
         texts = read_sql(self._context.paths.folder, "marts")
         if not any(name.endswith(".sql") for name in texts):
             raise UsageError(NO_MODELS)
@@ -113,7 +113,7 @@ class Marts:
         from shroff_plugins.analytics.marts.views import check_sizes
 
         built = self.built()
-        lake = self._recorded(built.files)
+        lake = self._files_of_build(built.files)
         check_sizes(lake.paths, {})
         models = self.models(lake)
         limits = QueryLimits(threads=threads())
@@ -129,29 +129,29 @@ class Marts:
             raise UsageError("the marts are not built yet. Run 'shroff marts build'.")
         return built
 
-    def rows(self, name: str, most: int = ROWS, *, failed: bool = False) -> MartRows:
+    def rows(self, name: str, limit: int = ROWS, *, failed: bool = False) -> MartRows:
         """Get the first rows of a mart. Raises: UsageError if there is no such mart, or it is a view."""
         from shroff_plugins.analytics.marts.build import rows_of
 
         if self.built(failed=failed).named(name).kind == "view":
             raise UsageError(f"{name} is a view, so it has no stored rows. Read a table or mart built from it.")
-        if not 1 <= most <= ROWS_MAX:
-            raise UsageError(f"rows must be from 1 to {ROWS_MAX:,}, not {most:,}.")
-        return MartRows(*rows_of(self._files.failed if failed else self._files.current, name, most))
+        if not 1 <= limit <= ROWS_MAX:
+            raise UsageError(f"rows must be from 1 to {ROWS_MAX:,}, not {limit:,}.")
+        return MartRows(*rows_of(self._files.failed if failed else self._files.current, name, limit))
 
     def sources(self) -> str:
         """Get the lake as sources for dbt-duckdb: the text of a `sources.yml`."""
         from shroff_plugins.analytics.marts.views import sources_yml
 
-        with ExitStack() as held:
-            _, lake = self._history(held)
+        with ExitStack() as exit_stack:
+            _, lake = self._history(exit_stack)
             names = sorted(lake.state.files)
             address = lake.objects.address
-        return sources_yml(self._context.definitions.settings.name, address, self._recorded(names))
+        return sources_yml(self._context.definitions.settings.name, address, self._files_of_build(names))
 
-    def _history(self, held: ExitStack) -> tuple[Log, LakeReader]:
+    def _history(self, exit_stack: ExitStack) -> tuple[Log, LakeReader]:
         """Return the log and its lake. Raises: UsageError if there is no lake."""
-        log, lake = history_of(self._context, held)
+        log, lake = history_of(self._context, exit_stack)
         if lake is None:
             raise UsageError(NO_LAKE if self._context.systems.lake is None else NOT_WRITTEN)
         return log, lake
@@ -162,7 +162,7 @@ class Marts:
         from shroff_plugins.analytics.marts.views import check_sizes
 
         files = lake.state.files
-        local_files = self._recorded(sorted(files))
+        local_files = self._files_of_build(sorted(files))
         if self._copies is not None:
             for path in [copy for copy in self._copies.rglob("*.parquet") if copy not in local_files.paths.values()]:
                 path.unlink()
@@ -188,7 +188,7 @@ class Marts:
             raise UsageError(NO_LAKE)
         return Lakes(self._context).folder
 
-    def _recorded(self, names: list[str]) -> ViewFiles:
+    def _files_of_build(self, names: list[str]) -> ViewFiles:
         from shroff.plugins.lake import empty_tables
         from shroff_plugins.analytics.marts.views import ViewFiles
 

@@ -51,8 +51,8 @@ def view_name(folder: str) -> str:
     >>> view_name("events/type=payment"), view_name("features/event=payment"), view_name("labels")
     ('payment', 'features_payment', 'labels')
     """
-    kind, _, rest = folder.partition("/")
-    name = rest.partition("=")[2]
+    kind, _, type_name = folder.partition("/")
+    name = type_name.partition("=")[2]
     if kind in WHOLE:
         return kind
     if kind == "features":
@@ -70,8 +70,10 @@ def create_tables(connection: Any, lake: ViewFiles) -> None:
         connection.register("arrow_table", table)
         kind = folder.partition("/")[0]
         extra = f", CAST(NULL AS VARCHAR) AS {_PARTS[kind]}" if kind in _PARTS else ""
-        words = f"CREATE TEMP TABLE {_empty(folder)} AS SELECT *{extra}, CAST(NULL AS DATE) AS date FROM arrow_table"
-        connection.execute(words)
+        statement = (
+            f"CREATE TEMP TABLE {_empty(folder)} AS SELECT *{extra}, CAST(NULL AS DATE) AS date FROM arrow_table"
+        )
+        connection.execute(statement)
         connection.unregister("arrow_table")
 
 

@@ -57,7 +57,7 @@ _BLOCK = 2_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-class EventsWanted(FrozenStruct):
+class EventSelection(FrozenStruct):
     """The events of a count. `field` is empty if all values count, `source` if all sources do."""
 
     type: str
@@ -70,9 +70,9 @@ class EventsWanted(FrozenStruct):
 
     @property
     def query(self) -> str:
-        found = {"type": self.type, "from": self.first, "to": self.last, "zone": self.zone}
-        found |= {name: text for name, text in (("field", self.field), ("source", self.source)) if text}
-        return urlencode(found | ({"value": self.value} if self.field and self.value is not None else {}))
+        parameters = {"type": self.type, "from": self.first, "to": self.last, "zone": self.zone}
+        parameters |= {name: text for name, text in (("field", self.field), ("source", self.source)) if text}
+        return urlencode(parameters | ({"value": self.value} if self.field and self.value is not None else {}))
 
 
 class CountedEvent(FrozenStruct):
@@ -84,39 +84,39 @@ class CountedEvent(FrozenStruct):
 
 
 async def show(service: Service, request: Request) -> Response:
-    found = list[CountRow]()
-    mistake = ""
+    rows = list[CountRow]()
+    error_text = ""
     question = CountQuestion(zone=days_zone(service, request))
     try:
         question = _question(service, request)
-        found = (await service.run(request, question)).rows
+        rows = (await service.run(request, question)).rows
     except UsageError as error:
-        mistake = sentence(str(error))
+        error_text = sentence(str(error))
     countable = await service.run(request, ShowCountable())
-    is_open = _is_open(service.project, question) if found else None
+    is_open = _is_open(service.project, question) if rows else None
     return await page(
         service,
         request,
         f"{HERE}:analytics.html",
-        rows=found[:SHOWN],
-        more=max(0, len(found) - SHOWN),
-        total=sum(row.count for row in found),
+        rows=rows[:SHOWN],
+        more=max(0, len(rows) - SHOWN),
+        total=sum(row.count for row in rows),
         days=await service.in_thread(_figures, service.project, question),
         today=day_at(service.project.context.now_ms(), question.zone),
         decimal=partial(show_decimal, places=service.project.definitions.settings.money_places),
         outcomes=OUTCOMES,
         currency=service.project.definitions.settings.currency if has_amounts(service.project.definitions) else "",
-        chart=_chart(found, question.by, is_open),
+        chart=_chart(rows, question.by, is_open),
         is_open=is_open,
         question=question,
-        first=question.start_date or (found[0].day if found else ""),
-        last=question.end_date or (found[-1].day if found else ""),
+        first=question.start_date or (rows[0].day if rows else ""),
+        last=question.end_date or (rows[-1].day if rows else ""),
         types=countable.types,
         sources=countable.sources,
         fields=sorted({name for type_ in countable.types for name in type_.fields}),
         is_split=question.by not in {DAY, WEEK},
         rows_path=lambda outcome: rows_path(outcome, question),
-        mistake=mistake,
+        mistake=error_text,
         csv=f"{PATH}/counts.csv?{urlencode(list(request.query_params.multi_items()))}",
         path=PATH,
     )
@@ -125,35 +125,37 @@ async def show(service: Service, request: Request) -> Response:
 def _figures(project: Project, question: CountQuestion) -> list[tuple[date, DayFigures]]:
     """Return figures of the days, newest first; empty if there is no log, or too many events on the days."""
     try:
-        found = figures_of_days(project.context, question.start_date, question.end_date, question.zone)
+        figures = figures_of_days(project.context, question.start_date, question.end_date, question.zone)
     except UsageError:
         return []
-    return sorted(found.items(), reverse=True)
+    return sorted(figures.items(), reverse=True)
 
 
 async def download(service: Service, request: Request) -> Response:
     """Download the same rows as CSV; no cell is a formula."""
     try:
         question = _question(service, request)
-        found = (await service.run(request, question)).rows
+        counted = (await service.run(request, question)).rows
     except UsageError as error:
         raise ProblemError(422, "bad-question", "The counts cannot be computed", str(error)) from None
     is_split = question.by not in {DAY, WEEK}
     head = ["day", "type", *([question.by] if is_split else []), "count"]
-    rows = ([row.day.isoformat(), row.type, *([row.value or ""] if is_split else []), str(row.count)] for row in found)
+    rows = (
+        [row.day.isoformat(), row.type, *([row.value or ""] if is_split else []), str(row.count)] for row in counted
+    )
     return await csv_file(service, "counts", lambda: map(csv_line, [head, *rows]))
 
 
 def _question(service: Service, request: Request) -> CountQuestion:
     """Return the query in the address of a page. Raises: UsageError for an invalid day."""
-    given = request.query_params
+    parameters = request.query_params
     return CountQuestion(
-        start_date=day_of(given.get("from", "")),
-        end_date=day_of(given.get("to", "")),
-        event_types=tuple(name for name in given.getlist("type") if name),
-        by=given.get("by") or DAY,
-        zone=given.get("zone", "").strip() or days_zone(service, request),
-        source=given.get("source") or None,
+        start_date=day_of(parameters.get("from", "")),
+        end_date=day_of(parameters.get("to", "")),
+        event_types=tuple(name for name in parameters.getlist("type") if name),
+        by=parameters.get("by") or DAY,
+        zone=parameters.get("zone", "").strip() or days_zone(service, request),
+        source=parameters.get("source") or None,
     )
 
 
@@ -176,22 +178,22 @@ def _is_open(project: Project, question: CountQuestion) -> Callable[[date], bool
     return lambda day: grows and day <= today < day + timedelta(days)
 
 
-def _chart(found: Sequence[CountRow], by: str, is_open: Callable[[date], bool] | None) -> Bars | None:
+def _chart(rows: Sequence[CountRow], grouping: str, is_open: Callable[[date], bool] | None) -> Bars | None:
     days: Counter[date] = Counter()
-    for count_row in found:
+    for count_row in rows:
         days[count_row.day] += count_row.count
     if not days or is_open is None:
         return None
-    if by == WEEK:
+    if grouping == WEEK:
         weeks = sorted(days)
         labels = [f"Week of {day_text(week.toordinal() - _EPOCH)}" for week in weeks]
         chart = signed_bars(labels, [Decimal(days[week]) for week in weeks])
-        return with_open(chart, next((at for at, week in enumerate(weeks) if is_open(week)), None))
+        return with_open(chart, next((index for index, week in enumerate(weeks) if is_open(week)), None))
     first = min(days).toordinal()
     last = max(days).toordinal()
-    whole = [date.fromordinal(at) for at in range(first, last + 1)]
-    chart = bars_of(first - _EPOCH, [days.get(day, 0) for day in whole])
-    return with_open(chart, next((at for at, day in enumerate(whole) if is_open(day)), None))
+    all_days = [date.fromordinal(index) for index in range(first, last + 1)]
+    chart = bars_of(first - _EPOCH, [days.get(day, 0) for day in all_days])
+    return with_open(chart, next((index for index, day in enumerate(all_days) if is_open(day)), None))
 
 
 def rows_path(row: CountRow, question: CountQuestion) -> str:
@@ -204,45 +206,47 @@ def rows_path(row: CountRow, question: CountQuestion) -> str:
     source = (row.value or "") if question.by == SOURCE else question.source or ""
     field = "" if question.by in {DAY, WEEK, SOURCE} else question.by
     value = row.value if field and row.value is not UNSET else None
-    return f"{EVENTS}?{EventsWanted(row.type, first, last, question.zone, field, value, source).query}"
+    return f"{EVENTS}?{EventSelection(row.type, first, last, question.zone, field, value, source).query}"
 
 
 async def show_events(service: Service, request: Request) -> Response:
-    given = request.query_params
+    parameters = request.query_params
     try:
-        first, last = (date.fromisoformat(given.get(name, "")) for name in ("from", "to"))
-        zone = given.get("zone") or days_zone(service, request)
-        chosen = (given.get("field", ""), given.get("value"), given.get("source", ""))
-        wanted = EventsWanted(given.get("type", ""), first, last, zone, *chosen)
-        before = cursor_of(given, int)
-        events, looked_to = await service.in_thread(_events, service.project, wanted, before)
+        first, last = (date.fromisoformat(parameters.get(name, "")) for name in ("from", "to"))
+        zone = parameters.get("zone") or days_zone(service, request)
+        chosen = (parameters.get("field", ""), parameters.get("value"), parameters.get("source", ""))
+        selection = EventSelection(parameters.get("type", ""), first, last, zone, *chosen)
+        cursor = cursor_of(parameters, int)
+        events, looked_to = await service.in_thread(_events, service.project, selection, cursor)
     except (UsageError, ValueError, OverflowError) as error:
-        words = sentence(str(error)) if isinstance(error, UsageError) else "from and to: days such as 2026-03-01"
-        raise ProblemError(400, "bad-query", "The query cannot be read", words) from None
-    older = f"{EVENTS}?{wanted.query}&cursor={next_of(looked_to)}" if looked_to else ""
-    newest = f"{EVENTS}?{wanted.query}" if before is not None else ""
+        reason = sentence(str(error)) if isinstance(error, UsageError) else "from and to: days such as 2026-03-01"
+        raise ProblemError(400, "bad-query", "The query cannot be read", reason) from None
+    older = f"{EVENTS}?{selection.query}&cursor={next_of(looked_to)}" if looked_to else ""
+    newest = f"{EVENTS}?{selection.query}" if cursor is not None else ""
     return await page(
-        service, request, f"{HERE}:counted_events.html", events=events, wanted=wanted, older=older, newest=newest
+        service, request, f"{HERE}:counted_events.html", events=events, wanted=selection, older=older, newest=newest
     )
 
 
-def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[list[CountedEvent], int]:
+def _events(project: Project, selection: EventSelection, upto: int | None) -> tuple[list[CountedEvent], int]:
     """Return a page of events, newest first, and the place behind which all were searched: 0 for the whole log.
 
     Raises: UsageError for an unknown time zone or type, and for too many days.
     """
     definitions = project.definitions
-    if wanted.type not in definitions.events.types:
-        raise UsageError(f"there is no event type {wanted.type!r}")
-    days = days_of(wanted.first, wanted.last)
-    start_ms, *_, end_ms = day_starts_ms(wanted.first, days, wanted.zone)
-    found = list[CountedEvent]()
+    if selection.type not in definitions.events.types:
+        raise UsageError(f"there is no event type {selection.type!r}")
+    days = days_of(selection.first, selection.last)
+    start_ms, *_, end_ms = day_starts_ms(selection.first, days, selection.zone)
+    events = list[CountedEvent]()
     ends_s = time.monotonic() + LOOKS_S
     with project.log.reading() as log:
-        sources = sources_of(log) if wanted.source else None
+        sources = sources_of(log) if selection.source else None
         end = log.last_seq() if upto is None else min(upto, log.last_seq())
-        least = end - LOOKED_AT
-        while end > 0 and len(found) < EVENTS_SHOWN and (end > least or not (found or time.monotonic() > ends_s)):
+        lowest_seq = end - LOOKED_AT
+        while (
+            end > 0 and len(events) < EVENTS_SHOWN and (end > lowest_seq or not (events or time.monotonic() > ends_s))
+        ):
             start = max(0, end - _BLOCK)
             # events of the type at these places
             for record in reversed(
@@ -250,24 +254,24 @@ def _events(project: Project, wanted: EventsWanted, upto: int | None) -> tuple[l
                     record
                     for part in log.read(start, end)
                     for record in part
-                    if record.kind == "event" and record.type == wanted.type
+                    if record.kind == "event" and record.type == selection.type
                 ]
             ):
-                if start_ms <= record.time_ms < end_ms and _is_wanted(record, wanted, sources):
+                if start_ms <= record.time_ms < end_ms and _is_wanted(record, selection, sources):
                     path = decision_path(record.type, record.id) if record.decided else ""
-                    type_ = definitions.events.types[wanted.type]
+                    type_ = definitions.events.types[selection.type]
                     summary = summary_of(type_, fields_of(record), definitions.settings.currency)
-                    found.append(CountedEvent(record, summary, path))
+                    events.append(CountedEvent(record, summary, path))
             end = start
-    if len(found) > EVENTS_SHOWN:
-        return found[:EVENTS_SHOWN], found[EVENTS_SHOWN - 1].record.seq - 1
-    return found, end
+    if len(events) > EVENTS_SHOWN:
+        return events[:EVENTS_SHOWN], events[EVENTS_SHOWN - 1].record.seq - 1
+    return events, end
 
 
-def _is_wanted(record: Record, wanted: EventsWanted, sources: EventSources | None) -> bool:
-    if sources is not None and sources.of([record.seq]) != [wanted.source]:
+def _is_wanted(record: Record, selection: EventSelection, sources: EventSources | None) -> bool:
+    if sources is not None and sources.of([record.seq]) != [selection.source]:
         return False
-    return not wanted.field or shown_value(fields_of(record).get(wanted.field)) == wanted.value
+    return not selection.field or shown_value(fields_of(record).get(selection.field)) == selection.value
 
 
 ROUTES = (

@@ -45,7 +45,7 @@ _NOTHING = FunnelDocument(first="", last="", zone="UTC", rows=[], steps=[], tren
 async def show(service: Service, request: Request) -> Response:
     funnels = dict[str, Funnel]()
     document = _NOTHING
-    mistake = ""
+    error_text = ""
     query = FunnelDays()
     try:
         funnels = await service.in_thread(funnels_of, service.project.context)
@@ -55,7 +55,7 @@ async def show(service: Service, request: Request) -> Response:
             assert isinstance(answer, FunnelDocument)
             document = answer
     except (UsageError, DefinitionError) as error:
-        mistake = sentence(str(error))
+        error_text = sentence(str(error))
     funnel = funnels.get(query.funnel or "")
     types = (await service.run(request, ShowCountable())).types
     days = {"from": document.first, "to": document.last, "zone": document.zone, "funnel": query.funnel or ""}
@@ -71,7 +71,7 @@ async def show(service: Service, request: Request) -> Response:
         rows=document.rows[:SHOWN],
         steps=document.steps,
         chart=_chart(document.rows, funnel),
-        mistake=mistake,
+        mistake=error_text,
         has_value=lambda row: row.value is not msgspec.UNSET,
         users=lambda number, day="": f"{PATH}/users.csv?{urlencode({**days, 'number': number, 'day': day})}",
         path=PATH,
@@ -80,10 +80,10 @@ async def show(service: Service, request: Request) -> Response:
 
 async def download(service: Service, request: Request) -> Response:
     """Download the users behind a number as CSV; no cell is a formula."""
-    given = request.query_params
+    parameters = request.query_params
     try:
-        days = _question(service, request, given.get("funnel", ""))
-        query = replace(days, users=given.get("number", "") or ":", day=day_of(given.get("day", "")))
+        days = _question(service, request, parameters.get("funnel", ""))
+        query = replace(days, users=parameters.get("number", "") or ":", day=day_of(parameters.get("day", "")))
         answer = await service.run(request, query)
         assert isinstance(answer, UserNames)
     except (UsageError, DefinitionError) as error:
@@ -93,13 +93,13 @@ async def download(service: Service, request: Request) -> Response:
 
 def _question(service: Service, request: Request, name: str) -> FunnelDays:
     """Return the query in the address of a page. Raises: UsageError for an invalid day."""
-    given = request.query_params
+    parameters = request.query_params
     return FunnelDays(
-        funnel=given.get("funnel") or name,
-        start_date=day_of(given.get("from", "")),
-        end_date=day_of(given.get("to", "")),
-        zone=given.get("zone", "").strip() or days_zone(service, request),
-        split=given.get("by"),
+        funnel=parameters.get("funnel") or name,
+        start_date=day_of(parameters.get("from", "")),
+        end_date=day_of(parameters.get("to", "")),
+        zone=parameters.get("zone", "").strip() or days_zone(service, request),
+        split=parameters.get("by"),
     )
 
 

@@ -24,11 +24,11 @@ LONG = 1e15  # larger reals are shown with a power of ten
 
 
 async def show(service: Service, request: Request) -> Response:
-    found: BuiltMarts | None = None
+    built: BuiltMarts | None = None
     with suppress(UsageError):  # nothing is built yet
-        found = await service.in_thread(Marts(service.project.context).built)
+        built = await service.in_thread(Marts(service.project.context).built)
     may_build = request.who.may(Right.RUN_JOBS)
-    return await page(service, request, "shroff_plugins.analytics:marts.html", built=found, may_build=may_build)
+    return await page(service, request, "shroff_plugins.analytics:marts.html", built=built, may_build=may_build)
 
 
 async def show_one(service: Service, request: Request) -> Response:
@@ -37,7 +37,7 @@ async def show_one(service: Service, request: Request) -> Response:
     try:
         built = await service.in_thread(marts.built)
         mart = built.named(name)
-        found = None if mart.kind == "view" else await service.in_thread(marts.rows, name, SHOWN)
+        table = None if mart.kind == "view" else await service.in_thread(marts.rows, name, SHOWN)
     except UsageError as error:
         raise ProblemError(404, "no-such-mart", "There is no such mart", str(error)) from None
     return await page(
@@ -46,12 +46,12 @@ async def show_one(service: Service, request: Request) -> Response:
         "shroff_plugins.analytics:mart.html",
         mart=mart,
         built=built,
-        columns=[] if found is None else found.columns,
+        columns=[] if table is None else table.columns,
         numbers=[
             column.name for column in mart.columns if column.type.startswith(("DECIMAL", "BIGINT", "INTEGER", "DOUBLE"))
         ],
-        rows=[] if found is None else [[_shown(value) for value in row] for row in found.rows],
-        chart=None if found is None else _chart(mart, found.columns, found.rows),
+        rows=[] if table is None else [[_display_text(value) for value in row] for row in table.rows],
+        chart=None if table is None else _chart(mart, table.columns, table.rows),
     )
 
 
@@ -63,14 +63,14 @@ def _chart(mart: BuiltMart, columns: Sequence[str], rows: Sequence[Sequence[Any]
     some = rows[:COLUMNS_MAX]
     if not all(isinstance(row[value], int | float | Decimal) and isfinite(row[value]) for row in some):
         return None
-    values = [Decimal(_shown(row[value]).replace(",", "")) for row in some]
-    return signed_bars([_shown(row[label]) for row in some], values)
+    values = [Decimal(_display_text(row[value]).replace(",", "")) for row in some]
+    return signed_bars([_display_text(row[label]) for row in some], values)
 
 
-def _shown(value: Any) -> str:
+def _display_text(value: Any) -> str:
     """Format a value: numbers with commas, reals short, but never a fraction as a whole number.
 
-    >>> [_shown(value) for value in (1234.5, 0.33333333, 0.99996, 1.0, -0.0, 1e300)]
+    >>> [_display_text(value) for value in (1234.5, 0.33333333, 0.99996, 1.0, -0.0, 1e300)]
     ['1,234.50', '0.3333', '0.99996', '1.00', '0', '1e+300']
     """
     if value is None or isinstance(value, bool):

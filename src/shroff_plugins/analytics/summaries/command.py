@@ -70,7 +70,7 @@ def run(session: Session, first: str | None, last: str | None) -> None:
     total = Built(0, 0, 0)
     with ended_cleanly() as stopped, bars("summarizing, windows") as (progress,):
         for built in Summaries(session.project.context).run(
-            first, last, progress, say=lambda words: session.say(f"shroff: {words}.")
+            first, last, progress, say=lambda message: session.say(f"shroff: {message}.")
         ):
             total = total.plus(built)
             if not session.is_json and built.windows:

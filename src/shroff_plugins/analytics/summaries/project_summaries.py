@@ -43,8 +43,8 @@ class Summaries:
     def declared(self) -> SummarySettings | None:
         definitions = self._context.definitions  # reports their mistakes
         text = read_files(self._context.paths.folder, [], (PROJECT_FILE,)).get(PROJECT_FILE, "")
-        found: SummarySettings | None = SUMMARIES_KEY.content(text, definitions)
-        return found
+        settings: SummarySettings | None = SUMMARIES_KEY.content(text, definitions)
+        return settings
 
     def build(self, first: Moment | None = None, last: Moment | None = None, progress: Progress | None = None) -> Built:
         """Write the rows of all windows that begin in [first, last), from the current log.
@@ -128,20 +128,20 @@ class Summaries:
             progress = store.followed()
             is_built = progress is not None and store.has_rows()
         if progress is None or progress.next_ms is None:
-            words = "built, without those to come" if is_built else "not there yet"
-            return Finding("summaries", OK, f"{words}; 'shroff summaries run' writes them")
+            state = "built, without those to come" if is_built else "not there yet"
+            return Finding("summaries", OK, f"{state}; 'shroff summaries run' writes them")
         if not is_built and self._context.log.exists():
-            words = (
+            state = (
                 f"written up to {time_text(progress.next_ms)}, and {settings.table} has no row: somebody removed them"
             )
-            return Finding("summaries", WRONG, words, "'shroff summaries build' writes them again.")
+            return Finding("summaries", WRONG, state, "'shroff summaries build' writes them again.")
         due_ms = window_of(self._context.now_ms() - settings.delay_ms, settings.every_ms)
         behind = max(due_ms - progress.next_ms, 0) // settings.every_ms
-        words = f"written up to {time_text(progress.next_ms)}"
+        state = f"written up to {time_text(progress.next_ms)}"
         if behind <= BEHIND:
-            return Finding("summaries", OK, words)
-        cure = "Start 'shroff summaries run' again: it writes those first, in order."
-        return Finding("summaries", NOTE, f"{words}, {behind:,} windows behind", cure)
+            return Finding("summaries", OK, state)
+        hint = "Start 'shroff summaries run' again: it writes those first, in order."
+        return Finding("summaries", NOTE, f"{state}, {behind:,} windows behind", hint)
 
     def unreconciled(self) -> int | None:
         """Count the events by which the summaries of the last day differ from the log; None without written windows.
@@ -180,8 +180,8 @@ class Summaries:
 
         settings = self.settings
         with closing(open_summaries(self._context, settings)) as store:
-            places = self._context.definitions.settings.money_places
-            yield SummaryWriter(settings, store, places, self._context.now_ms)
+            decimals = self._context.definitions.settings.money_places
+            yield SummaryWriter(settings, store, decimals, self._context.now_ms)
 
 
 def open_summaries(context: ProjectContext, settings: SummarySettings) -> SqlSummaries:

@@ -106,9 +106,9 @@ def load_summary_settings(
     decided = context.events.decided
     if not settings.event and len(decided) == 1:
         settings = replace(settings, event=decided[0])
-    mistakes = [*_mistakes(node, settings, context.events)]
-    problems += mistakes
-    return None if mistakes else settings
+    found_problems = [*_check(node, settings, context.events)]
+    problems += found_problems
+    return None if found_problems else settings
 
 
 SUMMARIES_KEY = AddedKey(
@@ -122,36 +122,40 @@ SUMMARIES_KEY = AddedKey(
 )
 
 
-def _mistakes(node: YamlMapping, found: SummarySettings, events: Events) -> Iterator[Problem]:
-    if found.every_ms < 1_000 or DAY_MS % found.every_ms:
-        yield _at(node, "every").problem("a window lasts a whole part of a day, from 1s to 1d, as 5m.")
-    if found.table == found.fraud_table:
-        yield _at(node, "fraud_table").problem("table and fraud_table are two tables: give them two names.")
-    if (type_ := events.types.get(found.event)) is not None:
-        yield from _mistakes_of_fields(node, found, type_)
-    elif found.event:
-        yield _at(node, "event").problem(f"{found.event!r} is not an event type.", nearest(found.event, events.types))
+def _check(node: YamlMapping, settings: SummarySettings, events: Events) -> Iterator[Problem]:
+    if settings.every_ms < 1_000 or DAY_MS % settings.every_ms:
+        yield _child_or_self(node, "every").problem("a window lasts a whole part of a day, from 1s to 1d, as 5m.")
+    if settings.table == settings.fraud_table:
+        yield _child_or_self(node, "fraud_table").problem("table and fraud_table are two tables: give them two names.")
+    if (type_ := events.types.get(settings.event)) is not None:
+        yield from _check_fields(node, settings, type_)
+    elif settings.event:
+        yield _child_or_self(node, "event").problem(
+            f"{settings.event!r} is not an event type.", nearest(settings.event, events.types)
+        )
     else:
-        yield _at(node, "event").problem("several event types are decided: name one.", "Write 'event: payment', say.")
+        yield _child_or_self(node, "event").problem(
+            "several event types are decided: name one.", "Write 'event: payment', say."
+        )
 
 
-def _mistakes_of_fields(node: YamlMapping, found: SummarySettings, type_: EventType) -> Iterator[Problem]:
+def _check_fields(node: YamlMapping, settings: SummarySettings, type_: EventType) -> Iterator[Problem]:
     kinds = {field.name: field.type.kind for field in type_.fields}
     money = [name for name, kind in kinds.items() if kind == "money"]
-    if kinds.get(found.amount) != "money":
+    if kinds.get(settings.amount) != "money":
         hint = f"Name one of {', '.join(money)}." if money else "Declare one in events.yaml, as 'amount: money'."
-        words = f"{type_.name} has no field {found.amount!r} of type money."
-        yield _at(node, "amount").problem(words, hint)
+        message = f"{type_.name} has no field {settings.amount!r} of type money."
+        yield _child_or_self(node, "amount").problem(message, hint)
     columns = node.get("columns")
-    for column, name in found.columns.items():
-        place = _at(columns, column) if isinstance(columns, YamlMapping) else node
+    for column, name in settings.columns.items():
+        location = _child_or_self(columns, column) if isinstance(columns, YamlMapping) else node
         if name not in kinds:
-            yield place.problem(f"{type_.name} has no field {name!r}.", nearest(name, kinds))
+            yield location.problem(f"{type_.name} has no field {name!r}.", nearest(name, kinds))
         elif kinds[name] not in COUNTED or name == type_.id_field:
-            words = f"{name} has too many values to group by."
-            yield place.problem(words, "Name a field of type text, choice, boolean or integer.")
+            message = f"{name} has too many values to group by."
+            yield location.problem(message, "Name a field of type text, choice, boolean or integer.")
 
 
-def _at(node: YamlMapping, key: str) -> YamlNode:
-    found = node.get(key)
-    return node if found is None else found
+def _child_or_self(node: YamlMapping, key: str) -> YamlNode:
+    child = node.get(key)
+    return node if child is None else child

@@ -53,7 +53,7 @@ class WindowSummary(NamedTuple):
     fraud: SummaryRow
 
 
-class PlacedWindow(NamedTuple):
+class SeqRun(NamedTuple):
     """Places `first` to `last` of a log with events of one window; None if each event's time decides its window."""
 
     first: int
@@ -105,31 +105,35 @@ class Tallies:
 
     Args:
         starts: The windows; records of others are skipped.
-        places: Decimal places of the project's money.
+        decimals: Decimal places of the project's money.
     """
 
-    def __init__(self, settings: SummarySettings, starts: Sequence[int], places: int) -> None:
+    def __init__(self, settings: SummarySettings, starts: Sequence[int], decimals: int) -> None:
         self._settings = settings
         self._starts = starts
-        self._places = places
+        self._places = decimals
         self._all: dict[int, _RowSums] = defaultdict(lambda: _RowSums(settings))
         self._fraud: dict[int, _RowSums] = defaultdict(lambda: _RowSums(settings))
         self._wanted = frozenset(starts)
 
-    def add(self, log: LogReader, placed: Sequence[PlacedWindow], frauds: set[str]) -> None:
+    def add(self, log: LogReader, placed: Sequence[SeqRun], frauds: set[str]) -> None:
         """Add the events at these places. Cost: 12 µs an event; adjacent places are read together."""
         for runs in _together(placed):
             after = runs[0].first - 1
             upto = runs[-1].last
-            flagged = _places_with(log, after, upto, self._settings.fraud)
-            at = 0
+            flagged = _seqs_with(log, after, upto, self._settings.fraud)
+            index = 0
             for records in log.read(after, upto):
                 by_window: dict[int, list[Record]] = defaultdict(list)
                 for record in records:
-                    while runs[at].last < record.seq:
-                        at += 1
-                    if record.kind == "event" and record.type == self._settings.event and runs[at].first <= record.seq:
-                        start_ms = runs[at].start_ms
+                    while runs[index].last < record.seq:
+                        index += 1
+                    if (
+                        record.kind == "event"
+                        and record.type == self._settings.event
+                        and runs[index].first <= record.seq
+                    ):
+                        start_ms = runs[index].start_ms
                         if start_ms is None:
                             start_ms = window_of(record.time_ms, self._settings.every_ms)
                         by_window[start_ms].append(record)
@@ -143,7 +147,7 @@ class Tallies:
                 for record in by_window[start]
             ]
             self._all[start].add(some)
-            self._fraud[start].add([counted for counted in some if counted.seq in flagged])
+            self._fraud[start].add([fraud_record for fraud_record in some if fraud_record.seq in flagged])
 
     def rows(self) -> list[WindowSummary]:
         """Return the rows of all windows in order, including those without events."""
@@ -176,44 +180,46 @@ class _RowSums:
 
     def add(self, some: Sequence[_Counted]) -> None:
         for column, field in self._columns.items():
-            self._counts[column].update([counted.fields.get(field) for counted in some])
-        amounts = [Decimal(amount) for counted in some if (amount := counted.fields.get(self._amount)) is not None]
+            self._counts[column].update([record.fields.get(field) for record in some])
+        texts = [record.fields.get(self._amount) for record in some]
+        amounts = [Decimal(text) for text in texts if text is not None]
         self._count += len(some)
         self._priced += len(amounts)
         self._sum = sum(amounts, self._sum)
-        self._confirmed += sum(counted.is_confirmed for counted in some)
+        self._confirmed += sum(record.is_confirmed for record in some)
 
-    def row(self, places: int) -> SummaryRow:
+    def row(self, decimals: int) -> SummaryRow:
         average = (
-            (self._sum / self._priced).quantize(Decimal(1).scaleb(-places - _PLACES), ROUND_HALF_UP)
+            (self._sum / self._priced).quantize(Decimal(1).scaleb(-decimals - _PLACES), ROUND_HALF_UP)
             if self._priced
             else None
         )
         return SummaryRow(
-            {column: _named(count) for column, count in self._counts.items()},
+            {column: _counts_by_text(count) for column, count in self._counts.items()},
             self._count,
-            self._sum.quantize(Decimal(1).scaleb(-places)),
+            self._sum.quantize(Decimal(1).scaleb(-decimals)),
             average,
             self._confirmed,
         )
 
 
-def _named(found: Counter[Any]) -> dict[str, int]:
+def _counts_by_text(counts: Counter[Any]) -> dict[str, int]:
     """Return counts by value as text, sorted; beyond `VALUES_MAX` values the rarest are combined."""
-    named: Counter[str] = Counter()
-    for value, count in found.items():
-        named[MISSING if value is None else value if isinstance(value, str) else str(value).lower()] += count
-    if len(named) > VALUES_MAX:
-        kept = sorted(named.items(), key=lambda pair: (-pair[1], pair[0]))[: VALUES_MAX - 1]
-        rest = named.total() - sum(count for _, count in kept)
-        named = Counter(dict(kept))
-        named[OTHER] += rest
-    return dict(sorted(named.items()))
+    by_text: Counter[str] = Counter()
+    for value, count in counts.items():
+        text = value if isinstance(value, str) else str(value).lower()
+        by_text[MISSING if value is None else text] += count
+    if len(by_text) > VALUES_MAX:
+        frequent = sorted(by_text.items(), key=lambda pair: (-pair[1], pair[0]))[: VALUES_MAX - 1]
+        other_count = by_text.total() - sum(count for _, count in frequent)
+        by_text = Counter(dict(frequent))
+        by_text[OTHER] += other_count
+    return dict(sorted(by_text.items()))
 
 
-def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
+def _together(placed: Iterable[SeqRun]) -> Iterator[list[SeqRun]]:
     """Group ranges to read at once: those near each other; long ones are split."""
-    group: list[PlacedWindow] = []
+    group: list[SeqRun] = []
     for window in placed:
         for first in range(window.first, window.last + 1, READ):
             piece = window._replace(first=first, last=min(first + READ - 1, window.last))
@@ -225,10 +231,10 @@ def _together(placed: Iterable[PlacedWindow]) -> Iterator[list[PlacedWindow]]:
         yield group
 
 
-def _places_with(log: LogReader, after: int, upto: int, outcomes: Sequence[str]) -> set[int]:
-    wanted = {outcome.encode() for outcome in outcomes}
+def _seqs_with(log: LogReader, after: int, upto: int, outcomes: Sequence[str]) -> set[int]:
+    outcome_bytes = {outcome.encode() for outcome in outcomes}
     flagged: set[int] = set()
     for lines in log.decisions.outcome_lines(after, upto):
         pairs = (line.split() for line in lines.splitlines())
-        flagged.update(int(seq) for seq, outcome in pairs if outcome in wanted)
+        flagged.update(int(seq) for seq, outcome in pairs if outcome in outcome_bytes)
     return flagged

@@ -67,17 +67,17 @@ class _Exact(UserDefinedType[Decimal]):
 
     cache_ok = True
 
-    def __init__(self, places: int) -> None:
-        self.places = places
+    def __init__(self, decimals: int) -> None:  # SQLAlchemy copies a type by the names of its arguments
+        self.decimals = decimals
 
     def get_col_spec(self, **_: object) -> str:
-        return f"DECIMAL({_DIGITS},{self.places})"
+        return f"DECIMAL({_DIGITS},{self.decimals})"
 
     def bind_processor(self, dialect: Any) -> Callable[[Any], Any] | None:
         return (lambda value: None if value is None else str(value)) if dialect.name == "sqlite" else None
 
 
-def _table(name: str, settings: SummarySettings, places: int, *, has_frauds: bool) -> Table:
+def _table(name: str, settings: SummarySettings, decimals: int, *, has_frauds: bool) -> Table:
     return Table(
         name,
         MetaData(),
@@ -87,8 +87,8 @@ def _table(name: str, settings: SummarySettings, places: int, *, has_frauds: boo
         value_column("created_at", MOMENT),
         *(value_column(column, JSON) for column in settings.columns),
         value_column("transaction_count", WHOLE),
-        value_column("amount_sum", _Exact(places)),
-        Column("average_amount", _Exact(places + 2)),
+        value_column("amount_sum", _Exact(decimals)),
+        Column("average_amount", _Exact(decimals + 2)),
         value_column("currency", CHAR(3)),
         *([value_column("fraud_count", WHOLE)] if has_frauds else []),
         value_column("confirmed_fraud_count", WHOLE),
@@ -125,7 +125,7 @@ class SqlSummaries:
             _table(settings.table, settings, self._places, has_frauds=True),
             _table(settings.fraud_table, settings, self._places, has_frauds=False),
         )
-        self._followed = Table(
+        self._progress_of = Table(
             PROGRESS_TABLE,
             MetaData(),
             key_column("name", NAME),
@@ -134,7 +134,7 @@ class SqlSummaries:
             mysql_engine="InnoDB",
             mysql_charset="utf8mb4",
         )
-        self._own = self._followed.c.name == settings.table
+        self._own = self._progress_of.c.name == settings.table
 
     def begin(self, position: int) -> SummaryProgress:
         """Create what is missing, with this position as the start; return the progress.
@@ -142,39 +142,39 @@ class SqlSummaries:
         Raises: UsageError if the tables have summaries of other settings.
         """
         try:
-            self._database.make_table(self._followed)
+            self._database.make_table(self._progress_of)
         except RejectedRowError:  # in PostgreSQL, if another process creates it at the same moment
-            self._database.make_table(self._followed)
-        with self._begun() as connection:
-            own = {
+            self._database.make_table(self._progress_of)
+        with self._transaction() as connection:
+            definition = {
                 "name": self._settings.table,
                 "settings": self._definition(),
                 "position": str(position),
                 "rows_position": str(position),
                 "next_window": None,
             }
-            connection.execute(adding(self._followed, self._database.dialect), own)
+            connection.execute(adding(self._progress_of, self._database.dialect), definition)
             row = self._lock(connection)
             assert row is not None, "it was just added"
             self._check(row)
             for table in self._tables:
                 if make_missing(connection, table):
                     self._make_view(connection, table)
-        return _followed(row)
+        return _progress_of(row)
 
     def followed(self) -> SummaryProgress | None:
         """Return the progress; None before the first `begin`."""
         if not self._database.is_there():
             return None
-        with self._begun() as connection:
+        with self._transaction() as connection:
             if not inspect(connection).has_table(PROGRESS_TABLE):
                 return None
-            row = connection.execute(select(self._followed).where(self._own)).mappings().first()
-        return None if row is None else _followed(row)
+            row = connection.execute(select(self._progress_of).where(self._own)).mappings().first()
+        return None if row is None else _progress_of(row)
 
     def has_rows(self) -> bool:
         """Return whether any window has a row, after `begin`."""
-        with self._begun() as connection:
+        with self._transaction() as connection:
             return connection.execute(select(self._tables[0].c.window_start).limit(1)).first() is not None
 
     def write(self, rows: Sequence[WindowSummary], position: int, next_ms: int | None = None) -> int | None:
@@ -183,7 +183,7 @@ class SqlSummaries:
         Return the number of new or changed rows of both tables; None, and write nothing, if there are rows of a later
         position or a later one is settled.
         """
-        with self._begun() as connection:
+        with self._transaction() as connection:
             row = self._lock(connection)
             if row is None or position < max(int(row["rows_position"]), int(row["position"])):
                 return None
@@ -191,9 +191,9 @@ class SqlSummaries:
             changed = sum(self._write_table(connection, number, rows, now) for number in range(len(self._tables)))
             progress: JsonObject = {"rows_position": str(position)}
             if next_ms is not None:
-                before = _ms_of(row["next_window"])
-                progress["next_window"] = _moment(next_ms if before is None else max(before, next_ms))
-            connection.execute(update(self._followed).where(self._own).values(progress))
+                stored_ms = _ms_of(row["next_window"])
+                progress["next_window"] = _moment(next_ms if stored_ms is None else max(stored_ms, next_ms))
+            connection.execute(update(self._progress_of).where(self._own).values(progress))
         return changed
 
     def settle(self, position: int, absent: Collection[int]) -> bool:
@@ -202,12 +202,12 @@ class SqlSummaries:
         Return False, and settle nothing, if one of the `absent` windows has a row now: another process wrote it,
         possibly as of an earlier position.
         """
-        with self._begun() as connection:
+        with self._transaction() as connection:
             row = self._lock(connection)
             if self._counts(connection, absent):
                 return False
             if row is not None and position >= int(row["position"]):
-                connection.execute(update(self._followed).where(self._own).values(position=str(position)))
+                connection.execute(update(self._progress_of).where(self._own).values(position=str(position)))
         return True
 
     def written(self, starts: Collection[int]) -> list[int]:
@@ -216,7 +216,7 @@ class SqlSummaries:
 
     def counts(self, starts: Collection[int]) -> dict[int, int]:
         """Return the number of events in the rows of these windows; windows without a row are left out."""
-        with self._begun() as connection:
+        with self._transaction() as connection:
             return self._counts(connection, starts)
 
     def _counts(self, connection: Connection, starts: Collection[int]) -> dict[int, int]:
@@ -227,14 +227,14 @@ class SqlSummaries:
         for begin in range(0, len(ordered), _AT_ONCE):
             some = [_moment(start) for start in ordered[begin : begin + _AT_ONCE]]
             rows = connection.execute(query.where(columns.window_start.in_(some)))
-            counts |= {_known_ms(start): count for start, count in rows}
+            counts |= {_required_ms(start): count for start, count in rows}
         return counts
 
     def close(self) -> None:
         self._database.close()
 
     @contextmanager
-    def _begun(self) -> Iterator[Connection]:
+    def _transaction(self) -> Iterator[Connection]:
         """Begin a transaction. Raises: as `SqlDatabase.begun`; StorageError for rows that the database always
         refuses.
         """
@@ -248,24 +248,24 @@ class SqlSummaries:
 
     def _lock(self, connection: Connection) -> RowMapping | None:
         """Lock the row of progress until the transaction ends, by a statement that all three databases know."""
-        connection.execute(update(self._followed).where(self._own).values(name=self._settings.table))
-        return connection.execute(select(self._followed).where(self._own)).mappings().first()
+        connection.execute(update(self._progress_of).where(self._own).values(name=self._settings.table))
+        return connection.execute(select(self._progress_of).where(self._own)).mappings().first()
 
     def _write_table(self, connection: Connection, number: int, rows: Sequence[WindowSummary], now: datetime) -> int:
         """Write rows that differ from the present ones; return their number."""
         table = self._tables[number]
         keys = [_moment(row.start_ms) for row in rows]
         present = {
-            _known_ms(row["window_start"]): row
+            _required_ms(row["window_start"]): row
             for row in connection.execute(select(table).where(table.c.window_start.in_(keys))).mappings()
         }
         changed = []
         for summary in rows:
             values = self._values(summary, number)
-            before = present.get(summary.start_ms)
-            if before is not None and all(_is_same(before[name], value) for name, value in values.items()):
+            stored = present.get(summary.start_ms)
+            if stored is not None and all(_is_same(stored[name], value) for name, value in values.items()):
                 continue
-            revision = 0 if before is None else before["revision"] + 1
+            revision = 0 if stored is None else stored["revision"] + 1
             ends = {"window_start": _moment(summary.start_ms), "window_end": _moment(summary.end_ms)}
             changed.append({**ends, **values, "revision": revision, "created_at": now})
         if changed:
@@ -302,9 +302,9 @@ class SqlSummaries:
     def _check(self, row: RowMapping) -> None:
         """Raises: UsageError if the tables have rows of other settings."""
         if row["settings"] != self._definition():
-            now = json.loads(self._definition())
+            definition = json.loads(self._definition())
             then = json.loads(row["settings"])
-            names = sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
+            names = sorted(name for name in definition.keys() | then.keys() if definition.get(name) != then.get(name))
             raise UsageError(
                 f"the table {self._settings.table} holds summaries by other settings "
                 f"({', '.join(names)} differ). {other_tables(self._settings)}"
@@ -315,18 +315,18 @@ class SqlSummaries:
         dialect = connection.dialect
         sign = SIGNS.get(self._currency, f"{self._currency} ")
         columns = [_text_of(column, sign, self._places, dialect.name) for column in table.columns]
-        shown = select(*columns).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+        query = select(*columns).compile(dialect=dialect, compile_kwargs={"literal_binds": True})
         making = "CREATE VIEW IF NOT EXISTS" if dialect.name == "sqlite" else "CREATE OR REPLACE VIEW"
-        connection.execute(text(f"{making} {table.name}_text AS {shown}"))
+        connection.execute(text(f"{making} {table.name}_text AS {query}"))
 
 
-def _text_of(column: Column[Any], sign: str, places: int, dialect: str) -> ColumnElement[Any]:
+def _text_of(column: Column[Any], sign: str, decimals: int, dialect: str) -> ColumnElement[Any]:
     if column.name not in {"amount_sum", "average_amount"}:
         return column
     if dialect == "sqlite":
-        digits: ColumnElement[Any] = func.printf(f"%.{places}f", column)
+        digits: ColumnElement[Any] = func.printf(f"%.{decimals}f", column)
         return case((column.is_not(None), literal(sign).concat(digits))).label(column.name)
-    digits = cast(func.round(column, places), Numeric(_DIGITS, places))
+    digits = cast(func.round(column, decimals), Numeric(_DIGITS, decimals))
     return literal(sign).concat(digits).label(column.name)
 
 
@@ -334,27 +334,27 @@ def _moment(at_ms: int) -> datetime:
     return _EPOCH + at_ms * _MILLISECOND
 
 
-def _ms_of(found: Any) -> int | None:
+def _ms_of(stored: Any) -> int | None:
     """Convert a moment from a database: with a zone, without one, or as text."""
-    if found is None:
+    if stored is None:
         return None
-    at = datetime.fromisoformat(found) if isinstance(found, str) else found
-    return (at.replace(tzinfo=at.tzinfo or UTC) - _EPOCH) // _MILLISECOND
+    moment = datetime.fromisoformat(stored) if isinstance(stored, str) else stored
+    return (moment.replace(tzinfo=moment.tzinfo or UTC) - _EPOCH) // _MILLISECOND
 
 
-def _known_ms(found: Any) -> int:
-    at_ms = _ms_of(found)
+def _required_ms(stored: Any) -> int:
+    at_ms = _ms_of(stored)
     assert at_ms is not None, "a key is never missing"
     return at_ms
 
 
-def _is_same(found: Any, value: Any) -> bool:
-    if isinstance(value, str) and not isinstance(found, str):
-        return bool(found == json.loads(value))  # PostgreSQL returns JSON parsed
+def _is_same(stored: Any, value: Any) -> bool:
+    if isinstance(value, str) and not isinstance(stored, str):
+        return bool(stored == json.loads(value))  # PostgreSQL returns JSON parsed
     if isinstance(value, Decimal):
-        return found is not None and Decimal(str(found)) == value
-    return bool(found == value)
+        return stored is not None and Decimal(str(stored)) == value
+    return bool(stored == value)
 
 
-def _followed(row: RowMapping) -> SummaryProgress:
+def _progress_of(row: RowMapping) -> SummaryProgress:
     return SummaryProgress(int(row["position"]), _ms_of(row["next_window"]))

@@ -17,7 +17,7 @@ from shroff.plugins.operations import Progress
 from shroff.plugins.project import Definitions
 from shroff_plugins.analytics.summaries.settings import EVENT_TIME, SummarySettings
 from shroff_plugins.analytics.summaries.summaries import Tallies, confirmed_frauds, relabelled, window_of
-from shroff_plugins.analytics.summaries.summary_places import IngestPlaces, places_by
+from shroff_plugins.analytics.summaries.window_seqs import IngestWindows, window_finder
 
 if TYPE_CHECKING:
     from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
@@ -69,7 +69,7 @@ class SummaryWriter:
         self._store = store
         self._money_places = money_places
         self._now_ms = now_ms
-        self._places = places_by(settings)
+        self._places = window_finder(settings)
         self._touched = set[int]()  # windows with new events behind the position of the store
         self._position = 0
 
@@ -108,17 +108,17 @@ class SummaryWriter:
             first_ms: The first window if none was written yet; by default that of the log.
         """
         every_ms = self._settings.every_ms
-        before = self._begin(log)
-        self._follow(log, before.position)
+        progress_before = self._begin(log)
+        self._follow(log, progress_before.position)
         upto = self._position
         first_ms = self._places.first_start() if first_ms is None else first_ms
-        next_ms = before.next_ms
+        next_ms = progress_before.next_ms
         if next_ms is None and first_ms is not None:
             next_ms = window_of(first_ms, every_ms)
         touched = self._touched
         self._touched = set()
         try:
-            corrected = self._correct(log, touched, before, upto)
+            corrected = self._correct(log, touched, progress_before, upto)
         except BaseException:
             self._touched |= touched
             raise
@@ -132,27 +132,27 @@ class SummaryWriter:
         """Return the progress of the store. Raises: UsageError if it follows another log."""
         progress = self._store.begin(log.last_seq())
         if progress.position > log.last_seq():  # further than another process can have settled in the meantime
-            words = f"the table {self._settings.table} holds summaries of another log"
-            raise UsageError(f"{words}. {other_tables(self._settings)}")
+            message = f"the table {self._settings.table} holds summaries of another log"
+            raise UsageError(f"{message}. {other_tables(self._settings)}")
         return progress
 
-    def _correct(self, log: LogReader, touched: set[int], before: SummaryProgress, upto: int) -> Built:
+    def _correct(self, log: LogReader, touched: set[int], progress: SummaryProgress, upto: int) -> Built:
         """Rewrite windows that have a row and got events or labels up to a position, and settle that position."""
-        wanted = touched | self._places.starts_of(log, relabelled(log, self._settings.event, before.position, upto))
-        rows_there = self._to_correct(wanted, touched, before)
+        starts = touched | self._places.starts_of(log, relabelled(log, self._settings.event, progress.position, upto))
+        rows_there = self._starts_to_correct(starts, touched, progress)
         corrected = self._write(log, rows_there)
-        while not self._store.settle(upto, wanted.difference(rows_there)):
-            more = self._store.written(wanted.difference(rows_there))
+        while not self._store.settle(upto, starts.difference(rows_there)):
+            more = self._store.written(starts.difference(rows_there))
             rows_there += more
             corrected = corrected.plus(self._write(log, more))
         return corrected
 
-    def _to_correct(self, wanted: set[int], touched: set[int], before: SummaryProgress) -> list[int]:
+    def _starts_to_correct(self, starts: set[int], touched: set[int], progress: SummaryProgress) -> list[int]:
         """Return the wanted windows that have a row, and those before the first row with events, without gaps
         between.
         """
-        rows_there = self._store.written(wanted)
-        next_ms = before.next_ms
+        rows_there = self._store.written(starts)
+        next_ms = progress.next_ms
         earlier = [start for start in touched.difference(rows_there) if next_ms is not None and start < next_ms]
         if earlier and next_ms is not None:  # windows with rows have no gaps
             every_ms = self._settings.every_ms
@@ -168,10 +168,10 @@ class SummaryWriter:
         self, log: LogReader, starts: Sequence[int], *, is_next: bool = False, progress: Progress | None = None
     ) -> Built:
         changed = 0
-        done = 0
+        written = 0
         frauds = self._frauds(log, starts)
-        while done < len(starts):
-            some = starts[done : done + COMPUTED]
+        while written < len(starts):
+            some = starts[written : written + COMPUTED]
             tallies = Tallies(self._settings, some, self._money_places)
             tallies.add(log, self._places.of(some), frauds)
             summed = tallies.rows()
@@ -179,10 +179,10 @@ class SummaryWriter:
                 new = self._store.write(rows, self._position, rows[-1].end_ms if is_next else None)
                 if new is None:  # another process wrote later ones; sum these again, up to a later position
                     self._follow(log, self._position)
-                    frauds = self._frauds(log, starts[done:])
+                    frauds = self._frauds(log, starts[written:])
                     break
                 changed = changed + new
-                done = done + len(rows)
+                written = written + len(rows)
                 if progress is not None:
                     progress(len(rows))
         return Built(len(starts), 2 * len(starts), changed)
@@ -210,18 +210,18 @@ class CountedWindows(ABC):
         """Return the windows before `next_ms` to compare: at most a day."""
         return range(max(self._since_ms, next_ms - DAY_MS), next_ms, self.settings.every_ms)
 
-    def difference(self, log: Log, starts: range, written: Mapping[int, int], upto: int) -> int:
+    def difference(self, log: Log, starts: range, table_counts: Mapping[int, int], upto: int) -> int:
         """Return the sum of differences between each window's row and the log.
 
         Args:
-            written: Numbers of events in the rows.
+            table_counts: Numbers of events in the rows.
             upto: Place up to which rows count, see `SummaryProgress`.
         """
-        found = self._found(log, starts, upto)
-        return sum(abs(written.get(start, 0) - found[start]) for start in starts)
+        log_counts = self._count_windows(log, starts, upto)
+        return sum(abs(table_counts.get(start, 0) - log_counts[start]) for start in starts)
 
     @abstractmethod
-    def _found(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
+    def _count_windows(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
         """Return the number of events of each window."""
 
 
@@ -235,7 +235,7 @@ class CountedByEventTime(CountedWindows):
         self._counts = Counter[int]()
         self._definitions = definitions
 
-    def _found(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
+    def _count_windows(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
         end = max(upto, self._followed)
         for piece in log_columns(log, self._definitions, end, after=self._followed, is_apart=True):
             if (frame := piece.frames.get(self.settings.event)) is not None:
@@ -252,10 +252,10 @@ class CountedByIngestTime(CountedWindows):
 
     def __init__(self, settings: SummarySettings, since_ms: int, log: Log) -> None:
         super().__init__(settings, since_ms, _last_before(log, since_ms))
-        self._places = IngestPlaces(settings, self._followed)
+        self._places = IngestWindows(settings, self._followed)
         self._counts: dict[int, int] = {}
 
-    def _found(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
+    def _count_windows(self, log: Log, starts: range, upto: int) -> Mapping[int, int]:
         """Count in the current log: once a window is written, all its events are there."""
         last = log.last_seq()
         for start in self._places.follow(log, last, self._followed):

@@ -85,7 +85,7 @@ class LogConnection(ABC):
         """Store replies within the open transaction; return how many of their requests were waiting."""
 
     @abstractmethod
-    def damaged(self, what: str) -> StorageError:
+    def damaged(self, damage: str) -> StorageError:
         """Return the error for rows that differ from those that were written."""
 
     @abstractmethod
@@ -96,9 +96,9 @@ class LogConnection(ABC):
         """Return a number that changes whenever another process changes the log; None if unknown."""
         return None
 
-    def damaged_index(self, what: str) -> StorageError:
+    def damaged_index(self, damage: str) -> StorageError:
         return StorageError(
-            f"{self.place}: {what}. No event is lost. Stop the worker and run 'shroff migrate --apply --compare-ids "
+            f"{self.place}: {damage}. No event is lost. Stop the worker and run 'shroff migrate --apply --compare-ids "
             "--at BACKUPS', which makes a backup there, and then builds the index again"
         )
 

@@ -16,7 +16,13 @@ from shroff.streams.log import Reply
 
 try:
     from shroff.adapters.databases.postgres_session import WORDING, PostgresSession
-    from shroff.adapters.databases.postgres_tables import VERSION, check_durable, known_version, make_tables, size_bytes
+    from shroff.adapters.databases.postgres_tables import (
+        VERSION,
+        check_durable,
+        checked_version,
+        make_tables,
+        size_bytes,
+    )
     from shroff.adapters.databases.postgres_values import column
 except ModuleNotFoundError:
     raise UsageError("PostgreSQL needs the extra 'postgres': pip install 'shroff[postgres]'.") from None
@@ -58,7 +64,7 @@ class PostgresConnection(LogConnection):
         self._heart: Heart | None = None
         try:
             session = self.connected()
-            version = known_version(session, read_only=read_only)
+            version = checked_version(session, read_only=read_only)
             if not read_only:
                 check_durable(session)
                 if not version:
@@ -76,15 +82,15 @@ class PostgresConnection(LogConnection):
         return self.use(lambda session: session.ask(sql, values, shape))
 
     def select_by_ids(self, question: Any, shape: str, ids: Iterable[Any], *more: str) -> Iterator[Any]:
-        wanted = list(dict.fromkeys(ids))
+        unique_ids = list(dict.fromkeys(ids))
         if question.kind == "b":  # long texts are looked up by their digests, as an index takes no long texts
-            wanted = [digest(id_.encode()) if isinstance(id_, str) else id_ for id_ in wanted]
-        for start in range(0, len(wanted), _IDS_AT_ONCE):
-            part = wanted[start : start + _IDS_AT_ONCE]
+            unique_ids = [digest(id_.encode()) if isinstance(id_, str) else id_ for id_ in unique_ids]
+        for start in range(0, len(unique_ids), _IDS_AT_ONCE):
+            part = unique_ids[start : start + _IDS_AT_ONCE]
             yield from self.select(question.sql, (column(question.kind, part), *more), shape)
 
-    def damaged(self, what: str) -> StorageError:
-        return StorageError(f"{self.place}: {what}. Restore a backup")
+    def damaged(self, damage: str) -> StorageError:
+        return StorageError(f"{self.place}: {damage}. Restore a backup")
 
     def check(self, within_s: float) -> None:
         """Do nothing: PostgreSQL has no check of one schema."""
@@ -102,7 +108,7 @@ class PostgresConnection(LogConnection):
         session = self.begin()
         is_committing = False
         try:
-            given = write()
+            result = write()
             session.flush()
             if before_commit is not None:
                 before_commit()
@@ -114,7 +120,7 @@ class PostgresConnection(LogConnection):
                 forget()
             self._undo(error, is_committing=is_committing)
             raise
-        return given
+        return result
 
     def put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         self.connected().put(table, rows, newest_wins=newest_wins, adds=adds)
@@ -213,11 +219,11 @@ class PostgresConnection(LogConnection):
             doubt = f"{_sentence(error)} Whether the last batch is stored shows when the log is opened again"
             self.ended = StorageError(f"{self.place}: {doubt}")
         if isinstance(error, ShroffError):
-            self._tell_if_overtaken()
+            self._raise_if_overtaken()
         if self.ended is not None and isinstance(error, Exception):
             raise self.ended from error
 
-    def _tell_if_overtaken(self) -> None:
+    def _raise_if_overtaken(self) -> None:
         """Raises: OvertakenError if another process leads; does nothing if the server does not answer."""
         try:
             epoch = self.connected().ask("SELECT epoch FROM lead", shape="i")[0][0]

@@ -102,8 +102,8 @@ class SqliteConnection(LogConnection):
         ((version,),) = self.select("PRAGMA data_version", shape="i")
         return int(version)
 
-    def damaged(self, what: str) -> StorageError:
-        return damaged(self.path, what)
+    def damaged(self, damage: str) -> StorageError:
+        return damaged(self.path, damage)
 
     def check(self, within_s: float) -> None:
         """Check the file by SQLite's own checks, for about `within_s` seconds at most.
@@ -115,9 +115,9 @@ class SqliteConnection(LogConnection):
         connection.set_progress_handler(lambda: time.monotonic() > end_s, _STEPS)
         try:
             for check in ("quick_check", "integrity_check"):
-                ((words,),) = connection.execute(f"PRAGMA {check}(1)").fetchall()
-                if words != "ok":
-                    raise StorageError(words)
+                ((result,),) = connection.execute(f"PRAGMA {check}(1)").fetchall()
+                if result != "ok":
+                    raise StorageError(result)
         except sqlite3.Error as error:
             is_time_over = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
             if not is_time_over:
@@ -143,7 +143,7 @@ class SqliteConnection(LogConnection):
                 begin_between(sql)
                 # Another process may lead if the lock file was removed
                 check_epoch(self.epoch, self._newest_epoch(), self.place)
-                given = write()
+                result = write()
                 if before_commit is not None:
                     before_commit()
                     is_committing = True
@@ -165,7 +165,7 @@ class SqliteConnection(LogConnection):
             self.select(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # the checkpoint waits for readers
             self._checkpoints.cut()  # pages in the write-ahead log still have the erased values
             self.select("PRAGMA busy_timeout = 0")
-        return given
+        return result
 
     def put(self, table: RowTable, rows: Sequence[Any], *, newest_wins: Sequence[str] = (), adds: str = "") -> None:
         if rows:

@@ -42,11 +42,12 @@ def put(table: RowTable, newest_wins: tuple[str, ...] = (), adds: str = "") -> S
 
 @cache
 def take_out(table: RowTable) -> Statement:
-    columns, marks = ", ".join(table.columns), ", ".join("?" for _ in table.columns)
+    columns = ", ".join(table.columns)
+    marks = ", ".join("?" for _ in table.columns)
     return Statement(f"DELETE FROM {table.name} WHERE ({columns}) IN (VALUES ", f"({marks})", ")")
 
 
-def _by_ids(columns: str, table: str, column: str, more: str = "", kind: str = "t") -> Statement:
+def _query_by_ids(columns: str, table: str, column: str, more: str = "", kind: str = "t") -> Statement:
     """Make a query about a list of ids. Ids of events, which may be many, are joined to the index.
 
     An id that does not exist then takes 0.1 to 1.2 µs with a million events; with IN 0.3 to 1.5 µs, with json_each 0.4
@@ -64,7 +65,7 @@ def _frames_at(columns: str, table: str) -> Statement:
     return Statement("WITH wanted (wanted_seq) AS (VALUES ", "(?)", tail)
 
 
-WORDING = SqlWording("CAST({} AS BLOB)", _by_ids, _frames_at)
+WORDING = SqlWording("CAST({} AS BLOB)", _query_by_ids, _frames_at)
 ASK = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
 # Types of a column's values by its letter in a shape of `LogConnection.select`

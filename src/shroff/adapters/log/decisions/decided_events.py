@@ -31,12 +31,12 @@ class DecidedEvents(LogPart):
     # Sequence numbers of control events, and the event types that are decided after each; ascending
     _deciding: tuple[tuple[int, Collection[str]], ...] = ()
 
-    def check(self, after: int, upto: int, found: Collection[int]) -> None:
-        """Raises: StorageError if a decided event in (after, upto] has no decision in `found`.
+    def check(self, after: int, upto: int, stored_seqs: Collection[int]) -> None:
+        """Raises: StorageError if a decided event in (after, upto] has no decision in `stored_seqs`.
 
         The caller reads the decisions first; their number only grows. Cost: 0.1 µs a record in a frame.
         """
-        lost = sorted(seq for seq in self._between(after, upto) if seq not in found)
+        lost = sorted(seq for seq in self._decided_between(after, upto) if seq not in stored_seqs)
         if lost:
             self._ends.check_pruned(lost[0] - 1)
             many = f"{len(lost):,} decisions at sequence numbers {lost[0]} to {lost[-1]} are missing"
@@ -49,20 +49,20 @@ class DecidedEvents(LogPart):
             if record.decided and record.type in self._types_at(record.seq):
                 raise self._connection.damaged(f"the decision at sequence number {record.seq} is missing")
 
-    def _between(self, after: int, upto: int) -> set[int]:
+    def _decided_between(self, after: int, upto: int) -> set[int]:
         self._types_at(upto)
-        found = set[int]()
+        seqs = set[int]()
         starts = [seq for seq, _ in self._deciding if after < seq < upto]
         for start, stop in pairwise([after, *starts, upto]):
             types = self._types_at(stop)
             rows = self._connection.select(self._wording.decided, (start, stop), "it") if types else ()
-            found |= {seq for seq, type_ in rows if type_ in types}
+            seqs |= {seq for seq, type_ in rows if type_ in types}
             for frame in self._event_frames.between(self._wording.event_frames, start, stop) if types else ():
                 try:
-                    found |= {seq for seq in decided_in(frame, types) if start < seq <= stop}
+                    seqs |= {seq for seq in decided_in(frame, types) if start < seq <= stop}
                 except DamagedFrameError:
                     raise self._event_frames.damaged(frame) from None
-        return found
+        return seqs
 
     def _types_at(self, seq: int) -> Collection[str]:
         """Return the event types that are decided at a sequence number, by the control events before it."""
@@ -75,5 +75,5 @@ class DecidedEvents(LogPart):
                 if not self._deciding or types != self._deciding[-1][1]:
                     self._deciding = (*self._deciding, (record.seq, types))
             self._controlled = seq - 1
-        at = bisect_left(self._deciding, seq, key=itemgetter(0))
-        return self._deciding[at - 1][1] if at else ()
+        index = bisect_left(self._deciding, seq, key=itemgetter(0))
+        return self._deciding[index - 1][1] if index else ()

@@ -75,11 +75,11 @@ class SqlDecisions(LogPart):
             stop = min(stop, frames[-1].seq) if len(frames) == limit else stop
             names = self._names(after, stop) if rows or frames else {}
             by_seq = {row[0]: self.checked(row, names) for row in rows if row[0] <= stop}
-            by_seq |= {row.seq: row for row in self._named(frames, names, after, stop)}
+            by_seq |= {row.seq: row for row in self._with_names(frames, names, after, stop)}
             self._decided.check(after, stop, by_seq)
-            found = [by_seq[seq] for seq in sorted(by_seq)]
-            for start in range(0, len(found), size):
-                yield found[start : start + size]
+            in_order = [by_seq[seq] for seq in sorted(by_seq)]
+            for start in range(0, len(in_order), size):
+                yield in_order[start : start + size]
             after = stop
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
@@ -89,10 +89,10 @@ class SqlDecisions(LogPart):
             stop = min(start + size, end)
             rows = self._connection.select(self._wording.outcomes, (start, stop), "it")
             lines = "".join([f"{seq} {outcome}\n" for seq, outcome in rows])
-            found = self._with_framed_outcomes(lines.encode(), start, stop)
+            merged = self._with_framed_outcomes(lines.encode(), start, stop)
             self._ends.check_pruned(start)
-            self._decided.check(start, stop, {int(line.partition(b" ")[0]) for line in found.splitlines()})
-            yield found
+            self._decided.check(start, stop, {int(line.partition(b" ")[0]) for line in merged.splitlines()})
+            yield merged
 
     # For upkeep
 
@@ -105,13 +105,13 @@ class SqlDecisions(LogPart):
         return decision
 
     def unpacked(
-        self, frames: Iterable[DecisionFrame], places: Sequence[int] | None = None
+        self, frames: Iterable[DecisionFrame], wanted_seqs: Sequence[int] | None = None
     ) -> list[tuple[int, str, bytes, bytes]]:
         """Return the decisions in frames, as `unpack`. Raises: StorageError if a frame changed."""
         blocks = list[Block]()
         for frame in frames:
             try:
-                blocks += blocks_of(frame, places)
+                blocks += blocks_of(frame, wanted_seqs)
             except DamagedFrameError:
                 seqs = f"{frame.first} to {frame.seq}"
                 raise self._connection.damaged(
@@ -142,7 +142,7 @@ class SqlDecisions(LogPart):
             names |= {record.seq: (record.type, record.id) for record in records}
         return names
 
-    def _named(
+    def _with_names(
         self, frames: Sequence[DecisionFrame], names: Mapping[int, tuple[str, str]], after: int, upto: int
     ) -> Iterator[DecisionRow]:
         for frame in frames:

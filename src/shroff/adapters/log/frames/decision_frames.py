@@ -97,16 +97,16 @@ def framed(rows: Sequence[DecisionRow]) -> tuple[list[DecisionFrame], Sequence[D
     count = len(rows) // FRAME_ROWS
     if not count:
         return [], rows
-    return _packed(rows, [len(rows) * part // count for part in range(count + 1)]), ()
+    return _pack_frames(rows, [len(rows) * part // count for part in range(count + 1)]), ()
 
 
 def pack(rows: Sequence[DecisionRow]) -> DecisionFrame:
     """Pack decisions into one frame. Cost: 3 µs a decision, mostly without Python's lock."""
-    (frame,) = _packed(rows, [0, len(rows)])
+    (frame,) = _pack_frames(rows, [0, len(rows)])
     return frame
 
 
-def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFrame]:
+def _pack_frames(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFrame]:
     if isinstance(rows, DecisionColumns):
         seqs = rows.seqs
         outcomes = rows.outcomes
@@ -241,8 +241,8 @@ class Block(NamedTuple):
     lines: list[tuple[int, str]]
 
 
-def blocks_of(frame: DecisionFrame, places: Sequence[int] | None = None) -> Iterator[Block]:
-    """Yield the blocks of a frame for `unpack`; with `places`, ascending sequence numbers, only blocks with one of
+def blocks_of(frame: DecisionFrame, seqs: Sequence[int] | None = None) -> Iterator[Block]:
+    """Yield the blocks of a frame for `unpack`; with `seqs`, ascending sequence numbers, only blocks with one of
     them.
 
     Cost: 60 µs a block, most of it decompression.
@@ -251,12 +251,12 @@ def blocks_of(frame: DecisionFrame, places: Sequence[int] | None = None) -> Iter
     """
     outcomes = outcome_lines(frame.outcomes)
     count = outcomes.count(b"\n")
-    wanted = None if places is None else within(places, frame.first, frame.seq)
+    selected = None if seqs is None else within(seqs, frame.first, frame.seq)
     blocks = -(-count // BLOCK_ROWS)
     parts = parts_of(frame.data, _sum(frame.first, frame.seq, frame.outcomes), frame.crc, blocks + 1, blocks)
     patterns = parts.text(0)
     held = list(accumulate(parts.beside, initial=0))
-    for block, group in groupby(_lines(outcomes, wanted), lambda line: line[0] // BLOCK_ROWS):
+    for block, group in groupby(_lines(outcomes, selected), lambda line: line[0] // BLOCK_ROWS):
         receipts = frame.receipts[held[block] : held[block + 1]]
         lines = [(row % BLOCK_ROWS, line) for row, line in group]
         in_block = min(BLOCK_ROWS, count - block * BLOCK_ROWS)
@@ -270,17 +270,19 @@ def unpack(blocks: Iterable[Block]) -> Iterator[tuple[int, str, bytes, bytes]]:
     """
     blocks = list(blocks)
     rows = list[tuple[int, int, int, int]]()
-    at = 0
-    room = 0
+    rows_done = 0
+    extra = 0
     for block in blocks:
-        text_at = at + len(block.patterns)
-        rows += [(at, text_at, block.size, row) for row, _ in block.lines]
-        at = text_at + len(block.text)
-        room = room + len(block.patterns) * len(block.lines)
-    texts, found = join_documents(b"".join([text for block in blocks for text in block[:2]]), rows, at + room)
+        text_at = rows_done + len(block.patterns)
+        rows += [(rows_done, text_at, block.size, row) for row, _ in block.lines]
+        rows_done = text_at + len(block.text)
+        extra = extra + len(block.patterns) * len(block.lines)
+    texts, document_ends = join_documents(
+        b"".join([text for block in blocks for text in block[:2]]), rows, rows_done + extra
+    )
     lines = ((block.receipts, line) for block in blocks for _, line in block.lines)
     start = 0
-    for (receipts, line), (end, behind, receipt_start, receipt_end) in zip(lines, found, strict=True):
+    for (receipts, line), (end, behind, receipt_start, receipt_end) in zip(lines, document_ends, strict=True):
         seq, _, outcome = line.partition(" ")
         receipt = receipts[receipt_start:receipt_end]
         document = texts[start:end]
@@ -291,17 +293,21 @@ def unpack(blocks: Iterable[Block]) -> Iterator[tuple[int, str, bytes, bytes]]:
         start = end
 
 
-def _lines(outcomes: bytes, places: Sequence[int] | None) -> Iterator[tuple[int, str]]:
-    if places is None:
+def _lines(outcomes: bytes, seqs: Sequence[int] | None) -> Iterator[tuple[int, str]]:
+    if seqs is None:
         return enumerate(outcomes.decode().split("\n")[:-1])
     text = b"\n" + outcomes
-    found = (text.find(b"\n%d " % seq) for seq in places)
-    return ((text.count(b"\n", 0, at), text[at + 1 : text.index(b"\n", at + 1)].decode()) for at in found if at >= 0)
+    positions = (text.find(b"\n%d " % seq) for seq in seqs)
+    return (
+        (text.count(b"\n", 0, position), text[position + 1 : text.index(b"\n", position + 1)].decode())
+        for position in positions
+        if position >= 0
+    )
 
 
-def within(places: Sequence[int], first: int, last: int) -> Sequence[int]:
+def within(seqs: Sequence[int], first: int, last: int) -> Sequence[int]:
     """Return those of the ascending sequence numbers that are in [first, last]."""
-    return places[bisect_left(places, first) : bisect_right(places, last)]
+    return seqs[bisect_left(seqs, first) : bisect_right(seqs, last)]
 
 
 def _sum(first: int, seq: int, outcomes: bytes) -> int:

@@ -61,12 +61,12 @@ def framed(records: Sequence[Record]) -> tuple[list[EventFrame], Sequence[Record
     if len(records) < FRAME_ROWS:
         return [], records
     count = max(1, len(records) // EVENT_FRAME_ROWS)
-    return list(_packed(records, [len(records) * part // count for part in range(count + 1)])), ()
+    return list(_pack_frames(records, [len(records) * part // count for part in range(count + 1)])), ()
 
 
 def pack(records: Sequence[Record]) -> EventFrame:
     """Pack consecutive records into one frame. Cost: 2 µs a record."""
-    (frame,) = _packed(records, [0, len(records)])
+    (frame,) = _pack_frames(records, [0, len(records)])
     return frame
 
 
@@ -81,7 +81,7 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
         end = len(text)
         if len(seqs) < count:
             sizes, *_ = _columns(text, count)
-            begin, end = (end - sum(sizes[at - first :]) for at in (seqs[0], seqs[-1] + 1))
+            begin, end = (end - sum(sizes[seq - first :]) for seq in (seqs[0], seqs[-1] + 1))
         parts.append(text[begin:end])
     return b"".join(parts)
 
@@ -98,15 +98,15 @@ def decided_in(frame: EventFrame, types: Collection[str]) -> list[int]:
     return [seq for seq, line in lines if line.startswith(heads, 1)]
 
 
-def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | None = None) -> Iterator[Record]:
-    """Yield the records, ascending; with `places`, ascending sequence numbers, only those, and only of this `kind`.
+def unpack(frame: EventFrame, wanted_seqs: Sequence[int] | None = None, kind: Kind | None = None) -> Iterator[Record]:
+    """Yield the records of a frame in order, or only those of `wanted_seqs` (ascending) and of this `kind`.
 
     Cost: 30 µs for each block of 64 with one or two requested records, 40 µs with more, and 1.5 µs a yielded record.
 
     Raises: DamagedFrameError if the frame has changed since it was written.
     """
-    for first, count, text, seqs in _blocks(frame, places):
-        for seq, place in zip(seqs, _placed(text, count, [seq - first for seq in seqs]), strict=True):
+    for first, count, text, seqs in _blocks(frame, wanted_seqs):
+        for seq, place in zip(seqs, _locate_rows(text, count, [seq - first for seq in seqs]), strict=True):
             start, stop, id_start, id_size, time_ms = place
             body = text.index(b" ", start) + 1
             head, type_, is_decided = _head(text[start:body])
@@ -115,43 +115,44 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
                 yield Record(seq, head, type_, id_, time_ms, text[body : stop - 1], is_decided)
 
 
-def _blocks(frame: EventFrame, places: Sequence[int] | None) -> Iterator[tuple[int, int, bytes, Sequence[int]]]:
+def _blocks(frame: EventFrame, seqs: Sequence[int] | None) -> Iterator[tuple[int, int, bytes, Sequence[int]]]:
     """Yield the blocks with any of these sequence numbers: first sequence number, count, text, and requested ones."""
     end = frame.seq + 1
-    before = _sum(frame.first, frame.seq, frame.labels, frame.controls)
-    parts = parts_of(frame.data, before, frame.crc, -(-(end - frame.first) // BLOCK_ROWS))
-    places = range(frame.first, end) if places is None else places
-    start = bisect_left(places, frame.first)
-    stop = bisect_left(places, end)
+    frame_sum = _sum(frame.first, frame.seq, frame.labels, frame.controls)
+    parts = parts_of(frame.data, frame_sum, frame.crc, -(-(end - frame.first) // BLOCK_ROWS))
+    seqs = range(frame.first, end) if seqs is None else seqs
+    start = bisect_left(seqs, frame.first)
+    stop = bisect_left(seqs, end)
     while start < stop:
-        block = (places[start] - frame.first) // BLOCK_ROWS
+        block = (seqs[start] - frame.first) // BLOCK_ROWS
         first = frame.first + block * BLOCK_ROWS
         begin = start
-        start = bisect_left(places, first + BLOCK_ROWS, begin, stop)
-        yield first, min(BLOCK_ROWS, end - first), parts.text(block), places[begin:start]
+        start = bisect_left(seqs, first + BLOCK_ROWS, begin, stop)
+        yield first, min(BLOCK_ROWS, end - first), parts.text(block), seqs[begin:start]
 
 
-def _placed(text: bytes, count: int, rows: Sequence[int]) -> list[tuple[int, int, int, int, int]]:
+def _locate_rows(text: bytes, count: int, rows: Sequence[int]) -> list[tuple[int, int, int, int, int]]:
     """Return for each of these rows of a block: start and end of its line, start and size of its id, and its time.
 
     Cost: 4 µs for each of `_FEW` rows, 15 µs for more.
     """
-    at = _apart_at(count)
+    offset = _apart_at(count)
     apart = int.from_bytes(text[:_HEAD_BYTES], "little")
     if len(rows) <= _FEW and not apart:
-        return [_place(text, count, row) for row in rows]
-    sizes, behind, id_sizes, passed = _columns(text, count)
-    times = list(accumulate(passed))
-    starts = list(accumulate(sizes, initial=at + apart))
+        return [_locate_row(text, count, row) for row in rows]
+    sizes, behind, id_sizes, time_steps = _columns(text, count)
+    times = list(accumulate(time_steps))
+    starts = list(accumulate(sizes, initial=offset + apart))
     id_starts = list(map(sub, starts[1:], behind))
     for row in [row for row, size in enumerate(behind) if not size] if apart else ():
-        id_starts[row], at = at, at + id_sizes[row]
+        id_starts[row] = offset
+        offset += id_sizes[row]
     places = list(zip(starts, starts[1:], id_starts, id_sizes, times, strict=False))
     return [places[row] for row in rows]
 
 
-def _place(text: bytes, count: int, row: int) -> tuple[int, int, int, int, int]:
-    """Locate one row as `_placed` does, in a block without ids that are stored apart."""
+def _locate_row(text: bytes, count: int, row: int) -> tuple[int, int, int, int, int]:
+    """Locate one row as `_locate_rows` does, in a block without ids that are stored apart."""
     part = 4 * count
     lines = _apart_at(count)
     behinds = _HEAD_BYTES + part
@@ -165,12 +166,12 @@ def _place(text: bytes, count: int, row: int) -> tuple[int, int, int, int, int]:
 
 def _total(planes: bytes, count: int, rows: int) -> int:
     """Return the sum of the first `rows` numbers of a column, given as planes of `count` bytes each."""
-    found = shift = at = 0
-    while planes[at:] != bytes(len(planes) - at):  # the high planes are all zero, as numbers are small
-        found += sum(planes[at : at + rows]) << shift
-        at = at + count
+    total = shift = index = 0
+    while planes[index:] != bytes(len(planes) - index):  # the high planes are all zero, as numbers are small
+        total += sum(planes[index : index + rows]) << shift
+        index = index + count
         shift = shift + 8
-    return found
+    return total
 
 
 def _columns(text: bytes, count: int) -> Iterator[tuple[int, ...]]:
@@ -184,7 +185,7 @@ def _apart_at(count: int) -> int:
     return _HEAD_BYTES + _ROW.size * count
 
 
-def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFrame]:
+def _pack_frames(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFrame]:
     kinds = list[Kind]()  # stays empty if all records are events
     if isinstance(records, RecordColumns):
         ids = JoinedTexts.written(records.ids)
@@ -195,31 +196,33 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFra
         lines = JoinedTexts(*as_lines(records.bodies.data, records.bodies.ends, of_rows))
         if records.others:
             rows = records.rows
-            others = {seq - first_seq: record for seq, record in records.others.items()}
+            other_records = {seq - first_seq: record for seq, record in records.others.items()}
             kinds = ["event"] * len(records)
-            for row, record in others.items():
+            for row, record in other_records.items():
                 kinds[row] = record.kind
             times = np.insert(
-                times, np.array(list(others)) - np.arange(len(others)), [record.time_ms for record in others.values()]
+                times,
+                np.array(list(other_records)) - np.arange(len(other_records)),
+                [record.time_ms for record in other_records.values()],
             )
-            ids = ids.among(rows, {row: record.id.encode() for row, record in others.items()})
-            lines = lines.among(rows, {row: line_of(record) for row, record in others.items()})
+            ids = ids.among(rows, {row: record.id.encode() for row, record in other_records.items()})
+            lines = lines.among(rows, {row: line_of(record) for row, record in other_records.items()})
     else:
         ids = JoinedTexts.written([record.id for record in records])
         first_seq = records[0].seq
         times = np.array([record.time_ms for record in records], np.int64)
         kinds = [record.kind for record in records]
         lines = JoinedTexts.of(list(map(line_of, records)))
-    found = first_positions(lines.data, lines.ends, ids.data, ids.ends)
+    first_rows = first_positions(lines.data, lines.ends, ids.data, ids.ends)
     sizes = np.diff(ids.ends, prepend=0)
     line_sizes = np.diff(lines.ends, prepend=0)
-    is_apart = found < 0
-    columns = line_sizes, np.where(is_apart, 0, line_sizes - found), sizes
-    passed = np.diff(times, prepend=0)
+    is_apart = first_rows < 0
+    columns = line_sizes, np.where(is_apart, 0, line_sizes - first_rows), sizes
+    time_steps = np.diff(times, prepend=0)
     blocks = [range(*span, BLOCK_ROWS) for span in pairwise(ends)]
     firsts = [first for of_frame in blocks for first in of_frame]
-    passed[firsts] = times[firsts]
-    numbers = planes(*(column.astype(_NUMBERS) for column in columns), passed.astype(_TIMES))
+    time_steps[firsts] = times[firsts]
+    numbers = planes(*(column.astype(_NUMBERS) for column in columns), time_steps.astype(_TIMES))
     for of_frame, (start, end) in zip(blocks, pairwise(ends), strict=True):
         parts = list[bytes]()
         for first in of_frame:

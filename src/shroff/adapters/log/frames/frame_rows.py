@@ -19,16 +19,16 @@ from shroff.streams.log import Kind, Record
 _PLACES_AT_ONCE = 64  # sequence numbers of one query; their frames, of up to 50 KB each, are in memory together
 
 
-def frames_at(connection: LogConnection, question: Any, shape: str, places: Sequence[int]) -> Iterator[list[Any]]:
+def frames_at(connection: LogConnection, question: Any, shape: str, seqs: Sequence[int]) -> Iterator[list[Any]]:
     """Yield lists of the rows of frames with any of these ascending sequence numbers."""
     start = 0
     while True:
-        some = places[start : start + _PLACES_AT_ONCE]
+        some = seqs[start : start + _PLACES_AT_ONCE]
         rows = {row[0]: row for row in connection.select_by_ids(question, shape, some)}
         if not rows:
             return
-        start = bisect_right(places, max(rows))
-        yield [rows[seq] for seq in sorted(rows) if within(places, rows[seq][1], seq)]
+        start = bisect_right(seqs, max(rows))
+        yield [rows[seq] for seq in sorted(rows) if within(seqs, rows[seq][1], seq)]
 
 
 @lru_cache(maxsize=16)  # a replay reads the same records again and again
@@ -51,10 +51,10 @@ class EventFrames(LogPart):
             return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)
         return end, False
 
-    def records(self, frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | None = None) -> list[Record]:
+    def records(self, frame: EventFrame, seqs: Sequence[int] | None = None, kind: Kind | None = None) -> list[Record]:
         """Return records of a frame, as `unpack`. Raises: StorageError if it has changed since it was written."""
         try:
-            return list(_controls_in(frame) if kind == "control" else unpack(frame, places, kind))
+            return list(_controls_in(frame) if kind == "control" else unpack(frame, seqs, kind))
         except DamagedFrameError:
             raise self.damaged(frame) from None
 

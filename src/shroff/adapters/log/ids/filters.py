@@ -39,12 +39,12 @@ class Filters(Struct):
             size = min(max(len(self.runs), _GROUP_SIZE), _GROUP_SIZE_MAX)
             self.groups.append(np.zeros((FILTER_WORDS, size), np.uint64))
             self.runs += [0] * size
-        self._of(0)[:] = filter
+        self._column_of(0)[:] = filter
         self.runs[self.runs.index(0)] = run
 
     def drop(self, run: int) -> None:
         if run in self.runs:
-            self._of(run)[:] = 0
+            self._column_of(run)[:] = 0
             self.runs[self.runs.index(run)] = 0
 
     def candidates(self, digests: Numbers) -> list[tuple[int, int]]:
@@ -55,7 +55,7 @@ class Filters(Struct):
         Cost: 0.1 to 0.2 µs a digest for each group.
         """
         pairs = list[tuple[int, int]]()
-        words, masks = _in_filter(digests[:, 1])
+        words, masks = _filter_bits(digests[:, 1])
         order = np.argsort(words)  # so that each page of memory is read once
         words = words[order]
         masks = masks[order, None]
@@ -65,14 +65,14 @@ class Filters(Struct):
             if len(matches):
                 rows, columns = np.divmod(matches, group.shape[1])
                 rows = order[rows]
-                other_words, other_masks = _in_filter(digests[rows, 0])
+                other_words, other_masks = _filter_bits(digests[rows, 0])
                 has_both = group[other_words, columns] & other_masks == other_masks
                 runs = [self.runs[column] for column in (columns[has_both] + first_column).tolist()]
                 pairs += zip(rows[has_both].tolist(), runs, strict=True)
             first_column += group.shape[1]
         return pairs
 
-    def _of(self, run: int) -> Numbers:
+    def _column_of(self, run: int) -> Numbers:
         """Return the column of a run, a view; 0 for the first empty column."""
         column = self.runs.index(run)
         for group in self.groups:
@@ -85,11 +85,11 @@ class Filters(Struct):
 def filter_of(digests: Numbers) -> Numbers:
     filter_words = np.zeros(FILTER_WORDS, np.uint64)
     for half in (1, 0):
-        words, masks = _in_filter(digests[:, half])
+        words, masks = _filter_bits(digests[:, half])
         np.bitwise_or.at(filter_words, words, masks)
     return filter_words
 
 
-def _in_filter(halves: Numbers) -> tuple[Numbers, Numbers]:
+def _filter_bits(halves: Numbers) -> tuple[Numbers, Numbers]:
     bits = np.uint64(1) << (halves >> _SHIFTS & np.uint64(63))
     return halves % np.uint64(FILTER_WORDS), np.bitwise_or.reduce(bits, axis=0)

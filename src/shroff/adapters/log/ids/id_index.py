@@ -94,7 +94,7 @@ class IdIndex:
         digests = self._digests(type, tuple(ids))
         seqs = dict[bytes, int]()
         if digests not in self._absent:
-            seqs = self._read(digests)
+            seqs = self._look_up(digests)
             if self._is_writer and not seqs:
                 self._absent.append(digests)
         if not self._recent.keys().isdisjoint(digests):
@@ -175,7 +175,7 @@ class IdIndex:
             raise StorageError(f"The index of ids takes sequence numbers below {SEQS_END}")
         self._recent |= new
         number = max(runs, default=0) + 1  # never the number of a replaced run, which a reader may still query
-        replaced = self._replaced(len(new))
+        replaced = self._runs_to_merge(len(new))
         entries = np.concatenate([entries_of(new), *(self._entries_of(run, runs[run]) for run in replaced)])
         entries = entries.take(np.argsort(entries[:, 0]), axis=0)
         if replaced:
@@ -192,7 +192,7 @@ class IdIndex:
         self._connection.put(ID_PARTS, parts_of(number, run.bits, entries))
         runs[number] = run
 
-    def _replaced(self, size: int) -> list[int]:
+    def _runs_to_merge(self, size: int) -> list[int]:
         """Return the newest runs to merge with a batch of this size.
 
         These are all unsealed runs, if they have `FINAL` ids with the batch. Otherwise a level is merged as soon as it
@@ -266,14 +266,14 @@ class IdIndex:
         self._runs_version = version
         return runs
 
-    def _read(self, digests: Sequence[bytes]) -> dict[bytes, int]:
+    def _look_up(self, digests: Sequence[bytes]) -> dict[bytes, int]:
         """Return the sequence numbers of digests: for a reader from all runs, for the writer from sealed runs only."""
         while runs := self._current():
             missing = 0
             seqs = dict[bytes, int]()
             if self._is_writer and not self._filters.runs:  # no run is sealed
                 break
-            for level in [runs] if self._is_writer else _by_level(runs):
+            for level in [runs] if self._is_writer else _levels(runs):
                 if len(seqs) == len(digests):
                     break
                 remaining = [digest for digest in digests if digest not in seqs] if seqs else digests
@@ -332,7 +332,7 @@ def _level(size: int) -> int:
     return (size.bit_length() - 1) // LEVEL_BITS
 
 
-def _by_level(runs: Mapping[int, IdRun]) -> list[dict[int, IdRun]]:
+def _levels(runs: Mapping[int, IdRun]) -> list[dict[int, IdRun]]:
     descending = sorted(runs, key=lambda run: -runs[run].size)
     levels = groupby(descending, lambda run: _level(runs[run].size))
     return [{run: runs[run] for run in of_level} for _, of_level in levels]

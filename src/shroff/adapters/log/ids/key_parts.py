@@ -62,7 +62,7 @@ class KeyParts:
 
     def put_together(self) -> None:
         """Merge the rows of batches into parts. Cost: 2 µs a row, and 0.1 µs an entry."""
-        self._cut(self._of_batches())
+        self._cut(self._batch_entries())
         self._connection.execute(self._wording.drop_keys, (0, 1 << BUCKET_BITS))
         self._rows = self._bytes = 0
 
@@ -75,28 +75,28 @@ class KeyParts:
 
         Raises: StorageError if a row is missing or has changed since it was written.
         """
-        loose = self._of_batches()  # read before the parts: rows of batches become parts, never the reverse
-        found = {}
+        loose = self._batch_entries()  # read before the parts: rows of batches become parts, never the reverse
+        seq_by_id = {}
         number = self._newest()
         for hashed in hashes:
             bucket = 1 + hashed % BUCKETS
             short = np.uint32(hashed >> 32)
             seqs = [loose["seq"][loose["hash"] == np.uint64(hashed)]]
-            parts = self._between(bucket << BUCKET_BITS, bucket + 1 << BUCKET_BITS)
+            parts = self._parts_between(bucket << BUCKET_BITS, bucket + 1 << BUCKET_BITS)
             if len(parts) < number or (parts and parts[-1][0] % (1 << BUCKET_BITS) != len(parts)):
                 raise self._connection.damaged_index("parts of the index of keys are missing")
             for _, data in parts:
                 entries = np.frombuffer(data, _SHORT, offset=8)
                 first = int.from_bytes(data[:8], "little")
                 seqs.append(entries["seq"][entries["hash"] == short].astype(np.int64) + first)
-            found[hashed] = np.unique(np.concatenate(seqs))
-        return found
+            seq_by_id[hashed] = np.unique(np.concatenate(seqs))
+        return seq_by_id
 
     def check(self) -> None:
         """Read the whole index. Raises: StorageError if a part is missing or was changed. Cost: 2 ns a byte."""
         number = self._newest()
         for bucket in range(BUCKETS + 1):
-            parts = self._between(bucket << BUCKET_BITS, bucket + 1 << BUCKET_BITS)
+            parts = self._parts_between(bucket << BUCKET_BITS, bucket + 1 << BUCKET_BITS)
             if bucket and len(parts) < number:
                 raise self._connection.damaged_index("parts of the index of keys are missing")
 
@@ -105,11 +105,11 @@ class KeyParts:
         self._connection.execute(self._wording.drop_keys, (0, BUCKETS + 1 << BUCKET_BITS))
         self._rows = self._bytes = 0
 
-    def _of_batches(self) -> Array:
-        rows = self._between(0, 1 << BUCKET_BITS)
+    def _batch_entries(self) -> Array:
+        rows = self._parts_between(0, 1 << BUCKET_BITS)
         return np.frombuffer(b"".join([data for _, data in rows]), _ENTRY)
 
-    def _between(self, first: int, end: int) -> list[tuple[int, bytes]]:
+    def _parts_between(self, first: int, end: int) -> list[tuple[int, bytes]]:
         rows = self._connection.select(self._wording.keys_between, (first, end), "ibi")
         for part, data, crc in rows:
             if part_sum(part, data) != crc:
@@ -128,7 +128,8 @@ class KeyParts:
         number = self._newest() + 1
         first = int(entries["seq"].min(initial=1 << 62)) if len(entries) else 0
         short = np.empty(len(entries), _SHORT)
-        short["hash"], short["seq"] = entries["hash"] >> np.uint64(32), entries["seq"] - first
+        short["hash"] = entries["hash"] >> np.uint64(32)
+        short["seq"] = entries["seq"] - first
         buckets = (entries["hash"] % np.uint64(BUCKETS)).astype(np.uint8)
         order = np.argsort(buckets, kind="stable")
         edges = np.searchsorted(buckets[order], np.arange(BUCKETS + 1))

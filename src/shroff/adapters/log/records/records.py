@@ -90,18 +90,18 @@ class SqlRecords(LogPart):
                 yield labels[start : start + size]
             after = stop
 
-    def at(self, places: Collection[int]) -> dict[int, Record]:
+    def at(self, seqs: Collection[int]) -> dict[int, Record]:
         """Return the records with these sequence numbers, without missing or pruned ones.
 
         Cost: 3 µs a record, and 50 µs for each frame of 512.
         """
         records: dict[int, Record] = {}
-        if len(places) > _FEW_PLACES:  # most are in frames, and a search among rows takes longer
-            records = self._framed_at(places)
-            places = set(places) - records.keys()
-        rows = self._connection.select_by_ids(self._wording.records_at, EVENT_SHAPE, places)
+        if len(seqs) > _FEW_PLACES:  # most are in frames, and a search among rows takes longer
+            records = self._framed_records_at(seqs)
+            seqs = set(seqs) - records.keys()
+        rows = self._connection.select_by_ids(self._wording.records_at, EVENT_SHAPE, seqs)
         records |= {row[0]: self.checked(row) for row in rows}
-        return records | self._framed_at(set(places) - records.keys())
+        return records | self._framed_records_at(set(seqs) - records.keys())
 
     def find(self, type: str, ids: Sequence[str]) -> dict[str, Record]:
         """Return the existing records of one type with these ids.
@@ -110,16 +110,16 @@ class SqlRecords(LogPart):
         """
         return self.resolve(self._ids.places(type, ids))
 
-    def resolve(self, places: Mapping[str, int]) -> dict[str, Record]:
+    def resolve(self, seq_by_name: Mapping[str, int]) -> dict[str, Record]:
         """Return the record of each id or unique value, by its sequence number; pruned ones are left out.
 
         Raises: StorageError for a missing record.
         """
-        records = self.at(list(places.values())) if places else {}
-        lost_seq = max((seq for seq in places.values() if seq not in records), default=0)
+        records = self.at(list(seq_by_name.values())) if seq_by_name else {}
+        lost_seq = max((seq for seq in seq_by_name.values() if seq not in records), default=0)
         if lost_seq > 0 and lost_seq > self._ends.pruned_to():
             raise self._connection.damaged(_MISSING.format(lost_seq))
-        return {value: records[seq] for value, seq in places.items() if seq in records}
+        return {value: records[seq] for value, seq in seq_by_name.items() if seq in records}
 
     # For upkeep
 
@@ -184,8 +184,8 @@ class SqlRecords(LogPart):
             records += self._event_frames.records(frame, range(after + 1, upto + 1))
         return records
 
-    def _framed_at(self, places: Collection[int]) -> dict[int, Record]:
-        seqs = sorted(places)
+    def _framed_records_at(self, wanted_seqs: Collection[int]) -> dict[int, Record]:
+        seqs = sorted(wanted_seqs)
         rows = chain.from_iterable(frames_at(self._connection, self._wording.event_frames_at, EVENT_FRAMES.kinds, seqs))
         frames = starmap(EventFrame, rows)
         records = {record.seq: record for frame in frames for record in self._event_frames.records(frame, seqs)}

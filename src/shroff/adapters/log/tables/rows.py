@@ -31,21 +31,21 @@ _of_flag = attrgetter(*_FLAG)
 _of_hit = attrgetter(*_HIT)
 
 
-def _of_record(record: Record) -> tuple[Any, ...]:
+def _record_values(record: Record) -> tuple[Any, ...]:
     row = astuple(record)
     return *row, record_sum(*row)
 
 
-def _of_decision(row: DecisionRow) -> tuple[Any, ...]:
+def _decision_values(row: DecisionRow) -> tuple[Any, ...]:
     seq, event, id_, outcome, receipt, document = astuple(row)
     return seq, outcome, receipt, document, decision_sum(seq, event, id_, outcome, receipt, document)
 
 
-def _of_flag_row(row: tuple[FlagRow, int]) -> tuple[Any, ...]:
+def _flag_values(row: tuple[FlagRow, int]) -> tuple[Any, ...]:
     return (*_of_flag(row[0]), flag_sum(row[0]), row[1])
 
 
-def _of_hit_row(row: tuple[HitRow, int]) -> tuple[Any, ...]:
+def _hit_values(row: tuple[HitRow, int]) -> tuple[Any, ...]:
     return (*_of_hit(row[0]), hit_sum(row[0]), row[1])
 
 
@@ -53,8 +53,8 @@ _SEAL = "\x1fcrc32="
 _SEAL_LENGTH = len(_SEAL) + 8
 
 
-def _of_refused(row: Refused) -> tuple[Any, ...]:
-    return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, refused_digest(row), _sealed(row.header))
+def _refused_values(row: Refused) -> tuple[Any, ...]:
+    return (row.source, row.place, row.type, row.reason, row.raw, row.at_ms, refused_digest(row), _seal(row.header))
 
 
 def refused_digest(row: Refused) -> bytes:
@@ -65,21 +65,21 @@ def refused_digest(row: Refused) -> bytes:
 def refused_of(row: Sequence[Any]) -> tuple[int, Refused] | None:
     """Return number and refused line of a row in quarantine; None if it has changed since it was written."""
     number, line_digest, sealed, source, place, type_, reason, raw, at_ms = row
-    header = _unsealed(sealed)
+    header = _unseal(sealed)
     if header is None:
         return None
     refused = Refused(source, place, type_, reason, raw, at_ms, header)
     return (number, refused) if refused_digest(refused) == line_digest else None
 
 
-def _sealed(header: str) -> str:
+def _seal(header: str) -> str:
     return f"{header}{_SEAL}{crc32(header.encode()):08x}" if header else ""
 
 
-def _unsealed(text: str) -> str | None:
-    """Return the header from `_sealed`; None if it has changed."""
+def _unseal(text: str) -> str | None:
+    """Return the header from `_seal`; None if it has changed."""
     header = text[:-_SEAL_LENGTH]
-    return header if text == _sealed(header) else None
+    return header if text == _seal(header) else None
 
 
 def id_digest(type_: str, id_: str) -> bytes:
@@ -161,7 +161,7 @@ def _fields(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> 
     return RowTable(name, columns, kinds, attrgetter(*columns), **options)
 
 
-def _kept(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> RowTable:
+def _checked_table(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> RowTable:
     values_of = attrgetter(*columns)
     sum_of = summing(name, kinds)
 
@@ -172,34 +172,34 @@ def _kept(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> Ro
     return RowTable(name, (*columns, "crc"), f"{kinds}i", of, **options)
 
 
-EVENTS = RowTable("events", (*_RECORD, "crc"), "itttijii", _of_record)
+EVENTS = RowTable("events", (*_RECORD, "crc"), "itttijii", _record_values)
 EVENT_FRAMES = RowTable("event_frames", ("seq", "first_seq", "labels", "controls", "crc", "data"), "iiiiib", tuple)
 ID_RUNS = RowTable("id_runs", ("run", "crc", "bits", "size", "last_seq", "filter_crc", "filter"), "iiiiiib", tuple)
 ID_PARTS = RowTable("id_parts", ("part", "data", "crc"), "ibi", tuple)
 KEY_PARTS = RowTable("key_parts", ("part", "data", "crc"), "ibi", tuple)
-DECISIONS = RowTable("decisions", ("seq", "outcome", "receipt", "document", "crc"), "itbji", _of_decision)
+DECISIONS = RowTable("decisions", ("seq", "outcome", "receipt", "document", "crc"), "itbji", _decision_values)
 FRAMES = RowTable("decision_frames", ("seq", "first_seq", "outcomes", "receipts", "data", "crc"), "iibbbi", tuple)
-FLAGS = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", _of_flag_row)
-HITS = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", _of_hit_row)
+FLAGS = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", _flag_values)
+HITS = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", _hit_values)
 REFUSED = RowTable(
     "quarantine",
     ("source", "place", "type", "reason", "raw", "at_ms", "digest", "header"),
     "ttttbibt",
-    _of_refused,
+    _refused_values,
     ("digest",),
 )
-WAITING = _kept(
+WAITING = _checked_table(
     "waiting_labels",
     ("event_type", "event_id", "id", "body", "source", "place", "raw", "field", "header"),
     "tttjttbtt",
     digest_of=lambda row: digest(row.event_id.encode()),
 )
-UNIQUE = _kept(
+UNIQUE = _checked_table(
     "unique_values", ("type", "field", "value", "seq"), "ttti", digest_of=lambda row: digest(row.value.encode())
 )
-INDEXED = _kept("unique_fields", ("type", "field", "form"), "ttt")
-OUTBOX = _kept("outbox", ("seq", "number", "kind", "body"), "iitj")
-OFFSETS = _kept(
+INDEXED = _checked_table("unique_fields", ("type", "field", "form"), "ttt")
+OUTBOX = _checked_table("outbox", ("seq", "number", "kind", "body"), "iitj")
+OFFSETS = _checked_table(
     "offsets",
     ("source", "part", "offset"),
     "ttt",
@@ -212,10 +212,10 @@ REMARKS = _fields(
     "ttiiiii",
     key=("what", "asker"),
 )
-STUCK = _kept("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", key=_STUCK[:3])
-PERSONAL = _kept("personal", ("type", "id", "field", "value"), "tttt")
+STUCK = _checked_table("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", key=_STUCK[:3])
+PERSONAL = _checked_table("personal", ("type", "id", "field", "value"), "tttt")
 PRUNED = RowTable("pruned_ids", ("digest", "seq"), "bi", tuple)
-LATE = _kept("late_events", ("type", "id", "time_ms", "body", "at_ms"), "ttiji")
+LATE = _checked_table("late_events", ("type", "id", "time_ms", "body", "at_ms"), "ttiji")
 KEPT = (WAITING, UNIQUE, INDEXED, OUTBOX, OFFSETS, STUCK, PERSONAL, LATE)
 
 # Columns by which rows are deleted

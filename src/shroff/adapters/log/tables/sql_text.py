@@ -45,7 +45,7 @@ class SqlWording:
         body = as_bytes.format("body")
         event = f"seq, kind, type, id, time_ms, {body}, decided, crc"
         decision = f"seq, outcome, receipt, {as_bytes.format('document')}, crc"
-        waiting = f"number, event_type, event_id, id, {body}, source, place, raw, field, header"
+        columns = f"number, event_type, event_id, id, {body}, source, place, raw, field, header"
         late = f"type, id, time_ms, {body}, at_ms"
         between = "seq > ? AND seq <= ?"
         tables = ("decisions", "events")
@@ -97,7 +97,7 @@ class SqlWording:
         )
         self.hits = f'SELECT seq, rule, "key", shadow, crc, number FROM hits WHERE {numbered}'
         self.indexed = "SELECT type, field, form FROM unique_fields ORDER BY type, field"
-        self.waiting_all = f"SELECT {waiting} FROM waiting_labels"
+        self.waiting_all = f"SELECT {columns} FROM waiting_labels"
         self.refused_numbers = "SELECT number FROM quarantine ORDER BY number"
         self.counts = (
             "SELECT (SELECT count(*) FROM quarantine), (SELECT count(*) FROM waiting_labels), "
@@ -176,6 +176,6 @@ class SqlWording:
         self.pruned_places = by_ids("digest, seq", "pruned_ids", "digest", kind="b")
         value, event_id, kind = ("digest", "digest", "b") if by_digest else ("value", "event_id", "t")
         self.unique_places = by_ids("value, seq", "unique_values", value, " AND type = ? AND field = ?", kind)
-        self.waiting_for = by_ids(waiting, "waiting_labels", event_id, " AND event_type = ? AND field = ?", kind)
-        self.waiting_with = by_ids(waiting, "waiting_labels", "id")
+        self.waiting_for = by_ids(columns, "waiting_labels", event_id, " AND event_type = ? AND field = ?", kind)
+        self.waiting_with = by_ids(columns, "waiting_labels", "id")
         self.refused_with = by_ids(_REFUSED, "quarantine", "number", kind="i")

@@ -93,19 +93,21 @@ class RowFraming(LogPart):
         rows = self._connection.select(self._wording.decisions, (0, NUMBER_MAX, FRAME_ROWS), DECISION_SHAPE)
         ((next_frame,),) = self._connection.select(self._wording.next_frame, (rows[0][0] if rows else 0,), "I")
         rows = [row for row in rows if next_frame is None or row[0] < next_frame]
-        found = list[DecisionRow]()
+        decisions = list[DecisionRow]()
         for start in range(0, len(rows), STEP_ROWS):
             some = rows[start : start + STEP_ROWS]
             # By sequence number, as a million records without a decision may lie between two decisions
             events = self._records.at([row[0] for row in some])
             names = {seq: (event.type, event.id) for seq, event in events.items()}
-            found += [self._decisions.checked(row, names) for row in some]
+            decisions += [self._decisions.checked(row, names) for row in some]
             yield 0
-        if not found:
+        if not decisions:
             return
-        frame = pack(found)
+        frame = pack(decisions)
         yield 0
-        if self._decisions.unpacked([frame]) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
+        if self._decisions.unpacked([frame]) != [
+            (row.seq, row.outcome, row.receipt, row.document) for row in decisions
+        ]:
             raise self._connection.damaged(
                 f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame"
             )
@@ -113,7 +115,7 @@ class RowFraming(LogPart):
         self._connection.transact(
             lambda: self._swap("decisions", frame.first, frame.seq, lambda: self._connection.put(FRAMES, [frame]))
         )
-        yield len(found)
+        yield len(decisions)
 
     def _move_events(self, count: int) -> Iterator[int]:
         """Move at most `count` of the oldest rows of records into a frame, as `_move_decisions` does."""
@@ -122,21 +124,23 @@ class RowFraming(LogPart):
             return
         stop, _ = self._event_frames.stretch(oldest - 1, oldest - 1 + count)
         rows = self._connection.select(self._wording.read, (oldest - 1, stop, count), EVENT_SHAPE)
-        found = list(map(self._records.checked, rows))
+        records = list(map(self._records.checked, rows))
         yield 0
-        last = found[-1].seq
-        frame = event_frames.pack(found)
+        last = records[-1].seq
+        frame = event_frames.pack(records)
         yield 0
-        if [row.seq for row in found] != list(range(oldest, last + 1)) or self._event_frames.records(frame) != found:
+        if [row.seq for row in records] != list(range(oldest, last + 1)) or self._event_frames.records(
+            frame
+        ) != records:
             raise self._connection.damaged(f"the records at sequence numbers {oldest} to {last} do not fit a frame")
         yield 0
 
         def put() -> None:
             self._connection.put(EVENT_FRAMES, [frame])
-            self._ids.add(found)
+            self._ids.add(records)
 
         self._connection.transact(lambda: self._swap("events", oldest, last, put))
-        yield len(found)
+        yield len(records)
 
     def _swap(self, table: str, first: int, last: int, put: Callable[[], None]) -> None:
         self._connection.execute(self._wording.framed_rows[table], (first, last))

@@ -8,14 +8,14 @@ from itertools import chain
 
 from shroff.plugins.log import LogReader, Record
 from shroff_plugins.analytics.summaries.settings import INGEST_TIME, SummarySettings
-from shroff_plugins.analytics.summaries.summaries import PlacedWindow, window_of
+from shroff_plugins.analytics.summaries.summaries import SeqRun, window_of
 
 _AT_ONCE = 500_000  # places whose batches are read together
 
 
-def places_by(settings: SummarySettings) -> Ranges:
+def window_finder(settings: SummarySettings) -> Ranges:
     """Return a finder of the events of windows, by the time that the settings name."""
-    return IngestPlaces(settings) if settings.by == INGEST_TIME else EventPlaces(settings)
+    return IngestWindows(settings) if settings.by == INGEST_TIME else EventTimeWindows(settings)
 
 
 class Ranges(ABC):
@@ -43,7 +43,7 @@ class Ranges(ABC):
         return touched
 
     @abstractmethod
-    def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
+    def of(self, starts: Iterable[int]) -> list[SeqRun]:
         """Return the places of events of these windows, possibly with others: in order, each place once."""
 
     @abstractmethod
@@ -62,7 +62,7 @@ class Ranges(ABC):
             runs.append((first, last))
 
 
-class IngestPlaces(Ranges):
+class IngestWindows(Ranges):
     """Windows by ingest time: each batch of the log has one, so nothing else is read. Cost: 0.5 µs a batch.
 
     If the writer's clock is set back, a window has several ranges. Events that a version before 6 of the log took have
@@ -78,15 +78,15 @@ class IngestPlaces(Ranges):
                 if at_ms is not None:
                     yield window_of(at_ms, self._every_ms), max(first, begin + 1), last
 
-    def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
-        return sorted(PlacedWindow(*run, start) for start in starts for run in self._runs.get(start, ()))
+    def of(self, starts: Iterable[int]) -> list[SeqRun]:
+        return sorted(SeqRun(*run, start) for start in starts for run in self._runs.get(start, ()))
 
     def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
         times = chain.from_iterable(log.ingested(record.seq - 1, record.seq) for record in records)
         return {window_of(at_ms, self._every_ms) for _, at_ms in times if at_ms is not None}
 
 
-class EventPlaces(Ranges):
+class EventTimeWindows(Ranges):
     """Windows by event time: the log is read once, then only what was added. Cost: 5 µs an event."""
 
     _gap = 1_024  # limits the memory for unordered events
@@ -97,13 +97,13 @@ class EventPlaces(Ranges):
                 if record.kind == "event" and record.type == self._type:
                     yield window_of(record.time_ms, self._every_ms), record.seq, record.seq
 
-    def of(self, starts: Iterable[int]) -> list[PlacedWindow]:
-        placed: list[PlacedWindow] = []
+    def of(self, starts: Iterable[int]) -> list[SeqRun]:
+        placed: list[SeqRun] = []
         for first, last in sorted(run for start in starts for run in self._runs.get(start, ())):
             if placed and first <= placed[-1].last + 1:
-                placed[-1] = PlacedWindow(placed[-1].first, max(last, placed[-1].last), None)
+                placed[-1] = SeqRun(placed[-1].first, max(last, placed[-1].last), None)
             else:
-                placed.append(PlacedWindow(first, last, None))
+                placed.append(SeqRun(first, last, None))
         return placed
 
     def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
