@@ -13,6 +13,7 @@ from shroff.errors import UsageError
 from shroff.people.access import Right
 from shroff.project.lists import Entry, ListChange
 from shroff.rules.silences import rule_of
+from shroff.services.lists.files import ListEdit
 
 if TYPE_CHECKING:
     from shroff.cases.case_service import CaseService
@@ -86,7 +87,7 @@ def writing(project: Project, also: SideEffects) -> Iterator[list[ListChange]]:
 def take_out(project: Project, entries: Sequence[ListAddition]) -> None:
     """Remove the list entries of an undone answer, and withdraw requests to a second person."""
     for added in entries:
-        subject, wanted = f"list {added.list}", project.lists.wanted(added.list, [_entry(project, added)])
+        subject, wanted = f"list {added.list}", project.lists.wanted(added.list, ListEdit([_entry(project, added)]))
         value = wanted["put"][0][0]
         if added.is_asked:
             project.agreements.forget(subject, wanted)

@@ -21,7 +21,7 @@ from shroff.rules.silences import rule_of
 from shroff.rules.texts import tag_of
 from shroff.runtime.atomic_files import own
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import replace
+from shroff.runtime.values import frozen, replace
 from shroff.services.approvals.agreements import SHOWN_MAX, Agreements
 from shroff.services.parts import ProjectPart
 from shroff.services.people.project_people import ProjectPeople
@@ -68,6 +68,22 @@ class WantedChange(msgspec.Struct):
     etag: str = ""
 
 
+@frozen
+class ListEdit:
+    """Entries to put into a list and values to take out of it; `is_whole` takes out all others, too.
+
+    `makes` creates the list if there is none. `reason` says why values are taken out. With a `tag`, versions separated
+    by commas, the edit is for these versions of the list alone.
+    """
+
+    put: Sequence[lists.Entry] = ()
+    out: Sequence[str] = ()
+    is_whole: bool = False
+    makes: bool = False
+    reason: str = ""
+    tag: str = ""
+
+
 class ListFiles(ProjectPart):
     """Lists of a project, as files."""
 
@@ -90,7 +106,8 @@ class ListFiles(ProjectPart):
 
     def _checked_version(self, name: str, tags: str) -> str:
         """Return the version of a list. Raises: ChangedMeanwhileError if it is none of `tags`."""
-        if not is_version(tags, version := self.tag(name)):
+        version = self.tag(name)
+        if not is_version(tags, version):
             raise ChangedMeanwhileError(f"the list {name} has changed since; reload it and ask again", version)
         return version
 
@@ -154,107 +171,90 @@ class ListFiles(ProjectPart):
         """
         if tag:
             self._checked_version(name, tag)
-        put = [replace(entry, value=entry.value.strip()) for entry in put]
+        stripped = [replace(entry, value=entry.value.strip()) for entry in put]
+        edit = ListEdit(stripped, out, is_whole, makes, reason, tag)
         is_silence = rule_of(name) is not None
-        if not ((SILENCES if is_silence else LISTS) in self._systems.second_person and (put or not is_silence)):
-            return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason, tag=tag)
+        if is_silence:
+            needs_approval = SILENCES in self._systems.second_person and len(put) > 0
+        else:
+            needs_approval = self.need_second_person
+        if not needs_approval:
+            return self._change_now(name, edit)
         if self._context.who.kind not in {"user", "key"}:  # local user names do not prove that two are different people
-            what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
-            message = (
-                f"a second person approves {what} here (shroff.yaml: second_person), so this works only in the service"
-            )
-            raise NotAllowedError(f"{message}; {way}")
+            subject, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
+            message = f"a second person approves {subject} here (shroff.yaml: second_person), so this works only in"
+            raise NotAllowedError(f"{message} the service; {way}")
         if is_silence:
             raise SecondPersonError(f"a second person approves silences here; {SILENCE_WAY}")
-        etag = self._checked_version(name, tag or "*") if is_whole or tag not in {"", "*"} else ""
-        return self._by_two(name, put, out, is_whole=is_whole, reason=reason, etag=etag)
+        is_for_a_version = is_whole or tag not in {"", "*"}
+        version = self._checked_version(name, tag or "*") if is_for_a_version else ""
+        return self._change_by_two(name, replace(edit, tag=version))
 
     def approve(self, name: str, tag: str) -> lists.ListChange:
         """Make a list change that another user requested.
 
         Raises: NotRequestedError; NotAllowedError; ChangedMeanwhileError if it was for another version of the list.
         """
-        name, agreements = lists.known_list(name, self._definitions), self._agreements
-        waiting = {request.tag: request for request in agreements.asked(f"list {name}")}
+        name = lists.known_list(name, self._definitions)
+        waiting = {request.tag: request for request in self._agreements.asked(f"list {name}")}
         if tag not in waiting:
             raise NotRequestedError("reload the list")
         pending = waiting[tag]
-        agreements.second(pending.authors, "a list change")
+        self._agreements.second(pending.authors, "a list change")
         change = msgspec.convert(pending.change, WantedChange)
         put = [lists.Entry(value, note, pending.by, expires_at) for value, note, expires_at in change.put]
-        return self._by_two(name, put, change.out, is_whole=change.is_whole, etag=change.etag)
+        return self._change_by_two(name, ListEdit(put, change.out, change.is_whole, tag=change.etag))
 
-    def wanted(
-        self, name: str, put: Sequence[lists.Entry], out: Sequence[str] = (), *, is_whole: bool = False, etag: str = ""
-    ) -> JsonObject:
+    def wanted(self, name: str, edit: ListEdit) -> JsonObject:
         """Get a change as it waits for a second person. Raises: UsageError."""
-        values = self.hashed(name, [entry.value for entry in put])
-        rows = [[value, entry.note, entry.expires_at] for value, entry in zip(values, put, strict=True)]
-        change = {"put": rows, "out": self.hashed(name, out), "is_whole": is_whole}
-        return {**change, "etag": etag} if etag else change
+        values = self.hashed(name, [entry.value for entry in edit.put])
+        rows = [[value, entry.note, entry.expires_at] for value, entry in zip(values, edit.put, strict=True)]
+        change = {"put": rows, "out": self.hashed(name, edit.out), "is_whole": edit.is_whole}
+        return {**change, "etag": edit.tag} if edit.tag else change
 
-    def _by_two(
-        self, name: str, put: Sequence[lists.Entry], out: Sequence[str], *, is_whole: bool, reason: str = "", etag: str
-    ) -> lists.ListChange:
+    def _change_by_two(self, name: str, edit: ListEdit) -> lists.ListChange:
+        """Make a change if a second person requests it now, else let it wait."""
         subject = f"list {name}"
-        change = self.wanted(name, put, out, is_whole=is_whole, etag=etag)
+        change = self.wanted(name, edit)
         values = [row[0] for row in change["put"]]
         removed = change["out"]
-        if is_whole:
+        if edit.is_whole:
             stay = set(values)
             removed = [*dict.fromkeys(entry.value for entry in self.entries(name) if entry.value not in stay)]
-        parts = []
-        if put or is_whole:
-            parts.append(f"put {values[0] if len(put) == 1 else len(put)} in")
-        if removed:
-            why = f" ({reason})" if reason else ""
-            parts.append(f"take {removed[0] if len(removed) == 1 else len(removed)} out{why}")
-        says = " and ".join(parts)
-        if is_whole:
-            says += ", and nothing else is to be in it"
-        agreements = self._agreements
-        if not agreements.agrees(subject, change, says, out=removed):
+        if not self._agreements.agrees(subject, change, _sentence(edit, values, removed), out=removed):
             return _same(name, WAITS)
-        with agreements.approved(subject, change):
-            return self._changed(name, put, out, is_whole=is_whole, reason=reason, tag=etag)
+        with self._agreements.approved(subject, change):
+            return self._change_now(name, edit)
 
-    def _changed(
-        self,
-        name: str,
-        put: Sequence[lists.Entry],
-        out: Sequence[str],
-        *,
-        is_whole: bool = False,
-        makes: bool = False,
-        reason: str = "",
-        tag: str = "",
-    ) -> lists.ListChange:
-        def recorded(edit: lists.Edited) -> None:
-            if tag:
-                self._checked_version(name, tag)  # again, now with the lock held
-            after = _audited(edit.after) or ({"reason": reason} if reason else None)
-            self._people.record("list.change", f"list {name}", _audited(edit.before), after)
+    def _change_now(self, name: str, edit: ListEdit) -> lists.ListChange:
+        """Record a change in the audit log, write it and make it active."""
 
-        edit, checked_files = self.write(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
+        def record(edited: lists.Edited) -> None:
+            if edit.tag:
+                self._checked_version(name, edit.tag)  # again, now with the lock held
+            after = _audited(edited.after) or ({"reason": edit.reason} if edit.reason else None)
+            self._people.record("list.change", f"list {name}", _audited(edited.before), after)
+
+        edited, checked_files = self._write(name, edit, record)
         requests = self._requests
         end = requests.end_of_log()
         why_not = requests.put_in_force(WRITTEN, [lists.file_of(name)], known=checked_files)
         behind = requests.changed_behind(end) if end and not why_not else set()
-        values = [*(entry.value for entry in put), *out]
+        values = [*(entry.value for entry in edit.put), *edit.out]
         stands = self._stands_for(name, (checked_files or self._definitions).look_ups)
-        over = [entry.expires_at for entry in put if entry.is_over(self._now_ms())]
-        is_one = len(values) == 1 and not is_whole
+        over = [entry.expires_at for entry in edit.put if entry.is_over(self._now_ms())]
+        is_one = len(values) == 1 and not edit.is_whole
         return lists.ListChange(
             list=name,
-            **edit.counts,
+            **edited.counts,
             in_force=not why_not,
             why_not=why_not or None,
-            what=edit.what,
+            what=edited.what,
             value=stands(values[0]) if is_one else "",
-            entries=edit.entries,
+            entries=edited.entries,
             others=tuple(sorted(behind - {lists.file_of(name)})),
             expired=over[0] if is_one and over else "",
-            repeated=len(put) - len({entry.value for entry in put}),
+            repeated=len(edit.put) - len({entry.value for entry in edit.put}),
         )
 
     def write(
@@ -263,14 +263,13 @@ class ListFiles(ProjectPart):
         put: Sequence[lists.Entry] = (),
         out: Sequence[str] = (),
         *,
-        is_whole: bool = False,
         makes: bool = False,
         before: Callable[[lists.Edited], None] = unheard,
-    ) -> tuple[lists.Edited, CheckedFiles | None]:
+    ) -> lists.Edited:
         """Change the entries of a list, as `lists.edited`; values compared with a hashed field are hashed.
 
         It becomes active when the process that writes the log starts or is asked to check the files. `before` is called
-        with the edit; if it raises, nothing is written. Also returns the cached check of the files if that was enough.
+        with the edit; if it raises, nothing is written.
 
         Args:
             makes: Create the list if it does not exist.
@@ -278,40 +277,71 @@ class ListFiles(ProjectPart):
         Raises: UsageError if there is no such list, a value to remove is not in it, or an entry is invalid;
             DefinitionError if the project would have errors.
         """
-        for entry in put:
+        edited, _ = self._write(name, ListEdit(put, out, makes=makes), before)
+        return edited
+
+    def _write(
+        self, name: str, edit: ListEdit, before: Callable[[lists.Edited], None]
+    ) -> tuple[lists.Edited, CheckedFiles | None]:
+        """Like `write`; also return the cached check of the files if that was enough."""
+        for entry in edit.put:
             _check(name, entry)
         with config.editing(self._paths):
             self._context.reload()
             checked_files = self._known_files(name)
-            is_new = makes and checked_files is None and name not in self._definitions.reference.lists
-            if is_new:
-                asked, text = checked_with(self._context, {lists.file_of(name): lists.EMPTY}).look_ups, lists.EMPTY
-            else:
-                asked = (checked_files or self._definitions).look_ups
-                text = self._list_text(name if checked_files else lists.known_list(name, self._definitions))
-            stands_for = self._stands_for(name, asked)
-            read = self._context.read_once.list_known(lists.file_of(name), text)
-            rows = self._context.read_once.plain_rows(lists.file_of(name), text)
-            found = lists.edited(text, put, out, stands_for, is_whole=is_whole, known=read, rows=rows)
-            gone = {stands_for(entry.value) for entry in found.before} if out else set()
-            if lacking := [value for value in out if stands_for(value) not in gone]:
-                raise UsageError(f"{lacking[0]!r} is not in the list {name}.")
-            if found.text != text:
-                if checked_files is None or not checked_files.allows(lists.file_of(name), found, stands_for):
-                    checked_files = None
-                    checked_with(self._context, {lists.file_of(name): found.text})
-                before(found)
-                self._write_list(name, found.text)
-                if found.is_plain:
-                    self._context.read_once.keep_plain(lists.file_of(name), found.text, found.entries)
-                if checked_files is not None:
-                    checked_files = checked_files.edited(lists.file_of(name), config.lines_ended(found.text))
-                    checked_files.keep(self._paths.checked)
+            text, look_ups = self._text_to_edit(name, checked_files, makes=edit.makes)
+            stands_for = self._stands_for(name, look_ups)
+            edited = self._edited(name, text, edit, stands_for)
+            if edited.text != text:
+                checked_files = self._put(name, edited, checked_files, stands_for, before)
         self._context.reload()
         if checked_files is None:
             with suppress(DefinitionError):  # reported on activation
                 checked(self._context)
-        return found, checked_files
+        return edited, checked_files
+
+    def _text_to_edit(self, name: str, checked_files: CheckedFiles | None, *, makes: bool) -> tuple[str, LookUps]:
+        """Return a list's text, that of an empty one if it is to be made, and the look-ups of the project with it."""
+        if checked_files is not None:
+            return self._list_text(name), checked_files.look_ups
+        if makes and name not in self._definitions.reference.lists:
+            return lists.EMPTY, checked_with(self._context, {lists.file_of(name): lists.EMPTY}).look_ups
+        return self._list_text(lists.known_list(name, self._definitions)), self._definitions.look_ups
+
+    def _edited(self, name: str, text: str, edit: ListEdit, stands_for: Callable[[str], str]) -> lists.Edited:
+        """Return a list's text after an edit. Raises: UsageError if a value to remove is not in the list."""
+        file = lists.file_of(name)
+        read = self._context.read_once.list_known(file, text)
+        rows = self._context.read_once.plain_rows(file, text)
+        edited = lists.edited(text, edit.put, edit.out, stands_for, is_whole=edit.is_whole, known=read, rows=rows)
+        removed = {stands_for(entry.value) for entry in edited.before} if edit.out else set()
+        missing = [value for value in edit.out if stands_for(value) not in removed]
+        if missing:
+            raise UsageError(f"{missing[0]!r} is not in the list {name}.")
+        return edited
+
+    def _put(
+        self,
+        name: str,
+        edited: lists.Edited,
+        checked_files: CheckedFiles | None,
+        stands_for: Callable[[str], str],
+        before: Callable[[lists.Edited], None],
+    ) -> CheckedFiles | None:
+        """Check and write an edited list; return the cached check with it, None if all files were checked anew."""
+        file = lists.file_of(name)
+        is_allowed = checked_files is not None and checked_files.allows(file, edited, stands_for)
+        if not is_allowed:
+            checked_with(self._context, {file: edited.text})
+        before(edited)
+        self._write_list(name, edited.text)
+        if edited.is_plain:
+            self._context.read_once.keep_plain(file, edited.text, edited.entries)
+        if checked_files is None or not is_allowed:
+            return None
+        checked_files = checked_files.edited(file, config.lines_ended(edited.text))
+        checked_files.keep(self._paths.checked)
+        return checked_files
 
     def _known_files(self, name: str) -> CheckedFiles | None:
         """Return the last check's cached result if it suffices for a change of this list's rows."""
@@ -356,6 +386,18 @@ def _same(name: str, why_not: str) -> lists.ListChange:
     return lists.ListChange(
         list=name, added=0, changed=0, removed=0, in_force=not why_not, why_not=why_not or None, what=lists.SAME
     )
+
+
+def _sentence(edit: ListEdit, values: Sequence[str], removed: Sequence[str]) -> str:
+    """Say what a change that waits would do; values as the list stores them."""
+    parts = []
+    if edit.put or edit.is_whole:
+        parts.append(f"put {values[0] if len(values) == 1 else len(values)} in")
+    if removed:
+        why = f" ({edit.reason})" if edit.reason else ""
+        parts.append(f"take {removed[0] if len(removed) == 1 else len(removed)} out{why}")
+    sentence = " and ".join(parts)
+    return f"{sentence}, and nothing else is to be in it" if edit.is_whole else sentence
 
 
 def _check(name: str, entry: lists.Entry) -> None:
