@@ -29,7 +29,6 @@ from shroff.features.kernels import windows
 from shroff.features.kernels.native import Native
 from shroff.features.kernels.numbers import KERNEL_FILES, digest_of_kernels
 from shroff.log.columns.read_lines import kernels
-from tests.support.effort import long_after
 
 SOURCE = """
 from shroff.features.kernels.native import entry_point
@@ -165,22 +164,27 @@ def test_a_thread_never_compiles_what_a_second_process_did_not_keep(tmp_path: Pa
     assert one_more(2) == 3
 
 
-LACKING = """
-import pathlib, some_kernels
+# In a process of its own: one whose other libraries made code first keeps it for another processor.
+ALONE = """
+import importlib, pathlib, random
+from shroff.features.kernels import native
+import some_kernels
 kernel = some_kernels.one_more
-for kept in pathlib.Path(some_kernels.__file__).parent.glob("__pycache__/*.nb?"):
-    kept.unlink()
-kernel.load_numba()
-stats = kernel.by_numba.stats
-print(kernel.was_on_disk, kernel(1), kernel.by_numba(1), stats.cache_hits.total(), stats.cache_misses.total())
-"""
-
-
-FLIPPED = """
-import pathlib, random, sys, some_kernels
-chance = random.Random(5)
-some_kernels.one_more.load_numba()
 folder = pathlib.Path(some_kernels.__file__).parent / "__pycache__"
+kernel.keep_for_numba()
+from numba.core.registry import cpu_target
+print("processor", cpu_target.target_context.codegen().magic_tuple()[1:] == native.processor())
+
+for load in lambda: kernel, lambda: importlib.reload(some_kernels).one_more:
+    kernel = load()
+    for kept in folder.glob("*.nb?"):
+        kept.unlink()
+    kernel.load_numba()
+    stats = kernel.by_numba.stats
+    shown = kernel(1), kernel.by_numba(1), stats.cache_hits.total(), stats.cache_misses.total()
+    print("lacking", kernel.was_on_disk, *shown)
+
+chance = random.Random(5)
 for kept in sorted(folder.glob("some_kernels.*.nb[ci]")) + sorted(folder.glob("*.kernel")):
     clean = kept.read_bytes()
     # the ends of a file, each place of a short one's names, and others by lot
@@ -196,41 +200,30 @@ for kept in sorted(folder.glob("some_kernels.*.nb[ci]")) + sorted(folder.glob("*
             again.by_numba = again._made_by_numba()
             was_taken = again.by_numba.stats.cache_hits.total() > 0
             assert again(2**40) == 2**40 + 1, (kept, place)
-        print(kept.suffix, was_taken, kept.read_bytes() != bytes(damaged))
+        print("flipped", kept.suffix, was_taken, kept.read_bytes() != bytes(damaged))
 """
 
 
-def test_no_flipped_bit_of_a_file_that_has_machine_code_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "some_kernels.py").write_text(SOURCE)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{PACKAGE.parent}")
-    done = subprocess.run([sys.executable, "-c", FLIPPED], capture_output=True, text=True, check=True)
-
-    assert set(done.stdout.splitlines()) == {f"{suffix} False True" for suffix in (".nbi", ".nbc", ".kernel")}
-
-
-def test_what_only_numba_lacks_is_compiled_by_a_second_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """In a process of its own: one whose other libraries made code first keeps it for another processor."""
-    (tmp_path / "some_kernels.py").write_text(SOURCE)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    command = [sys.executable, "-c", LACKING]
-    first, again = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
-
-    assert first == "False 2 2 1 0\n"  # its code for one call was compiled here, and that of numba by a second process
-    assert again == "True 2 2 1 0\n"
+@pytest.fixture(name="alone", scope="module")
+def _alone(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "some_kernels.py").write_text(SOURCE)
+    env = os.environ | {"PYTHONPATH": f"{folder}:{PACKAGE.parent}"}
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=True, env=env)
+    return done.stdout.splitlines()
 
 
-def test_numba_makes_code_for_that_processor_whatever_it_makes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "some_kernels.py").write_text(SOURCE)
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{PACKAGE.parent}")
-    code = (
-        "from shroff.features.kernels import native\n"
-        "import some_kernels\n"
-        "some_kernels.one_more.keep_for_numba()\n"
-        "from numba.core.registry import cpu_target\n"
-        "print(cpu_target.target_context.codegen().magic_tuple()[1:] == native.processor())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "True\n"
+def test_numba_makes_code_for_that_processor_whatever_it_makes_first(alone: list[str]):
+    assert alone[0] == "processor True"
+
+
+def test_what_only_numba_lacks_is_compiled_by_a_second_process(alone: list[str]):
+    # its code for one call was compiled there once, and that of numba by a second process each time
+    assert alone[1:3] == ["lacking False 2 2 1 0", "lacking True 2 2 1 0"]
+
+
+def test_no_flipped_bit_of_a_file_that_has_machine_code_is_run(alone: list[str]):
+    assert set(alone[3:]) == {f"flipped {suffix} False True" for suffix in (".nbi", ".nbc", ".kernel")}
 
 
 def test_in_the_process_of_these_tests_numba_makes_code_for_that_processor_too():
@@ -352,28 +345,32 @@ def test_machine_code_is_made_once_and_then_called_without_the_compiler(some_nat
     assert called(some_native) == [*results, "True False"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("damage", long_after(1, [lambda data: data[:-9], lambda _: b"", lambda data: data + b"x"]))
+def first_of(file: Path) -> tuple[int, bool]:
+    """Load the module and call a kernel of it; return what it gave, and whether its code was on disk."""
+    first = load(file).first
+    return first(np.frombuffer(b"A", np.uint8), np.uint64(2**64 - 1)), first.was_on_disk
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda _: b"", lambda data: data + b"x"])
 def test_machine_code_that_is_damaged_is_made_anew(some_native: Path, damage: Callable[[bytes], bytes]):
-    called(some_native)
-    for kept in some_native.parent.glob("__pycache__/*.kernel"):
-        kept.write_bytes(damage(kept.read_bytes()))
+    first_of(some_native)
+    (kept,) = some_native.parent.glob("__pycache__/*.kernel")
+    kept.write_bytes(damage(kept.read_bytes()))
 
-    assert called(some_native)[-1] == "False True"
-    assert called(some_native)[-1] == "True False"
+    assert first_of(some_native) == (80, False)
+    assert first_of(some_native) == (80, True)
 
 
-@pytest.mark.slow
 def test_machine_code_of_another_text_goes(some_native: Path):
-    called(some_native)
+    first_of(some_native)
     before = {file.name for file in some_native.parent.glob("__pycache__/*.kernel")}
     # of another length: Python takes a text of the same second and length for the one that it has compiled
-    some_native.write_text(NATIVE.replace("flags[0] = 7", "flags[0] = 4 + 4"))
-    found = called(some_native)
+    some_native.write_text(NATIVE.replace("return data[0] +", "return 1 + data[0] +"))
+    found = first_of(some_native)
     after = {file.name for file in some_native.parent.glob("__pycache__/*.kernel")}
 
-    assert found[0] == "(79, 6) [8, 0, 0]"
-    assert len(before) == len(after) == 2
+    assert found == (81, False)
+    assert len(before) == len(after) == 1
     assert not before & after
 
 

@@ -109,8 +109,8 @@ def history_of(random: Random, length: int) -> list[LogEvent]:
     return history
 
 
-def cases(count: int) -> Iterator[tuple[Definitions, list[LogEvent], Random]]:
-    for seed in range(count):
+def cases(count: int, first: int = 0) -> Iterator[tuple[Definitions, list[LogEvent], Random]]:
+    for seed in range(first, first + count):
         random = Random(seed)
         yield computing_project(*texts_of(random)), history_of(random, 50), random
 
@@ -236,17 +236,17 @@ def forgets_the_chain(self: Links, pair: int) -> None:
     self.last[self.keys.known[self.pairs.values[pair][0]]] = -1
 
 
-FAULTS = [
-    pytest.param(WindowState, "trim", one_tick_early, id="events leave one tick early"),
-    pytest.param(ScanState, "trim", one_tick_early_in_python, id="events in Python leave one tick early"),
-    pytest.param(KeySpace, "_is_held", lambda _: lambda self, code: False, id="Python states hold nothing"),
-    pytest.param(Links, "remove", lambda _: forgets_the_chain, id="chains lose other pairs"),
-    pytest.param(Codes, "of_coded", of_coded_without_generations, id="columns keep released codes"),
+FAULTS = [  # with the seed of the first history that shows each
+    pytest.param(WindowState, "trim", one_tick_early, 20, id="events leave one tick early"),
+    pytest.param(ScanState, "trim", one_tick_early_in_python, 356, id="events in Python leave one tick early"),
+    pytest.param(KeySpace, "_is_held", lambda _: lambda self, code: False, 123, id="Python states hold nothing"),
+    pytest.param(Links, "remove", lambda _: forgets_the_chain, 62, id="chains lose other pairs"),
+    pytest.param(Codes, "of_coded", of_coded_without_generations, 0, id="columns keep released codes"),
 ]
 
 
-@pytest.mark.parametrize("owner, name, fault", FAULTS)
-def test_the_law_catches(owner: Any, name: str, fault: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("owner, name, fault, first", FAULTS)
+def test_the_law_catches(owner: Any, name: str, fault: Callable[..., Any], first: int, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(owner, name, fault(getattr(owner, name)))
 
     def is_wrong(definitions: Definitions, history: Sequence[LogEvent], random: Random) -> bool:
@@ -255,7 +255,7 @@ def test_the_law_catches(owner: Any, name: str, fault: Callable[..., Any], monke
         except (IndexError, KeyError, TypeError, StateError, AssertionError):
             return True
 
-    assert any(is_wrong(*case) for case in cases(400))
+    assert any(is_wrong(*case) for case in cases(400, first))
 
 
 def test_a_state_that_holds_a_key_keeps_its_code(monkeypatch: pytest.MonkeyPatch):

@@ -162,7 +162,7 @@ def forked(work: Callable[[], object], *, after_s: float | None = None) -> int:
 
     The child changes its own copy of the program as it likes.
     """
-    if next(_forks) % GATHERED == 0:
+    if next(_forks) % GATHERED == GATHERED - 1:  # not at the first one: it takes as long as many forks
         pages.gather()
     child = os.fork()  # threads of libraries and servers are not copied; the child uses nothing that they may hold
     if child == 0:

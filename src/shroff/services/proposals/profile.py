@@ -337,7 +337,8 @@ def _beginning(path: Path, lines: Sequence[str]) -> tuple[CsvLayout, str]:
     skip = first if first > len(told) else None  # the line of Excel itself is left out without being told
     reads = (partial(with_point, mark="."), partial(with_point, mark=","), partial(parse_time, zone="UTC"))
     is_value = any(_is_read(read, cell) for cell in cells for read in reads)
-    if is_value or any(_is_read(formatted_time, cell, form, "UTC") for cell in cells for form in TIME_FORMS):
+    dated = [cell for cell in cells if _DATED.fullmatch(cell)]
+    if is_value or any(_is_read(formatted_time, cell, form, "UTC") for form in TIME_FORMS for cell in dated):
         names = tuple(f"column_{at}" for at in range(1, len(cells) + 1))
         return CsvLayout(separator, names, skip), "the first line is no header: it has values"
     if len(set(filter(None, cells))) < len(list(filter(None, cells))):
