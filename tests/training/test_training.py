@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from html import unescape
 from pathlib import Path
 from random import Random
+from zlib import crc32
 
 import numpy as np
 import pyarrow as pa
@@ -33,10 +35,14 @@ def _days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_days(tmp_path_factory.mktemp("days") / "days.jsonl", range(DAYS))
 
 
-def bank(tmp_path: Path, days: Path, **changes: str) -> app.Project:
-    project = app.open(make_project(tmp_path / "bank", **changes))
-    project.ingest(days)
-    return project
+def bank(tmp_path: Path, days: Path, model: str = FILES["model.yaml"], **changes: str) -> app.Project:
+    """A project that has decided these days; a copy of one that was made beside them by the first test."""
+    made = days.parent / f"made-{days.stem}-{crc32(repr(changes).encode())}"
+    if not made.exists():
+        app.open(make_project(made, **changes)).ingest(days)
+    folder = shutil.copytree(made, tmp_path / "bank")
+    (folder / "model.yaml").write_text(model, encoding="utf-8")
+    return app.open(folder)
 
 
 def late(remarks: tuple[str, ...]) -> list[str]:
