@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
@@ -43,8 +44,8 @@ AS_OF = "2018-06-25"
 LAST_AS_OF = "2018-07-02"
 PARAMETERS = "{ trees: 100, depth: 6, learning_rate: 0.1, rows: 1, columns: 1 }"  # as examples/handbook has them
 WEEKS = ("2018-05-07", "2018-05-14", "2018-05-21", "2018-05-28")  # in which folds are trained
-WEEK = pd.Timedelta(days=7)
-DAY = pd.Timedelta(days=1)
+WEEK = timedelta(days=7)
+DAY = timedelta(days=1)
 K = 100
 METRICS = ("auc_roc", "average_precision", "card_precision_at_k")
 NAMES = {"auc_roc": "AUC ROC", "average_precision": "average precision", "card_precision_at_k": "CP@100"}
@@ -163,7 +164,7 @@ def week_of(payments: pd.DataFrame, start: str) -> tuple[pd.DataFrame, pd.DataFr
     return train_rows, pd.concat(days)
 
 
-def _between(payments: pd.DataFrame, start: pd.Timestamp, length: pd.Timedelta) -> pd.DataFrame:
+def _between(payments: pd.DataFrame, start: pd.Timestamp, length: timedelta) -> pd.DataFrame:
     times = payments["TX_DATETIME"]
     return payments[(times >= start) & (times < start + length)]
 

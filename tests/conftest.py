@@ -21,6 +21,7 @@ from shroff.project.settings.casework import SECOND_LOOK
 from shroff.runtime.process_wide import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.support import delays, forks, left_out, pages, servers, timing, workers
+from tests.support.beside import beside
 from tests.support.effort import IS_LONG, examples
 from tests.support.patience import PATIENCE_S
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
@@ -230,10 +231,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The real data beside the clone. Where it is not there, tests that read it are skipped; never in CI."""
-    folder = ROOT.parent / "shared" / "data"
-    if not folder.is_dir():
-        if os.environ.get("CI"):
-            pytest.fail(f"{folder} must be there in CI")
-        pytest.skip(reason="the real data (shared/data beside the clone) is not here")
-    return folder
+    """The real data beside the clone."""
+    return beside("data")

@@ -16,7 +16,9 @@ import msgspec
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared" / "conformance"
+from tests.support.beside import SHARED, beside
+
+FOLDER = SHARED / "conformance"
 OWN = Path(__file__).parent / "own"
 CASE_KEYS = {"case", "why", "timeline", "project", "input", "expect", "never"}
 EVENT_KEYS = {
@@ -86,7 +88,7 @@ class Case:
 
 def base() -> dict[str, str]:
     """The project that every case starts from."""
-    return {path.name: path.read_text(encoding="utf-8") for path in sorted((FOLDER / "base").iterdir())}
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(beside("conformance", "base").iterdir())}
 
 
 def laid_over(files: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ DECLARED = {name: declared for name, declared in OPERATIONS.items() if "{" in de
 
 def is_path_of(route: str, path: str, filled: dict[str, str]) -> bool:
     """Whether a client that resolves dot segments asks this route for these values."""
-    segments = httpx.URL(f"http://shroff.example{path}").raw_path.decode("ascii").split("/")
+    segments = httpx2.URL(f"http://shroff.example{path}").raw_path.decode("ascii").split("/")
     expected = [filled[part[1:-1]] if part.startswith("{") else part for part in route.split("/")]
     return [unquote(segment) for segment in segments] == expected
 
@@ -72,7 +72,7 @@ def test_a_link_of_a_page_leads_to_what_it_names_or_to_a_search_for_it(path_of, 
     path = path_of(first, second)
 
     if {".", ".."} & {first, second}:
-        assert httpx.URL(path).path == "/find"
-        assert httpx.URL(path).params["q"] == second
+        assert httpx2.URL(path).path == "/find"
+        assert httpx2.URL(path).params["q"] == second
     else:
         assert is_path_of(route, path, {"event": first, "id": second})

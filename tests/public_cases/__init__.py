@@ -9,19 +9,19 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from tests.support.beside import beside
+
 if TYPE_CHECKING:
     from shroff.services.project import Project
     from shroff.services.proposals.project_text import ColumnPlan
 
-FOLDER: Final = Path(__file__).resolve().parents[3] / "shared" / "cases"
-FILES: Final = FOLDER.parent / "files"
 SETTINGS: Final = "shroff: 1\nname: people\nmoney: EUR\n"
 
 
 def project_of(case: str, folder: Path, *, settings: str = SETTINGS) -> Path:
     """A copy of a case's files in `folder/case`, with a shroff.yaml where it has none; gives that folder."""
     project = folder / case
-    shutil.copytree(FOLDER / case, project, ignore=shutil.ignore_patterns("README.md"))
+    shutil.copytree(beside("cases", case), project, ignore=shutil.ignore_patterns("README.md"))
     if not (project / "shroff.yaml").exists():
         (project / "shroff.yaml").write_text(settings, encoding="utf-8")
     return project

@@ -10,11 +10,10 @@ import json
 import pytest
 
 from shroff.services import project as app
-from tests.public_cases import FOLDER, project_of
+from tests.public_cases import project_of
 from tests.support.webs import asker
 
 NOW_S = 1_772_366_500
-DISPUTE = json.loads((FOLDER / "01-webhook-labels" / "dispute.json").read_text())
 
 
 def charge(number: int = 1, event: str = "evt_1"):
@@ -62,22 +61,27 @@ def shop(tmp_path):
     return folder
 
 
+@pytest.fixture
+def dispute(shop):
+    return json.loads((shop / "dispute.json").read_text())
+
+
 def verdicts(folder):
     return app.open(folder).labels().select(["id", "verdict"]).to_pylist()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ["charge", "dispute"])
-def test_a_dispute_is_a_label_whichever_comes_first(shop, first):
-    messages = [charge(), DISPUTE] if first == "charge" else [DISPUTE, charge()]
+def test_a_dispute_is_a_label_whichever_comes_first(shop, dispute, first):
+    messages = [charge(), dispute] if first == "charge" else [dispute, charge()]
 
     assert [status for status, _ in sent(shop, *messages)] == [200, 200]
     assert verdicts(shop) == [{"id": "ch_1", "verdict": "fraud"}]
 
 
 @pytest.mark.slow
-def test_the_same_message_again_is_a_duplicate(shop):
-    assert sent(shop, charge(), DISPUTE, DISPUTE, charge()) == [
+def test_the_same_message_again_is_a_duplicate(shop, dispute):
+    assert sent(shop, charge(), dispute, dispute, charge()) == [
         (200, "appended"),
         (200, "appended"),
         (200, "duplicate"),
@@ -87,20 +91,20 @@ def test_the_same_message_again_is_a_duplicate(shop):
 
 
 @pytest.mark.slow
-def test_what_is_neither_is_skipped_and_a_wrong_label_is_refused(shop):
-    other = {**DISPUTE, "type": "customer.created"}
-    wrong = {**DISPUTE, "data": {"object": {**DISPUTE["data"]["object"], "charge": None}}}
+def test_what_is_neither_is_skipped_and_a_wrong_label_is_refused(shop, dispute):
+    other = {**dispute, "type": "customer.created"}
+    wrong = {**dispute, "data": {"object": {**dispute["data"]["object"], "charge": None}}}
 
     assert sent(shop, charge(), other, wrong) == [(200, "appended"), (200, "skipped"), (422, None)]
     assert verdicts(shop) == []
 
 
 @pytest.mark.slow
-def test_a_type_without_a_condition_takes_what_is_no_label(shop):
+def test_a_type_without_a_condition_takes_what_is_no_label(shop, dispute):
     events = shop / "events.yaml"
     events.write_text(events.read_text().replace("      when: row.type == 'charge.succeeded'\n", ""))
 
-    assert sent(shop, charge(), DISPUTE) == [(200, "appended"), (200, "appended")]
+    assert sent(shop, charge(), dispute) == [(200, "appended"), (200, "appended")]
     assert verdicts(shop) == [{"id": "ch_1", "verdict": "fraud"}]
 
 

@@ -6,7 +6,8 @@ import csv
 import ipaddress
 
 from shroff.project.definitions import load_definitions
-from tests.public_cases import FOLDER, SETTINGS
+from tests.public_cases import SETTINGS
+from tests.support.beside import beside
 
 EVENTS = """
 payment:
@@ -22,7 +23,7 @@ tables:
 
 
 def test_an_address_has_the_country_of_the_range_that_holds_it():
-    with (FOLDER / "13-ip-ranges" / "ips.csv").open(encoding="utf-8", newline="") as file:
+    with beside("cases", "13-ip-ranges", "ips.csv").open(encoding="utf-8", newline="") as file:
         ranges = list(csv.DictReader(file))
     rows = [
         f"{network},{row['country']}"
@@ -36,7 +37,7 @@ def test_an_address_has_the_country_of_the_range_that_holds_it():
         "events.yaml": EVENTS,
         "features.yaml": "card: { country: 'tables.ips[this.ip].country' }\n",
         "tables/ips.csv": "\n".join(["network,country", *rows]),
-        "tables/ranges.csv": (FOLDER / "13-ip-ranges" / "ips.csv").read_text("utf-8"),
+        "tables/ranges.csv": beside("cases", "13-ip-ranges", "ips.csv").read_text("utf-8"),
     }
     tables = load_definitions(files).definitions.reference.tables
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shroff.project.definitions import load_definitions
-from tests.public_cases import FOLDER, SETTINGS
-
-EVENTS = (FOLDER / "28-language-gaps" / "events.yaml").read_text(encoding="utf-8")
+from tests.public_cases import SETTINGS
+from tests.support.beside import beside
 
 
 @pytest.mark.parametrize(
@@ -41,6 +40,7 @@ EVENTS = (FOLDER / "28-language-gaps" / "events.yaml").read_text(encoding="utf-8
 )
 def test_what_was_asked_for_can_be_said(text):
     features = f'card:\n  gap: this.at - last(payment.at)\n  x: "{text}"\n'
-    found = load_definitions({"shroff.yaml": SETTINGS, "events.yaml": EVENTS, "features.yaml": features}).definitions
+    events = beside("cases", "28-language-gaps", "events.yaml").read_text(encoding="utf-8")
+    found = load_definitions({"shroff.yaml": SETTINGS, "events.yaml": events, "features.yaml": features}).definitions
 
     assert "card.x" in found.features

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.public_cases import FILES, planned
+from tests.public_cases import planned
+from tests.support.beside import SHARED
 
-FOLDER = FILES / "31-fractions-of-seconds"
+FOLDER = SHARED / "files" / "31-fractions-of-seconds"
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.csv")), ids=lambda path: path.stem)

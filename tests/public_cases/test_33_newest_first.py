@@ -11,10 +11,10 @@ import pytest
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.services import project as app
-from tests.public_cases import FILES, SETTINGS, mapping_of, proposed
+from tests.public_cases import SETTINGS, mapping_of, proposed
+from tests.support.beside import beside
 from tests.support.effort import long_after
 
-CASE = FILES / "33-newest-first"
 EVENTS = """payment:
   id: id
   time: at
@@ -53,7 +53,7 @@ def ids(project, name="id"):
     ],
 )
 def test_init_proposes_the_order_and_ingest_reverses(tmp_path, name, id_field, order):
-    project, guesses = proposed(CASE / name, tmp_path / "p")
+    project, guesses = proposed(beside("files", "33-newest-first", name), tmp_path / "p")
 
     assert WORDS in guesses
     assert "order: descending" in mapping_of(project)

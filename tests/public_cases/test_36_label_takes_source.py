@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.public_cases import FILES, mapping_of, planned, proposed
+from tests.public_cases import mapping_of, planned, proposed
+from tests.support.beside import beside
 
 
 def test_the_labels_of_the_file_are_taken(tmp_path):
-    file = FILES / "36-label-takes-source" / "applications.csv"
+    file = beside("files", "36-label-takes-source", "applications.csv")
     project, _ = proposed(file, tmp_path / "p", is_ingested=False)
     report = project.ingest([file], labels=file)
 

@@ -6,14 +6,15 @@ import json
 
 import pytest
 
-from tests.public_cases import FILES, mapping_of, proposed
+from tests.public_cases import mapping_of, proposed
+from tests.support.beside import beside
 
 ITEMS = [{"id": f"t{n}", "at": f"2026-03-0{n}T10:00:00Z", "amount": f"{n}.50"} for n in range(1, 5)]
 ACCOUNTS = [{"account": f"a{n}", "name": "x", "kind": "y"} for n in range(9)]
 
 
 def test_transactions_are_the_events_of_an_answer_with_accounts(tmp_path):
-    project, _ = proposed(FILES / "37-wrong-array" / "plaid.json", tmp_path / "p")
+    project, _ = proposed(beside("files", "37-wrong-array", "plaid.json"), tmp_path / "p")
 
     assert "each: row.transactions" in mapping_of(project)
     assert project.events("payment").num_rows == 6

@@ -7,12 +7,13 @@ import json
 import pytest
 
 from shroff.cli.main import run
-from tests.public_cases import FILES, mapping_of, proposed
+from tests.public_cases import mapping_of, proposed
+from tests.support.beside import beside
 from tests.support.effort import long_after
 
 
 def test_a_hash_names_each_item(tmp_path):
-    project, _ = proposed(FILES / "38-items-share-an-id" / "txlist.json", tmp_path / "p")
+    project, _ = proposed(beside("files", "38-items-share-an-id", "txlist.json"), tmp_path / "p")
 
     assert "id: hash" in mapping_of(project)
     assert project.events("payment").num_rows == 6

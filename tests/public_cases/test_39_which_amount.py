@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.public_cases import FILES, planned
+from tests.public_cases import planned
+from tests.support.beside import beside
 
 
 @pytest.mark.parametrize(("name", "column"), [("shopify", "Total"), ("loans", "loan_amnt")])
 def test_the_amount_of_a_sale_and_of_a_loan(tmp_path, name, column):
-    plans, _ = planned((FILES / "39-which-amount" / f"{name}.csv").read_text(), tmp_path)
+    plans, _ = planned(beside("files", "39-which-amount", f"{name}.csv").read_text(), tmp_path)
 
     assert plans[column].role == "money"
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.public_cases import FILES, planned
+from tests.public_cases import planned
+from tests.support.beside import beside
 
 
 def test_the_time_of_a_claim(tmp_path):
-    plans, _ = planned((FILES / "40-which-time" / "claims.csv").read_text(), tmp_path)
+    plans, _ = planned(beside("files", "40-which-time", "claims.csv").read_text(), tmp_path)
 
     assert plans["incident_date"].role == "time"
     assert "policy_bind_date" in plans["incident_date"].also

@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from tests.public_cases import FILES, proposed
+from tests.public_cases import proposed
+from tests.support.beside import beside
 
 LONG = "a question of " * 12
 
 
 def test_a_statement_is_proposed(tmp_path):
-    project, _ = proposed(FILES / "41-long-names" / "camt.jsonl", tmp_path / "p")
+    project, _ = proposed(beside("files", "41-long-names", "camt.jsonl"), tmp_path / "p")
 
     assert project.events("payment")["amt"].to_pylist()[:2] == project.events("payment")["amt"].to_pylist()
     assert len(project.events("payment").column_names) > 10

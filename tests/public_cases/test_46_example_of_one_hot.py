@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from shroff.language.parser import ExpressionError, parse
-from tests.public_cases import FILES
+from tests.support.beside import beside
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "howto" / "bring-a-model.md"
 
@@ -24,7 +24,7 @@ def test_the_inputs_of_the_page_are_expressions():
 
 
 def test_the_file_of_the_case_is_refused_with_the_cure():
-    inputs = yaml.safe_load((FILES / "46-example-of-one-hot" / "inputs.yaml").read_text())
+    inputs = yaml.safe_load(beside("files", "46-example-of-one-hot", "inputs.yaml").read_text())
     with pytest.raises(ExpressionError, match="single quotes"):
         parse(inputs["is_web"])
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from shroff.language.calls import formatted_time
-from tests.public_cases import FILES, mapping_of, proposed
+from tests.public_cases import mapping_of, proposed
+from tests.support.beside import beside
 
 
 def times(project, name):
@@ -13,7 +14,7 @@ def times(project, name):
 
 
 def test_the_zone_of_a_line_is_that_of_its_time(tmp_path):
-    project, guesses = proposed(FILES / "48-zone-in-a-column" / "paypal.csv", tmp_path / "p")
+    project, guesses = proposed(beside("files", "48-zone-in-a-column", "paypal.csv"), tmp_path / "p")
 
     assert "date: in the zone that TimeZone names" in guesses
     assert "Chargeback" in guesses

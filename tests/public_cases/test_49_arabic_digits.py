@@ -7,11 +7,12 @@ from decimal import Decimal
 import pytest
 
 from shroff.language.values import with_point
-from tests.public_cases import FILES, mapping_of, proposed
+from tests.public_cases import mapping_of, proposed
+from tests.support.beside import beside
 
 
 def test_amounts_in_arabic_digits_are_money(tmp_path):
-    project, _ = proposed(FILES / "49-arabic-digits" / "orders.csv", tmp_path / "p")
+    project, _ = proposed(beside("files", "49-arabic-digits", "orders.csv"), tmp_path / "p")
 
     assert "amount: money" in mapping_of(project)
     assert project.events("payment")["amount"].to_pylist()[1] == Decimal("11.25")

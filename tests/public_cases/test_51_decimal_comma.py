@@ -9,12 +9,12 @@ import pytest
 
 from shroff.language.values import with_point
 from shroff.services import project as app
-from tests.public_cases import FILES
+from tests.support.beside import beside
 
 
 def test_amounts_with_a_point_are_refused(tmp_path):
     folder = tmp_path / "p"
-    shutil.copytree(FILES / "51-decimal-comma", folder, ignore=shutil.ignore_patterns("README.md"))
+    shutil.copytree(beside("files", "51-decimal-comma"), folder, ignore=shutil.ignore_patterns("README.md"))
     project = app.open(folder)
     report = project.ingest([folder / "sales.csv"], as_type="payment")
 
