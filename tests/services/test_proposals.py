@@ -13,8 +13,8 @@ import pytest
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.services import project as app
-from tests.public_cases import FOLDER
 from tests.support.avros import avro_file, record
+from tests.support.beside import SHARED
 from tests.support.effort import long_after
 
 pytestmark = pytest.mark.slow
@@ -137,7 +137,7 @@ def test_a_proposal_takes_all_lines_of_the_file_it_was_made_from(tmp_path, name)
         sorted(
             path
             for kind in ("csv", "jsonl", "txt", "json")
-            for path in FOLDER.glob(f"*/*.{kind}")
+            for path in (SHARED / "cases").glob(f"*/*.{kind}")
             if path.name != "expressions.txt"
         ),
     ),

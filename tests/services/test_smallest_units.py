@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from shroff.services import project as app
-from tests.public_cases import FOLDER
+from tests.support.beside import SHARED
 
 pytestmark = pytest.mark.slow
-PROVIDERS = FOLDER.parent / "files" / "32-smallest-units"
+PROVIDERS = SHARED / "files" / "32-smallest-units"
 
 
 def line(number: int, amount: object, currency: str) -> dict[str, Any]:
