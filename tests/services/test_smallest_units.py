@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from shroff.services import project as app
-from tests.support.beside import SHARED
+from tests.support.beside import beside
 
 pytestmark = pytest.mark.slow
-PROVIDERS = SHARED / "files" / "32-smallest-units"
 
 
 def line(number: int, amount: object, currency: str) -> dict[str, Any]:
@@ -49,9 +48,8 @@ def taken(project: app.Project, name: str) -> list[str]:
     ],
 )
 def test_amounts_of_providers_are_taken_in_units_and_the_guess_is_told(tmp_path, name, field, first):
-    project, _, proposal = app.propose_project(tmp_path / "bank", PROVIDERS / name, None)
-    guesses = proposal.guesses
-    project.ingest([PROVIDERS / name])
+    file = beside("files", "32-smallest-units", name)
+    project, guesses = proposed(tmp_path, file)
 
     assert taken(project, field)[:3] == first
     assert any(guess.startswith(f"{field}: whole numbers beside") for guess in guesses)
