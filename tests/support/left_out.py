@@ -37,7 +37,7 @@ class LeftOut:
 
     def lines(self, arguments: Sequence[str]) -> list[str]:
         """One line for each reason of a skip, then one for the folders that were left out."""
-        found = [f"{count} skipped: {reason}" for reason, count in sorted(self._skipped.items())]
+        found = [f"{count} {reason}" for reason, count in sorted(self._skipped.items())]
         if self._long:
             folders = ", ".join(f"{name} {count}" for name, count in sorted(self._long.items()))
             found.append(f"{self._long.total()} of other tiers (make test-long PART=...): {folders}")
@@ -54,6 +54,8 @@ def folder_of(test: str) -> str:
 
 
 def reason_of(report: pytest.TestReport) -> str:
-    """Why a test was skipped, in the words of who skipped it."""
+    """Why a test was skipped, or fails as is known, in the words of who said so."""
+    if hasattr(report, "wasxfail"):
+        return f"known to fail: {report.wasxfail.removeprefix('reason: ')}"
     text = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    return text.removeprefix("Skipped: ")
+    return f"skipped: {text.removeprefix('Skipped: ')}"
