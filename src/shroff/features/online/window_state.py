@@ -117,9 +117,8 @@ class HistoryPlan(FrozenStruct):
     series: tuple[Series, ...]
     queries: tuple[Query, ...]
     looks: tuple[Look, ...] = ()
-    links_up_to: int = (
-        0  # maximum of keys for a link value, and the last series are those of `kernels.links`; 0: no links
-    )
+    # Maximum of keys for a link value, and the last series are those of `kernels.links`; 0: no links.
+    links_up_to: int = 0
 
     @property
     def all_queries(self) -> tuple[Query, ...]:
@@ -294,9 +293,8 @@ def check_plan(plan: HistoryPlan) -> None:
         needs = NEEDS[query.state]
         assert query.series >= 0 or not needs, "only counts do without a series"
         if query in plan.queries:
-            assert all(getattr(plan.series[query.series], need) for need in needs), (
-                f"{query.function} needs more of its series"
-            )
+            has_all = all(getattr(plan.series[query.series], need) for need in needs)
+            assert has_all, f"{query.function} needs more of its series"
         assert query.length_ms is None or (query.last_n is None and 0 < query.length_ms <= LENGTH_MS_MAX)
         assert query.last_n is None or 0 < query.last_n < 1 << 40
         assert 0 <= query.delay_ms <= LENGTH_MS_MAX
@@ -427,15 +425,10 @@ class _PlanWriter:
     def _tracks(self) -> dict[tuple[int, ...], int]:
         """Write the tracks, which store extremes, and return their addresses by the key that queries share."""
         keys = sorted({self._part(query) for query in self.plan.queries if query.state == "extremes"})
-        rows = [
-            [
-                self._series_address(key[1]),
-                -1 if key[0] == layout.MIN else 0,
-                key[2],
-                self._in_head(layout.TRACK_HEAD_WORDS),
-            ]
-            for key in keys
-        ]
+        rows = []
+        for function, series, right in keys:
+            head = self._in_head(layout.TRACK_HEAD_WORDS)
+            rows.append([self._series_address(series), -1 if function == layout.MIN else 0, right, head])
         address = self._section(layout.TRACKS, rows)
         return {key: address + i * layout.TRACK_WORDS for i, key in enumerate(keys)}
 
