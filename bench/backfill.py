@@ -38,7 +38,7 @@ FUNCTIONS = ("count", "sum", "mean", "std", "max")
 KEYS = {"customer": 200_000, "terminal": 20_000}
 SCALE = 100  # cents
 PLAN = HistoryPlan(
-    (Series(sums=True, squares=True, order=True, scale=SCALE),),
+    (Series(sums=True, scale=SCALE),),
     tuple(Query(function, 0, length_ms=length_ms) for length_ms in LENGTHS_MS for function in FUNCTIONS),
 )
 STAGES = {

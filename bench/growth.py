@@ -31,7 +31,7 @@ PIECE = 1_000_000
 CALL = 4_096
 LATE_SHARE = 0.01
 LOOKING = HistoryPlan(
-    (Series(order=True),),
+    (Series(),),
     (Query("quantile", 0, length_ms=HOUR_MS, numerator=1, denominator=2),),
     (Look(Query("count", length_ms=HOUR_MS), Program(2, (), ((AT_MOST, 2, 1, 0),), 2), (0, ~0)),),
 )

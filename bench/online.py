@@ -31,7 +31,7 @@ from shroff.features.online.window_state import HistoryPlan, Query, Series, Wind
 from shroff.runtime.values import replace
 
 RIVER_PLAN = HistoryPlan(
-    (Series(sums=True, squares=True, scale=SCALE),),
+    (Series(sums=True, scale=SCALE),),
     tuple(
         Query(function, 0, length_ms=length_ms, including=True)
         for length_ms in LENGTHS_MS

@@ -18,7 +18,7 @@ from shroff.language.aggregates import AGGREGATES
 from shroff.runtime.values import replace
 from tests.support.whole_history import backfill
 
-MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
+MONEY = Series(sums=True, scale=100)
 LARGEST = 10**15
 LATENESS_MS = 1_000
 

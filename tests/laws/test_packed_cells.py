@@ -21,12 +21,7 @@ HALF = 1 << 31
 SPAN_MS = (1 << 32) - layout.SPARE_MS
 NARROW = (0, 1, -1, 7, HALF - 1, 1 - HALF, 65_537, -65_537, None)
 WIDE = (HALF, -HALF, -HALF - 1, HALF + 1, 10**15, -(10**15), 1 << 33)
-KINDS = (
-    replace(SUMMED, scale=1),
-    replace(SUMMED, squares=False, scale=1),
-    Series(),
-    Series(order=True, ends=True, values=True),
-)
+KINDS = (replace(SUMMED, scale=1), Series())
 LENGTHS = (3, 60, 400, SPAN_MS, SPAN_MS + layout.SPARE_MS, 1 << 34)
 
 

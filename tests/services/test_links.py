@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
 from shroff.cases import case_actions
 from shroff.errors import RefusalError, UsageError
 from shroff.explain import links
-from shroff.explain.links import LinkedEvents, LinkScope, Neighbourhood, newest_events, newest_links
+from shroff.explain.links import VALUES_MAX, LinkedEvents, LinkScope, Neighbourhood, newest_events, newest_links
 from shroff.language.values import DAY_MS
 from shroff.runtime.values import Fresh
 from shroff.services import project as app
 from shroff.services.apply.deployment import ApplyFiles
 from shroff.services.lake.operations import WriteLake
 from shroff.services.links.operations import BuildRings, ShowLinks
+from shroff.streams.log import Log
 from shroff.web.work.helper_processes import CaseKeeper
 from tests.support.patience import until
 from tests.support.projects import FILES, write_files
@@ -130,6 +133,10 @@ def test_rings_take_a_declaration_that_stands_and_refuse_another_table_of_their_
         app.open(other).run(BuildRings())
 
 
+def newest(log: Log, project: app.Project, card: str, steps: int, hidden: Collection[str] = ()) -> Neighbourhood:
+    return newest_events(log, project.definitions, "card").of(card, log.watermark_ms() or 0, steps, hidden, VALUES_MAX)
+
+
 def test_steps_lead_on_and_the_newest_events_give_the_same_as_all(tmp_path):
     project = opened(tmp_path)
     near, far = (project.run(ShowLinks(entity="card", key="a", steps=steps)) for steps in (1, 2))
@@ -141,12 +148,12 @@ def test_steps_lead_on_and_the_newest_events_give_the_same_as_all(tmp_path):
     assert (near.ring, far.ring, len(near.members)) == (4, 4, 3)
     assert (member.events, member.frauds, member.spent, member.outcome) == (2, 0, "7.00", "approve")
     with project.log.reading() as log:
-        assert newest_links(log, project.definitions, "card", "a", 2).links == far.links
+        assert newest(log, project, "a", 2).links == far.links
     project.decide([payment(22, "new", "e", 14), label(1, "fraud", 14)])
     later = project.run(ShowLinks(entity="card", key="a", steps=2))
     with project.log.reading() as log:
-        kept = newest_links(log, project.definitions, "card", "a", 2)
-        hidden = newest_links(log, project.definitions, "card", "a", 2, {"payment.device=d"})
+        kept = newest(log, project, "a", 2)
+        hidden = newest(log, project, "a", 2, {"payment.device=d"})
     assert (kept.links, kept.members, kept.ring) == (later.links, later.members, 5)
     assert (later.links[0].frauds, hidden.links, hidden.ring) == (2, [], 1)
 
@@ -157,19 +164,19 @@ def test_links_begin_where_their_window_reaches_and_be_it_in_the_lake(tmp_path):
     project.decide([payment(at, f"n{at % 7}", f"x{at % 5}", 14) for at in range(30, 60)])
     asked = [ShowLinks(entity="card", key=key, steps=3) for key in ("n3", "a")]
 
-    def newest() -> Neighbourhood:
+    def of_newest() -> Neighbourhood:
         with project.log.reading() as log:
-            return newest_links(log, project.definitions, "card", "n3", 3)
+            return newest(log, project, "n3", 3)
 
-    whole, of_page = [project.run(question) for question in asked], newest()
+    whole, of_page = [project.run(question) for question in asked], of_newest()
     project.run(WriteLake())
 
     assert project.retention.prune().upto > 10
     assert [project.run(question) for question in asked] == whole
-    assert newest() == of_page
+    assert of_newest() == of_page
     (tmp_path / "lake").rename(tmp_path / "elsewhere")
     links._KEPT = Fresh(8)
-    assert newest().ring <= of_page.ring, "a page needs no lake"
+    assert of_newest().ring <= of_page.ring, "a page needs no lake"
 
 
 def test_pages_follow_so_many_values_and_look_at_none_of_the_others(tmp_path, monkeypatch):

@@ -419,11 +419,9 @@ def entity_links(
     return links
 
 
-def newest_links(
-    log: Log, definitions: Definitions, entity: str, key: Any, steps: int = 1, hidden: Container[str] = ()
-) -> Neighbourhood:
-    """Return the links of a key in the newest events; see `newest_events`."""
-    return newest_events(log, definitions, entity).of(key, log.watermark_ms() or 0, steps, hidden, VALUES_MAX)
+def newest_links(log: Log, definitions: Definitions, entity: str, key: Any) -> Neighbourhood:
+    """Return the nearest links of a key in the newest events; see `newest_events`."""
+    return newest_events(log, definitions, entity).of(key, log.watermark_ms() or 0, 1, (), VALUES_MAX)
 
 
 def newest_events(log: Log, definitions: Definitions, entity: str) -> EntityLinks:

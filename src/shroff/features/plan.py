@@ -11,7 +11,7 @@ from dataclasses import field
 from itertools import chain
 
 from shroff.features.computed import Computed, score_name
-from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
+from shroff.features.online.window_state import HistoryPlan, Query, Series
 from shroff.features.programs.compiler import look_program
 from shroff.features.value_bounds import Bounds, bounds_of, value_bounds
 from shroff.language.aggregates import AGGREGATES, COUNT
@@ -291,19 +291,15 @@ class KernelPlan(FrozenStruct):
 
 def kernel_plan(group: Group) -> KernelPlan:
     """Convert the aggregates of a group to queries over as few series as possible."""
-    needs: dict[SeriesKey, set[str]] = {}
     numbers: dict[SeriesKey, int] = {}
     queries: list[Query] = []
     for aggregate in group.aggregates:
         series = series_of(aggregate)
         number = -1
         if series is not None:
-            needs.setdefault(series, set()).update(NEEDS[AGGREGATES[aggregate.function].state])
             number = numbers.setdefault(series, len(numbers))
         queries.append(query_of(aggregate, number))
-    return KernelPlan(
-        HistoryPlan(tuple(_series(key, need) for key, need in needs.items()), tuple(queries)), tuple(needs)
-    )
+    return KernelPlan(HistoryPlan(tuple(map(_series, numbers)), tuple(queries)), tuple(numbers))
 
 
 def series_of(aggregate: Aggregate) -> SeriesKey | None:
@@ -319,17 +315,9 @@ def whole_series_of(aggregate: Aggregate) -> SeriesKey:
     return SeriesKey(aggregate.argument, None, AGGREGATES[aggregate.function].is_summed)
 
 
-def _series(key: SeriesKey, needs: set[str]) -> Series:
+def _series(key: SeriesKey) -> Series:
     type_ = key.argument.type if key.argument is not None else BOOLEAN
-    return Series(
-        sums="sums" in needs,
-        squares="squares" in needs,
-        order="order" in needs,
-        ends="ends" in needs,
-        values="values" in needs,
-        scale=10**type_.places,
-        real=type_.kind == "real",
-    )
+    return Series(sums=key.is_limited, scale=10**type_.places, real=type_.kind == "real")
 
 
 def query_of(aggregate: Aggregate, series: int) -> Query:

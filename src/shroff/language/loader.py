@@ -194,15 +194,15 @@ def zone(node: Node | None, problems: list[Problem]) -> str | None:
     return found.text
 
 
-def day_end_ms(node: Node | None, problems: list[Problem], what: str) -> int | None:
+def expiry_ms(node: Node | None, problems: list[Problem]) -> int | None:
     """Read a day `2027-12-31`; return the first instant after it, UTC."""
-    found = scalar(node, problems, what)
+    found = scalar(node, problems, "expires")
     if found is None:
         return None
     try:
         day = datetime.strptime(found.text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError:
-        found.report(problems, f"{what} is a day such as 2027-12-31, not {found.text!r}.")
+        found.report(problems, f"expires is a day such as 2027-12-31, not {found.text!r}.")
         return None
     return round(day.timestamp()) * 1_000 + DAY_MS
 

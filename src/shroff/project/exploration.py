@@ -132,7 +132,7 @@ def load_explore(node: Node | None, places: int, problems: list[Problem]) -> Exp
         settings.get("at_most_a_day"), problems, "at_most_a_day", 0, UNITS_MAX, is_above=True, is_whole=True
     )
     amount = loader.minor_units(settings.get("amount_at_most"), places, problems, "amount_at_most")
-    expires_ms = loader.day_end_ms(settings.get("expires"), problems, "expires")
+    expires_ms = loader.expiry_ms(settings.get("expires"), problems)
     instead = loader.one_of(settings.get("instead"), INSTEAD, problems, "instead")
     if (
         len(problems) > problem_count

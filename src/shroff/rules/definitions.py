@@ -199,7 +199,7 @@ class RuleLoader:
             mapping.report(self._problems, f"a rule lacks {', '.join(missing)}.")
         effect = loader.one_of(mapping.get("effect"), EFFECTS, self._problems, "an effect")
         shadow = loader.boolean(mapping.get("shadow"), self._problems, "shadow")
-        expires = loader.day_end_ms(mapping.get("expires"), self._problems, "expires")
+        expires = loader.expiry_ms(mapping.get("expires"), self._problems)
         rollout = loader.percent(mapping.get("rollout"), self._problems, "rollout")
         notify = self._notify(mapping.get("notify"))
         items = loader.sequence(mapping.get("tests"), self._problems, "tests")

@@ -25,18 +25,6 @@ from shroff.runtime.values import FrozenStruct, frozen
 
 # The number of each aggregate function in kernels; the constant in `layout` has the function's name.
 FUNCTIONS: Final[dict[str, int]] = {name: getattr(layout, name.upper()) for name in AGGREGATES}
-# The fields of `Series` that must be set for an aggregate of a state.
-NEEDS: Final[dict[State, tuple[str, ...]]] = {
-    "counts": (),
-    "events": (),
-    "sums": ("sums",),
-    "squares": ("sums", "squares"),
-    "extremes": ("order",),
-    "ends": ("ends",),
-    "values": ("values",),
-    "ranks": ("order",),
-    "looks": ("ends",),
-}
 LENGTH_MS_MAX = 1 << 59  # differences of times then fit 64 bits
 FIRST_WORDS = 1 << 12  # size of a new heap
 # Link values of a key from which on running totals pay; with fewer links, reading them all costs no more.
@@ -51,16 +39,11 @@ Answers: TypeAlias = tuple[Ints, Bytes]
 class Series(FrozenStruct):
     """Values of one argument under one condition: at most one value per event.
 
-    The first five fields say what a history stores; `NEEDS` has those that an aggregate requires. With `sums`, values
-    are at most 10**15 in size. `scale` is 10**places, by which mean and std divide. Values of a `real` series are the
-    bits of 64-bit floats: they have no sums and are ordered as floats, -0.0 before 0.0.
+    With `sums`, values are at most 10**15 in size. `scale` is 10**places, by which mean and std divide. Values of a
+    `real` series are the bits of 64-bit floats: they have no sums and are ordered as floats, -0.0 before 0.0.
     """
 
     sums: bool = False
-    squares: bool = False
-    order: bool = False
-    ends: bool = False
-    values: bool = False
     scale: int = 1
     real: bool = False
 
@@ -285,16 +268,13 @@ def words_of(memory: mmap.mmap) -> Ints:
 def check_plan(plan: HistoryPlan) -> None:
     """Assert what the kernels assume about a plan. A failure is a defect of the planner, not of a definition."""
     for series in plan.series:
-        assert series.sums or not series.squares, "squares stand beside sums"
         assert not (series.real and series.sums), "reals are never summed"
         assert series.scale >= 1
     for query in plan.all_queries:
         assert -1 <= query.series < len(plan.series)
-        needs = NEEDS[query.state]
-        assert query.series >= 0 or not needs, "only counts do without a series"
-        if query in plan.queries:
-            has_all = all(getattr(plan.series[query.series], need) for need in needs)
-            assert has_all, f"{query.function} needs more of its series"
+        assert query.series >= 0 or query.state in {"counts", "events"}, "only counts do without a series"
+        if query in plan.queries and AGGREGATES[query.function].is_summed:
+            assert plan.series[query.series].sums, f"{query.function} needs values that can be summed"
         assert query.length_ms is None or (query.last_n is None and 0 < query.length_ms <= LENGTH_MS_MAX)
         assert query.last_n is None or 0 < query.last_n < 1 << 40
         assert 0 <= query.delay_ms <= LENGTH_MS_MAX

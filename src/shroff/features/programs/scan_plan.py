@@ -26,11 +26,11 @@ def scan_plan(group: Group, of: EventType | None) -> KernelPlan | None:
             return None
         looks.append(look)
     series_kinds = [
-        Series(ends=True, scale=1 if key.argument is None else int(10**key.argument.type.places), real=_is_real(key))
+        Series(scale=1 if key.argument is None else int(10**key.argument.type.places), real=_is_real(key))
         for key in series
     ]
     via = group.key.via
-    of_links = [Series(ends=True)] * 3 if via else []
+    of_links = [Series()] * 3 if via else []
     plan = HistoryPlan((*series_kinds, *of_links), (), tuple(looks), via.up_to if via else 0)
     return KernelPlan(plan, tuple(series), tuple(operands))
 

@@ -7,6 +7,7 @@ import numpy as np
 from shroff.arrays import Bools, Floats, Ints8
 from shroff.errors import RegistryError, UsageError
 from shroff.json_types import JsonMapping, JsonObject
+from shroff.models.evaluation.metrics import log_loss
 from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import FRAUD, GENUINE
 from shroff.models.trees.score import POINTS, POWER, SIGMOID
@@ -146,12 +147,12 @@ def uncalibrated(gives: str) -> Calibration:
     return Calibration(IDENTITY if gives == PROBABILITY else NONE)
 
 
-def log_loss(margins: Floats, is_fraud: Bools, calibration: Calibration) -> float:
-    """Return the mean of -ln of the probability of each row's verdict, at least 1e-6."""
+def calibrated_loss(margins: Floats, is_fraud: Bools, calibration: Calibration) -> float:
+    """Return the log loss of calibrated scores, which are kept 1e-6 away from 0 and 1."""
     scores = np.array(margins, np.float64)
     scorer_of(calibration).put_scores(scores)
-    probabilities = np.clip(np.where(is_fraud, scores, 1.0 - scores), 1e-6, 1.0)
-    return float(-np.log(probabilities).mean())
+    scores = np.clip(scores, 1e-6, 1.0 - 1e-6)
+    return log_loss(np.log(scores / (1.0 - scores)), is_fraud, np.ones(len(scores)))
 
 
 def _better(margins: Floats, is_fraud: Bools) -> str:
@@ -165,7 +166,7 @@ def _better(margins: Floats, is_fraud: Bools) -> str:
     if np.count_nonzero(is_fraud[early]) < _ISOTONIC_FRAUDS_MIN:
         return PLATT
     losses = {
-        kind: log_loss(margins[late], is_fraud[late], fit(margins[early], is_fraud[early]))
+        kind: calibrated_loss(margins[late], is_fraud[late], fit(margins[early], is_fraud[early]))
         for kind, fit in _FITS.items()
     }
     return min(losses, key=losses.__getitem__)

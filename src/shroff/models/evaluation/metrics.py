@@ -211,6 +211,13 @@ def calibration_error(judged: Judged, weights: Floats | None, bins: int = BINS) 
     return _ratio(float(np.abs(scores - frauds).sum()), float(weight.sum()))
 
 
+def log_loss(margins: Floats, frauds: Floats | Bools, weights: Floats) -> float:
+    """Return the weighted mean of -ln of the probability of each verdict, from log odds."""
+    wide = np.asarray(margins, np.float64)
+    losses = np.logaddexp(0.0, np.where(frauds > 0, -wide, wide))
+    return float((losses * weights).sum() / weights.sum())
+
+
 def recall_in_budget(judged: Judged, budget: float) -> tuple[Floats, Floats]:
     """Return frauds found and all frauds of each day, if the `budget` highest scores of a day are reviewed."""
     return found_in_budget(judged.scores, judged.rows.frauds, judged.rows.days, budget)

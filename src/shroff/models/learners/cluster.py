@@ -21,6 +21,7 @@ import numpy as np
 from shroff.arrays import Floats, Floats32
 from shroff.errors import StateError, StorageError
 from shroff.json_types import JsonMapping
+from shroff.models.evaluation.metrics import log_loss
 from shroff.models.learners.column_files import spans
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, weights_of
 from shroff.models.learners.xgboost import (
@@ -30,7 +31,6 @@ from shroff.models.learners.xgboost import (
     TREES_WITHOUT_STOP,
     kinds_of,
     learned_of,
-    log_loss,
     settings_of,
 )
 from shroff.runtime.values import FrozenStruct

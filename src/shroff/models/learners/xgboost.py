@@ -18,6 +18,7 @@ import numpy as np
 from shroff.arrays import Floats, Floats32, count_true
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.columns import CATEGORY
+from shroff.models.evaluation.metrics import log_loss
 from shroff.models.learners.column_files import spans
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, named, weights_of
 from shroff.models.model import LOG_ODDS, PROBABILITY
@@ -223,9 +224,3 @@ def _boost(
         elif round_ + 1 - best >= PATIENCE:
             break
     return best
-
-
-def log_loss(margins: Any, frauds: Floats, weights: Floats) -> float:
-    wide = np.asarray(margins, np.float64)
-    losses = np.logaddexp(0.0, np.where(frauds > 0, -wide, wide))
-    return float((losses * weights).sum() / weights.sum())

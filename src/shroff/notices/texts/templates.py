@@ -84,7 +84,7 @@ class NoticeTemplates:
             return replace(NoticeTemplates({}).render(names[-1:], language, values), trouble=str(error))
 
     def _render(self, names: tuple[str, ...], language: str, values: JsonMapping) -> RenderedText:
-        name, plain = self._first_template(names, language, ".txt.j2")
+        name, plain = self._first_template(names, language)
         text = self._text(plain, values)
         head = _SUBJECT.match(text)
         if head is None:
@@ -101,7 +101,7 @@ class NoticeTemplates:
 
     def used(self, names: tuple[str, ...], language: str) -> list[str]:
         """Return the project's templates that a mail of these names uses, including included ones."""
-        name, plain = self._first_template(names, language, ".txt.j2")
+        name, plain = self._first_template(names, language)
         pending = [plain, self._html_template(name, plain, language)]
         visited = dict[str, None]()
         while pending:
@@ -144,12 +144,12 @@ class NoticeTemplates:
 
     # ---- one template
 
-    def _first_template(self, names: tuple[str, ...], language: str, ending: str) -> tuple[str, str]:
+    def _first_template(self, names: tuple[str, ...], language: str) -> tuple[str, str]:
         for name in names:
-            template = self._template_name(name, language, ending)
+            template = self._template_name(name, language, ".txt.j2")
             if template:
                 return name, template
-        raise TextError(f"{FOLDER}{names[0]}{ending}", "there is no such text")
+        raise TextError(f"{FOLDER}{names[0]}.txt.j2", "there is no such text")
 
     def _template_name(self, name: str, language: str, ending: str) -> str:
         """Return the template of a name for a language, or for all languages; empty if there is none."""
