@@ -560,13 +560,14 @@ def test_rules_that_hit_as_usual_stand_in_one_line():
 
     def shown(*rules: live.LiveRuleLine) -> str:
         part = environment().get_template("live_parts.html").module.rules
-        return str(part(SimpleNamespace(rules=rules, rules_shown=2)))
+        titles = SimpleNamespace(named=str.upper)
+        return str(part(SimpleNamespace(rules=rules, rules_shown=2, titles=titles)))
 
     quiet = shown(rule("a", 3, 4), rule("b", 0, 0))
-    assert 'All 2 rules as usual: <span class="mono">a</span> 3' in quiet
+    assert "All 2 rules as usual: A 3" in quiet
     assert (quiet.count("<li>"), "normally" in quiet) == (1, False)
     loud = shown(rule("a", 3, 4), rule("b", 9, 1))
-    assert '1 rule as usual: <span class="mono">a</span> 3' in loud
+    assert "1 rule as usual: A 3" in loud
     assert "usual: 0 to 1" in loud
     assert "All 12 rules as usual" in shown(*(rule(str(number), 0, 1) for number in range(12)))
     assert "<span>1 more</span>" in shown(*(rule(str(number), 9, 1) for number in range(3)))

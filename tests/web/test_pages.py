@@ -598,17 +598,15 @@ def test_commands_stand_on_pages_in_one_form():
     """Below a panel, or where a page is empty: what strays elsewhere reads like something of the page."""
     words = (ROOT / "src/shroff/operations/commands.txt").read_text(encoding="utf-8").splitlines()
     command = re.compile(rf"\bshroff (?:{'|'.join(re.escape(line.split()[0]) for line in words if line.strip())})\b")
-    form = re.compile(r"parts\.(?:(?:by_)?command\(.*?\) \}\}|empty\([^%]*,\s.*?\) %\})", re.DOTALL)
-    pages = [path for path in sorted((ROOT / "src").rglob("templates/*.html")) if "parts.by_" in path.read_text()]
+    form = re.compile(r"(?<!macro )\b(?:(?:by_)?command\(.*?\)(?: if [^}]*)? \}\}|empty\([^%]*,\s.*?\) %\})", re.DOTALL)
+    pages = [path for path in sorted((ROOT / "src").rglob("templates/*.html")) if " by_command(" in path.read_text()]
     stray = {
         path.name: found
         for path in (ROOT / "src").rglob("templates/*.html")
         if (found := command.findall(form.sub("", path.read_text(encoding="utf-8"))))
     }
 
-    given = [
-        text for path in (ROOT / "src").rglob("templates/*.html") for text in form.findall(path.read_text("utf-8"))
-    ]
+    given = [text for path in pages for text in form.findall(path.read_text("utf-8"))]
 
     assert len(pages) > 20
     assert stray == {}

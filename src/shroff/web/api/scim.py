@@ -31,9 +31,36 @@ ABOUT = """/ServiceProviderConfig /ResourceTypes /ResourceTypes/User /ResourceTy
     /Schemas/urn:ietf:params:scim:schemas:core:2.0:User /Schemas/urn:ietf:params:scim:schemas:core:2.0:Group"""
 
 
+_ATTRIBUTE = {
+    "type": "string",
+    "multiValued": False,
+    "required": False,
+    "mutability": "readWrite",
+    "returned": "default",
+}
+_TEXT = {"caseExact": False, "uniqueness": "none"}
+
+
 @cache
 def _about() -> Any:
-    return from_json(resources.files("shroff.web.api").joinpath("scim.json").read_bytes())
+    """Return the documents about this service by their paths.
+
+    In their file a list names its resources by their paths, and an attribute omits the usual values.
+    """
+    documents = from_json(resources.files("shroff.web.api").joinpath("scim.json").read_bytes())
+    for document in documents.values():
+        if "attributes" in document:
+            document["attributes"] = [_attribute(given) for given in document["attributes"]]
+    for document in documents.values():
+        if "Resources" in document:
+            document["Resources"] = [documents[path] for path in document["Resources"]]
+    return documents
+
+
+def _attribute(given: JsonObject) -> JsonObject:
+    usual = _ATTRIBUTE | (_TEXT if given.get("type", "string") in ("string", "reference") else {})
+    parts = {"subAttributes": [_attribute(part) for part in given["subAttributes"]]} if "subAttributes" in given else {}
+    return usual | given | parts
 
 
 async def about(_: Service, request: Request) -> Response:

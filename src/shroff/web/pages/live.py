@@ -19,6 +19,7 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.http.streaming import Stream, told, updates
 from shroff.web.pages.charts.plots import Axis, Plot, nice, plot_of
 from shroff.web.pages.charts.strips import Strip, strip_of
+from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.renderer import environment, open_cases, open_cases_html, page, times_zone
 from shroff.web.pages.words import in_zone
 
@@ -63,6 +64,7 @@ def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bo
         "look": found,
         "cases": cases,
         "may_check": may_check,
+        "titles": FeatureTexts(service.project.definitions),
         "currency": service.project.definitions.settings.currency,
         "decided": next(iter(service.project.definitions.events.decided), ""),
         "outcomes": SAID,

@@ -10,7 +10,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
-from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, StrictUndefined, nodes
+from jinja2.runtime import Macro
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -26,7 +27,8 @@ from shroff.web.http.routes import GROUPS
 from shroff.web.http.static import static
 from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import decision_path, entity_path, experiment_path, rule_path
-from shroff.web.pages.words import FILTERS, in_zone, moment
+from shroff.web.pages.layout import closed, without_layout
+from shroff.web.pages.words import FILTERS, KINDS, in_zone, moment
 
 if TYPE_CHECKING:
     from shroff.web.http.problems import ProblemError
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 HTML = "text/html; charset=utf-8"
+ELEMENTS = ("table_parts.html", "parts.html")  # in this order, since later ones use the earlier ones
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -46,14 +49,7 @@ _TIMES = re.compile(
     re.DOTALL | re.ASCII,
 )
 _IDS = re.compile(r'"/(?:decisions|entities)/[^/"]+/([^/"?#]+)')  # ids of events and keys in links
-# Line breaks around a tag that does not stand in a line of text, and within the edges of one that does.
-_BREAKS = re.compile(
-    r"\n*</?(?!(?:a|b|br|button|code|del|i|iframe|input|ins|kbd|label|output|pre|progress|select|small|span|svg|"
-    r"textarea)\b)[a-z][^>]*>\n*|\n+</[a-z]+>|<(?!br|input)[a-z][^>]*>\n+"
-)
-_OTHER_BREAKS = re.compile(
-    r"(\{%.*?%\}\n?|\{#.*?#\}\n?|\{\{.*?\}\})|\n(\{%-.*?%\}\n?|\{% if [^%]*%\}(?= ))?", re.DOTALL
-)
+_POSTS = re.compile(r'<form\b[^>]*\bmethod="post"[^>]*>')
 STANDING = {
     "content-security-policy": POLICY,
     "cross-origin-opener-policy": "same-origin",
@@ -121,9 +117,10 @@ def screens_of(service: Service, who: Who) -> list[Tab]:
 def environment() -> Environment:
     """Return the environment of shroff's templates, and of those of other packages, named `PACKAGE:NAME`.
 
-    Values are escaped, and an undefined value is an error.
+    Values are escaped, and an undefined value is an error. Macros of `ELEMENTS` need no import: they read as elements
+    of a page.
     """
-    result = Environment(
+    result = _Environment(
         loader=ChoiceLoader([_Templates("shroff.web.pages"), _OfPackages(_of_package)]),
         autoescape=True,
         undefined=StrictUndefined,
@@ -136,31 +133,30 @@ def environment() -> Environment:
         "static": static,
         "name_of": name_of,
         **{path.__name__: path for path in (decision_path, entity_path, experiment_path, rule_path)},
+        **KINDS,
     }
+    for elements in ELEMENTS:
+        module = result.get_template(elements).module
+        result.globals |= {name: macro for name, macro in vars(module).items() if isinstance(macro, Macro)}
     return result
 
 
+class _Environment(Environment):
+    """Jinja, where an `if` in an expression without an `else` is an empty text: an undefined value is slow to show."""
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        template = super()._parse(source, name, filename)
+        for choice in template.find_all(nodes.CondExpr):
+            choice.expr2 = choice.expr2 or nodes.Const("", lineno=choice.lineno)
+        return template
+
+
 class _Templates(PackageLoader):
-    """Templates of shroff, sent without indents and line breaks."""
+    """Templates of shroff: their indentation ends elements, and they are sent without indents and line breaks."""
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool] | None]:
         source, path, is_current = super().get_source(environment, template)
-        return _without_layout(source), path, is_current
-
-
-def _without_layout(source: str) -> str:
-    """A template whose line breaks are blanks, or nothing beside a tag that starts a line of its own.
-
-    They stand in comments, so that messages of Jinja name the lines of the file.
-    """
-
-    def tag_alone(found: re.Match[str]) -> str:
-        before, tag, after = re.split(r"(<[^\0]*>)", found[0])
-        return "\0" * len(before) + tag + "\0" * len(after)
-
-    source = _BREAKS.sub(tag_alone, re.sub(r"\n[ \t]+", "\n", source))
-    source = _OTHER_BREAKS.sub(lambda found: found[1] or ("\0" + found[2] if found[2] else " \0"), source)
-    return source.replace("\0", "{#\n#}")
+        return without_layout(closed(source, template)), path, is_current
 
 
 class _OfPackages(FunctionLoader):
@@ -175,7 +171,7 @@ def _of_package(name: str) -> str | None:
     package, _, file = name.partition(":")
     if not file:
         return None
-    return _without_layout(resources.files(package).joinpath("templates", file).read_text(encoding="utf-8"))
+    return without_layout(resources.files(package).joinpath("templates", file).read_text(encoding="utf-8"))
 
 
 async def open_cases(service: Service, who: Who) -> int | None:
@@ -196,7 +192,7 @@ def open_cases_html(count: int | None) -> str:
 async def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
     """Render a page for a signed-in user. With a nonempty `mistake` the status 200 becomes 422.
 
-    Templates also have `currency`, `titles` of features, `csrf_field` for each form, `query_params`, `may` (whether the
+    Templates also have `currency`, `titles` of features, `query_params`, `may` (whether the
     user has a right), `person` (the display name of a user), and functions for the addresses of decisions,
     entities and rules.
     """
@@ -249,8 +245,7 @@ def _page(
         user.name,
     )
     currency = service.project.definitions.settings.currency
-    csrf_field = Markup('<input type="hidden" name="csrf" value="{}">').format(signed_in.csrf)
-    common = {"seen": seen, "csrf_field": csrf_field, "currency": currency, "organizations": None, "told": request.told}
+    common = {"seen": seen, "currency": currency, "organizations": None, "told": request.told}
     common["titles"] = FeatureTexts(service.project.definitions)
     names: TextDict = {}
 
@@ -278,8 +273,15 @@ def _page(
 
 def alone(template: str, status: int = 200, /, **shown: Any) -> Response:
     html = times_marked(environment().get_template(template).render(shown))
-    zone = shown["seen"].zone if "seen" in shown else ""
-    return HTMLResponse(in_zone(html, zone), status, STANDING)
+    if "seen" in shown:
+        html = in_zone(with_csrf(html, shown["seen"].csrf), shown["seen"].zone)
+    return HTMLResponse(html, status, STANDING)
+
+
+def with_csrf(html: str, token: str) -> str:
+    """Add the token of the session to each form that posts, so that no template can forget it."""
+    field = str(Markup('<input type="hidden" name="csrf" value="{}">').format(token))
+    return _POSTS.sub(lambda form: form[0] + field, html)
 
 
 def times_marked(html: str) -> str:

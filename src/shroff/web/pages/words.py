@@ -6,6 +6,7 @@ import math
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -220,6 +221,11 @@ def value(found: object) -> Markup:
     return escape(f"{found:.4g}" if isinstance(found, float) else str(found))
 
 
+def span(kind: str, text: object) -> Markup:
+    """Return a text in a class of the style sheet, such as `third` for one that matters least."""
+    return Markup('<span class="{}">{}</span>').format(kind, text)
+
+
 def signed(value: float) -> str:
     """Format a number with its sign, such as +1.31."""
     return _signed(f"{value:+.2f}")
@@ -246,4 +252,7 @@ FILTERS = {
     "sentence": sentence,
     "share": share,
     "value": value,
+}
+KINDS = {name: partial(span, name) for name in ("bad", "good", "mono", "second", "third", "warn")} | {
+    "tagged": partial(span, "tag")
 }

@@ -10,6 +10,7 @@ from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.pages.charts.plots import Mark
 
 COLUMNS_MAX = 60
+NAMED_MIN = 5  # columns of an axis that names its middle
 _EPOCH = date(1970, 1, 1).toordinal()
 _GAP = 0.25  # between columns, as a share of the distance of their centers
 _WIDTH_MAX = 12.0  # of a column, in per cent of the chart
@@ -60,6 +61,11 @@ class Bars(FrozenStruct):
     @property
     def open(self) -> ChartBar | None:
         return next((bar for bar in self.bars if bar.is_open), None)
+
+    @property
+    def middle(self) -> ChartBar | None:
+        """The column whose label stands in the middle of the axis; None if there are few columns."""
+        return self.bars[len(self.bars) // 2] if len(self.bars) >= NAMED_MIN else None
 
     @property
     def open_says(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -109,6 +109,10 @@ class FeatureTexts:
     def named(self, code: str) -> Markup:
         """Return the title as HTML; its tooltip is the name in code."""
         return Markup('<span title="{}">{}</span>').format(code, self.title(code))
+
+    def names(self, codes: Iterable[str]) -> Markup:
+        """Return the titles of several names in code as HTML."""
+        return Markup(", ").join(self.named(code) for code in codes)
 
     def value(self, feature: str, found: Any) -> str:
         """Format a value of a decision: money with its currency, shares in percent, other reals in three digits."""

@@ -5,18 +5,21 @@ const RETRY_MS = 3_000;
 const KEY = `shroff.unsaved ${location.pathname}`;
 const NOT_STORED = ["password", "hidden", "file", "submit", "button", "image", "reset"];
 
+/** Make an element with these properties, or this class, and these contents. */
+export function create(tag, properties, ...inside) {
+  const made = document.createElement(tag);
+  Object.assign(made, typeof properties === "string" ? { className: properties } : properties);
+  made.append(...inside);
+  return made;
+}
+
 const user = () => document.querySelector("meta[name=csrf]")?.dataset.user ?? "";
 let banner = null;
 let hasEnded = false;
 
 function showBanner(words, action) {
   hideBanner();
-  const message = document.createElement("p");
-  message.textContent = words;
-  banner = document.createElement("div");
-  banner.className = "toast connection";
-  banner.setAttribute("role", "alert");
-  banner.append(message, action);
+  banner = create("div", { className: "toast connection", role: "alert" }, create("p", {}, words), action);
   (document.querySelector("dialog[open]") ?? document.body).append(banner);
 }
 
@@ -36,9 +39,7 @@ function nextAttempt() {
       banner.querySelector("button").onclick = resolve;
       return;
     }
-    const button = document.createElement("button");
-    Object.assign(button, { type: "button", className: "button", textContent: "Retry", onclick: resolve });
-    showBanner("No connection.", button);
+    showBanner("No connection.", create("button", { type: "button", className: "button", onclick: resolve }, "Retry"));
   });
 }
 
@@ -65,11 +66,8 @@ export function sayEnded() {
     return;
   }
   hasEnded = true;
-  const link = document.createElement("a");
-  link.className = "button";
-  link.textContent = "Sign in";
-  link.href = `/login?unsaved=yes&back=${encodeURIComponent(location.pathname + location.search)}`;
-  link.addEventListener("click", storeForms);
+  const href = `/login?unsaved=yes&back=${encodeURIComponent(location.pathname + location.search)}`;
+  const link = create("a", { className: "button", href, onclick: storeForms }, "Sign in");
   showBanner("Your session ended. Sign in to save.", link);
   if (!document.activeElement?.matches("input, textarea, select")) {
     link.focus();
@@ -171,18 +169,13 @@ function restore() {
     sessionStorage.removeItem(KEY);
     return;
   }
-  const note = document.createElement("div");
-  const message = document.createElement("p");
-  const discard = document.createElement("button");
-  note.className = "note note-warn restored";
-  note.setAttribute("role", "status");
-  message.textContent = "Your session ended before this was saved. Your text is back in its form: save it now. ";
-  Object.assign(discard, { type: "button", className: "button", textContent: "Discard" });
-  discard.addEventListener("click", () => {
+  const onclick = () => {
     sessionStorage.removeItem(KEY);
     location.reload();
-  });
-  note.append(message, discard);
+  };
+  const message = "Your session ended before this was saved. Your text is back in its form: save it now. ";
+  const discard = create("button", { type: "button", className: "button", onclick }, "Discard");
+  const note = create("div", { className: "note note-warn restored", role: "status" }, create("p", {}, message), discard);
   document.getElementById("main")?.prepend(note);
 }
 
@@ -201,12 +194,9 @@ async function isSignedIn() {
 }
 
 /** Submit a form as a browser does, without asking anybody again. Its fields may be called `submit` or `action`. */
-function submit(form, button) {
-  const value = document.createElement("input");
-  if (button?.name) {
-    Object.assign(value, { type: "hidden", name: button.name, value: button.value });
-    form.append(value);
-  }
+export function submit(form, button) {
+  const value = create("input", { type: "hidden", name: button?.name ?? "", value: button?.value ?? "" });
+  form.append(value); // without a name it is not sent
   HTMLFormElement.prototype.submit.call(form);
   value.remove();
 }

@@ -1,8 +1,9 @@
 // The editor: lines and colours behind the text, mistakes at their place as one types, names that fit.
 
+import { create } from "./connection.js";
 import { send } from "./page.js";
 import { ruleForm } from "./rule_form.js";
-import { element, option } from "./rule_table.js";
+import { option } from "./rule_table.js";
 
 const CHECK_AFTER_MS = 350;
 const BUSY_MS = 2_000; // after which a busy service is asked again
@@ -66,8 +67,8 @@ function nodes(line, wrong) {
     const [from, to] = cuts.map((cut) => Math.max(0, Math.min(text.length, cut)));
     for (const [part, isWrong] of [[text.slice(0, from), false], [text.slice(from, to), true], [text.slice(to), false]]) {
       if (part) {
-        const inner = isWrong ? element("mark", "", part) : part;
-        made.push(kind ? element("span", kind, inner) : inner);
+        const inner = isWrong ? create("mark", {}, part) : part;
+        made.push(kind ? create("span", kind, inner) : inner);
       }
     }
     at += text.length;
@@ -80,7 +81,7 @@ function draw() {
   shown.replaceChildren(
     ...area.value.split("\n").map((line, number) => {
       const one = wrong.get(number + 1);
-      return element("span", one ? "row wrong" : "row", ...nodes(line, one));
+      return create("span", one ? "row wrong" : "row", ...nodes(line, one));
     }),
   );
   follow();
@@ -123,34 +124,29 @@ function mend(one) {
 }
 
 function linkTo(one, words) {
-  const link = element("button", "linklike", `Line ${one.line}, column ${one.column}:`);
-  link.type = "button";
-  link.addEventListener("click", () => goTo(one));
-  const said = element("span", "", link, " ", words);
-  return said;
+  const look = { type: "button", className: "linklike", onclick: () => goTo(one) };
+  return create("span", {}, create("button", look, `Line ${one.line}, column ${one.column}:`), " ", words);
 }
 
 function mistakeRow(one, className) {
-  const row = element("li", className, linkTo(one, `${one.message} ${one.hint}`));
+  const row = create("li", className, linkTo(one, `${one.message} ${one.hint}`));
   if (one.instead) {
-    const button = element("button", "button", `Use ${one.instead}`);
-    button.type = "button";
-    button.addEventListener("click", () => mend(one));
-    row.append(button);
+    const look = { type: "button", className: "button", onclick: () => mend(one) };
+    row.append(create("button", look, `Use ${one.instead}`));
   }
   return row;
 }
 
 function testRow(one) {
-  const name = element("div", "", element("p", "", one.name));
+  const name = create("div", {}, create("p", {}, one.name));
   if (one.problem) {
-    name.append(element("p", "second", one.problem));
+    name.append(create("p", "second", one.problem));
   }
-  return element("li", "", name, element("span", one.passed ? "good" : "bad", one.passed ? "passes" : "fails"));
+  return create("li", {}, name, create("span", one.passed ? "good" : "bad", one.passed ? "passes" : "fails"));
 }
 
 function told(words) {
-  return element("li", "", element("span", "second", words));
+  return create("li", {}, create("span", "second", words));
 }
 
 function step(row, state, words) {
@@ -168,11 +164,11 @@ function say(found) {
   form.querySelector("[data-mistakes]").replaceChildren(
     ...found.mistakes.map((one) => mistakeRow(one, "mistake")),
     ...found.warnings.map((one) => mistakeRow(one, "mistake warned")),
-    ...found.elsewhere.map((words) => element("li", "mistake", element("span", "", `Another file: ${words}`))),
-    ...(more ? [element("li", "mistake", element("span", "", `and ${more.toLocaleString("en")} more`))] : []),
+    ...found.elsewhere.map((words) => create("li", "mistake", create("span", {}, `Another file: ${words}`))),
+    ...(more ? [create("li", "mistake", create("span", {}, `and ${more.toLocaleString("en")} more`))] : []),
   );
   document.querySelector("[data-says-back]").replaceChildren(
-    found.says ?? element("span", "second", "Fix the errors first."),
+    found.says ?? create("span", "second", "Fix the errors first."),
   );
   const tests = found.tests.map(testRow);
   const none = found.mistakes.length ? "Tests run when the errors are fixed." : "No tests yet.";
@@ -416,7 +412,7 @@ async function propose(isAsked = false) {
 function stand(length) {
   const style = getComputedStyle(area);
   const before = area.value.slice(0, area.selectionStart).split("\n");
-  const probe = element("span", "mono", "0".repeat(100));
+  const probe = create("span", "mono", "0".repeat(100));
   probe.style.cssText = "position:absolute;visibility:hidden";
   probe.style.font = style.font;
   box.append(probe);

@@ -4,12 +4,8 @@ const form = document.querySelector("form[data-file]");
 
 function say(text, isBad) {
   const status = document.querySelector("[data-status]");
-  const words = document.createElement("p");
-  words.textContent = text;
-  const note = document.createElement("div");
-  note.className = isBad ? "note note-bad" : "note";
-  note.append(words);
-  status.replaceChildren(note);
+  status.innerHTML = `<div class="note${isBad ? " note-bad" : ""}"><p></p></div>`;
+  status.querySelector("p").textContent = text;
 }
 
 async function send(file) {

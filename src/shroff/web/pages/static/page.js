@@ -1,7 +1,7 @@
 // What every page has: keys, times in the viewer's zone, copying, the menu on a phone. What works by script alone is
 // `hidden` with `data-with-script`, and shown here.
 
-import { isSignIn, sayEnded } from "./connection.js";
+import { create, isSignIn, sayEnded } from "./connection.js";
 
 const SINGLE_KEYS = "shroff.single-keys";
 
@@ -68,23 +68,16 @@ function onSubmit(event) {
 
 /** The name of an element's key, as on a keyboard. */
 function keyOf(element) {
-  const key = document.createElement("kbd");
-  key.textContent = element.dataset.key.length === 1 ? element.dataset.key.toUpperCase() : element.dataset.key;
-  return key;
+  const { key } = element.dataset;
+  return create("kbd", {}, key.length === 1 ? key.toUpperCase() : key);
 }
 
 /** The list of all keys, from what stands on the page, so that it can never be wrong. */
 function showKeys() {
   const dialog = document.getElementById("all-keys");
-  const rows = [...document.querySelectorAll("[data-key][data-says]")].map((element) => {
-    const row = document.createElement("div");
-    const term = document.createElement("dt");
-    const says = document.createElement("dd");
-    says.textContent = element.dataset.says;
-    term.append(keyOf(element));
-    row.append(term, says);
-    return row;
-  });
+  const rows = [...document.querySelectorAll("[data-key][data-says]")].map((element) =>
+    create("div", {}, create("dt", {}, keyOf(element)), create("dd", {}, element.dataset.says)),
+  );
   dialog.querySelector(".key-list").replaceChildren(...rows);
   dialog.querySelector("[data-single-keys]").checked = singleKeysWork();
   dialog.showModal();
@@ -130,13 +123,7 @@ function showHints() {
     return;
   }
   const told = [...document.querySelectorAll("main [data-key][data-says]")].filter(isSeen).slice(0, 8);
-  hints.replaceChildren(
-    ...told.map((element) => {
-      const hint = document.createElement("span");
-      hint.append(keyOf(element), element.dataset.says);
-      return hint;
-    }),
-  );
+  hints.replaceChildren(...told.map((element) => create("span", {}, keyOf(element), element.dataset.says)));
 }
 
 /** The viewer's time zone: their own setting where this browser knows it, or else the browser's. */
@@ -230,15 +217,12 @@ export function hideEmptyColumns(root = document) {
  * order. Its calendar is one press away. Without a script the browser's field remains. */
 function isoDays(root = document) {
   for (const field of root.querySelectorAll("input[type=date]")) {
-    const calendar = document.createElement("input");
-    Object.assign(calendar, { type: "date", tabIndex: -1, ariaHidden: "true" });
-    const button = document.createElement("button");
-    Object.assign(button, { type: "button", className: "calendar", ariaLabel: "Calendar", title: "Calendar" });
+    const calendar = create("input", { type: "date", tabIndex: -1, ariaHidden: "true" });
+    const button = create("button", { type: "button", className: "calendar", ariaLabel: "Calendar", title: "Calendar" });
     button.innerHTML = `<svg class="icon" aria-hidden="true"><use href="${new URL("icons.svg#calendar", import.meta.url)}"/></svg>`;
     Object.assign(field, { type: "text", pattern: "\\d{4}-\\d{2}-\\d{2}", placeholder: "YYYY-MM-DD", maxLength: 10, title: "Year-month-day", autocomplete: "off" });
     field.classList.add("day-of");
-    const around = document.createElement("span");
-    around.className = "day-field";
+    const around = create("span", "day-field");
     const framed = field.closest("label") ?? field;
     framed.before(around);
     around.append(framed, button, calendar);
@@ -321,12 +305,8 @@ function showSearches() {
     shown.hidden = false;
     shown.querySelector("ul").replaceChildren(
       ...searches.map((text) => {
-        const item = document.createElement("li");
-        const link = document.createElement("a");
-        link.href = `${document.querySelector(".brand").pathname}find?q=${encodeURIComponent(text)}`;
-        link.textContent = text;
-        item.append(link);
-        return item;
+        const href = `${document.querySelector(".brand").pathname}find?q=${encodeURIComponent(text)}`;
+        return create("li", {}, create("a", { href }, text));
       }),
     );
   }

@@ -1,6 +1,6 @@
 // The queue by keyboard: a row is chosen, its case is shown beside, selected rows are changed together. And a case's dialogs.
 
-import { isSignIn, sayEnded, untilAnswered } from "./connection.js";
+import { create, isSignIn, sayEnded, submit, untilAnswered } from "./connection.js";
 import { isAsking, localTimes, part, prepare, pressKey, singleKeysWork } from "./page.js";
 
 const pause_ms = 80; // before a case is asked for, so that holding J down asks once
@@ -74,11 +74,8 @@ function drop(why) {
   if (keys.length === 0) {
     return;
   }
-  const told = document.createElement("p");
-  told.className = "bad";
-  told.setAttribute("role", "status");
-  told.textContent = `Not done, because ${why}: ${keys.map((key) => key.toUpperCase()).join(" ")}.`;
-  document.querySelector("main").prepend(told);
+  const told = `Not done, because ${why}: ${keys.map((key) => key.toUpperCase()).join(" ")}.`;
+  document.querySelector("main").prepend(create("p", { className: "bad", role: "status" }, told));
   keys.length = 0;
 }
 
@@ -266,7 +263,7 @@ async function answer(form, button) {
   if (done.redirected && !isQueue) {
     location.assign(done.url);
   } else if (!main) {
-    sendAsForm(form, button);
+    submit(form, button); // the page that comes says what is wrong; what was saved is not saved twice, by its tag
   } else {
     document.querySelector("main").replaceWith(main);
     showOpen(made.querySelector(OPEN)?.innerHTML ?? "");
@@ -279,16 +276,6 @@ async function answer(form, button) {
     begin();
     pressWaiting();
   }
-}
-
-/** As it is without a script: the page that comes says what is wrong. What was saved is not saved twice, by its tag. */
-function sendAsForm(form, button) {
-  if (button?.name) {
-    const field = document.createElement("input");
-    Object.assign(field, { type: "hidden", name: button.name, value: button.value });
-    form.append(field);
-  }
-  form.submit();
 }
 
 document.addEventListener("submit", (event) => {

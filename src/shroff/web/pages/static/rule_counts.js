@@ -1,6 +1,7 @@
 // A count or sum of earlier events in the form of a rule: its parts, read from its text and written back.
 
-import { element } from "./rule_table.js";
+import { create } from "./connection.js";
+import { button, keepForm } from "./rule_table.js";
 
 const FUNCTIONS = {
   count: "number of",
@@ -107,11 +108,10 @@ export function typeOfCount(count, typeOf) {
  *   onChange: Takes the new text; with a second value the parts are to be drawn anew.
  */
 export function countParts(count, { events, fields, typeOf, restrict, onChange, by }) {
-  const labelled = (words, input) => element("label", "field", element("span", "small second", words), input);
+  const labelled = (words, input) => create("label", "field", create("span", "small second", words), input);
   const told = (isOther = false) => onChange(textOf(count), isOther);
   const choice = (options, value, take) => {
-    const made = element("select", "text");
-    made.append(...options.map(([name, words]) => new Option(words, name)));
+    const made = create("select", "text", ...options.map(([name, words]) => new Option(words, name)));
     if (!options.some(([name]) => name === value)) {
       made.append(new Option(value, value));
     }
@@ -133,24 +133,25 @@ export function countParts(count, { events, fields, typeOf, restrict, onChange, 
     count.of = name;
     told(true);
   });
-  const within = element("input", "text");
-  within.value = count.within;
-  within.placeholder = "since the log began";
-  within.addEventListener("input", () => {
-    count.within = within.value.trim().replace(/\s+/g, "");
-    told();
+  const within = create("input", {
+    className: "text",
+    value: count.within,
+    placeholder: "since the log began",
+    oninput: () => {
+      count.within = within.value.trim().replace(/\s+/g, "");
+      told();
+    },
   });
-  within.addEventListener("keydown", (pressed) => pressed.key === "Enter" && pressed.preventDefault());
-  const including = element("input", "");
-  including.type = "checkbox";
-  including.checked = count.isIncluding;
-  including.addEventListener("change", () => {
-    count.isIncluding = including.checked;
-    told();
+  keepForm(within);
+  const including = create("input", {
+    type: "checkbox",
+    checked: count.isIncluding,
+    onchange: () => {
+      count.isIncluding = including.checked;
+      told();
+    },
   });
-  const add = element("button", "linklike small", "Add a restriction");
-  add.type = "button";
-  add.addEventListener("click", () => {
+  const add = button("Add a restriction", null, () => {
     count.where.push({ operand: `${event}.`, comparison: "", value: "", isNew: true });
     told(true);
   });
@@ -168,12 +169,12 @@ export function countParts(count, { events, fields, typeOf, restrict, onChange, 
       at,
     ),
   );
-  return element(
+  return create(
     "div",
     "rule-count",
-    element("div", "rule-count-parts", labelled("The", what), labelled("of", of), labelled("within", within), element("label", "rule-count-this small", including, " and the event itself")),
-    element("p", "small second", `of the same ${by}${rows.length ? ", each with" : ""}`),
+    create("div", "rule-count-parts", labelled("The", what), labelled("of", of), labelled("within", within), create("label", "rule-count-this small", including, " and the event itself")),
+    create("p", "small second", `of the same ${by}${rows.length ? ", each with" : ""}`),
     ...rows,
-    element("p", "", add),
+    create("p", {}, add),
   );
 }

@@ -1,8 +1,9 @@
 // The form of a rule: rows of operand, comparison and value. The text of the editor stays the only source; the service
 // turns one into the other.
 
+import { create } from "./connection.js";
 import { countOf, countParts, typeOfCount } from "./rule_counts.js";
-import { element, grid, keepForm, option, tableOf, warn } from "./rule_table.js";
+import { button, grid, keepForm, option, tableOf, warn } from "./rule_table.js";
 import { newTest, testGrid } from "./rule_tests.js";
 
 const SHOWN_MAX = 40;
@@ -33,13 +34,6 @@ const EXAMPLES = { money: "200", integer: "3", number: "1.5", real: "0.5", durat
 const QUOTED = /^'(?:[^']|'')*'$/;
 const SAID = { and: "all of", or: "any of" };
 let made = 0;
-
-function button(words, className, onClick) {
-  const found = element("button", className, words);
-  found.type = "button";
-  found.addEventListener("click", onClick);
-  return found;
-}
 
 function quoted(text) {
   return `'${text.replaceAll("'", "''")}'`;
@@ -87,23 +81,17 @@ function writtenValue(shown, kind, type, isName) {
 
 /** An input with names that fit below it, as one types: the arrows choose, Enter takes. */
 function picker(input, proposals, onTaken) {
-  const list = element("ul", "completion");
-  list.id = `fits-form-${(made += 1)}`;
-  list.hidden = true;
-  list.tabIndex = -1; // a list that scrolls would be a stop of Tab, and vanish there
-  list.setAttribute("role", "listbox");
-  list.setAttribute("aria-label", "Suggestions");
-  input.setAttribute("role", "combobox");
-  input.setAttribute("aria-autocomplete", "list");
-  input.setAttribute("aria-controls", list.id);
-  input.setAttribute("aria-expanded", "false");
-  input.autocomplete = "off";
+  const id = `fits-form-${(made += 1)}`;
+  // a list that scrolls would be a stop of Tab, and vanish there
+  const list = create("ul", { className: "completion", id, hidden: true, tabIndex: -1, role: "listbox", ariaLabel: "Suggestions" });
+  Object.assign(input, { role: "combobox", ariaAutoComplete: "list", ariaExpanded: "false", autocomplete: "off" });
+  input.setAttribute("aria-controls", id);
   let fitting = [];
   let chosen = -1;
 
   function hide() {
     list.hidden = true;
-    input.setAttribute("aria-expanded", "false");
+    input.ariaExpanded = "false";
     input.removeAttribute("aria-activedescendant");
   }
 
@@ -140,7 +128,7 @@ function picker(input, proposals, onTaken) {
       }),
     );
     list.hidden = false;
-    input.setAttribute("aria-expanded", "true");
+    input.ariaExpanded = "true";
     mark();
   }
 
@@ -216,32 +204,30 @@ export function ruleForm(root, known, onChange) {
   function rowOf(row, groupAt, at) {
     const rows = form.groups[groupAt];
     const number = rowNumber(groupAt, at);
-    const found = element("div", "condition");
+    const found = create("div", { className: "condition", role: "group", ariaLabel: `Condition ${number + 1}` });
     found.dataset.row = "";
-    found.setAttribute("role", "group");
-    found.setAttribute("aria-label", `Condition ${number + 1}`);
-    const operand = element("input", "text mono");
-    operand.value = row.operand;
-    operand.setAttribute("aria-label", "Field, feature or text");
-    operand.placeholder = "Search a field or feature";
-    const hint = element("p", "hint");
+    const operand = create("input", {
+      className: "text mono",
+      value: row.operand,
+      ariaLabel: "Field, feature or text",
+      placeholder: "Search a field or feature",
+    });
+    const hint = create("p", "hint");
     const set = (values) => {
       rows[at] = { ...rows[at], ...values };
       changed();
     };
-    const remove = button("Remove", "linklike small", () => {
+    const remove = button("Remove", `Remove condition ${number + 1}`, () => {
       rows.splice(at, 1);
       form.groups = form.groups.filter((others) => others.length);
       redraw(Math.max(0, number - 1));
     });
-    remove.setAttribute("aria-label", `Remove condition ${number + 1}`);
     const other = form.joined === "and" ? "or" : "and";
-    const more = button(`${other} …`, "linklike small", () => {
+    const more = button(`${other} …`, `Add with ‘${other}’ behind condition ${number + 1}`, () => {
       rows.splice(at + 1, 0, { operand: "", comparison: "", value: "", isNew: true });
       redraw(number + 1);
     });
-    more.setAttribute("aria-label", `Add with ‘${other}’ behind condition ${number + 1}`);
-    const acts = element("span", "buttons", ...(isReadOnly ? [] : [more, remove]));
+    const acts = create("span", "buttons", ...(isReadOnly ? [] : [more, remove]));
     const count = row.comparison || row.isNew ? countOf(row.operand) : null;
     if (count) {
       const [choose, comparison, value] = parts(row, operand, hint, set);
@@ -271,7 +257,7 @@ export function ruleForm(root, known, onChange) {
       };
       choose.hidden = true;
       found.classList.add("of-count");
-      found.append(choose, element("span", "small second", "hits when this"), comparison, value, acts, hint);
+      found.append(choose, create("span", "small second", "hits when this"), comparison, value, acts, hint);
       drawn(false);
     } else if (row.operand && !row.comparison && !row.isNew) {
       operand.addEventListener("input", () => set({ operand: operand.value }));
@@ -295,11 +281,9 @@ export function ruleForm(root, known, onChange) {
 
   /** A restriction of what is counted: a row of its own, over the fields of the counted event. */
   function restrictionOf(row, take, remove, number, count) {
-    const operand = element("input", "text mono");
-    operand.value = row.operand;
-    operand.setAttribute("aria-label", `Restriction ${number + 1}: field`);
-    const hint = element("p", "hint");
-    hint.hidden = true; // that it is a field of the counted event stands above
+    const ariaLabel = `Restriction ${number + 1}: field`;
+    const operand = create("input", { className: "text mono", value: row.operand, ariaLabel });
+    const hint = create("p", { className: "hint", hidden: true }); // the counted event stands above
     let now = row;
     const set = (values) => {
       now = { ...now, ...values };
@@ -307,21 +291,17 @@ export function ruleForm(root, known, onChange) {
     };
     const event = `${count.of.split(".")[0]}.`;
     const drawn = parts(row, operand, hint, set, () => names.filter((one) => one.name.startsWith(event)));
-    drawn[1].setAttribute("aria-label", `Restriction ${number + 1}: comparison`);
-    drawn[2].querySelector("input").setAttribute("aria-label", `Restriction ${number + 1}: value`);
-    const end = button("Remove", "linklike small", remove);
-    end.setAttribute("aria-label", `Remove restriction ${number + 1}`);
-    return element("div", "condition", ...drawn, element("span", "buttons", end), hint);
+    drawn[1].ariaLabel = `Restriction ${number + 1}: comparison`;
+    drawn[2].querySelector("input").ariaLabel = `Restriction ${number + 1}: value`;
+    const end = button("Remove", `Remove restriction ${number + 1}`, remove);
+    return create("div", "condition", ...drawn, create("span", "buttons", end), hint);
   }
 
   /** The parts of a row that has a comparison: each is drawn anew by what stands left of it. */
   function parts(row, operand, hint, set, offers = operands) {
-    const comparison = element("select", "text");
-    comparison.setAttribute("aria-label", "Comparison");
-    const value = element("input", "text");
-    value.setAttribute("aria-label", "Value");
+    const comparison = create("select", { className: "text", ariaLabel: "Comparison" });
     let kind = kindOf(row);
-    value.value = shownValue(row.value, kind);
+    const value = create("input", { className: "text", ariaLabel: "Value", value: shownValue(row.value, kind) });
 
     function offered() {
       const type = typeOf(operand.value.trim());
@@ -386,7 +366,7 @@ export function ruleForm(root, known, onChange) {
       write,
     );
     offered();
-    return [element("div", "choose", operand, fitting), comparison, element("div", "choose", value, values)];
+    return [create("div", "choose", operand, fitting), comparison, create("div", "choose", value, values)];
   }
 
   /** Tables and points in place of conditions, where the rule has them. */
@@ -453,9 +433,9 @@ export function ruleForm(root, known, onChange) {
     const other = form.joined === "and" ? "or" : "and";
     conditions.replaceChildren(
       ...form.groups.map((rows, at) => {
-        const found = element("div", rows.length > 1 ? "grouped" : "", ...rows.map((row, place) => rowOf(row, at, place)));
+        const found = create("div", rows.length > 1 ? "grouped" : "", ...rows.map((row, place) => rowOf(row, at, place)));
         if (rows.length > 1) {
-          found.prepend(element("p", "small second", `${SAID[other]} these`));
+          found.prepend(create("p", "small second", `${SAID[other]} these`));
         }
         return found;
       }),

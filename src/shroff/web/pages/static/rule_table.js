@@ -1,5 +1,7 @@
 // A decision table or scorecard in the form of a rule: a grid of inputs over the text of the table.
 
+import { create } from "./connection.js";
+
 const BAR = /\|(?=(?:[^']*'[^']*')*[^']*$)/;
 const NAMES = { table: "Decision table", scorecard: "Points", bands: "Bands" };
 const KEYS = ["effect", "reason", "row", "notify", "shadow", "expires", "rollout"];
@@ -20,13 +22,6 @@ export function blockOf(lines) {
   return lines.map((line) => (Array.isArray(line) ? told(line) : line)).join("\n");
 }
 
-export function element(tag, className, ...inside) {
-  const found = document.createElement(tag);
-  found.className = className;
-  found.append(...inside);
-  return found;
-}
-
 /** Enter in an input sends no form. */
 export function keepForm(input) {
   input.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
@@ -34,22 +29,16 @@ export function keepForm(input) {
 
 /** A name that completes what is typed, for a list of such names; a press takes it. */
 export function option(one, says, id, onTaken) {
-  const row = element("li", "", element("span", "mono", one.name), element("span", "of-type", one.type), element("span", "", says));
-  row.id = id;
-  row.setAttribute("role", "option");
-  row.addEventListener("mousedown", (event) => {
+  const onmousedown = (event) => {
     event.preventDefault();
     onTaken();
-  });
-  return row;
+  };
+  const parts = [create("span", "mono", one.name), create("span", "of-type", one.type), create("span", {}, says)];
+  return create("li", { id, role: "option", onmousedown }, ...parts);
 }
 
-export function button(words, label, onClick) {
-  const found = element("button", "linklike small", words);
-  found.type = "button";
-  found.setAttribute("aria-label", label);
-  found.addEventListener("click", onClick);
-  return found;
+export function button(words, ariaLabel, onclick) {
+  return create("button", { type: "button", className: "linklike small", ariaLabel, onclick }, words);
 }
 
 /**
@@ -65,41 +54,43 @@ export function grid(name, block, isReadOnly, onChange) {
   const [head, ...body] = rows;
   const nameAt = head.indexOf("row");
   const rowName = (row, number) => row[nameAt] || String(number + 1);
-  const table = element("table", "table rule-rows of-form");
+  const table = create("table", "table rule-rows of-form");
   const words = (at, number) => (number < 0 ? `Column ${at + 1}` : `${head[at] || `Column ${at + 1}`}, row ${number + 1}`);
   const input = (row, at, number) => {
-    const found = element("input", "text mono");
-    found.value = row[at] ?? "";
-    found.disabled = isReadOnly;
-    found.spellcheck = false;
-    found.setAttribute("aria-label", words(at, number));
-    found.placeholder = number >= 0 && !KEYS.includes(head[at]) ? "any" : "";
-    found.addEventListener("input", () => {
-      row[at] = found.value.replaceAll("\n", " ");
-      onChange(blockOf(lines));
+    const found = create("input", {
+      className: "text mono",
+      value: row[at] ?? "",
+      disabled: isReadOnly,
+      spellcheck: false,
+      ariaLabel: words(at, number),
+      placeholder: number >= 0 && !KEYS.includes(head[at]) ? "any" : "",
+      oninput: () => {
+        row[at] = found.value.replaceAll("\n", " ");
+        onChange(blockOf(lines));
+      },
     });
     keepForm(found);
     return found;
   };
   const again = () => onChange(blockOf(lines), true);
-  const top = element("tr", "", ...head.map((_, at) => element("th", "", input(head, at, -1))));
-  top.append(element("th", "", element("span", "unseen", "Actions")));
+  const top = create("tr", {}, ...head.map((_, at) => create("th", {}, input(head, at, -1))));
+  top.append(create("th", {}, create("span", "unseen", "Actions")));
   table.style.minWidth = `${head.length * 130 + 70}px`;
-  table.append(element("caption", "unseen", NAMES[name]), element("thead", "", top));
+  table.append(create("caption", "unseen", NAMES[name]), create("thead", {}, top));
   const drawn = body.flatMap((row, number) => {
     const remove = button("Remove", `Remove row ${number + 1}`, () => {
       lines.splice(lines.indexOf(row), 1);
       again();
     });
-    const cells = head.map((_, at) => element("td", "", input(row, at, number)));
-    const warning = element("td", "small warn");
+    const cells = head.map((_, at) => create("td", {}, input(row, at, number)));
+    const warning = create("td", "small warn");
     warning.colSpan = head.length + 1;
-    const said = element("tr", "said", warning);
+    const said = create("tr", "said", warning);
     said.hidden = true;
     said.dataset.row = rowName(row, number);
-    return [element("tr", "", ...cells, element("td", "one-line", ...(isReadOnly || body.length < 2 ? [] : [remove]))), said];
+    return [create("tr", {}, ...cells, create("td", "one-line", ...(isReadOnly || body.length < 2 ? [] : [remove]))), said];
   });
-  table.append(element("tbody", "", ...drawn));
+  table.append(create("tbody", {}, ...drawn));
   const addRow = button("Add a row", `Add a row to ${NAMES[name].toLowerCase()}`, () => {
     lines.push(head.map(() => ""));
     again();
@@ -109,8 +100,8 @@ export function grid(name, block, isReadOnly, onChange) {
     rows.forEach((row) => row.splice(at, 0, row === head ? "this." : ""));
     again();
   });
-  const acts = element("p", "buttons", addRow, ...(name === "table" ? [addColumn] : []));
-  return element("div", "stack", element("div", "scroll", table), ...(isReadOnly ? [] : [acts]));
+  const acts = create("p", "buttons", addRow, ...(name === "table" ? [addColumn] : []));
+  return create("div", "stack", create("div", "scroll", table), ...(isReadOnly ? [] : [acts]));
 }
 
 /** Mark the rows that a check warned of. */

@@ -1,25 +1,22 @@
 // Tests in the form of a rule: a grid of events for each, with whether the rule hits them.
 
 import { hideEmptyColumns } from "./page.js";
-import { button, element, keepForm } from "./rule_table.js";
+import { create } from "./connection.js";
+import { button, keepForm } from "./rule_table.js";
 
 const AT = "2026-01-05T10:00:00Z";
 
-function field(value, label, onInput) {
-  const found = element("input", "text");
-  found.value = value;
-  found.spellcheck = false;
-  found.setAttribute("aria-label", label);
-  found.addEventListener("input", () => onInput(found.value));
+function field(value, ariaLabel, onInput) {
+  const oninput = () => onInput(found.value);
+  const found = create("input", { className: "text", value, spellcheck: false, ariaLabel, oninput });
   keepForm(found);
   return found;
 }
 
-function select(options, value, label, onChange) {
-  const found = element("select", "text");
-  found.append(...options.map(([key, words]) => new Option(words, key, key === value, key === value)));
-  found.setAttribute("aria-label", label);
-  found.addEventListener("change", () => onChange(found.value));
+function select(options, value, ariaLabel, onChange) {
+  const made = options.map(([key, words]) => new Option(words, key, key === value, key === value));
+  const onchange = () => onChange(found.value);
+  const found = create("select", { className: "text", ariaLabel, onchange }, ...made);
   return found;
 }
 
@@ -49,10 +46,10 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
     onChange();
   });
   const acts = isReadOnly ? [] : [button("Remove test", `Remove test ${number}`, onRemove)];
-  const head = element("div", "test-head", name, ...acts);
+  const head = create("div", "test-head", name, ...acts);
   if (!test.events.length) {
-    const isWhole = element("p", "hint", "The events of this test are shown as text.");
-    return element("div", "rule-test", head, isWhole);
+    const isWhole = create("p", "hint", "The events of this test are shown as text.");
+    return create("div", "rule-test", head, isWhole);
   }
   const fields = [...new Set(test.events.flatMap((event) => Object.keys(event.values)))];
   const values = test.events[0].values;
@@ -60,11 +57,11 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
   test.shared ??= fields.filter((name) => test.events.length > 1 && test.events.every((event) => event.values[name] === values[name]));
   const columns = fields.filter((name) => !test.shared.includes(name));
   const shared = test.shared.map((name) => `${name} ${values[name]}`).join(", ");
-  const above = element("p", "small second", shared && `In all events: ${shared}. Add a field to change it.`);
-  const table = element("table", "table rule-rows of-form");
+  const above = create("p", "small second", shared && `In all events: ${shared}. Add a field to change it.`);
+  const table = create("table", "table rule-rows of-form");
   const top = ["Event", "Hit", ...columns.map((column) => column.replaceAll("_", " ")), ""];
-  const row = element("tr", "", ...top.map((words) => element("th", "", words || element("span", "unseen", "Actions"))));
-  table.append(element("caption", "unseen", `Events of ${test.name}`), element("thead", "", row));
+  const row = create("tr", {}, ...top.map((words) => create("th", {}, words || create("span", "unseen", "Actions"))));
+  table.append(create("caption", "unseen", `Events of ${test.name}`), create("thead", {}, row));
   table.style.minWidth = `${columns.length * 110 + 330}px`;
   const time = row.children[columns.indexOf("at") + 2];
   time.style.width = columns.includes("at") ? "200px" : "";
@@ -96,9 +93,9 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
       again();
     });
     const inside = [type, event.type === known.on ? hits : "", ...cells, isReadOnly || test.events.length < 2 ? "" : remove];
-    return element("tr", "", ...inside.map((part) => element("td", "", part)));
+    return create("tr", {}, ...inside.map((part) => create("td", {}, part)));
   });
-  table.append(element("tbody", "", ...body));
+  table.append(create("tbody", {}, ...body));
   for (const input of isReadOnly ? [name, ...table.querySelectorAll("input, select")] : []) {
     input.disabled = true;
   }
@@ -115,8 +112,8 @@ export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
     test.shared = test.shared.filter((name) => name !== value);
     again();
   });
-  const below = element("p", "buttons", addEvent, ...(others.length ? [addField] : []));
-  const drawn = element("div", "rule-test", head, above, element("div", "scroll", table), ...(isReadOnly ? [] : [below]));
+  const below = create("p", "buttons", addEvent, ...(others.length ? [addField] : []));
+  const drawn = create("div", "rule-test", head, above, create("div", "scroll", table), ...(isReadOnly ? [] : [below]));
   hideEmptyColumns(drawn);
   return drawn;
 }
