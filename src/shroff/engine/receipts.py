@@ -281,9 +281,14 @@ def receipt_of(row: DecisionRow, body: bytes) -> bytes:
 
     Raises: StorageError if the document is damaged.
     """
+    return sha256(sealed_text(row, body)).digest()
+
+
+def sealed_text(row: DecisionRow, body: bytes) -> bytes:
+    """Return the canonical JSON that a receipt hashes. Raises: as `receipt_of`."""
     document = stored(row.document, _DocumentParts, f"the decision at sequence number {row.seq}")
     sealed = {name: bytes(getattr(document, name)) for name in _SEALED}
     parts = {name: value for name, value in sealed.items() if value}
     parts["content"] = b'"%s"' % sha256(body).hexdigest().encode()
     parts["versions"] = _object(dict(sorted(document.versions.items()))).encode()
-    return sha256(b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts))).digest()
+    return b"{%s}" % b",".join(b'"%s":%s' % (name.encode(), parts[name]) for name in sorted(parts))

@@ -49,6 +49,7 @@ class Naive:
     history: list[LogEvent] = field(default_factory=list)
     values: list[dict[str, Value]] = field(default_factory=list)
     hits: dict[tuple[str, Key], int] = field(default_factory=dict)
+    read: set[int] = field(default_factory=set)  # indexes of the events that aggregates have read
     _by_key: dict[tuple[_Index, Key | None], list[int]] = field(default_factory=dict)
     _indexes: set[_Index] = field(default_factory=set)  # those that aggregates read
     _vias: set[tuple[str, Via]] = field(default_factory=set)
@@ -185,6 +186,7 @@ class Naive:
         window.sort(key=lambda at: (self.history[at].time_ms, at))
         if node.last_n is not None:
             window = window[-node.last_n :]
+        self.read.update(window, [since] if since >= 0 else ())
         included = window
         if node.condition is not None and window:
             condition = self.item(node.condition, event, place)
@@ -210,6 +212,7 @@ class Naive:
         linked: list[int] = []
         for value in link_values:
             places = [at for at in self._linked.get((node.entity, via, value), ()) if counts(at)]
+            self.read.update(places)
             linking = [self.history[at] for at in places if self.history[at].type == via.event]
             if len({self.key(node.entity, event) for event in linking} - {None}) <= via.up_to:
                 linked += [at for at in places if self.history[at].type == node.event and is_in(at)]

@@ -435,7 +435,7 @@ def _hash_values(found: ListFile, hashed: frozenset[str], hasher: Hasher | None,
 
 
 def _version(trees: Iterable[yamltext.Node | None]) -> str:
-    plain = [_plain(tree) for tree in trees if tree is not None]
+    plain = [plain_tree(tree) for tree in trees if tree is not None]
     return _hash(to_json(plain)) if plain else ""
 
 
@@ -448,15 +448,16 @@ def _rules_version(trees: Mapping[str, yamltext.Node | None], read: ReadOnce) ->
 def _plain_rules(tree: yamltext.Node | None) -> bytes:
     if not isinstance(tree, YamlSequence):
         return b""
-    return to_json([_plain(rule, without={"tests"}) for rule in tree.items])
+    return to_json([plain_tree(rule, without={"tests"}) for rule in tree.items])
 
 
-def _plain(node: yamltext.Node, without: Collection[str] = ()) -> object:
+def plain_tree(node: yamltext.Node, without: Collection[str] = ()) -> object:
+    """Return a file as texts, lists, and mappings as lists of pairs; keys of `without` are left out of this mapping."""
     if isinstance(node, Scalar):
         return node.text
     if isinstance(node, YamlMapping):
-        return [[key.text, _plain(value)] for key, value in node.entries if key.text not in without]
-    return [_plain(item) for item in node.items]
+        return [[key.text, plain_tree(value)] for key, value in node.entries if key.text not in without]
+    return [plain_tree(item) for item in node.items]
 
 
 def _hash(data: bytes) -> str:

@@ -38,7 +38,7 @@ class DecisionHistory(ProjectPart):
         with self._log.reading() as log:
             row = find(log, self._definitions.events, reference)
             load = self._registry.load
-            past = None if is_full else self._looked_back(log, row.seq)
+            past = None if is_full else self.looked_back(log, row.seq)
             if past is not None:
                 replayed = Replayed(row, replay(log, row.seq, load, past))
                 if replayed.match:
@@ -87,15 +87,16 @@ class DecisionHistory(ProjectPart):
             raise UsageError(f"a sample must have at least 1 event, not {sample}.")
         with self._log.reading() as log:
             load = self._registry.load
-            look_back = partial(self._looked_back, log, most=LONG)
+            look_back = partial(self.looked_back, log, most=LONG)
             return verify(log, names, sample, progress, load, last=last, look_back=look_back)
 
-    def _looked_back(self, log: Log, seq: int, most: int | None = None) -> Sequence[Record] | None:
+    def looked_back(self, log: Log, seq: int, most: int | None = None) -> Sequence[Record] | None:
+        """Return the earlier records that a decision can depend on, as `key_events.looked_back` does."""
+        from shroff.explain import key_events
         from shroff.explain.explanation import definitions_at
-        from shroff.explain.key_events import MOST, looked_back
 
         definitions = definitions_at(log, seq, self._registry.load)
-        return looked_back(log, definitions, seq, most or MOST)
+        return key_events.looked_back(log, definitions, seq, most or key_events.MOST)
 
     def entities(self, log: Log) -> EntityLook:
         """Return a reader of entity keys in an open log, for the active version."""
