@@ -38,8 +38,9 @@ const converted = (node, to) => made(to, (context) => convert(node.run(context),
 // Apply to present values alone.
 function applied(type, run, ...nodes) {
   const evaluate = (context) => {
-    const values = nodes.map((node) => node.run(context));
-    return values.includes(null) ? null : run(...values);
+    const values = [];
+    const isPresent = nodes.every((node) => values.push(node.run(context)) && values.at(-1) !== null);
+    return isPresent ? run(...values) : null;
   };
   return made(type, evaluate, ...nodes);
 }
@@ -183,8 +184,12 @@ class Compiler {
       case "or": {
         const decisive = op === "or";
         const run = (context) => {
-          const values = [left.run(context), right.run(context)];
-          return values.includes(decisive) ? decisive : values.includes(null) ? null : !decisive;
+          const first = left.run(context);
+          const second = first === decisive ? decisive : right.run(context);
+          if (second === decisive) {
+            return decisive;
+          }
+          return first === null || second === null ? null : !decisive;
         };
         return made(BOOLEAN, run, left, right);
       }
