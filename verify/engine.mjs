@@ -203,11 +203,10 @@ export class Project {
     });
   }
 
-  linked({ via, entity, event: type }, key, event, isIn) {
-    const counts = (each, including) => isIn(each) || including;
-    const including = (each) => this.isIncluding && each === event;
+  linked({ via, entity, event: type, including }, key, event, isIn) {
+    const counts = (each) => isIn(each) || (including && each === event);
     const valueOf = (each) => this.linkValue(via, each.isLabel ? each.of : each);
-    const seen = this.events.filter((each) => counts(each, including(each)) && valueOf(each) !== null);
+    const seen = this.events.filter((each) => counts(each) && valueOf(each) !== null);
     const linking = seen.filter((each) => each.type === via.event);
     const keyOf = (each) => this.key(entity, each);
     const found = [];

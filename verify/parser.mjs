@@ -203,7 +203,7 @@ class Parser {
     this.expect("(");
     const tree = { op: "call", name, arguments: this.list(")"), modifiers: {} };
     if (this.takes("via")) {
-      tree.via = this.sum();
+      tree.via = this.expression();
       tree.upTo = 50;
       if (this.takes("up")) {
         this.expect("to");

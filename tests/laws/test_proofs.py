@@ -10,15 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shroff.errors import PrunedError
 from shroff.explain.explanation import definitions_at
 from shroff.explain.key_events import looked_back
-from shroff.log.tree import Path as TreePath
-from shroff.log.tree import leaf_hash
-from shroff.replay.proofs import Tree, head_of, mask_with, prove
+from shroff.replay.proofs import mask_with, prove
 from shroff.streams.log import Log
 from tests.laws.projects import history_of, project, some_texts
 from tests.laws.test_engines import written
@@ -40,7 +36,7 @@ def proofs_of(log: Log, random: Random, count: int) -> Iterator[str]:
     for row in random.sample(rows, min(count, len(rows))):
         definitions = definitions_at(log, row.seq)
         past = looked_back(log, definitions, row.seq)
-        yield prove(log, row, definitions, past, MASK, sign, AT, lambda _: iter(())).text() + "\n"
+        yield prove(log, row, definitions, past, MASK, (AT, sign), lambda _: []).text() + "\n"
 
 
 def some_proofs(count: int, each: int = 4) -> Iterator[str]:

@@ -331,6 +331,14 @@ class Registry:
                 damaged[name] = str(error).removesuffix(f" {_CURE}")
         return Stored(id_, actual_digest, manifest.event, text, files, damaged)
 
+    def texts(self, id_: str) -> list[tuple[str, str]]:
+        """Return the manifest of a model, in the bytes that its digest hashes, and the files that these name."""
+        stored = self.read(id_)
+        manifest = from_json(stored.manifest_bytes, type=JsonObject)
+        manifest.pop(RUN, None)
+        files = {name: stored.files[name] for name in manifest["files"] if _scores(name)}
+        return [(name, data.decode()) for name, data in {MANIFEST: pretty(manifest), **files}.items()]
+
     def load(self, id_: str, digest: str | None = None) -> Model:
         """Load a model that can score, once for each digest.
 

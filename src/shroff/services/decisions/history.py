@@ -6,6 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError
+from shroff.events.event import time_text
+from shroff.events.hash_keys import key_for
 from shroff.runtime.entry_points import entries
 from shroff.services.parts import ProjectPart
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from shroff.features.cluster.partitioned import Cluster
     from shroff.replay.compare import Verification
     from shroff.replay.decision_replay import Replayed
+    from shroff.replay.proofs import LogHead, Mask, Proof, Signing
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log, Record
 
@@ -97,6 +100,47 @@ class DecisionHistory(ProjectPart):
 
         definitions = definitions_at(log, seq, self._registry.load)
         return key_events.looked_back(log, definitions, seq, most or key_events.MOST)
+
+    def proof(self, reference: str, since: int | None = None) -> Proof:
+        """Prove a decision (see `replay.proofs`)."""
+        from shroff.explain.explanation import definitions_at
+        from shroff.log.decision_reference import find
+        from shroff.replay.proofs import prove
+
+        with self._log.reading() as log:
+            row = find(log, self._definitions.events, reference)
+            definitions = definitions_at(log, row.seq, self._registry.load)
+            past = self.looked_back(log, row.seq)
+            return prove(log, row, definitions, past, self._mask(), self._signing(), self._registry.texts, since)
+
+    def head(self, since: int | None = None) -> LogHead:
+        """Sign the root of the tree over the log; with `since` also the path from an earlier head of that size."""
+        from shroff.replay.proofs import Tree
+
+        with self._log.reading() as log:
+            tree = Tree(log, self._mask())
+        head = tree.head(self._definitions.settings.name, self._signing())
+        if since is not None:
+            tree.lead(head, since)
+        return head
+
+    def _mask(self) -> Mask:
+        from shroff.replay.proofs import mask_with
+
+        return mask_with(self._secret("shroff mask 1"))
+
+    def _secret(self, purpose: str) -> bytes:
+        return key_for(self._paths, purpose, self._log.refuse_a_second_key)
+
+    def _signing(self) -> Signing:
+        try:
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        except ImportError:
+            words = "a head is signed with the extra 'proof'. Install it: pip install 'shroff[proof]'"
+            raise UsageError(words) from None
+        key = Ed25519PrivateKey.from_private_bytes(self._secret("shroff head 1"))
+        public = key.public_key().public_bytes_raw().hex()
+        return time_text(self._now_ms()), lambda data: (public, key.sign(data).hex())
 
     def entities(self, log: Log) -> EntityLook:
         """Return a reader of entity keys in an open log, for the active version."""
