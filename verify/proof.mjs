@@ -4,7 +4,7 @@ import { Project } from "./engine.mjs";
 import { bytesOf, checkSignature, digestOf, leafHash, Refusal, roots } from "./tree.mjs";
 
 const KEYS = "shroff_proof head seq sealed records files rows models path since";
-const HEAD_KEYS = "log size root at key signature since path";
+const HEAD_KEYS = "log size root at key signature";
 
 function readJson(text, what, keys) {
   let value;
@@ -145,27 +145,29 @@ export async function check(text, keptText = null) {
     const head = isHead ? file : file.head;
     await checkHead(head);
     const kept = keptText === null ? null : await checkKept(file, head, keptText);
-    const leaves = new Map((file.records ?? []).map(([seq, leaf]) => [seq - 1, leafHash(leaf)]));
-    if (leaves.size !== (file.records ?? []).length) {
-      throw new Refusal("a record stands twice in the file");
-    }
-    const isChecked = !isHead || file.since !== undefined;
-    if (isChecked) {
-      const since = file.since === undefined ? 0 : number(file.since, "since");
-      if (file.since !== undefined && (since < 1 || since > head.size)) {
-        throw new Refusal("since is not the size of an earlier head");
-      }
-      const { root, earlyRoot } = roots(head.size, leaves, file.path, since);
-      if (root !== head.root) {
-        throw new Refusal("the records do not lead to the root of the head");
-      }
-      if (kept && kept.size < head.size && earlyRoot !== kept.root) {
-        throw new Refusal(`the log was rewritten: its first ${kept.size} records are not those of the kept head`);
-      }
+    if (!isHead) {
+      checkPath(file, kept);
     }
     return { agrees: true, head, kept, decision: isHead ? null : decisionOf(file) };
   } catch (error) {
     return { agrees: false, reason: error instanceof Refusal ? error.message : `the file cannot be read: ${error.message}` };
+  }
+}
+
+function checkPath({ head, records, path, since }, kept) {
+  const leaves = new Map(records.map(([seq, leaf]) => [seq - 1, leafHash(leaf)]));
+  if (leaves.size !== records.length) {
+    throw new Refusal("a record stands twice in the file");
+  }
+  if (since !== undefined && !(number(since, "since") >= 1 && since <= head.size)) {
+    throw new Refusal("since is not the size of an earlier head");
+  }
+  const { root, earlyRoot } = roots(head.size, leaves, path, since);
+  if (root !== head.root) {
+    throw new Refusal("the records do not lead to the root of the head");
+  }
+  if (kept && kept.size < head.size && earlyRoot !== kept.root) {
+    throw new Refusal(`the log was rewritten: its first ${kept.size} records are not those of the kept head`);
   }
 }
 

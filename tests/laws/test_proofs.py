@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shroff.explain.explanation import definitions_at
 from shroff.explain.key_events import looked_back
-from shroff.replay.proofs import mask_with, prove
-from shroff.streams.log import Log
-from tests.laws.projects import history_of, project, some_texts
+from shroff.log.tree import Path as TreePath
+from shroff.log.tree import leaf_hash
+from shroff.replay.proofs import Tree, mask_with, prove
+from shroff.streams.log import DecisionRow, Log
+from tests.laws.projects import event_of, history_of, project, some_texts
 from tests.laws.test_engines import written
 from tests.support.effort import times
 
@@ -34,9 +36,13 @@ def proofs_of(log: Log, random: Random, count: int) -> Iterator[str]:
     """The proofs of some decisions, the last ones among them."""
     rows = [row for rows in log.decisions.after() for row in rows]
     for row in random.sample(rows, min(count, len(rows))):
-        definitions = definitions_at(log, row.seq)
-        past = looked_back(log, definitions, row.seq)
-        yield prove(log, row, definitions, past, MASK, (AT, sign), lambda _: []).text() + "\n"
+        yield proof_of(log, row)
+
+
+def proof_of(log: Log, row: DecisionRow, since: int | None = None) -> str:
+    definitions = definitions_at(log, row.seq)
+    past = looked_back(log, definitions, row.seq)
+    return prove(log, row, definitions, past, MASK, (AT, sign), lambda _: [], since).text() + "\n"
 
 
 def some_proofs(count: int, each: int = 4) -> Iterator[str]:
@@ -79,3 +85,46 @@ def test_one_bit_changed_anywhere_is_refused(tmp_path: Path):
 
     assert {name: answer for name, answer in answers.items() if not answer.startswith("refused")} == {}
     assert len(answers) == len(files)
+
+
+def test_a_log_rewritten_behind_an_old_head_is_told_by_that_head(tmp_path: Path):
+    random = Random(9)
+    texts = some_texts(random)
+    history = [event for event in history_of(3, 40) if event.type != "label"]
+    changed = [*history]
+    changed[4] = event_of(random, history[4].type, 4, history[4].time_ms + 1)
+    logs = [written(project(*texts), events) for events in (history[:20], history, changed)]
+    early, whole, other = (Tree(log, MASK) for log in logs)
+    size = len(early.hashes)
+    assert whole.hashes[:size] == early.hashes
+    row = [row for rows in logs[1].decisions.after() for row in rows][-1]
+    files = {
+        name: proof_of(log, log.decisions.of(row.event, [row.id])[row.id], since)
+        for name, log, since in (("whole", logs[1], size), ("rewritten", logs[2], size), ("unled", logs[1], None))
+    }
+    files["head"] = early.head("law", (AT, sign)).text()
+    answers = said(tmp_path, files, "--head", "head")
+
+    assert answers["whole"].startswith("agreed")
+    assert answers["head"].startswith("agreed")
+    assert (
+        answers["rewritten"]
+        == f"refused: the log was rewritten: its first {size} records are not those of the kept head"
+    )
+    assert answers["unled"] == f"refused: the file does not lead from the kept head: make it with --since {size}"
+    same_size = said(
+        tmp_path,
+        {"head": whole.head("law", (AT, sign)).text(), "now": other.head("law", (AT, sign)).text()},
+        "--head",
+        "head",
+    )
+    assert same_size["now"].startswith("refused: the log was rewritten")
+
+
+def test_a_tree_has_the_root_of_any_path():
+    for size in range(1, 20):
+        leaves = [leaf_hash(bytes([number])) for number in range(size)]
+        for early in range(1, size + 1):
+            path = TreePath(leaves, {size // 2}, early)
+            assert path.root == TreePath(leaves).root
+            assert len(path.nodes) <= 4 * size.bit_length()

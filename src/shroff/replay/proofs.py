@@ -43,7 +43,7 @@ class _JsonAnswer(OperationAnswer):
 
 
 class LogHead(_JsonAnswer):
-    """The signed root of the tree over all records of the log. `path` leads there from the first `since` records."""
+    """The signed root of the tree over all records of the log."""
 
     log: str
     size: int
@@ -51,8 +51,6 @@ class LogHead(_JsonAnswer):
     at: str
     key: str
     signature: str
-    path: list[str] | UnsetType = UNSET
-    since: int | UnsetType = UNSET
 
 
 class Proof(_JsonAnswer):
@@ -185,15 +183,6 @@ class Tree:
         key, signature = sign(to_json([name, len(self.hashes), root, at]))
         return LogHead(log=name, size=len(self.hashes), root=root, at=at, key=key, signature=signature)
 
-    def lead(self, answer: LogHead | Proof, since: int | None) -> None:
-        """Add the path to the root from the shown leaves, and from the first `since` records. Raises: UsageError."""
-        if since is not None:
-            if not 1 <= since <= len(self.hashes):
-                raise UsageError(f"--since is the size of an earlier head, 1 to {len(self.hashes)}, not {since}.")
-            answer.since = since
-        known = {seq - 1 for seq, _ in self.texts}
-        answer.path = [node.hex() for node in Path(self.hashes, known, since or 0).nodes]
-
 
 class _ReadRows:
     """A list or a table that notes the keys that are looked up."""
@@ -259,7 +248,10 @@ def prove(
     hits = dict(hits_by_place(log, end)) if past is None else {}
     earlier = (record for records in log.read(0, end) for record in records) if past is None else past
     seqs, read = _needs(definitions, target, earlier, hits)
-    tree = Tree(log, mask, seqs | {row.seq, log.controls(upto=end)[-1].seq})
+    shown = seqs | {row.seq, log.controls(upto=end)[-1].seq}
+    tree = Tree(log, mask, shown)
+    if since is not None and since > len(tree.hashes):
+        raise UsageError(f"--since is the size of an earlier head; this log has {len(tree.hashes)} records.")
     sealed = mask(sealed_text(row, target.body).decode())
     model = from_json(sealed)["versions"]["model"]
     files = []
@@ -275,7 +267,8 @@ def prove(
             is_equal = shape is None or not (shape.kind or shape.high)
             keys = {_digest(mask(key)) for key in read[stem].keys} if is_equal else {key for key, _, _ in content.rows}
             rows.append([name, *content.shown(keys)])
-    proof = Proof(
+    path = Path(tree.hashes, {seq - 1 for seq in shown}, since or 0)
+    return Proof(
         shroff_proof=1,
         head=tree.head(definitions.settings.name, signing),
         seq=row.seq,
@@ -284,7 +277,6 @@ def prove(
         files=files,
         rows=rows,
         models=model_files(model) if model else (),
-        path=[],
+        path=[node.hex() for node in path.nodes],
+        since=UNSET if since is None else since,
     )
-    tree.lead(proof, since)
-    return proof

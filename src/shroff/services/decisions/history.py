@@ -113,16 +113,12 @@ class DecisionHistory(ProjectPart):
             past = self.looked_back(log, row.seq)
             return prove(log, row, definitions, past, self._mask(), self._signing(), self._registry.texts, since)
 
-    def head(self, since: int | None = None) -> LogHead:
-        """Sign the root of the tree over the log; with `since` also the path from an earlier head of that size."""
+    def head(self) -> LogHead:
+        """Sign the root of the tree over the log."""
         from shroff.replay.proofs import Tree
 
         with self._log.reading() as log:
-            tree = Tree(log, self._mask())
-        head = tree.head(self._definitions.settings.name, self._signing())
-        if since is not None:
-            tree.lead(head, since)
-        return head
+            return Tree(log, self._mask()).head(self._definitions.settings.name, self._signing())
 
     def _mask(self) -> Mask:
         from shroff.replay.proofs import mask_with
@@ -136,8 +132,7 @@ class DecisionHistory(ProjectPart):
         try:
             from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         except ImportError:
-            words = "a head is signed with the extra 'proof'. Install it: pip install 'shroff[proof]'"
-            raise UsageError(words) from None
+            raise UsageError("a head takes the extra 'proof'. Install it: pip install 'shroff[proof]'") from None
         key = Ed25519PrivateKey.from_private_bytes(self._secret("shroff head 1"))
         public = key.public_key().public_bytes_raw().hex()
         return time_text(self._now_ms()), lambda data: (public, key.sign(data).hex())

@@ -16,6 +16,7 @@ from shroff.services.project_log import ProjectLog
 if TYPE_CHECKING:
     from shroff.replay.compare import Mismatch, Verification
     from shroff.replay.decision_replay import Replay
+    from shroff.replay.proofs import LogHead, Proof
 
 
 class ReplayDecision(OperationRequest["Replay"]):
@@ -130,3 +131,40 @@ def verify_log(history: DecisionHistory, log: ProjectLog, progress: ProgressStep
         unread=verification.unread,
         seconds=round(time.monotonic() - began, 3),
     ).about((verification, request))
+
+
+class ProveDecision(OperationRequest["Proof"]):
+    """The decision to prove.
+
+    Args:
+        reference ([TYPE/]ID): The event.
+        since (SIZE): The size of an earlier head: the file then shows that the log continues it.
+    """
+
+    reference: Annotated[str, Param(complete="references")]
+    since: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+@operation("proof", right="read:decisions")
+def prove_decision(history: DecisionHistory, request: ProveDecision) -> Proof:
+    """Write a file with which others recompute a decision, without hashed values: verify/verify.html checks it.
+
+    Examples:
+        shroff proof payment/p-1 > p-1.proof.json
+        shroff proof payment/p-1 --since 40459 > p-1.proof.json
+    """
+    return history.proof(request.reference, request.since)
+
+
+class ShowHead(OperationRequest["LogHead"]):
+    """No parameters."""
+
+
+@operation("head", right="read:decisions")
+def show_head(history: DecisionHistory, request: ShowHead) -> LogHead:
+    """Print the signed head of the log, one hash over all its records. A log rewritten later contradicts it.
+
+    Examples:
+        shroff head > head.json
+    """
+    return history.head()
