@@ -6,7 +6,7 @@ import { AGGREGATE_VALUES } from "./aggregates.mjs";
 import { address } from "./functions.mjs";
 import { compile } from "./language.mjs";
 import { modelOf } from "./model.mjs";
-import { digestOf, Refusal } from "./tree.mjs";
+import { digestOf, Refusal, refuseIf } from "./tree.mjs";
 import * as v from "./values.mjs";
 
 const OUTCOMES = ["approve", "challenge", "review", "decline"];
@@ -79,9 +79,7 @@ export class Project {
         shape.columns[name] = this.typeOf(type);
       }
     }
-    if (shape.high) {
-      throw new Refusal("tables of ranges are not recomputed");
-    }
+    refuseIf(shape.high, "tables of ranges are not recomputed");
     return shape;
   }
 
@@ -145,9 +143,7 @@ export class Project {
 
   feature(name) {
     const feature = this.features[name];
-    if (!feature) {
-      throw new Refusal(`there is no feature ${name}`);
-    }
+    refuseIf(!feature, `there is no feature ${name}`);
     if (!feature.node) {
       const keyed = Object.keys(this.types).filter((each) => each in this.entities[feature.entity]);
       feature.node = compile(feature.written, this, { this: keyed, entity: feature.entity, rule: null, item: null });
@@ -233,22 +229,16 @@ export class Project {
 
   rowText(file, value) {
     const rows = this.rows[file];
-    if (!rows) {
-      throw new Refusal(`the file has no rows of ${file}`);
-    }
+    refuseIf(!rows, `the file has no rows of ${file}`);
     const digest = digestOf(value);
     const row = rows.listed.find((each) => each.key === digest);
     if (row) {
-      if (row.text === null) {
-        throw new Refusal(`the file lacks the row of a value in ${file}`);
-      }
+      refuseIf(row.text === null, `the file lacks the row of a value in ${file}`);
       return row.text;
     }
     const below = rows.listed.filter((each) => each.key < digest).at(-1)?.index ?? -1;
     const above = rows.listed.find((each) => each.key > digest)?.index ?? rows.size;
-    if (above !== below + 1) {
-      throw new Refusal(`the file does not show that ${file} has no row of ${JSON.stringify(value)}`);
-    }
+    refuseIf(above !== below + 1, `the file does not show that ${file} has no row of ${JSON.stringify(value)}`);
     return null;
   }
 
@@ -275,9 +265,7 @@ export class Project {
   // The rows of all keys that match a value by prefix, suffix or network, the longest first.
   matching(file, { kind, keyName }, value) {
     const rows = this.rows[file];
-    if (!rows || rows.listed.length !== rows.size) {
-      throw new Refusal(`the file lacks rows of ${file}`);
-    }
+    refuseIf(!rows || rows.listed.length !== rows.size, `the file lacks rows of ${file}`);
     const matches = rows.listed.map(({ text: group }) => [lengthOfMatch(kind, JSON.parse(group)[0][keyName], value), group]);
     return matches.filter(([length]) => length >= 0).sort(([a], [b]) => b - a).map(([, group]) => group);
   }

@@ -1,7 +1,7 @@
 // The functions of docs/reference/functions.md: for the types of the arguments, the type of the result and its value.
 // A function gets present values; null is a missing result.
 
-import { Refusal } from "./tree.mjs";
+import { refuseIf } from "./tree.mjs";
 import * as v from "./values.mjs";
 
 const { BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME } = v;
@@ -153,15 +153,10 @@ function subnet(text, bitsTaken) {
     return `${[24n, 16n, 8n, 0n].map((shift) => (value >> shift) & 255n).join(".")}/${bits}`;
   }
   const groups = Array.from({ length: 8 }, (_, index) => ((value >> BigInt(112 - 16 * index)) & 65535n).toString(16));
-  const runs = [...groups.join(":").matchAll(/(?:^|(?<=:))0(?::0)+(?=:|$)/g)];
-  const longest = runs.reduce((best, run) => (run[0].length > (best?.[0].length ?? 0) ? run : best), null);
   const plain = groups.join(":");
-  if (!longest) {
-    return `${plain}/${bits}`;
-  }
-  const before = plain.slice(0, longest.index).replace(/:$/, "");
-  const after = plain.slice(longest.index + longest[0].length).replace(/^:/, "");
-  return `${before}::${after}/${bits}`;
+  const [longest] = [...plain.matchAll(/\b0(?::0)+\b/g)].sort((one, other) => other[0].length - one[0].length);
+  const short = longest && `${plain.slice(0, longest.index)}:${plain.slice(longest.index + longest[0].length)}`;
+  return `${(short ?? plain).replace(":::", "::").replace(/^:$/, "::")}/${bits}`;
 }
 
 // The offset of a zone's clock at an instant; null for a name that is no zone.
@@ -198,9 +193,7 @@ function timePart(of) {
 const instant = (ms) => new Date(Number(ms));
 
 function time(types, literals) {
-  if (types.length > 1) {
-    throw new Refusal("time by a format is not recomputed");
-  }
+  refuseIf(types.length > 1, "time by a format is not recomputed");
   return { takes: types, type: TIME, run: (text) => v.time(text.trim()) };
 }
 

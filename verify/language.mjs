@@ -3,7 +3,7 @@
 
 import { commonType, convert, FUNCTIONS } from "./functions.mjs";
 import { parse } from "./parser.mjs";
-import { Refusal } from "./tree.mjs";
+import { Refusal, refuseIf } from "./tree.mjs";
 import * as v from "./values.mjs";
 
 const { BOOLEAN, DURATION, INTEGER, MISSING, REAL, TEXT, TIME } = v;
@@ -117,9 +117,7 @@ class Compiler {
   }
 
   field(name, types, only) {
-    if (!types.length) {
-      throw new Refusal(`no event has a field ${name}`);
-    }
+    refuseIf(!types.length, `no event has a field ${name}`);
     const run = ({ event }) => (only && event.type !== only ? null : this.project.field(event, name));
     const reads = { ...NOTHING, fields: [name], events: only && !this.scope.item ? [only] : [], readsThis: true };
     return { type: this.project.fieldType(types[0], name), run, reads };
@@ -261,9 +259,7 @@ class Compiler {
       return this.name([...parts, "original"]);
     }
     const define = FUNCTIONS[tree.name];
-    if (!define) {
-      throw new Refusal(`there is no function ${tree.name}`);
-    }
+    refuseIf(!define, `there is no function ${tree.name}`);
     const nodes = tree.arguments.map((each) => this.node(each));
     const literals = tree.arguments.map((each) => each.text ?? each.units);
     const { takes, type, run } = define(nodes.map((node) => node.type), literals, this.project.moneyPlaces);

@@ -1,7 +1,7 @@
 // Scores an event by the trees or weights of a model. Reference: docs/reference/model-files.md.
 
 import { compile } from "./language.mjs";
-import { digestOf, Refusal } from "./tree.mjs";
+import { digestOf, Refusal, refuseIf } from "./tree.mjs";
 import * as v from "./values.mjs";
 
 const FILES = { xgboost: "model.json", logistic: "logistic.json" };
@@ -12,9 +12,7 @@ export function modelOf(project, id, event) {
   const named = Object.values(files["models/in_force.json"]?.[event] ?? {}).flat();
   const manifest = JSON.parse(models["manifest.json"] ?? "{}");
   const isActive = named.some((each) => each.id === id && each.digest === digestOf(models["manifest.json"] ?? ""));
-  if (manifest.id !== id || !isActive) {
-    throw new Refusal(`the file lacks the model ${id}, or it was changed`);
-  }
+  refuseIf(manifest.id !== id || !isActive, `the file lacks the model ${id}, or it was changed`);
   const own = FILES[manifest.format];
   const wrong = Object.keys(models).find((name) => name !== "manifest.json" && manifest.files[name] !== digestOf(models[name]));
   if (!own || wrong) {

@@ -1,6 +1,6 @@
 // Parses expressions by docs/reference/grammar.md into plain trees: { op, ... }.
 
-import { Refusal } from "./tree.mjs";
+import { refuseIf } from "./tree.mjs";
 import { decimal, duration } from "./values.mjs";
 
 const WORDS = new Set(
@@ -24,9 +24,7 @@ function tokensOf(text) {
   while (TOKEN.lastIndex < text.length) {
     const at = TOKEN.lastIndex;
     const match = TOKEN.exec(text);
-    if (!match) {
-      throw new Refusal(`cannot read the expression at ${JSON.stringify(text.slice(at, at + 20))}`);
-    }
+    refuseIf(!match, `cannot read the expression at ${JSON.stringify(text.slice(at, at + 20))}`);
     const kind = Object.keys(match.groups).find((name) => match.groups[name] !== undefined);
     if (kind !== "space") {
       tokens.push({ kind: kind === "name" && WORDS.has(match[0]) ? "word" : kind, text: match[0] });
@@ -67,9 +65,7 @@ class Parser {
   }
 
   expect(text) {
-    if (!this.takes(text)) {
-      throw new Refusal(`expected ${text} and found ${this.token.text} in ${this.source}`);
-    }
+    refuseIf(!this.takes(text), `expected ${text} and found ${this.token.text} in ${this.source}`);
   }
 
   chain(operand, ...operators) {
@@ -170,9 +166,7 @@ class Parser {
       return inner;
     }
     const isCall = this.tokens[this.at + 1].text === "(";
-    if (kind !== "name" && !(text === "last" && isCall)) {
-      throw new Refusal(`expected a value and found ${text} in ${this.source}`);
-    }
+    refuseIf(kind !== "name" && !(text === "last" && isCall), `expected a value and found ${text} in ${this.source}`);
     if (isCall) {
       return this.call();
     }
@@ -204,42 +198,31 @@ class Parser {
     const tree = { op: "call", name, arguments: this.list(")"), modifiers: {} };
     if (this.takes("via")) {
       tree.via = this.expression();
-      tree.upTo = 50;
-      if (this.takes("up")) {
-        this.expect("to");
-        tree.upTo = Number(this.next().replaceAll("_", ""));
-      }
+      tree.upTo = this.takes("up") && this.takes("to") ? Number(this.next().replaceAll("_", "")) : 50;
     }
     if (this.takes("where")) {
       tree.where = this.expression();
     }
     this.expect(")");
-    while (this.modifier(tree.modifiers)) {
-      tree.hasWindow = true;
-    }
+    while (this.modifier(tree.modifiers));
     return tree;
   }
 
   modifier(found) {
+    const number = () => Number(this.next().replaceAll("_", ""));
+    const isEachSource = this.is("of") && this.tokens[this.at + 1].text === "each";
     if (this.takes("over")) {
-      if (this.takes("last")) {
-        found.lastN = Number(this.next().replaceAll("_", ""));
-      } else {
-        found.over = duration(this.next());
-      }
+      Object.assign(found, this.takes("last") ? { lastN: number() } : { over: duration(this.next()) });
     } else if (this.takes("delayed")) {
       found.delay = duration(this.next());
     } else if (this.takes("matching")) {
       [, found.matching] = this.dotted();
     } else if (this.takes("since")) {
-      this.expect("flag");
-      found.sinceFlag = true;
+      found.sinceFlag = this.takes("flag");
     } else if (this.takes("including")) {
-      this.expect("this");
-      found.including = true;
-    } else if (this.is("of") && this.tokens[this.at + 1].text === "each") {
-      this.at += 2;
-      this.expect("source");
+      found.including = this.takes("this");
+    } else if (isEachSource) {
+      this.at += 3;
       found.eachSource = true;
     } else {
       return false;
@@ -253,8 +236,6 @@ const negatedIf = (isNegated, tree) => (isNegated ? { op: "not", operand: tree }
 export function parse(text) {
   const parser = new Parser(text);
   const tree = parser.expression();
-  if (parser.token.kind !== "end") {
-    throw new Refusal(`expected the end and found ${parser.token.text} in ${text}`);
-  }
+  refuseIf(parser.token.kind !== "end", `expected the end and found ${parser.token.text} in ${text}`);
   return tree;
 }

@@ -1,7 +1,7 @@
 // Checks a proof as docs/reference/proofs.md describes it, and recomputes its decision.
 
 import { Project } from "./engine.mjs";
-import { bytesOf, checkSignature, digestOf, leafHash, Refusal, roots } from "./tree.mjs";
+import { bytesOf, checkSignature, digestOf, leafHash, Refusal, refuseIf, roots } from "./tree.mjs";
 
 const KEYS = "shroff_proof head seq sealed records files rows models path since";
 const HEAD_KEYS = "log size root at key signature";
@@ -22,15 +22,11 @@ function readJson(text, what, keys) {
 
 function checkKeys(value, what, keys) {
   const unknown = Object.keys(value).find((key) => !keys.split(" ").includes(key));
-  if (unknown) {
-    throw new Refusal(`${what} has an unknown key ${unknown}`);
-  }
+  refuseIf(unknown, `${what} has an unknown key ${unknown}`);
 }
 
 const number = (value, what) => {
-  if (!Number.isSafeInteger(value)) {
-    throw new Refusal(`${what} is not a whole number`);
-  }
+  refuseIf(!Number.isSafeInteger(value), `${what} is not a whole number`);
   return value;
 };
 
@@ -59,9 +55,7 @@ async function checkKept(file, head, keptText) {
 function recordOf([seq, leaf]) {
   const at = leaf.indexOf("\n");
   const [own, kind, type, id, timeMs, controlSeq, hits, receipt, sealed] = JSON.parse(leaf.slice(0, at));
-  if (own !== seq) {
-    throw new Refusal(`the record ${seq} says that it is ${own}`);
-  }
+  refuseIf(own !== seq, `the record ${seq} says that it is ${own}`);
   const body = JSON.parse(leaf.slice(at + 1));
   return { seq, kind, type, id, timeMs, controlSeq, hits, receipt, sealed, body, text: leaf.slice(at + 1) };
 }
@@ -69,9 +63,7 @@ function recordOf([seq, leaf]) {
 function filesOf(listed, commitments) {
   const files = {};
   for (const [name, text] of listed) {
-    if (commitments[name] !== digestOf(text)) {
-      throw new Refusal(`${name} is not the file that was active`);
-    }
+    refuseIf(commitments[name] !== digestOf(text), `${name} is not the file that was active`);
     files[name] = JSON.parse(text);
   }
   for (const name of Object.keys(commitments)) {
@@ -90,9 +82,7 @@ function rowsOf(listed, commitments) {
       throw new Refusal(`the rows of ${name} are not those that were active`);
     }
     rows.forEach(([, , digest, text]) => {
-      if (text !== null && digestOf(text) !== digest) {
-        throw new Refusal(`a row of ${name} was changed`);
-      }
+      refuseIf(text !== null && digestOf(text) !== digest, `a row of ${name} was changed`);
     });
     const byIndex = rows.map(([index, key, , text]) => ({ index, key, text }));
     found[name] = { size, listed: byIndex.sort((a, b) => a.index - b.index) };
@@ -102,9 +92,7 @@ function rowsOf(listed, commitments) {
 
 function recompute(file, records, target) {
   const control = records.find(({ seq }) => seq === target.controlSeq);
-  if (control?.kind !== "control") {
-    throw new Refusal("the file lacks the definitions that were active");
-  }
+  refuseIf(control?.kind !== "control", "the file lacks the definitions that were active");
   const files = filesOf(file.files, control.body);
   const project = new Project(files, rowsOf(file.rows, control.body), Object.fromEntries(file.models));
   const events = records.filter(({ kind, seq }) => kind !== "control" && seq <= target.seq);
@@ -113,9 +101,7 @@ function recompute(file, records, target) {
   const { features, outcome, rules, score, shadow_rules } = project.decide(event, sealed);
   const { content, exploration, versions } = sealed;
   const isMasked = target.text.includes("masked:");
-  if (!isMasked && content !== digestOf(target.text)) {
-    throw new Refusal("the sealed decision is about another content of the event");
-  }
+  refuseIf(!isMasked && content !== digestOf(target.text), "the sealed decision is about another content of the event");
   const drawn = exploration ? { exploration } : {};
   const about = { content, event: target.type, ...drawn, features, id: target.id };
   const computed = { ...about, outcome, rules, score, shadow_rules, versions };
@@ -156,16 +142,12 @@ export async function check(text, keptText = null) {
 
 function checkPath({ head, records, path, since }, kept) {
   const leaves = new Map(records.map(([seq, leaf]) => [seq - 1, leafHash(leaf)]));
-  if (leaves.size !== records.length) {
-    throw new Refusal("a record stands twice in the file");
-  }
+  refuseIf(leaves.size !== records.length, "a record stands twice in the file");
   if (since !== undefined && !(number(since, "since") >= 1 && since <= head.size)) {
     throw new Refusal("since is not the size of an earlier head");
   }
   const { root, earlyRoot } = roots(head.size, leaves, path, since);
-  if (root !== head.root) {
-    throw new Refusal("the records do not lead to the root of the head");
-  }
+  refuseIf(root !== head.root, "the records do not lead to the root of the head");
   if (kept && kept.size < head.size && earlyRoot !== kept.root) {
     throw new Refusal(`the log was rewritten: its first ${kept.size} records are not those of the kept head`);
   }
@@ -174,11 +156,7 @@ function checkPath({ head, records, path, since }, kept) {
 function decisionOf(file) {
   const records = file.records.map(recordOf);
   const target = records.find(({ seq }) => seq === file.seq);
-  if (file.shroff_proof !== 1 || !target) {
-    throw new Refusal("this is no proof of version 1, or the record of its event is missing");
-  }
-  if (target.sealed !== digestOf(file.sealed)) {
-    throw new Refusal("the sealed decision is not the one in the log");
-  }
+  refuseIf(file.shroff_proof !== 1 || !target, "this is no proof of version 1, or the record of its event is missing");
+  refuseIf(target.sealed !== digestOf(file.sealed), "the sealed decision is not the one in the log");
   return recompute(file, records, target);
 }

@@ -2,6 +2,12 @@
 
 export class Refusal extends Error {}
 
+export function refuseIf(isWrong, reason) {
+  if (isWrong) {
+    throw new Refusal(reason);
+  }
+}
+
 const ROUND_CONSTANTS = fractions(64, Math.cbrt);
 const START = fractions(8, Math.sqrt);
 
@@ -94,9 +100,7 @@ export function roots(size, leaves, path, earlier = 0) {
   }
   let used = 0;
   const next = () => {
-    if (used === nodes.length) {
-      throw new Refusal("the path is too short");
-    }
+    refuseIf(used === nodes.length, "the path is too short");
     used += 1;
     return nodes[used - 1];
   };
@@ -121,9 +125,7 @@ export function roots(size, leaves, path, earlier = 0) {
     return { root: hex(sha256(new Uint8Array())), earlyRoot: null };
   }
   const { whole, early } = walk(0, size);
-  if (used !== nodes.length) {
-    throw new Refusal("the path is too long");
-  }
+  refuseIf(used !== nodes.length, "the path is too long");
   return { root: hex(whole), earlyRoot: early && hex(early) };
 }
 
@@ -136,7 +138,5 @@ export async function checkSignature(keyDigits, signature, text) {
   } catch (error) {
     throw new Refusal(`the signature cannot be checked here: ${error.message}`);
   }
-  if (!isGood) {
-    throw new Refusal("the signature of the head does not fit its key");
-  }
+  refuseIf(!isGood, "the signature of the head does not fit its key");
 }

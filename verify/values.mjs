@@ -1,7 +1,7 @@
 // Values of the language: exact ones are BigInt in smallest units, times and durations BigInt milliseconds, reals
 // numbers; a missing value is null. Reference: docs/reference/language.md and decision.md.
 
-import { Refusal } from "./tree.mjs";
+import { refuseIf } from "./tree.mjs";
 
 export const UNITS_MAX = 10n ** 15n;
 const WIDE_MAX = 2n ** 127n - 1n;
@@ -84,9 +84,7 @@ export function decimal(text) {
 
 export function duration(text) {
   const parts = text.match(/[0-9]+(?:ms|[smhdw])/g) ?? [];
-  if (!parts.length || parts.join("") !== text) {
-    throw new Refusal(`${text} is not a duration`);
-  }
+  refuseIf(!parts.length || parts.join("") !== text, `${text} is not a duration`);
   return parts.reduce((total, part) => total + BigInt(parseInt(part, 10)) * UNIT_MS[part.replace(/[0-9]+/, "")], 0n);
 }
 
@@ -154,84 +152,41 @@ function showReal(value) {
   return `${digits}e${exponent[0]}${exponent.slice(1).padStart(2, "0")}`;
 }
 
+const ways = (of, found, usual) => found[of.kind] ?? usual;
+const plain = (value) => value;
+
 // A value as a sentence and the function `text` show it.
 export function show(value, of, moneyPlaces) {
-  switch (of.kind) {
-    case "money":
-      return showDecimal(rescaled(value, of.places, moneyPlaces), moneyPlaces);
-    case "number":
-      return showNumber(value, of.places);
-    case "time":
-      return showTime(value);
-    case "duration":
-      return showDuration(value);
-    case "real":
-      return showReal(value);
-    default:
-      return String(value);
-  }
+  const money = () => showDecimal(rescaled(value, of.places, moneyPlaces), moneyPlaces);
+  const number = () => showNumber(value, of.places);
+  return ways(of, { money, number, time: showTime, duration: showDuration, real: showReal }, String)(value);
 }
 
 // A value as the JSON of a decision.
 export function json(value, of, moneyPlaces) {
-  if (value === null) {
-    return null;
-  }
-  switch (of.kind) {
-    case "integer":
-      return absolute(value) <= 2n ** 53n ? Number(value) : String(value);
-    case "money":
-    case "number":
-    case "time":
-      return show(value, of, moneyPlaces);
-    case "duration":
-      return Number(value) / 1000 + 0;
-    default:
-      return value;
-  }
+  const shown = () => show(value, of, moneyPlaces);
+  const integer = () => (absolute(value) <= 2n ** 53n ? Number(value) : String(value));
+  const seconds = () => Number(value) / 1000 + 0;
+  const found = { integer, money: shown, number: shown, time: shown, duration: seconds };
+  return value === null ? null : ways(of, found, plain)(value);
 }
+
+const exactly = (of) => (text) => rescaled(...decimal(text), of.places);
 
 // A value of an event's body.
 export function stored(value, of) {
-  if (value === undefined || value === null) {
-    return null;
-  }
-  switch (of.kind) {
-    case "integer":
-      return BigInt(value);
-    case "money":
-    case "number":
-      return rescaled(...decimal(value), of.places);
-    case "time":
-      return time(value.endsWith(" ms") ? value.slice(0, -3) : value);
-    case "duration":
-      return BigInt(Math.round(value * 1000));
-    default:
-      return value;
-  }
+  const instant = (text) => time(text.endsWith(" ms") ? text.slice(0, -3) : text);
+  const span = (seconds) => BigInt(Math.round(seconds * 1000));
+  const found = { integer: BigInt, money: exactly(of), number: exactly(of), time: instant, duration: span };
+  return (value ?? null) === null ? null : ways(of, found, plain)(value);
 }
 
 // A cell of a table.
 export function cell(text, of) {
-  if (text === undefined || text === "") {
-    return null;
-  }
-  switch (of.kind) {
-    case "integer":
-    case "money":
-    case "number":
-      return rescaled(...decimal(text), of.places);
-    case "real":
-      return Number(text) + 0;
-    case "boolean":
-      return text === "true";
-    case "time":
-      return time(text, true);
-    case "duration":
-      return duration(text);
-    default:
-      return text;
-  }
+  const real = () => Number(text) + 0;
+  const exact = { integer: exactly(of), money: exactly(of), number: exactly(of) };
+  const found = { ...exact, real, boolean: () => text === "true", time: () => time(text, true), duration };
+  return (text ?? "") === "" ? null : ways(of, found, plain)(text);
 }
 
 const codePoints = (text) => Array.from(text, (letter) => letter.codePointAt(0));
