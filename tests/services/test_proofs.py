@@ -11,7 +11,11 @@ import pytest
 
 import shroff
 from shroff.cli.main import run
+from shroff.models.registry import Registry
+from shroff.services.decisions.operations import ProveDecision
 from tests.laws.test_proofs import VERIFIER, said
+from tests.support.projects import write_files
+from tests.support.trained import train
 
 EVENTS = """
 payment:
@@ -93,29 +97,27 @@ FILES = {
     "tables/rates.csv": "country,valid_from,rate\nFR,2026-01-01,1.5\nFR,2026-03-01T12:03:00Z,2\nDE,2027-01-01,3\n",
 }
 PEOPLE = ("Ann Secret", "ann.secret@example.org")
+ROWS = [
+    {
+        "id": f"p{number}",
+        "at": f"2026-03-01T12:0{number}:00Z",
+        "card": CARDS[number % 3],
+        "amount": ("1.50", "200.00", "50.00")[number // 3],
+        "ip": ("192.0.2.7", "::ffff:192.0.2.9", "2001:db8::1", "none")[number % 4],
+        "bin": ("411111", "412", "550007", "9")[number % 4],
+        "site": ("shop.example.com", "badexample.com")[number % 2],
+        "name": PEOPLE[0],
+        "email": PEOPLE[1],
+    }
+    for number in range(9)
+]
 
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("proofs") / "bank"
-    for name, text in FILES.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    rows = [
-        {
-            "id": f"p{number}",
-            "at": f"2026-03-01T12:0{number}:00Z",
-            "card": CARDS[number % 3],
-            "amount": ("1.50", "200.00", "50.00")[number // 3],
-            "ip": ("192.0.2.7", "::ffff:192.0.2.9", "2001:db8::1", "none")[number % 4],
-            "bin": ("411111", "412", "550007", "9")[number % 4],
-            "site": ("shop.example.com", "badexample.com")[number % 2],
-            "name": PEOPLE[0],
-            "email": PEOPLE[1],
-        }
-        for number in range(9)
-    ]
-    shroff.open(folder).decide(rows, as_type="payment")
+    write_files(folder, FILES)
+    shroff.open(folder).decide(ROWS, as_type="payment")
     return folder
 
 
@@ -125,9 +127,7 @@ def proofs(bank: Path) -> dict[str, str]:
     return {f"p{number}": project.run(request(f"payment/p{number}")).text() + "\n" for number in range(9)}
 
 
-def request(reference: str):
-    from shroff.services.decisions.operations import ProveDecision
-
+def request(reference: str) -> ProveDecision:
     return ProveDecision(reference=reference)
 
 
@@ -137,6 +137,31 @@ def test_each_decision_is_recomputed(bank: Path, proofs: dict[str, str], tmp_pat
 
     assert {name: answer for name, answer in answers.items() if not answer.startswith("agreed: payment/")} == {}
     assert set(outcomes.values()) >= {"approve", "review", "decline"}
+
+
+def test_scores_of_a_model_are_recomputed(bank: Path, tmp_path: Path):
+    folder = tmp_path / "scored"
+    policy = "payment:\n  score: { review_at: 0.4, decline_at: 0.6 }\n"
+    stored = train(
+        Registry(folder / "models"),
+        "m-1",
+        ("payment.amount", "card.count_1h", "payment.site", "site.cards"),
+        categories={"payment.site": ("shop.example.com", "other")},
+        calibration={"kind": "platt", "slope": 0.9, "intercept": 0.1},
+        negatives_kept=0.5,
+    )
+    named = {"payment": {"champion": {"id": "m-1", "digest": stored.digest}}}
+    write_files(folder, {**FILES, "policy.yaml": policy, "models/in_force.json": json.dumps(named)})
+    project = shroff.open(folder)
+    answers = project.decide(ROWS, as_type="payment")
+    files = {f"p{number}": project.run(request(f"payment/p{number}")).text() for number in range(len(ROWS))}
+
+    assert len({answer.score for answer in answers}) > 3
+    found = said(tmp_path, files)
+    assert {name: answer for name, answer in found.items() if not answer.startswith("agreed: payment/")} == {}
+    leaf = next(text for name, text in json.loads(files["p0"])["models"] if name == "model.json")
+    changed = files["p0"].replace(json.dumps(leaf)[1:-1][200:260], "x" * 60)
+    assert said(tmp_path, {"p0": changed})["p0"] == "refused: model.json of the model was changed"
 
 
 def test_no_hashed_or_personal_value_is_in_any_file(proofs: dict[str, str]):
@@ -160,7 +185,7 @@ def test_only_rows_that_were_looked_up_are_shown(proofs: dict[str, str]):
     ("old", "new", "reason"),
     [
         ('"outcome\\":\\"decline', '"outcome\\":\\"approve', "the sealed decision is not the one in the log"),
-        ('| > 100', '| > 900', "rules/all.yaml is not the file that was active"),
+        ("| > 100", "| > 900", "rules/all.yaml is not the file that was active"),
         ('"amount\\":\\"1.50', '"amount\\":\\"1.51', "the records do not lead to the root of the head"),
         ('"log":"proven"', '"log":"another"', "the signature of the head does not fit its key"),
         ('{"shroff_proof":1', '{ "shroff_proof":1', "the file is not written as shroff writes it"),
