@@ -155,6 +155,7 @@ RULES: Final[Sequence[tuple[str, Callable[[ImportGraph, str], Target]]]] = (
     (r"docs/.*", partial(folders, of=["docs"])),
     (r"examples/.*", partial(folders, of=["examples"])),
     (r"clients/.*", partial(folders, of=["clients"])),
+    (r"verify/.*", partial(folders, of=["proofs"])),
     (r"bench/.*", partial(folders, of=["examples"])),
     (r"[A-Z]+\.md|LICENSE", partial(folders, of=["docs", "architecture"])),
     (r"Makefile|\.ci/.*|\.github/.*|\..*", partial(folders, of=["tools", "deploy", "architecture"])),

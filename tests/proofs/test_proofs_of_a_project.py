@@ -13,7 +13,7 @@ import shroff
 from shroff.cli.main import run
 from shroff.models.registry import Registry
 from shroff.services.decisions.operations import ProveDecision
-from tests.laws.test_proofs import VERIFIER, said
+from tests.proofs.test_law_of_proofs import VERIFIER, said
 from tests.support.projects import write_files
 from tests.support.trained import train
 
@@ -244,3 +244,10 @@ def test_the_page_has_all_modules_and_shows_the_decision(proofs: dict[str, str],
     assert shown.stdout.startswith("Agreed\n"), shown.stdout + shown.stderr
     assert "payment/p1: decline" in shown.stdout
     assert "blocked decline" in shown.stdout
+
+
+def test_the_verifier_stays_small():
+    """At most 1,500 lines of code: without blank lines, comments, and lines with only a bracket."""
+    lines = [line for path in VERIFIER.parent.glob("*.mjs") for line in path.read_text().splitlines()]
+
+    assert len([line for line in lines if not re.fullmatch(r"\s*(//.*|[\])};,]*)", line)]) <= 1_500
