@@ -18,7 +18,7 @@ import pytest
 from shroff.adapters.lake.bucket import BucketObjects
 from shroff.adapters.lake.folder import STEPS, FolderObjects
 from shroff.errors import StorageError, TransientError, UsageError
-from shroff.streams.lake import Found, Listed, Objects, bucket_and_prefix
+from shroff.streams.lake import ListedObject, Objects, StoredObject, bucket_and_prefix
 from shroff.testing.contracts.lake import ObjectsContract
 from tests.adapters.test_registry_http import answering, certificate
 from tests.support.objects import MemoryObjects
@@ -121,9 +121,11 @@ class Making(MemoryObjects):
 class Unordered(MemoryObjects):
     """Lists in the order of arrival."""
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[ListedObject]:
         start = f"{folder}/" if folder else ""
-        return iter([Listed(name, len(data)) for name, (data, _) in self.objects.items() if name.startswith(start)])
+        return iter(
+            [ListedObject(name, len(data)) for name, (data, _) in self.objects.items() if name.startswith(start)]
+        )
 
 
 class Stale(MemoryObjects):
@@ -131,7 +133,7 @@ class Stale(MemoryObjects):
 
     __slots__ = ("_seen",)
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[ListedObject]:
         now = list(MemoryObjects.list(self, folder))
         seen = getattr(self, "_seen", [])
         self._seen = now
@@ -141,23 +143,23 @@ class Stale(MemoryObjects):
 class Prefixed(MemoryObjects):
     """Takes the beginning of a name for a folder."""
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
-        return iter([Listed(n, len(self.objects[n][0])) for n in sorted(self.objects) if n.startswith(folder)])
+    def list(self, folder: str = "") -> Iterator[ListedObject]:
+        return iter([ListedObject(n, len(self.objects[n][0])) for n in sorted(self.objects) if n.startswith(folder)])
 
 
 class FirstPage(MemoryObjects):
     """Lists a page."""
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[ListedObject]:
         return iter(list(MemoryObjects.list(self, folder))[:1_000])
 
 
 class Cutting(MemoryObjects):
     """Loses what is beyond its buffer."""
 
-    def get(self, name: str) -> Found | None:
+    def get(self, name: str) -> StoredObject | None:
         found = MemoryObjects.get(self, name)
-        return found and Found(found.data[:65_536], found.version)
+        return found and StoredObject(found.data[:65_536], found.version)
 
 
 BROKEN = {

@@ -21,7 +21,7 @@ from shroff.notices.notification_routes import NO_ADDRESS, NOBODY, quiet_end_ms
 from shroff.notices.notification_worker import begin_behind, begun_at, telling
 from shroff.notices.outgoing_mail import CLAIM_MS, PATIENCE_MS, MailSender
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN, Due
-from shroff.notices.triggers import DecisionsTold
+from shroff.notices.triggers import DecisionNotices
 from shroff.project.lists import Entry
 from shroff.runtime.values import replace
 from shroff.streams.sink import AwayError, Outgoing
@@ -654,7 +654,7 @@ def test_a_receipt_of_ordinary_payments_comes_for_each_or_once_a_day_and_not_to_
     lists = {"lists/no_receipts.csv": "value\nc-2\n", "notices/customer.yaml": None}
     bank = Bank(tmp_path, notice(RECEIPT + how, "receipt") | lists)
     bank.pay(payment("p-1", "20.00"), payment("p-2", "30.00"), payment("p-3", "40.00", card="c-2"))
-    sink = DecisionsTold(bank.services, bank.services.notices["receipt"])
+    sink = DecisionNotices(bank.services, bank.services.notices["receipt"])
     sink.send([Outgoing(0, number, "decision", "payment", f"p-{number}", "approve", b"") for number in (1, 2, 3, 1)])
     sink.close()
     bank.tell(later_ms=DAY_MS)
@@ -668,7 +668,7 @@ def test_a_digest_of_a_day_is_one_mail_for_each_customer_who_still_wants_it(tmp_
     monkeypatch.setattr(notification_routes, "LETTERS_PER_TRANSACTION", 2)
     lists = {"lists/no_receipts.csv": "value\nc-9\n", "notices/customer.yaml": None}
     bank = Bank(tmp_path, notice(RECEIPT + "digest: 1d\n", "receipt") | lists)
-    sink = DecisionsTold(bank.services, bank.services.notices["receipt"])
+    sink = DecisionNotices(bank.services, bank.services.notices["receipt"])
     for hour in range(4):
         ids = [(f"p-{hour}-{name}", name) for name in ("ann", "ben", "cyd")]
         bank.pay(*(payment(id, "20.00", card=name, email=f"{name}@customers.example") for id, name in ids))
@@ -699,7 +699,7 @@ def test_a_digest_that_the_store_cuts_off_goes_on_with_the_rest_and_nobody_gets_
         paid = [payment(f"p-{time}-{name}", card=name, email=f"{name}@customers.example", **more) for name in names]
         bank.pay(*paid)
         told = [(3 * time + at, str(event["id"])) for at, event in enumerate(paid)]
-        with closing(DecisionsTold(bank.services, bank.services.notices["receipt"])) as sink:
+        with closing(DecisionNotices(bank.services, bank.services.notices["receipt"])) as sink:
             sink.send([Outgoing(0, seq, "decision", "payment", id, "approve", b"") for seq, id in told])
 
     letters, calls = notification_routes._NoticeLetters.letters, iter(range(1, 100))
@@ -737,7 +737,7 @@ def test_a_large_digest_is_read_after_its_quiet_hours_and_behind_what_is_small(t
 
     monkeypatch.setattr(notification_routes, "_add_recipients", noted)
     bank.pay(payment("p-1", "20.00"), payment("p-2", "20.00"))  # at 22:26 in Berlin
-    with closing(DecisionsTold(bank.services, bank.services.notices["receipt"])) as sink:
+    with closing(DecisionNotices(bank.services, bank.services.notices["receipt"])) as sink:
         sink.send([Outgoing(0, at, "decision", "payment", f"p-{at}", "approve", b"") for at in (1, 2)])
     assert bank.tell(later_ms=DAY_MS).mails == []
     assert read == []

@@ -26,7 +26,7 @@ from shroff.notices.reports.report_figures import day_of
 from shroff.notices.scheduled_notices import ScheduledNotices
 from shroff.notices.store import REFUSED, SENT, Due
 from shroff.notices.texts import words
-from shroff.notices.triggers import DecisionsTold
+from shroff.notices.triggers import DecisionNotices
 from shroff.operations.numbers import name_of
 from shroff.runtime.values import replace
 from shroff.streams.log import Record
@@ -457,7 +457,7 @@ def test_slack_teams_and_pagerduty_get_bodies_of_their_own(tmp_path, hook, monke
     hook.statuses = [503, 503, 503]
     bank.pay(payment(merchant="A<!channel>&[C](https://evil.example)", amount="1189.90"))
     for name in ("slack", "teams"):
-        with closing(DecisionsTold(bank.services, bank.services.notices[name])) as sink:
+        with closing(DecisionNotices(bank.services, bank.services.notices[name])) as sink:
             sink.send([Outgoing(0, 1, "decision", "payment", "p-1", "review", b"")])
     for _ in range(4):
         bank.tell(later_ms=HOUR_MS)

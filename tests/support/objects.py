@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TypeVar
 
 from shroff.errors import TransientError
-from shroff.streams.lake import Found, Listed, check_name
+from shroff.streams.lake import ListedObject, StoredObject, check_name
 
 Given = TypeVar("Given")
 
@@ -36,14 +36,14 @@ class MemoryObjects:
             self._set(name, data)
             return True
 
-    def get(self, name: str) -> Found | None:
+    def get(self, name: str) -> StoredObject | None:
         found = self.objects.get(check_name(name))
-        return None if found is None else Found(found[0], str(found[1]))
+        return None if found is None else StoredObject(found[0], str(found[1]))
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[ListedObject]:
         start = f"{check_name(folder)}/" if folder else ""
         return iter(
-            [Listed(name, len(self.objects[name][0])) for name in sorted(self.objects) if name.startswith(start)]
+            [ListedObject(name, len(self.objects[name][0])) for name in sorted(self.objects) if name.startswith(start)]
         )
 
     def delete(self, name: str) -> None:
@@ -69,7 +69,7 @@ class FaultyObjects(MemoryObjects):
     def replace(self, name: str, data: bytes, version: str) -> bool:
         return self._through("replace", lambda: MemoryObjects.replace(self, name, data, version))
 
-    def get(self, name: str) -> Found | None:
+    def get(self, name: str) -> StoredObject | None:
         return self._through("get", lambda: MemoryObjects.get(self, name))
 
     def _through(self, call: str, work: Callable[[], Given]) -> Given:

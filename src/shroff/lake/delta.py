@@ -40,8 +40,8 @@ class DeltaTables:
     def __init__(self, objects: RetriedObjects) -> None:
         self._objects = objects
 
-    def head(self, table: str, known: int) -> TableHead:
-        return _head(self._objects, table, known)
+    def head(self, table: str, known_version: int) -> TableHead:
+        return _head(self._objects, table, known_version)
 
     def commit(self, state: LakeState, table: str, head: TableHead, change: TableChange) -> TableHead | None:
         after, data = _commit(self._objects, state, table, head, change)
@@ -55,31 +55,31 @@ class DeltaTables:
         return ""  # the lake itself reports failures
 
 
-def _head(objects: RetriedObjects, table: str, known: int) -> TableHead:
+def _head(objects: RetriedObjects, table: str, known_version: int) -> TableHead:
     """Return the last commit, searched from a known version.
 
     Raises: TableStoppedError if another program wrote it.
     """
-    data = objects.get(commit_name(table, known)) if known >= 0 else None
+    data = objects.get(commit_name(table, known_version)) if known_version >= 0 else None
     if data is None:
         matches = (_COMMIT.fullmatch(stored.name.rpartition("/")[2]) for stored in objects.list(f"{table}/_delta_log"))
-        known = max((int(match[1]) for match in matches if match), default=-1)
-        data = objects.get(commit_name(table, known)) if known >= 0 else None
+        known_version = max((int(match[1]) for match in matches if match), default=-1)
+        data = objects.get(commit_name(table, known_version)) if known_version >= 0 else None
     if data is None:
         return TableHead()
-    while (later := objects.get(commit_name(table, known + 1))) is not None:
-        known = known + 1
+    while (later := objects.get(commit_name(table, known_version + 1))) is not None:
+        known_version = known_version + 1
         data = later
     actions = [json.loads(line) for line in data.data.splitlines() if line]
     info: JsonObject = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
     if info.get("engineInfo") != _ENGINE:
         raise TableStoppedError(
-            f"{table}: version {known} of its Delta table was written by another program "
+            f"{table}: version {known_version} of its Delta table was written by another program "
             f"({str(info.get('engineInfo', 'unnamed'))[:80]}). Only shroff may write the tables of a lake: remove "
             f"{table}/_delta_log in {objects.address}, then run 'shroff lake publish'"
         )
     transactions = {action["txn"]["appId"]: int(action["txn"]["version"]) for action in actions if "txn" in action}
-    return TableHead(known, transactions, from_json(info["userMetadata"], type=TableNote))
+    return TableHead(known_version, transactions, from_json(info["userMetadata"], type=TableNote))
 
 
 def _commit(

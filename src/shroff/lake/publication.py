@@ -131,8 +131,8 @@ class TableFormat(Protocol):
     def title(self) -> str:
         """Name of its tables, for people."""
 
-    def head(self, table: str, known: int) -> TableHead:
-        """Return the last commit of a table; `known` is a version seen before, or -1."""
+    def head(self, table: str, known_version: int) -> TableHead:
+        """Return the last commit of a table; `known_version` is a version seen before, or -1."""
 
     def commit(self, state: LakeState, table: str, head: TableHead, change: TableChange) -> TableHead | None:
         """Commit a change after a head, atomically; return None if another publisher was faster."""

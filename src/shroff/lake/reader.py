@@ -26,7 +26,7 @@ _ONLY = "Records up to sequence number {:,} are only in the lake: bring it back,
 
 
 class NoLakeError(StateError):
-    """The lake does not exist, or is not where it was."""
+    """There is no lake at the address."""
 
     def __init__(self, address: str, pruned: int = 0) -> None:
         self.address = address

@@ -162,7 +162,6 @@ def _day(day: np.int64) -> str:
 
 
 def _column(rows: Sequence[Any], name: str, type_: pa.DataType | None = None) -> pa.Array:
-    """Return a column of the attributes with this name; texts by default."""
     return pa.array([getattr(row, name) for row in rows], type_ or pa.string())
 
 

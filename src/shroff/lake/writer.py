@@ -123,7 +123,7 @@ class LakeWriter:
         return self._known
 
     def write(self, layout: Layout | None = None, progress: Progress | None = None) -> LakeReport:
-        """Write what the lake lacks of the log, up to the log's current last sequence number.
+        """Write the records that the lake lacks, up to the log's current last sequence number.
 
         Raises: StateError if the lake is of another log, or has records that this log lost; StorageError if records
             that it lacks are in another lake that cannot be reached.
@@ -178,7 +178,7 @@ class LakeWriter:
     def _commit(
         self, state: LakeState, request: Write | Compact, report: LakeReport, more: Compaction | None = None
     ) -> LakeState:
-        """Carry out the plan that the lake has, else the given one; return the state after it."""
+        """Carry out the plan in the lake, else `request`; return the state after it."""
         planned = state.planned
         if planned is None:
             log = state.log or _mark(self._log, 1)

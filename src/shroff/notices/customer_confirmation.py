@@ -1,4 +1,4 @@
-"""The customer's page: what it shows for a link, and what an answer does."""
+"""The customer's page: the view of a link, and the effect of an answer."""
 
 from __future__ import annotations
 

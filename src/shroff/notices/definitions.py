@@ -155,9 +155,9 @@ class Notice:
         """Whether it reports that an event's active verdict, `before`, was replaced: an accepted verdict began, or
         ended. The same verdict from another accepted source is no news.
         """
-        current, other = (before, verdict) if self.ends else (verdict, before)
-        is_same = other is not None and current is not None and current.verdict == other.verdict
-        return self.accepts(current) and not (is_same and self.accepts(other))
+        reported, other = (before, verdict) if self.ends else (verdict, before)
+        is_same = other is not None and reported is not None and reported.verdict == other.verdict
+        return self.accepts(reported) and not (is_same and self.accepts(other))
 
     def is_end_of(self, other: Notice) -> bool:
         """Whether it reports the end of the verdicts whose beginning the other notice on verdicts reports."""
@@ -235,8 +235,6 @@ def _hold_against_rules(
 
 
 class _NoticeLoader:
-    """Loads one file."""
-
     def __init__(
         self, name: str, definitions: Definitions, problems: list[Problem], warnings: list[Problem], zone: str
     ) -> None:
@@ -247,7 +245,6 @@ class _NoticeLoader:
         self._warnings = warnings
 
     def load(self, tree: Node | None, file: str) -> Notice | None:
-        """Return the notice; None after adding a problem."""
         if tree is None:
             self._problems.append(
                 Problem(file, 1, 1, "", "a notice is empty; it must at least name the recipient.", "")

@@ -75,7 +75,6 @@ def _newest(folder: Path, limit: int) -> list[Path]:
 
 
 def _files_with_times(folder: Path) -> Iterator[tuple[float, Path]]:
-    """Iterate over the mails in a folder with their modification times in seconds."""
     for path in folder.glob(f"*{ENDING}"):
         if NAME.fullmatch(path.stem):
             try:

@@ -25,7 +25,7 @@ from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
-    from shroff.notices.sql import NoticeChange, NoticeLook, NoticeStore
+    from shroff.notices.sql import NoticeChange, NoticeQueries, NoticeStore
 
 NOBODY = "no recipient is named"
 NO_ADDRESS = "the recipient is not one plain mail address, or contains a card number"
@@ -86,7 +86,7 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
     return letter_count
 
 
-def _together(notice: Notice, queries: NoticeLook, dues: list[Due], now_ms: int) -> list[Due]:
+def _together(notice: Notice, queries: NoticeQueries, dues: list[Due], now_ms: int) -> list[Due]:
     """Return the notifications to send now.
 
     These are `dues`; if one of them was deferred, all due notifications of the notice. A digest takes all waiting ones,
@@ -190,8 +190,6 @@ def _groups(notice: Notice, addressed_dues: Iterable[_Addressed]) -> list[list[_
 
 
 class _NoticeLetters:
-    """Makes the letters of one notice in one transaction."""
-
     def __init__(self, services: NoticeServices, notice: Notice, change: NoticeChange, now_ms: int) -> None:
         self._services = services
         self._notice = notice

@@ -19,7 +19,7 @@ from shroff.notices.customer_confirmation import settle_appeals
 from shroff.notices.facts import Facts
 from shroff.notices.mailbox import remove_older
 from shroff.notices.notification_routes import plan
-from shroff.notices.outgoing_mail import Away, MailSender
+from shroff.notices.outgoing_mail import ChannelOutage, MailSender
 from shroff.notices.scheduled_notices import ScheduledNotices
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import OPEN
@@ -75,7 +75,7 @@ class NoticeWorker:
         self._copied: set[str] = set()  # keys that the log may delete
         self._sent = 0
         self._trouble: Trouble | None = None
-        self._away: Away | None = None
+        self._away: ChannelOutage | None = None
         self._look_s = self._sweep_s = self._store_s = 0.0
         self._waiting = self._appeals_seq = 0
         self.end_s = END_S  # time that an end may take
@@ -156,14 +156,14 @@ class NoticeWorker:
         planned = plan(self._services, self._facts, store, log, self._services.now_ms())
         if self._sending is None:
             self._sending = MailSender(self._services, store, log)
-        next_send_ms = self._sending.send()
-        self._sent += next_send_ms
-        if planned or next_send_ms or copied:
+        sent_count = self._sending.send()
+        self._sent += sent_count
+        if planned or sent_count or copied:
             with store.look() as queries:
                 self._waiting = queries.count_waiting() + sum(queries.count_letters([OPEN]).values())
-        if planned or next_send_ms:
+        if planned or sent_count:
             self._store_s = 0.0  # there may be more
-        return copied or bool(planned or next_send_ms)
+        return copied or bool(planned or sent_count)
 
     def _copy(self, log: Log) -> bool:
         """Copy rows of the log's outbox into the store; return whether there were any."""

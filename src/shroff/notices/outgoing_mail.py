@@ -62,7 +62,7 @@ TWICE = "the connection was lost twice during delivery, so it may have been sent
 _RESULTS: Final = {SENT: (SENT,), REFUSED: (REFUSED,), PARTLY: (SENT, REFUSED)}
 
 
-class Away(FrozenStruct):
+class ChannelOutage(FrozenStruct):
     """Why a channel is unreachable: the error, since when, until when it pauses, and the number of attempts."""
 
     words: str
@@ -107,17 +107,17 @@ class MailSender:
         self._log = log
         self._letters = services.letters
         self._open: dict[tuple[str, int], Mailer | Sink] = {}  # by channel and lane
-        self._away: dict[str, Away] = {}
+        self._away: dict[str, ChannelOutage] = {}
         self._dues: Mapping[str, Due] = {}  # notifications of the letters being sent
         self._threads = ThreadPoolExecutor(thread_name_prefix="letters")
 
     @property
-    def away(self) -> Away | None:
+    def away(self) -> ChannelOutage | None:
         """The channel that has been unreachable longest; None if none is known to be."""
         return min(self._away.values(), key=lambda away: away.since_ms, default=None)
 
     def send(self, limit: int = AT_ONCE) -> int:
-        """Send what is due through reachable channels; return how many letters left."""
+        """Send due letters through reachable channels; return their number."""
         now_ms = self._services.now_ms()
         if self._letters.facts.definitions is not self._services.definitions:
             self._letters = self._services.letters
@@ -231,7 +231,6 @@ class MailSender:
         return True
 
     def _shut(self, way: str, error: Exception) -> None:
-        """Close an unreachable channel, and pause it."""
         now_ms = self._services.now_ms()
         last_failure = self._away.get(way)
         if last_failure is None or last_failure.until_ms <= now_ms:  # several lanes report the same failure
@@ -239,7 +238,7 @@ class MailSender:
             wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
             if isinstance(error, AwayError):
                 wait_ms = max(wait_ms, min(round(error.after_s * 1_000), AWAY_MS_MAX))
-            self._away[way] = Away(_short(str(error)), since_ms, now_ms + wait_ms, times + 1)
+            self._away[way] = ChannelOutage(_short(str(error)), since_ms, now_ms + wait_ms, times + 1)
         self._let_go([key for key in self._open if key[0] == way])
 
     def _let_go(self, keys: Sequence[tuple[str, int]]) -> None:
@@ -345,11 +344,7 @@ class MailSender:
             raise LetterGoneError("its event is no longer there")
         with self._store.change() as change:
             question = next(
-                (
-                    asked_before
-                    for asked_before in change.questions_about([notice_event.name])
-                    if asked_before.letter == letter.id
-                ),
+                (earlier for earlier in change.questions_about([notice_event.name]) if earlier.letter == letter.id),
                 None,
             )
             if question is not None and question.answer:
@@ -370,8 +365,6 @@ class MailSender:
 
 
 class _Keyed(Outgoing, frozen=True, gc=False):
-    """A row whose key is that of a notification."""
-
     due: str = ""
 
     @property
@@ -442,7 +435,7 @@ def _put(services: NoticeServices, notice: Notice, id_: str, body: bytes, _nobod
 
 
 def _nobody() -> None:
-    """Stands for the connection of the lake, and of a letter that was not rendered."""
+    """Open nothing: the lake, and a letter that was not rendered, need no connection."""
 
 
 def _way(notice: Notice) -> str:

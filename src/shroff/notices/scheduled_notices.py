@@ -89,8 +89,8 @@ class ScheduledNotices:
         dues = [*self._reports(), *self._silence(), *self._spikes(), *self._traffic(), *self._failures()]
         if not dues:
             return 0
-        with self._store.look() as look:
-            new_dues = [report for report in dues if look.find(Due, report.key) is None]
+        with self._store.look() as queries:
+            new_dues = [due for due in dues if queries.find(Due, due.key) is None]
         if not new_dues:
             return 0
         with self._store.change() as change:
@@ -199,9 +199,12 @@ class ScheduledNotices:
         decimals = self._services.definitions.settings.money_places
 
         def read(field: Field | None) -> list[Value]:
-            return values_of(frame.evaluate(ThisField(field.type, field.name))) if field else [None] * len(frame)
+            if field is None:
+                return [None] * len(frame)
+            return values_of(frame.evaluate(ThisField(field.type, field.name)))
 
         buckets = (frame.times // BUCKET_MS).tolist()
+        # Values by field; the empty name stands for all events
         columns: list[tuple[str, list[Value]]] = [("", [""] * len(frame))]
         for field in frame.type.fields:
             if field == amount or is_category(field):
@@ -209,24 +212,25 @@ class ScheduledNotices:
                     amount_band(value, decimals) if isinstance(value, int) else value for value in read(field)
                 ]
                 columns.append((field.name, key_values))
-        on, *keys = (field_of(frame.type.fields, role) for role in ("device", *CUSTOMER))
-        amount_key = next(filter(None, keys), None)
-        pairs = list[tuple[str | None, str | None]]()
+        device_field, *customer_fields = (field_of(frame.type.fields, role) for role in ("device", *CUSTOMER))
+        customer_field = next(filter(None, customer_fields), None)
+        unusual_pairs = list[tuple[str | None, str | None]]()
         for customer, device, units, time_ms in zip(
-            read(amount_key), read(on), read(amount), frame.times.tolist(), strict=True
+            read(customer_field), read(device_field), read(amount), frame.times.tolist(), strict=True
         ):
-            pairs.append((None, None))
+            unusual: tuple[str | None, str | None] = (None, None)  # device, spending
             if isinstance(customer, str):
                 if len(self._customers) > CUSTOMERS_MAX:
                     self._customers.clear()
-                of_type = frame.type.name, customer
-                pairs[-1] = self._customers.setdefault(of_type, Customer(time_ms)).unusual(device, units, time_ms)
-                self._newest |= dict.fromkeys(pairs[-1], customer)
-        columns += [
-            (key.name, [*column])
-            for key, column in zip((on, amount_key), zip(*pairs, strict=True), strict=False)
-            if key
-        ]
+                customer_key = frame.type.name, customer
+                known_customer = self._customers.setdefault(customer_key, Customer(time_ms))
+                unusual = known_customer.unusual(device, units, time_ms)
+                self._newest |= dict.fromkeys(unusual, customer)
+            unusual_pairs.append(unusual)
+        if device_field is not None:
+            columns.append((device_field.name, [device for device, _ in unusual_pairs]))
+        if customer_field is not None:
+            columns.append((customer_field.name, [spending for _, spending in unusual_pairs]))
         for name, values in columns:
             for (value, bucket), count in Counter(zip(values, buckets, strict=True)).items():
                 if isinstance(value, str) and bucket * BUCKET_MS <= now_ms:
@@ -277,9 +281,9 @@ class ScheduledNotices:
             yield f"{QUARANTINE}-{now_ms // HOUR_MS}", message
         if counts.stuck:
             yield f"stuck-{now_ms // DAY_MS}", f"{counts.stuck:,} stuck; 'shroff outbox list' says why"
-        waiting_age = look_at_waiting(self._log, counts.waiting, now_ms)
-        if waiting_age.state == WRONG:
-            yield f"labels-{now_ms // DAY_MS}", f"labels: {waiting_age.words}; 'shroff label --pending' lists them"
+        waiting_labels = look_at_waiting(self._log, counts.waiting, now_ms)
+        if waiting_labels.state == WRONG:
+            yield f"labels-{now_ms // DAY_MS}", f"labels: {waiting_labels.words}; 'shroff label --pending' lists them"
         for name, message, at_ms in self._services.source_troubles():
             yield f"source-{name}-{at_ms}", plain(f"source {name}: {message}")
         for name, message in self._services.failing_schedules():

@@ -63,10 +63,10 @@ class NoticeStore:
         self._people = people
 
     @contextmanager
-    def look(self) -> Iterator[NoticeLook]:
+    def look(self) -> Iterator[NoticeQueries]:
         """Open a reader; each query sees the state of its own moment."""
         with self._people.look_beside(PART) as connection:
-            yield NoticeLook(connection)
+            yield NoticeQueries(connection)
 
     @contextmanager
     def change(self) -> Iterator[NoticeChange]:
@@ -86,7 +86,7 @@ class NoticeStore:
         self._people.close()
 
 
-class NoticeLook(StoredValues):
+class NoticeQueries(StoredValues):
     """Queries of the store, on one connection."""
 
     def __init__(self, connection: Connection) -> None:
@@ -226,7 +226,7 @@ class NoticeLook(StoredValues):
         return sorted(self._at(Question, events, "event"), key=lambda question: (question.made_ms, question.id))
 
 
-class NoticeChange(NoticeLook):
+class NoticeChange(NoticeQueries):
     """One transaction on notices and users.
 
     Attributes:

@@ -70,7 +70,7 @@ def concerns(notice: Notice, facts: Facts, notice_event: NoticeEvent) -> bool:
     return (not notice.event or notice_event.type == notice.event) and facts.holds(notice, notice_event)
 
 
-class DecisionsTold:
+class DecisionNotices:
     """Sink of decisions for one notice: stores a notification of each. Repeated rows are dropped by their keys."""
 
     on = "decision"
@@ -117,7 +117,7 @@ class DecisionsTold:
         self._log = self._store = None
 
 
-class VerdictsTold(DecisionsTold):
+class VerdictNotices(DecisionNotices):
     """Sink of labels for one notice: stores a notification of each active verdict that begins or ends by them.
 
     A verdict ends for a notice with `ends` only if a notice told its beginning, which the log alone shows: the start

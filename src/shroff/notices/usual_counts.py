@@ -170,7 +170,6 @@ def amount_band(units: int, decimals: int) -> str:
 
 
 def _window_sums(counts: Counter[int], start: int, size: int, window: int) -> Floats:
-    """Sum the counts of `size` windows from a bucket on."""
     windows = np.zeros(size)
     for bucket, count in counts.items():
         if start <= bucket < start + size * window:

@@ -108,7 +108,6 @@ def rotate(desk: Desk, who: Who, id_or_name: str, *, overlap_ms: int, lasts_ms: 
 def _new(
     desk: Desk, who: Who, name: str, role: Role, *, scopes: Collection[Right], lasts_ms: int | None
 ) -> tuple[ApiKey, str]:
-    """Build a key without storing it; return it with its text. Raises: as `create`."""
     _check(who, name, role, scopes)
     id_ = "".join(_LETTERS[byte % len(_LETTERS)] for byte in desk.bytes_of(12))
     secret = desk.token()

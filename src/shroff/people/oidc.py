@@ -62,7 +62,7 @@ class Provider(Protocol):
         """
 
 
-class Begun(FrozenStruct):
+class StartedSignIn(FrozenStruct):
     """A started sign-in: address for the browser, and token for its cookie (10 minutes, HttpOnly, Lax)."""
 
     url: str
@@ -74,7 +74,7 @@ def back_of(path: str) -> str:
     return path if _BACK.fullmatch(path) and len(path) < _BACK_LENGTH_MAX else "/"
 
 
-def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") -> Begun:
+def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") -> StartedSignIn:
     """Start a sign-in.
 
     Args:
@@ -89,7 +89,7 @@ def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") ->
     with desk.store.change() as change:
         change.sweep(now_ms)
         change.put(Visit(token_hash(token), state, nonce, verifier, back_of(back), now_ms + LASTS_MS))
-    return Begun(url, token)
+    return StartedSignIn(url, token)
 
 
 class ProviderAnswer(NamedTuple):

@@ -179,7 +179,7 @@ def _note_use(desk: Desk, session: UserSession, now_ms: int, device: str) -> Non
             change.put(replace(current, seen_at_ms=max(current.seen_at_ms, now_ms), device=device))
 
 
-class Open(FrozenStruct):
+class OpenSession(FrozenStruct):
     """A valid session with its user. `ends_at_ms` is its end if nobody uses it again."""
 
     session: UserSession
@@ -196,13 +196,13 @@ class Open(FrozenStruct):
         return min(self.session.ends_at_ms, self.session.seen_at_ms + self.idle_ms)
 
 
-def open_sessions(desk: Desk) -> list[Open]:
+def open_sessions(desk: Desk) -> list[OpenSession]:
     """Return the valid sessions, most recently used first."""
     now_ms = desk.now_ms()
     with desk.store.look() as queries:
         users = {user.number: user for user in queries.users()}
         sessions = [
-            Open(session, users[session.user], desk.settings.idle_ms)
+            OpenSession(session, users[session.user], desk.settings.idle_ms)
             for session in queries.sessions()
             if session.user in users
         ]
@@ -211,7 +211,7 @@ def open_sessions(desk: Desk) -> list[Open]:
     ]
 
 
-def end_named(desk: Desk, who: Who, id_: str) -> Open:
+def end_named(desk: Desk, who: Who, id_: str) -> OpenSession:
     """End a session by its id: one's own, or with the right to manage users anybody's.
 
     Raises: NotAllowedError; UsageError if there is no such session.

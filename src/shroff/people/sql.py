@@ -153,7 +153,7 @@ class PeopleQueries(StoredValues):
 
     def record(
         self,
-        wanted: AuditFilter,
+        audit_filter: AuditFilter,
         *,
         after: int = 0,
         before: int | None = None,
@@ -162,7 +162,7 @@ class PeopleQueries(StoredValues):
     ) -> list[AuditEntry]:
         """Return rows of the audit log with numbers in (after, before), by number."""
         table = self._tables[AuditEntry]
-        query = _add_conditions(select(table).where(table.c.number > after), table, wanted)
+        query = _add_conditions(select(table).where(table.c.number > after), table, audit_filter)
         if before is not None:
             query = query.where(table.c.number < before)
         order = table.c.number.desc() if is_newest_first else table.c.number

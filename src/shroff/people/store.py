@@ -173,7 +173,7 @@ class AuditFilter(FrozenStruct):
 
 
 class KeptAnswer(FrozenStruct):
-    """Outcome that was answered in place of an event's decision; `hash` stands for the event."""
+    """Outcome that was returned before the decision was available; `hash` identifies the event."""
 
     hash: bytes
     outcome: str

@@ -15,7 +15,7 @@ from shroff.people.store import Desk
 from shroff.runtime.texts import TextTable, argument
 
 if TYPE_CHECKING:
-    from shroff.people.sessions import Open
+    from shroff.people.sessions import OpenSession
     from shroff.people.store import User
 
 BODY_BYTES_MAX = 64 * 1024
@@ -456,7 +456,7 @@ class SessionDocument(msgspec.Struct):
     ends_at: TimeText
 
     @classmethod
-    def of(cls, opened: Open) -> SessionDocument:
+    def of(cls, opened: OpenSession) -> SessionDocument:
         session = opened.session
         times = (session.made_at_ms, session.seen_at_ms, opened.ends_at_ms)
         return cls(opened.id, opened.user.name, session.address, session.device, *map(time_text, times))

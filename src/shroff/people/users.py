@@ -252,7 +252,7 @@ def in_look(queries: PeopleQueries, name: str) -> User:
 
 
 def changed(desk: Desk, who: Who, name: str, action: str, change_user: Callable[[User], User | None]) -> User:
-    """Change or remove a user in one transaction, which ends what the new stamp makes invalid.
+    """Change or remove a user in one transaction, which also ends sessions that the new stamp makes invalid.
 
     Args:
         change_user: Returns the changed user; None to remove it.

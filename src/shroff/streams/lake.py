@@ -24,14 +24,14 @@ _PART = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*")
 _PREFIX_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.=-]*")
 
 
-class Listed(FrozenStruct):
+class ListedObject(FrozenStruct):
     """Name and size in bytes of an object."""
 
     name: str
     size: int
 
 
-class Found(FrozenStruct):
+class StoredObject(FrozenStruct):
     """Content of an object; `version` differs after each change."""
 
     data: bytes
@@ -58,10 +58,10 @@ class Objects(Protocol):
     def replace(self, name: str, data: bytes, version: str) -> bool:
         """Replace an object like `put`; return False, unchanged, if it is gone or has another version."""
 
-    def get(self, name: str) -> Found | None:
+    def get(self, name: str) -> StoredObject | None:
         """Return an object, or None."""
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[ListedObject]:
         """List the objects below a folder (`a/b` has `a/b/c`, not `a/bc`), or all; sorted by the bytes of the name."""
 
     def delete(self, name: str) -> None:
@@ -109,7 +109,7 @@ class RetriedObjects(FrozenStruct):
     The waits add up to 7.7 s; each request to a bucket may take up to 60 s more (`bucket.TIMEOUT`).
 
     Every call is safe to repeat. If `put` or `replace` returns False, the object is read, since an earlier attempt may
-    have written it: equal content counts as ours, whoever wrote it. A caller that must know which of two equal writers
+    have written it: equal content counts as written by this call. A caller that must know which of two equal writers
     was first has to write something that distinguishes them.
     """
 
@@ -128,10 +128,10 @@ class RetriedObjects(FrozenStruct):
         check_name(name)
         return self._patiently(lambda: self.objects.replace(name, data, version)) or self._has(name, data)
 
-    def get(self, name: str) -> Found | None:
+    def get(self, name: str) -> StoredObject | None:
         return self._patiently(lambda: self.objects.get(check_name(name)))
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[ListedObject]:
         return iter(self._patiently(lambda: [*self.objects.list(folder and check_name(folder))]))
 
     def delete(self, name: str) -> None:
@@ -159,7 +159,7 @@ def digest(data: bytes) -> str:
 
 
 def damaged(objects: Objects, name: str, why: object) -> StorageError:
-    """Return the error for an object that differs from what was written."""
+    """Return the error for a changed object."""
     return StorageError(
         f"{name} in {objects.address} is damaged ({why}). Bring it back from a copy of the lake. Where nothing was "
         "pruned, the log can also write a new lake into an empty place"

@@ -21,7 +21,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
+from shroff.streams.lake import Objects, RetriedObjects, StoredObject, damaged
 from shroff.streams.settings import ID_PLACEHOLDER
 
 FORMAT = 1
@@ -210,13 +210,13 @@ def read_manifest(objects: RetriedObjects, number: int) -> tuple[Manifest, str] 
     return manifest, stored.version
 
 
-def read_state(objects: RetriedObjects, known: LakeState | None = None) -> LakeState:
+def read_state(objects: RetriedObjects, last_state: LakeState | None = None) -> LakeState:
     """Return the state of a lake, from a known state or its newest checkpoint, and the manifests after it.
 
     Raises: StorageError if one of them cannot be read.
     Cost: without a known state a listing and some `CHECKPOINT_EVERY` small objects.
     """
-    state = _from_checkpoint(objects) if known is None else replace(known, planned=None)
+    state = _from_checkpoint(objects) if last_state is None else replace(last_state, planned=None)
     while (following := read_manifest(objects, state.number + 1)) is not None:
         manifest, version = following
         if manifest.state == "planned":
@@ -247,7 +247,7 @@ def _from_checkpoint(objects: RetriedObjects) -> LakeState:
     return LakeState()
 
 
-def _decode(objects: Objects, name: str, stored_object: Found, decoder: Decoder[Stored]) -> Stored:
+def _decode(objects: Objects, name: str, stored_object: StoredObject, decoder: Decoder[Stored]) -> Stored:
     try:
         decoded = decoder.decode(stored_object.data)
     except ValueError as error:

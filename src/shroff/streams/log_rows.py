@@ -98,7 +98,7 @@ class Refused(FrozenStruct):
     header: str = ""
 
     def details(self, *, is_whole: bool = True) -> TextDict:
-        """Return the content of a dead letter beside its bytes; with the note that these are left out if too many."""
+        """Return the details of a dead letter, without its bytes; with the note that these are left out if too many."""
         details = {"source": self.source, "place": self.place, "type": self.type, "reason": self.reason}
         details["at"] = time_text(self.at_ms)
         if not is_whole:

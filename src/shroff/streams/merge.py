@@ -210,7 +210,7 @@ class MergingSource(ABC):
     """A live source that returns lines from its merge, alone or merged with other sources; one thread calls it at a
     time.
 
-    It fills its merge, and is told which lines are taken. `poll` is for a source that is alone.
+    It fills its merge; `taken` gets the lines that the merge returns. `poll` is for a source that is alone.
     """
 
     merge: Merge
@@ -339,7 +339,6 @@ class _PartLines:
         return self._ripe - self.gone
 
     def given(self, count: int) -> list[Line]:
-        """Return the next lines and advance."""
         begin = self.at
         self.at = min(self.at + count, len(self.lines))
         return self.lines[begin : self.at]

@@ -51,7 +51,7 @@ class NoArchives:
 
 
 class PullPlace(FrozenStruct):
-    """Arguments of a pulled source beside its settings.
+    """Further arguments of a pulled source.
 
     Attributes:
         name: Of the source in shroff.yaml; empty for a location that a command names.
@@ -109,7 +109,7 @@ class PulledSource(ABC):
     def opened(self, name: str) -> AbstractContextManager[Path]:
         """Provide the file while it is read; its suffix tells its format. The path may not exist if the file is gone.
 
-        Raises: TransientError if the file cannot be fetched now; UsageError if it cannot be what it should be.
+        Raises: TransientError if the file cannot be fetched now; UsageError if the settings do not fit the system.
         """
 
     def kept(self, name: str) -> AbstractContextManager[Path]:

@@ -80,8 +80,8 @@ class SinkRoute:
     """Route of decisions or flags to a sink, for some outcomes or all.
 
     `from_now` starts a sink that the log does not know at the end of the log instead of its beginning. `settings` are
-    those with which `opened` opens it: routes are equal if these and all other fields are. `complete` adds to rows
-    what the log has beside them.
+    those with which `opened` opens it: routes are equal if these and all other fields are. `complete` adds
+    fields and times of the events to rows.
     """
 
     name: str
@@ -287,7 +287,7 @@ class Courier(msgspec.Struct):
         return True
 
     def _look_for_loss(self, sink: VolatileSink) -> None:
-        """Go back to the sink's mark if it is behind what was delivered."""
+        """Go back to the sink's mark if the sink has lost delivered rows."""
         self._mark = sink.mark()
         self._look_at = self.clock() + LOOK_EVERY_S
         origin, _, seq_text = self._mark.partition(" ")

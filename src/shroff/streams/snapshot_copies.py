@@ -150,7 +150,7 @@ class SnapshotCopies:
 
 
 class _DamagedError(StateError):
-    """A copy differs from what was written."""
+    """A copy has changed since it was written."""
 
 
 def _is_whole(snapshots: Snapshots, file: Path) -> bool:

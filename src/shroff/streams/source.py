@@ -1,7 +1,7 @@
 """The contract of live sources: partitions, each an ordered sequence of messages that are retained for a while.
 
 A source stores no progress. The log commits the offset of each partition together with the records made of its
-messages. So a source may be reopened anywhere, and everything it is told about progress is a hint.
+messages. So a source may be reopened at any offset, and every call about progress is only a hint.
 
 An adapter `source.KIND` is called with the settings of that kind (`System`, each `${NAME}` filled), the `Decoder` of
 its messages, `project=` the project's name, and `merge=` its own `streams.merge.Merge`, which it fills and takes from:
@@ -89,7 +89,7 @@ class Source(Protocol):
         """Continue from these offsets; partitions without one begin where the settings say.
 
         Also called to restart after a failure: messages polled since then come again.
-        Raises: UsageError if the source cannot be what the settings say (a topic that does not exist); StateError if
+        Raises: UsageError if the system does not fit the settings (a topic that does not exist); StateError if
             messages after an offset are gone, with their number, so that no loss is silent; TransientError if the
             source cannot be reached.
         """

@@ -175,7 +175,7 @@ class BigQuery:
         )
 
     def _parts(self, session: str, path: Path, size: int) -> HttpAnswer | None:
-        """Send a file in a session, from where the session is; return None if the session has expired.
+        """Send the rest of a file in a session; return None if the session has expired.
 
         Raises: TransientError if the session accepts no more bytes during all retries.
         """
@@ -202,7 +202,7 @@ class BigQuery:
                     )
 
     def _part(self, session: str, part: bytes, offset: int, size: int) -> HttpAnswer:
-        """Send a part; if that fails, return an answer that tells how far the session is."""
+        """Send a part; if that fails, return an answer with the number of bytes received."""
         ask = {"Content-Range": f"bytes */{size}"}
         if not part:
             return self._call("PUT", session, b"", ask)
@@ -234,7 +234,6 @@ class BigQuery:
         return self._parse(self._call("GET", f"{self._at}/jobs/{id_}?location={quote(self._location)}"))
 
     def _parse(self, answer: HttpAnswer) -> Any:
-        """Parse an answer. Raises: StateError if BigQuery refuses."""
         try:
             document = from_json(answer.body)
             if answer.status == HTTPStatus.OK:

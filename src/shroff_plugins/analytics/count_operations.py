@@ -185,8 +185,8 @@ def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
         cut = {name: at_ms for name, at_ms in moments.items() if at_ms is not None}
     else:
         cut = moment_ms(since, "since")
-    moment = request.seq, moment_ms(request.known_at, "known_at")
-    question = FactsQuestion(request.entity, key, moment_ms(request.as_of), request.features, cut, *moment)
+    seq_and_time = request.seq, moment_ms(request.known_at, "known_at")
+    question = FactsQuestion(request.entity, key, moment_ms(request.as_of), request.features, cut, *seq_and_time)
     with context.log.reading() as log:
         limit = KEY_EVENTS_MAX if is_served(context) else EVENTS_MAX
         return facts_of(question, context.definitions, log, context.now_ms(), limit)
@@ -195,7 +195,7 @@ def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
 def days_asked(
     context: ProjectContext, first: date | None, last: date | None, zone: str, log: Log
 ) -> tuple[date, date]:
-    """The days that are asked for; where they are not named, those up to the newest event. Raises: UsageError."""
+    """Return the requested days, by default those up to the newest event. Raises: UsageError."""
     begin = day_named(first, "the first day")
     end = day_named(last, "the last day")
     if end is None:

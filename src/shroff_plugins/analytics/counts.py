@@ -147,8 +147,6 @@ def count_events(
 
 
 class _CheckedQuestion:
-    """A checked query, and the parts of its answer."""
-
     def __init__(
         self,
         question: CountQuestion,

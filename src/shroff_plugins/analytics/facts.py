@@ -1,6 +1,6 @@
 """Facts: the features of one key of an entity at a moment, from the log.
 
-The moment is represented by a probe: an event behind the end of the log that has only this key and this time. Each
+The moment is represented by a probe: an event after the end of the log that has only this key and this time. Each
 feature has the value that it would have at the probe (`features.naive`), over the events of the key up to that time.
 The key index finds these, so the cost depends on the events of the key and not on the log.
 """
@@ -64,7 +64,7 @@ class FactsQuestion(FrozenStruct):
         as_of_ms: The moment; None for the time of the log's newest event.
         features: Names such as `card.spent_24h`; empty for all of the entity.
         since_ms: Ignore events before this time: one time for all features, or one for each feature named.
-        seq: Use only what the log had before this place, by default at the time of its record: what its decision used.
+        seq: Use only records before this sequence number, by default at the time of its record, as its decision did.
         known_at_ms: Use only what had arrived by this time, which is also the default moment.
     """
 
@@ -109,8 +109,8 @@ def facts_of(
         now_ms: The moment if the log has no event yet.
         most: Largest number of events of the key to read.
 
-    Raises: UsageError for an unknown entity, key, feature or place, for a feature without a value between events, and
-    for a key with more events; StateError if a part of the log cannot be reached.
+    Raises: UsageError for an unknown entity, key, feature or sequence number, for a feature without a value between
+    events, and for a key with more events; StateError if a part of the log cannot be reached.
     Cost: 100 µs an event of the key; see `KeyEvents.backwards` for finding them.
     """
     as_of_ms, upto = _moment(question, log, now_ms)
@@ -134,7 +134,7 @@ def facts_of(
 
 
 def _moment(question: FactsQuestion, log: Log, now_ms: int) -> tuple[int, int]:
-    """Return the moment of a query, and the last place to use. Raises: UsageError."""
+    """Return the moment of a query, and the last sequence number to use. Raises: UsageError."""
     as_of_ms = question.as_of_ms
     seq = question.seq
     known_ms = question.known_at_ms
@@ -258,8 +258,6 @@ class _Probe:
 
 
 class _History:
-    """Reads the events and labels that the features of one key use."""
-
     def __init__(self, log: Log, definitions: Definitions, limit: int, upto: int) -> None:
         self._log = log
         self._definitions = definitions
@@ -333,14 +331,18 @@ def _add_probe(events: Events, entity: str) -> tuple[EventType, Events]:
     times = dict.fromkeys(type_.time_field for type_ in types if type_.time_field not in field_names)
     parts = next(iter(keys.values()), ())
     key_fields = tuple(ThisField(part.type, f"({number})") for number, part in enumerate(parts))
-    named = [
+    probe_fields = [
         ("[id]", TEXT),
         ("[time]", TIME),
         *((name, TIME) for name in times),
         *((field.name, field.type) for field in key_fields),
     ]
     probe = EventType(
-        _PROBE, "[id]", "[time]", is_decided=False, fields=tuple(Field(name, FieldType(type_)) for name, type_ in named)
+        _PROBE,
+        "[id]",
+        "[time]",
+        is_decided=False,
+        fields=tuple(Field(name, FieldType(type_)) for name, type_ in probe_fields),
     )
     with_key = replace(events.entities[entity], keys={**keys, _PROBE: key_fields})
     return probe, replace(events, types={**events.types, _PROBE: probe}, entities={**events.entities, entity: with_key})
@@ -359,7 +361,6 @@ def _matching_entities(probe: _Probe) -> dict[str, Entity]:
 
 
 def _check_names(question: FactsQuestion, entity_features: Sequence[str]) -> None:
-    """Raises: UsageError for a name that is not a feature of the entity."""
     cut = question.since_ms if isinstance(question.since_ms, Mapping) else ()
     for name in (*question.features, *cut):
         if name not in entity_features:

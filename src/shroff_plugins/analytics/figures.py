@@ -197,7 +197,6 @@ class _DayCounts:
                 self._days[days[row]] += int(value)  # exact: money, integers and numbers
 
     def over(self, first: int, last: int) -> int:
-        """Return the total of the days from `first` to `last`."""
         return sum(self._days[first : last + 1])
 
 

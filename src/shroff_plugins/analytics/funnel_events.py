@@ -30,7 +30,7 @@ History = tuple[Log, LakeReader | None]  # the log, and its lake if there is one
 
 
 class StepEvents(FrozenStruct):
-    """Events of a funnel's steps, ordered by (time, place in the log).
+    """Events of a funnel's steps, ordered by (time, sequence number).
 
     Args:
         users: For each event its user, as an index into `keys`.

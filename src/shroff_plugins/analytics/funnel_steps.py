@@ -1,6 +1,6 @@
 """Arithmetic of funnels over the events of steps: drop-off and recovery by day, and how far users came.
 
-The events of one user are ordered by (time, place in the log); a step is *after* another if it is later in this order.
+The events of one user are ordered by (time, sequence number); a step is *after* another if it is later in this order.
 `tests/analytics/test_funnels.py` has the same in plain Python and in SQL.
 """
 

@@ -274,11 +274,11 @@ class FunnelAnswer:
             return counts
 
         dropped = of(drop_off.dropped, drop_off.splits)
-        before = of(drop_off.before, drop_off.before_splits)
+        dropped_before = of(drop_off.before, drop_off.before_splits)
         recovered = of(drop_off.recovered, drop_off.before_splits)
         for number, index in self._values():
-            still_out = before[index] - recovered[index]
-            counts = dropped[index], before[index], recovered[index], still_out
+            still_out = dropped_before[index] - recovered[index]
+            counts = dropped[index], dropped_before[index], recovered[index], still_out
             yield DropOffRow(self._funnel.name, day, self._funnel.steps[step].name, *counts, self._value_of(number))
 
     def _drop_offs(self, step: int) -> Iterator[DropOffDay]:

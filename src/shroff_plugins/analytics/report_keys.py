@@ -176,8 +176,6 @@ def load_figures(node: YamlNode | None, definitions: Definitions, problems: list
 
 
 class _FigureLoader:
-    """Loads one figure; `known` are those above it."""
-
     def __init__(self, definitions: Definitions, earlier: Mapping[str, Figure], problems: list[Problem]) -> None:
         self._definitions = definitions
         self._events = definitions.events

@@ -3,7 +3,7 @@
     FOLDER/schemas/payment.json               names, types and modes of the columns, as `bq load` takes them
     FOLDER/payment/000000000007.parquet       the rows of manifest 7
 
-The rows of a commit are those of the places (after, upto] that its manifest wrote, in whatever files they are now. So
+The rows of a commit have the sequence numbers (after, upto] of its manifest, in whatever files they are now. So
 they are the same before and after a compaction, and a table into which each commit was loaded once has each row once.
 
 Tables are those that marts read (`analytics.marts.views`), without the features, and the results of SELECTs of
@@ -82,7 +82,7 @@ class WarehouseFiles(Struct):
     paths: list[tuple[str, str, Path]] = []
 
 
-class Wanted(FrozenStruct):
+class WarehouseRequest(FrozenStruct):
     """The files to write: a format of `FORMATS`, and the commits after a manifest.
 
     Args:
@@ -108,7 +108,7 @@ def commits(reader: LakeReader, behind: int) -> Iterator[Commit]:
             yield Commit(number, plan.after, plan.upto)
 
 
-def write_warehouse(reader: LakeReader | None, request: Wanted) -> WarehouseFiles:
+def write_warehouse(reader: LakeReader | None, request: WarehouseRequest) -> WarehouseFiles:
     """Write the files of all commits, and the schemas; without a lake only the schemas. The result is deterministic.
 
     Raises: StateError if a column has two types, or a required value is missing; StorageError; DuckDB's errors.
@@ -145,7 +145,7 @@ def write_warehouse(reader: LakeReader | None, request: Wanted) -> WarehouseFile
 
 
 def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:
-    """Return the rows of a commit by table, ordered by place. Raises: StateError if a column has two types."""
+    """Return the rows of a commit by table, in log order. Raises: StateError if a column has two types."""
     parts: dict[str, list[pa.Table]] = {}
     for kind in KINDS:
         for file, table in reader.pieces(kind, commit.after, commit.upto):
@@ -208,7 +208,12 @@ def _select(
 
 
 def _write(
-    request: Wanted, files: WarehouseFiles, name: str, commit: Commit, table: pa.Table, required: frozenset[str]
+    request: WarehouseRequest,
+    files: WarehouseFiles,
+    name: str,
+    commit: Commit,
+    table: pa.Table,
+    required: frozenset[str],
 ) -> None:
     if not table.num_rows:
         return

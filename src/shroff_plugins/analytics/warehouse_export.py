@@ -37,7 +37,7 @@ def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet
     from shroff.plugins.lake import Lakes, empty_tables
     from shroff_plugins.analytics.marts.models import load_models
     from shroff_plugins.analytics.marts.views import ViewFiles
-    from shroff_plugins.analytics.warehouse import FORMATS, Wanted, write_warehouse
+    from shroff_plugins.analytics.warehouse import FORMATS, WarehouseRequest, write_warehouse
 
     if format_ not in FORMATS:
         raise UsageError(f"there is no format {format_!r}. {nearest(format_, FORMATS) or 'Use parquet or ndjson.'}")
@@ -48,7 +48,7 @@ def export_warehouse(context: ProjectContext, out: Path, format_: str = "parquet
     models = load_models(texts, ViewFiles({}, empty).views) if texts else []
     with ExitStack() as exit_stack:
         reader = exit_stack.enter_context(Lakes(context).reader())
-        return write_warehouse(reader, Wanted(out, format_, behind, empty, models))
+        return write_warehouse(reader, WarehouseRequest(out, format_, behind, empty, models))
 
 
 def load_warehouse(
@@ -80,7 +80,7 @@ def load_warehouse(
 
 
 class WarehouseExport(OperationAnswer, dict=True):
-    """What was written: the last manifest, files and rows by table, and files loaded."""
+    """Result of an export: the last manifest, files and rows by table, and files loaded."""
 
     out: str
     format: str

@@ -1,4 +1,4 @@
-"""What shroff.yaml may say of the systems of this plug-in, read without their client libraries."""
+"""Settings in shroff.yaml of the systems of this plug-in, read without their client libraries."""
 
 from __future__ import annotations
 

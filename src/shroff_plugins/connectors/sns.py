@@ -123,7 +123,7 @@ class SnsSource:
             ) from None
 
     def _raw(self, headers: TextMapping, body: bytes) -> Push:
-        """A message in raw delivery, which has no signature: the password in the address is all that is known."""
+        """Read a message in raw delivery. It has no signature; only the password in the address identifies SNS."""
         if not self._password:
             message = "raw delivery is not signed: turn it off in SNS, or set a password for this source"
             raise PushRefusedError(FORBIDDEN, message)
@@ -157,7 +157,7 @@ def _read_from_folder(folder: Path, url: str) -> bytes:
 
 
 def _decode(body: bytes) -> _Envelope:
-    """The message that a body is. Raises: PushRefusedError with 400 where it is none."""
+    """Decode a body. Raises: PushRefusedError with 400 if it is not a message."""
     try:
         envelope = _DECODER.decode(body)
     except (ValueError, RecursionError) as error:

@@ -207,7 +207,7 @@ def _bound_text(bound: Bound) -> str:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON has it: decimals as texts, so that no digit is lost; a time without a zone is in UTC."""
+    """Convert a value for JSON: decimals to texts, so that no digit is lost; a time without a zone is in UTC."""
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
     if isinstance(value, memoryview):

@@ -1,7 +1,6 @@
 """Calls of calls.yaml that query data: a request becomes an analytics query, and its result a response.
 
-Such a call writes nothing. What a question may say, and what is found, is the same as in the API; a call has other
-names for it.
+Such a call writes nothing. Queries and results are those of the API, under the call's own names.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from shroff.plugins.loader import YamlSequence as Sequence
 from shroff.plugins.settings import ANY, EXPRESSION, Either, Key, Many, Required, choice, mapping_shape, own_names
 from shroff.plugins.values import FrozenStruct
 
-REQUEST = "request"  # what an answer reads of the request: row.request.NAME
-ITEMS_MAX = 20  # of a list each of whose items asks
+REQUEST = "request"  # an answer reads the request as row.request.NAME
+ITEMS_MAX = 20  # queries in one request
 ROWS_MAX = 500  # of one answer
 RECIPIENTS_MAX = 50
 METHODS = ("get", "post")
@@ -246,12 +245,12 @@ class AskingCall(FrozenStruct):
     """A call that queries data.
 
     Args:
-        many: The list of the body whose items ask; empty where the body does.
+        many: The list in the body, each item of which is a query; empty if the body is one query.
         default: The list for a request without one; empty if the request must have one.
-        unread: Names that a request may have beside those that are read.
-        recipients: Whom a call that sends may send to; empty for one that asks.
-        ask: The question's values by their names.
-        part: What is answered, of what is found or of each of its rows.
+        unread: Further names that a request may have.
+        recipients: Allowed recipients of a call that sends; empty for a query.
+        ask: The parameters of the query by name.
+        part: The response, of the result or of each of its rows.
     """
 
     path: str

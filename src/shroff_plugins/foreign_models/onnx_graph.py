@@ -102,7 +102,7 @@ def _values(values: Floats32, steps: Sequence[OnnxStep]) -> Floats32:
     return result
 
 
-class Around(FrozenStruct):
+class OperatorsAround(FrozenStruct):
     """The operators around the model of a graph.
 
     Args:
@@ -133,7 +133,7 @@ def model_of(graph: GraphProto) -> NodeProto:
     )
 
 
-def around(graph: GraphProto, model: NodeProto, width: int) -> Around:
+def around(graph: GraphProto, model: NodeProto, width: int) -> OperatorsAround:
     """Find the operators around the model.
 
     Args:
@@ -152,7 +152,7 @@ def around(graph: GraphProto, model: NodeProto, width: int) -> Around:
         )
     names = tuple(reading.widths) if all(columns == 1 for columns in reading.widths.values()) else ()
     has_sigmoid, is_normalized = _behind(graph, model, reading)
-    return Around(tuple(ways), names, sum(reading.widths.values()), has_sigmoid, is_normalized)
+    return OperatorsAround(tuple(ways), names, sum(reading.widths.values()), has_sigmoid, is_normalized)
 
 
 def attributes(node: NodeProto) -> JsonObject:

@@ -33,8 +33,8 @@ from shroff.plugins.models import (
 from shroff.plugins.values import Bools, Floats, Floats32, FrozenStruct, Ints
 from shroff_plugins.foreign_models.onnx_graph import (
     LINEAR,
-    Around,
     GraphPath,
+    OperatorsAround,
     around,
     attributes,
     last_passing,
@@ -102,7 +102,7 @@ def _width_of(node: NodeProto, node_attributes: JsonMapping) -> int:
 # ---- trees
 
 
-def _trees(node: NodeProto, node_attributes: JsonMapping, outside: Around, data: bytes) -> Foreign:
+def _trees(node: NodeProto, node_attributes: JsonMapping, outside: OperatorsAround, data: bytes) -> Foreign:
     trees = trees_of_5(node_attributes) if node.op_type == "TreeEnsemble" else trees_of(node_attributes)
     if not trees:
         raise UsageError("it has no trees; train it first")
@@ -131,7 +131,7 @@ def _trees(node: NodeProto, node_attributes: JsonMapping, outside: Around, data:
 
 
 def _scores_of_trees(
-    node: NodeProto, node_attributes: JsonMapping, outside: Around, trees: Sequence[OnnxTree]
+    node: NodeProto, node_attributes: JsonMapping, outside: OperatorsAround, trees: Sequence[OnnxTree]
 ) -> _Scores:
     post = _post_transform(node_attributes, outside)
     bases = [float(number) for number in node_attributes.get("base_values", ())]
@@ -174,7 +174,7 @@ def _scores_of_trees(
     return _Scores({1: 1.0}, start, gives, remark)
 
 
-def _post_transform(node_attributes: JsonMapping, outside: Around) -> str:
+def _post_transform(node_attributes: JsonMapping, outside: OperatorsAround) -> str:
     names = {0: "NONE", 1: "SOFTMAX", 2: "LOGISTIC", 3: "SOFTMAX_ZERO", 4: "PROBIT"}
     declared = node_attributes.get("post_transform", "NONE")
     post = names.get(declared, str(declared)) if isinstance(declared, int) else str(declared)
@@ -280,7 +280,7 @@ def _cut(way: GraphPath, tree: OnnxTree, nodes: Ints, mode: str) -> tuple[Ints, 
 # ---- linear models
 
 
-def _linear(node: NodeProto, node_attributes: JsonMapping, outside: Around, data: bytes) -> Foreign:
+def _linear(node: NodeProto, node_attributes: JsonMapping, outside: OperatorsAround, data: bytes) -> Foreign:
     coefficients = np.array(node_attributes["coefficients"], np.float64)
     intercepts = np.array(node_attributes.get("intercepts", ()), np.float64)
     post = _post_transform(node_attributes, outside)
@@ -326,7 +326,7 @@ def _linear(node: NodeProto, node_attributes: JsonMapping, outside: Around, data
     )
 
 
-def _regression(weights: Floats, start: float, outside: Around) -> tuple[JsonObject, bool]:
+def _regression(weights: Floats, start: float, outside: OperatorsAround) -> tuple[JsonObject, bool]:
     """Return the regression as `models.trees.linear` reads it, and whether the model lacks a score for missing values.
 
     Raises: UsageError if the numbers of columns differ.

@@ -62,7 +62,7 @@ def import_rules(
     project = session.project
     if out is not None:
         project.drafts.refuse_rules_in(out)
-    apart = out is not None and project.drafts.has_drafts_in(out)
+    apart = out is not None and project.drafts.has_drafts_in(out)  # each rule gets a file of its own
     imported = project.rules.import_rules(
         file, event=event or "", by=by or "", mapping=mapping, shadow=shadow, apart=apart
     )

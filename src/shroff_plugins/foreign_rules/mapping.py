@@ -55,10 +55,10 @@ def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
             if key.text not in allowed and key.text in entries:
                 hint = nearest(key.text, allowed) or f"There is {', '.join(allowed)}."
                 key.report(problems, f"{key.text!r} is none of Radar's {key_name}.", hint)
-    attribute_names = _text_values(root, "attributes", problems)
-    attributes = {
-        name if name.startswith("::") else name.strip(":").lower(): value for name, value in attribute_names.items()
-    }
+    attributes: TextDict = {}
+    for name, expression in _text_values(root, "attributes", problems).items():
+        is_metadata = name.startswith("::")  # only names of metadata keep their case
+        attributes[name if is_metadata else name.strip(":").lower()] = expression
     return Mapped(
         attributes, entities, _text_values(root, "lists", problems), charges, _text_values(root, "outcomes", problems)
     )

@@ -30,13 +30,13 @@ def version_of(session: PostgresSession) -> int | None:
         "SELECT obj_description(n.oid, 'pg_namespace') FROM pg_class c JOIN pg_namespace n "
         "ON n.oid = c.relnamespace WHERE n.nspname = ? AND c.relname = 'version'"
     )
-    found = session.ask(sql, (session.schema,), "T")
-    if found == [(UNFINISHED,)]:
+    rows = session.ask(sql, (session.schema,), "T")
+    if rows == [(UNFINISHED,)]:
         raise StorageError(
             f"{session.place}: an interrupted restore left these tables. Run 'shroff restore' again with --again, "
             f"which removes them first"
         )
-    return int(session.ask("SELECT number FROM version")[0][0]) if found else None
+    return int(session.ask("SELECT number FROM version")[0][0]) if rows else None
 
 
 def checked_version(session: PostgresSession, *, read_only: bool) -> int | None:

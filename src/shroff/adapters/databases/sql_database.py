@@ -91,12 +91,12 @@ MOMENT = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=3), "mysql").wi
 
 
 def key_column(name: str, type_: Any) -> Column[Any]:
-    """A column of the primary key."""
+    """Make a column of the primary key."""
     return Column(name, type_, primary_key=True, autoincrement=False)
 
 
 def value_column(name: str, type_: Any) -> Column[Any]:
-    """A column with a value in every row."""
+    """Make a column that is not null."""
     return Column(name, type_, nullable=False)
 
 

@@ -375,7 +375,7 @@ def _run_in_transaction(connection: sqlite3.Connection, script: str) -> None:
 
 
 def _check_version(connection: sqlite3.Connection, path: Path, version: int, *, is_older_read: bool = False) -> None:
-    """Raises: StorageError if the tables are no log of shroff, or of a version that cannot be used."""
+    """Raise StorageError if the tables are not a log of shroff, or have an unsupported version."""
     (owner,) = connection.execute("PRAGMA application_id").fetchone()
     (stored,) = connection.execute("PRAGMA user_version").fetchone()
     if owner != APPLICATION_ID:

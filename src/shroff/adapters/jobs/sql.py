@@ -46,9 +46,9 @@ class SqlJobs:
         self._people = people
 
     @contextmanager
-    def look(self) -> Iterator[JobLook]:
+    def look(self) -> Iterator[JobQueries]:
         with self._people.look_beside(PART) as connection:
-            yield JobLook(connection)
+            yield JobQueries(connection)
 
     @contextmanager
     def change(self) -> Iterator[JobChange]:
@@ -56,7 +56,7 @@ class SqlJobs:
             yield JobChange(people)
 
 
-class JobLook:
+class JobQueries:
     """Queries on one connection. Lists of jobs lack their logs and results."""
 
     def __init__(self, connection: Connection) -> None:
@@ -107,7 +107,7 @@ class JobLook:
         return [_job(row) for row in self._connection.execute(query).mappings()]
 
 
-class JobChange(JobLook):
+class JobChange(JobQueries):
     """One transaction that changes jobs. `people` is the same transaction, for the audit log."""
 
     def __init__(self, people: Change) -> None:

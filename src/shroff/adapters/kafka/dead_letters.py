@@ -27,11 +27,13 @@ class KafkaDeadLetters:
         """
         if self._producer is None:
             self._producer = self._cluster.producer(message__timeout__ms=str(int(ANSWER_S * 1_000)))
-        for message, failure in self._send_all([(message, message.raw) for message in refused]):
-            error = failure
-            for raw in (message.raw, b""):  # again alone, as a batch is refused as a whole for the size of one message
+        for message, batch_error in self._send_all([(message, message.raw) for message in refused]):
+            error = batch_error
+            # A batch is refused as a whole for the size of one message, so each is sent again alone, then without bytes
+            for raw in (message.raw, b""):
                 if error is not None and error.name() == "MSG_SIZE_TOO_LARGE":
-                    error = next((again for _, again in self._send_all([(message, raw)])), None)
+                    failed = self._send_all([(message, raw)])
+                    error = failed[0][1] if failed else None
             if error is not None:
                 self._cluster.failed(error)
                 raise TransientError(f"dead letters cannot be sent to {self.topic}: {self._cluster.words_of(error)}")
@@ -43,7 +45,7 @@ class KafkaDeadLetters:
         failed: list[tuple[Refused, Any]] = []
         pending: dict[int, Refused] = {}
 
-        def told(number: int, error: Any) -> None:
+        def finish(number: int, error: Any) -> None:
             letter = pending.pop(number)
             if error is not None:
                 failed.append((letter, error))
@@ -52,15 +54,19 @@ class KafkaDeadLetters:
             pending[number] = refused
             headers = _headers(refused, is_whole=len(raw) == len(refused.raw))
 
-            def report(error: Any, _message: Any, number: int = number) -> None:
-                told(number, error)
+            def on_delivery(error: Any, _message: Any, number: int = number) -> None:
+                finish(number, error)
 
             try:
                 self._producer.produce(
-                    self.topic, value=raw, key=f"{refused.source}:{refused.place}", headers=headers, on_delivery=report
+                    self.topic,
+                    value=raw,
+                    key=f"{refused.source}:{refused.place}",
+                    headers=headers,
+                    on_delivery=on_delivery,
                 )
             except KafkaException as error:
-                told(number, error.args[0])
+                finish(number, error.args[0])
             except BufferError:
                 self._producer.flush(ANSWER_S)
                 raise TransientError(f"dead letters cannot be sent to {self.topic}: the send queue is full") from None

@@ -38,7 +38,7 @@ def prepared(
     within_s: float | None = None,
     is_patient: bool = True,
 ) -> list[str]:
-    """Check that topics exist; with `partitions`, create missing ones with so many. Return the created topics.
+    """Check that topics exist; with `partitions`, create missing ones with that number. Return the created topics.
 
     Raises: UsageError that names all missing topics, or one that cannot be created; TransientError if no broker
     answers.

@@ -13,7 +13,7 @@ from shroff.adapters.databases.server_url import is_loopback
 from shroff.errors import ShroffError, StorageError, TransientError, UsageError
 from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.runtime.values import FrozenStruct
-from shroff.streams.lake import Found, Listed, bucket_and_prefix, check_name
+from shroff.streams.lake import ListedObject, StoredObject, bucket_and_prefix, check_name
 
 TIMEOUT = "60s"  # of one request
 CONNECT_TIMEOUT = "5s"
@@ -107,12 +107,11 @@ class BucketObjects:
             Google no credentials are sent, for tests.
         region: Region of an S3 bucket; by default that of the environment.
         account: Storage account of Azure; by default AZURE_STORAGE_ACCOUNT_NAME of the environment.
-        proxy: The HTTP proxy, `none`, or nothing where the environment says.
-        ca: A file of certificates that are trusted beside the system's.
-        options: Credentials and the like given otherwise than by the environment; they stand in no text.
+        proxy: The HTTP proxy, or `none`; by default that of the environment.
+        ca: A file of certificates to trust in addition to the system's.
+        options: Further options of obstore, such as credentials. No message shows them.
 
-    Raises: UsageError where obstore is not installed, or the address is none; StorageError where credentials are of no
-        use.
+    Raises: UsageError if obstore is not installed, or the address is invalid; StorageError if credentials are invalid.
     """
 
     def __init__(
@@ -173,22 +172,22 @@ class BucketObjects:
     def replace(self, name: str, data: bytes, version: str) -> bool:
         return self._put(name, data, {self._cloud.version: version})
 
-    def get(self, name: str) -> Found | None:
-        def read() -> Found | None:
+    def get(self, name: str) -> StoredObject | None:
+        def read() -> StoredObject | None:
             answer = self._obstore.get(self._store, check_name(name))
             version = answer.meta[self._cloud.version]
             if version is None:
                 raise StorageError(f"{self.address} gives no version of {name}, which is required to write safely")
-            return Found(bytes(answer.bytes()), str(version))
+            return StoredObject(bytes(answer.bytes()), str(version))
 
         return self._call_store(name, read, None)
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
-        def read() -> list[Listed]:
+    def list(self, folder: str = "") -> Iterator[ListedObject]:
+        def read() -> list[ListedObject]:
             pages = self._obstore.list(self._store, prefix=check_name(folder) if folder else None, chunk_size=PAGE)
-            return [Listed(entry["path"], entry["size"]) for page in pages for entry in page]
+            return [ListedObject(entry["path"], entry["size"]) for page in pages for entry in page]
 
-        nothing: list[Listed] = []
+        nothing: list[ListedObject] = []
         return iter(sorted(self._call_store(folder or "the bucket", read, nothing), key=lambda entry: entry.name))
 
     def entries(self) -> tuple[BucketEntry, ...]:

@@ -16,7 +16,7 @@ from shroff.config import make_folder
 from shroff.errors import StorageError
 from shroff.runtime.atomic_files import LOST, sync_folder
 from shroff.runtime.progress import unheard
-from shroff.streams.lake import Found, Listed, check_name, digest
+from shroff.streams.lake import ListedObject, StoredObject, check_name, digest
 
 STEPS = ("begin", "written", "synced", "named", "done")
 UNFINISHED = ".unfinished"  # folder of files that are being written
@@ -48,7 +48,7 @@ class FolderObjects:
 
     def put(self, name: str, data: bytes) -> bool:
         target = self._folder / check_name(name)
-        with self._telling(name), self._unfinished(data) as part:
+        with self._storage_errors(name), self._unfinished(data) as part:
             make_folder(target.parent)
             try:
                 os.link(part, target)
@@ -59,7 +59,7 @@ class FolderObjects:
 
     def replace(self, name: str, data: bytes, version: str) -> bool:
         target = self._folder / check_name(name)
-        with self._telling(name), self._unfinished(data) as part, self._locked():
+        with self._storage_errors(name), self._unfinished(data) as part, self._locked():
             current = self.get(name)
             if current is None or current.version != version:
                 return False
@@ -67,18 +67,18 @@ class FolderObjects:
             self._sync_name(target)
         return True
 
-    def get(self, name: str) -> Found | None:
-        with self._telling(name):
+    def get(self, name: str) -> StoredObject | None:
+        with self._storage_errors(name):
             try:
                 data = (self._folder / check_name(name)).read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        return Found(data, digest(data))
+        return StoredObject(data, digest(data))
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[ListedObject]:
         start = self._folder / check_name(folder) if folder else self._folder
-        listed: list[Listed] = []
-        with self._telling(folder or "the folder"):
+        listed: list[ListedObject] = []
+        with self._storage_errors(folder or "the folder"):
             for folder_path, folders, files in os.walk(start, onerror=_raise_unlisted):
                 folders[:] = [folder_name for folder_name in folders if not folder_name.startswith((".", LOST))]
                 here = Path(folder_path)
@@ -86,12 +86,12 @@ class FolderObjects:
                     if not file.startswith("."):
                         with suppress(FileNotFoundError):  # removed since
                             name = (here / file).relative_to(self._folder).as_posix()
-                            listed.append(Listed(name, (here / file).stat().st_size))
+                            listed.append(ListedObject(name, (here / file).stat().st_size))
         return iter(sorted(listed, key=lambda entry: entry.name))
 
     def delete(self, name: str) -> None:
         target = self._folder / check_name(name)
-        with self._telling(name):
+        with self._storage_errors(name):
             if target.parent.is_dir():
                 with self._locked():
                     target.unlink(missing_ok=True)
@@ -146,7 +146,7 @@ class FolderObjects:
             yield
 
     @contextmanager
-    def _telling(self, name: str) -> Iterator[None]:
+    def _storage_errors(self, name: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -78,7 +78,7 @@ class IcebergTables:
     def title(self) -> str:
         return f"Iceberg tables of {self._settings.catalog}.{self._settings.namespace}"
 
-    def head(self, table: str, known: int) -> TableHead:
+    def head(self, table: str, known_version: int) -> TableHead:
         with self._catalog_errors(table):
             iceberg_table = self._table(table)
             if iceberg_table is None:

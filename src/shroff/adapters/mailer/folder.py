@@ -1,4 +1,4 @@
-"""Write mails as files in a folder, the default. Whoever may read the project's state can read them."""
+"""Write mails as files in a folder, the default. Accounts that may read the project's state can read them."""
 
 from __future__ import annotations
 

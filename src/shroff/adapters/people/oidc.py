@@ -246,7 +246,7 @@ def _text(value: Any) -> str:
 
 
 def _check_secure(url: str) -> None:
-    """Raises: UsageError for an address that anybody on the way could answer for."""
+    """Raise UsageError for an address without TLS: anybody on the network could answer in its place."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
         raise UsageError(f"sign_in: {url} is not https://. Only a provider on this machine may use http://.")

@@ -1,6 +1,6 @@
 """Deliver decisions and flags to Kafka topics (extra `kafka`), exactly once for consumers of committed messages.
 
-One `send` is one transaction, together with the mark of how far delivery has come. The mark is stored as a committed
+One `send` is one transaction, together with the mark of the delivered position. The mark is stored as a committed
 offset of a consumer group of the sink, as MirrorMaker and Kafka Connect do. After a crash the next process reads the
 mark, so no row is delivered twice. A consumer with `isolation.level=read_uncommitted`, the default of the Java client,
 may see rows of an aborted transaction again; their header `key` is the same.
@@ -227,18 +227,18 @@ class KafkaSink:
         Halves of the rows are sent in transactions that are aborted, until single rows are found. If the broker accepts
         each row alone, later batches are smaller.
         """
-        accepted = [1]
+        accepted_sizes = [1]
 
         def aborted(part: Sequence[Outgoing]) -> str:
             failed = self._begin_with(part, {})
             self._producer.abort_transaction(COMMIT_S)
             if not failed:
-                accepted.append(len(part))
+                accepted_sizes.append(len(part))
             return failed
 
         refused = refused_by_halves(rows, aborted)
         if not refused:
-            self._at_once = min(max(accepted), max(self._at_once // 2, 1))
+            self._at_once = min(max(accepted_sizes), max(self._at_once // 2, 1))
         return refused
 
     def _keep(self, mark: str, mark_offset: int) -> None:

@@ -147,17 +147,17 @@ class _File:
         self.part = part
         self._path = path
         self._tell = tell
-        reached_before = _Reached()
+        stored = _Reached()
         if offset is not None:
-            reached_before = kept_offset(FileSource.name, part, offset.partition("@")[2] or offset, _Reached)
-        is_same = _head(path, reached_before.head_bytes) == reached_before.head
+            stored = kept_offset(FileSource.name, part, offset.partition("@")[2] or offset, _Reached)
+        is_same = _head(path, stored.head_bytes) == stored.head
         head_bytes = min(path.stat().st_size, HEAD_BYTES)
-        self._reached = (reached_before if is_same else _Reached())._replace(
+        self._reached = (stored if is_same else _Reached())._replace(
             head_bytes=head_bytes, head=_head(path, head_bytes)
         )
         self._reader: Lines | None = None
         # Line numbers at which an unfinished record may begin; those of earlier runs start at `sure`.
-        self._unsure = [reached_before.sure] if is_same and reached_before.lines else []
+        self._unsure = [stored.sure] if is_same and stored.lines else []
 
     @property
     def is_at_begin(self) -> bool:

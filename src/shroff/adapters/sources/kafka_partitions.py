@@ -67,7 +67,7 @@ class Partitions:
         Raises: UsageError, naming all missing topics, if a topic or that of dead letters does not exist; UsageError if
             a topic may not be read; TransientError if no broker answers.
         """
-        found: dict[Key, str | None] = {}
+        partitions: dict[Key, str | None] = {}
         missing: list[NoTopicError] = []
         self._leaderless.clear()
         for topic in (*self._types, *([letters] if letters else ())):
@@ -77,17 +77,16 @@ class Partitions:
                 missing.append(error)
                 continue
             if topic != letters:
-                found |= self._keys(topic, metadata, self._types[topic])
+                partitions |= self._keys(topic, metadata, self._types[topic])
         if missing:
             raise missing_topics_error(missing)
         if self._maybe and self._maybe not in self._types:
             metadata = self._metadata(consumer, self._maybe, within_s)
             if metadata is not None and metadata.error is None:
-                found |= self._keys(self._maybe, metadata, LABEL)
-        return found
+                partitions |= self._keys(self._maybe, metadata, LABEL)
+        return partitions
 
     def _required_metadata(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool) -> Any:
-        """Return the metadata of a topic. Raises: NoTopicError, and as `find`."""
         metadata = self._metadata(consumer, topic, within_s, is_patient=is_patient)
         error = topic_error(self._cluster, topic, metadata, lambda: list(consumer.list_topics(timeout=within_s).topics))
         if error is not None:
@@ -198,7 +197,7 @@ class Partitions:
         return topic_ids(self._cluster, self._admin, {topic for topic, _ in partitions}, within_s)
 
     def replaced(self, ids: TextMapping) -> StateError | None:
-        """Return the error for a topic that was created anew during reading, by the current topic ids."""
+        """Return the error for a topic that was created again during reading, by the current topic ids."""
         for part in self.by_name.values():
             offset_read = PartitionOffset(part.next, part.topic_id)
             if not offset_read.is_of(ids.get(part.topic, "")):
@@ -227,10 +226,10 @@ class Partitions:
         return TransientError(str(error)) if self.skips else error
 
     def have_checked(self, consumer: Any, parts: Iterable[KafkaPartition]) -> None:
-        """Let the library check with brokers that they still have what was read of these newly assigned partitions.
+        """Let the library check that brokers still have the messages read from these newly assigned partitions.
 
-        The library does so only for a seek to an offset with an epoch. It returns a loss as an error in place of
-        messages.
+        The library does so only for a seek to an offset with an epoch. It then returns a loss as an error instead
+        of messages.
 
         Raises: TransientError or UsageError if the library does not begin to read within `ASSIGNED_WITHIN_S`.
         """

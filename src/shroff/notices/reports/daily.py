@@ -90,8 +90,6 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
 
 
 class _Texts:
-    """Formats the figures of a report in a language."""
-
     def __init__(self, settings: Settings, figures: Figures, zone: str, language: str) -> None:
         self._places = settings.money_places
         self._currency = settings.currency
@@ -107,7 +105,6 @@ class _Texts:
         return count_text(number, self._language)
 
     def _money(self, units: int | None) -> str:
-        """Format an amount; empty for None."""
         return "" if units is None else money_text(units, self._places, self._currency, self._language)
 
     def outcomes(self) -> list[TextDict]:

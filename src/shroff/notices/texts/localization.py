@@ -99,7 +99,7 @@ def card_end(text: str) -> str:
 
 
 def covered(text: str) -> str:
-    """Mask what could be a card number, and what stands for a hashed value.
+    """Mask a possible card number, and the digest of a hashed value.
 
     Digits inside words or with other separators count as a card number only if the check digit is right.
 

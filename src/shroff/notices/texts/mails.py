@@ -70,7 +70,6 @@ def _head(name: str, value: object) -> bytes:
 
 
 def _part(kind: str, text: str) -> bytes:
-    """Encode one form of the text as quoted-printable."""
     lines = text.encode("utf-8", "surrogateescape").splitlines()
     body = b2a_qp(b"".join(line + b"\r\n" for line in lines), istext=True)
     head = f'Content-Type: text/{kind}; charset="utf-8"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'

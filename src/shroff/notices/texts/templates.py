@@ -1,4 +1,4 @@
-"""Texts of notices: sandboxed templates, which see only the values they are given.
+"""Texts of notices: sandboxed templates, which see only the passed values.
 
 Templates come with shroff (`templates/question.txt.j2`, `notice`, `report`, each with its `.html.j2`); a project's
 template next to its notices replaces the built-in one. The plain text begins with a line `Subject: …` and an empty
@@ -31,7 +31,7 @@ _SUBJECT = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
 
 
 class TextError(UsageError):
-    """A template cannot be rendered: says which one, and the line if it is known."""
+    """A template cannot be rendered. The message has its name, and the line if known."""
 
     def __init__(self, name: str, message: str, line: int = 0) -> None:
         self.name = name

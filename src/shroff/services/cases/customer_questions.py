@@ -15,7 +15,7 @@ from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.cases.case import Alert
-    from shroff.notices.sql import NoticeLook, NoticeStore
+    from shroff.notices.sql import NoticeQueries, NoticeStore
     from shroff.notices.store import Question
 
 _UNASKED = (REFUSED, UNKNOWN, DROPPED)
@@ -91,7 +91,7 @@ def foremost(asked: Sequence[Asked]) -> Asked:
     return max(asked, key=lambda question: (question.said == FRAUD, bool(question.said)))
 
 
-def _asked(look: NoticeLook, question: Question, now_ms: int) -> Asked:
+def _asked(look: NoticeQueries, question: Question, now_ms: int) -> Asked:
     letter = None if question.answer else look.letter(question.letter)  # an answer proves delivery
     verdict = VERDICTS.get(question.answer, "")
     is_over = not verdict and now_ms >= question.ends_ms

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.adapters.jobs.sql import JobChange, JobLook, SqlJobs
+from shroff.adapters.jobs.sql import JobChange, JobQueries, SqlJobs
 from shroff.errors import nearest
 from shroff.jobs.due_times import ScheduleMark, next_due_ms, plan
 from shroff.jobs.job import (
@@ -276,7 +276,7 @@ def _is_due(schedule: Schedule, mark: ScheduleMark | None, now_ms: int) -> bool:
     return next_ms is not None and next_ms <= now_ms
 
 
-def _next_of(look: JobLook, now_ms: int, only: str) -> Job | None:
+def _next_of(look: JobQueries, now_ms: int, only: str) -> Job | None:
     jobs = look.open_jobs()
     running = [job.kind for job in jobs if job.state == RUNNING]
     is_full = sum(kind not in WAITED_FOR for kind in running) >= AT_ONCE
@@ -285,7 +285,7 @@ def _next_of(look: JobLook, now_ms: int, only: str) -> Job | None:
     return next((job for job in may_start if only in {"", job.id}), None)
 
 
-def _job(look: JobLook, id: str) -> Job:
+def _job(look: JobQueries, id: str) -> Job:
     job = look.job(id) if len(id) <= 50 and id.isascii() else None
     if job is None:
         raise NoJobError(f"there is no job {id[:50]!r}; 'shroff jobs list' shows all.")

@@ -147,7 +147,7 @@ class NoticeViews(ProjectPart):
 
     def routes(self) -> list[SinkRoute]:
         """Return the routes from decisions and labels to notices; they begin with new ones."""
-        from shroff.notices.triggers import DecisionsTold, VerdictsTold
+        from shroff.notices.triggers import DecisionNotices, VerdictNotices
         from shroff.streams.sink_cursor import SinkRoute
         from shroff.worker.outbox import OF_NOTICE
 
@@ -158,7 +158,7 @@ class NoticeViews(ProjectPart):
 
             def opened(notice: Notice = notice) -> Sink:
                 assert services is not None
-                return (DecisionsTold if notice.on == DecisionsTold.on else VerdictsTold)(services, notice)
+                return (DecisionNotices if notice.on == DecisionNotices.on else VerdictNotices)(services, notice)
 
             take = FOLLOWED[notice.on]
             routes.append(SinkRoute(OF_NOTICE + notice.name, opened, take, notice.outcomes, from_now=True))

@@ -12,7 +12,7 @@ from threading import Barrier
 import pytest
 
 from shroff.errors import StateError
-from shroff.streams.lake import Found, Listed, Objects
+from shroff.streams.lake import ListedObject, Objects, StoredObject
 
 Opens = Callable[[], Objects]  # as another process would
 AT_ONCE = 8
@@ -91,7 +91,7 @@ class ObjectsContract:
         objects.put("a", data)
 
         assert _data(objects, "a") == data
-        assert list(objects.list()) == [Listed("a", size)]
+        assert list(objects.list()) == [ListedObject("a", size)]
 
     # Reading
 
@@ -174,7 +174,7 @@ def _names(objects: Objects, folder: str = "") -> list[str]:
     return [stored.name for stored in objects.list(folder)]
 
 
-def _found(objects: Objects, name: str) -> Found:
+def _found(objects: Objects, name: str) -> StoredObject:
     found = objects.get(name)
     assert found is not None
     return found

@@ -62,7 +62,7 @@ class BuiltMarts(FrozenStruct):
     """All models, and what they were built from.
 
     Args:
-        upto: Last place of the log that the lake had, under "0".
+        upto: Last sequence number that the lake had, under "0".
         files: Files of the lake that were read.
     """
 
@@ -158,7 +158,7 @@ def build(
         is_full: Whether to rebuild all days of models that are built by day.
         progress: Called for each model.
 
-    Raises: DefinitionError if DuckDB cannot run a model, with its place.
+    Raises: DefinitionError, with the line, if DuckDB cannot run a model.
     """
     old = None if is_full else files.built()
     new_file = files.work / "marts.duckdb"

@@ -35,7 +35,7 @@ _FILE = re.compile(NAME_PATTERN)
 
 
 class TableRead(FrozenStruct):
-    """A table that a model reads, and the place of its name."""
+    """A table that a model reads, and the line and column of its name."""
 
     name: str
     line: int

@@ -105,7 +105,7 @@ class Marts:
     def test(self) -> BuiltMarts:
         """Run the tests, as they are written now, on the last build.
 
-        Raises: UsageError where there is none, or it was not made of these models; StateError where files of the lake
+        Raises: UsageError if there is none, or it was not made of these models; StateError where files of the lake
             are gone that it was made of.
         """
         from shroff_plugins.analytics.closed_duckdb import QueryLimits

@@ -147,7 +147,6 @@ async def download(service: Service, request: Request) -> Response:
 
 
 def _question(service: Service, request: Request) -> CountQuestion:
-    """Return the query in the address of a page. Raises: UsageError for an invalid day."""
     parameters = request.query_params
     return CountQuestion(
         start_date=day_of(parameters.get("from", "")),
@@ -229,7 +228,7 @@ async def show_events(service: Service, request: Request) -> Response:
 
 
 def _events(project: Project, selection: EventSelection, upto: int | None) -> tuple[list[CountedEvent], int]:
-    """Return a page of events, newest first, and the place behind which all were searched: 0 for the whole log.
+    """Return a page of events, newest first, and the sequence number down to which the log was searched.
 
     Raises: UsageError for an unknown time zone or type, and for too many days.
     """

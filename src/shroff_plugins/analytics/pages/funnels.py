@@ -92,7 +92,6 @@ async def download(service: Service, request: Request) -> Response:
 
 
 def _question(service: Service, request: Request, name: str) -> FunnelDays:
-    """Return the query in the address of a page. Raises: UsageError for an invalid day."""
     parameters = request.query_params
     return FunnelDays(
         funnel=parameters.get("funnel") or name,

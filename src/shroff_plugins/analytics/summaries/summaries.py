@@ -22,7 +22,7 @@ from shroff_plugins.analytics.summaries.settings import SummarySettings
 VALUES_MAX = 1_000  # of a column in one window; rarer ones are counted together
 MISSING = "(missing)"
 OTHER = "(other)"
-READ = 65_536  # places read at once
+READ = 65_536  # sequence numbers read at once
 NEAR = 1_024  # smaller gaps are read through, which is cheaper than a second read
 _PLACES = 2  # decimal places of an average beyond those of money
 
@@ -34,7 +34,7 @@ class SummaryRow(FrozenStruct):
         counts: Events by column and value; columns as in the settings, values sorted.
         amount: The sum of their amounts.
         average: The mean of the amounts present, rounded half up to two more places; None without any.
-        confirmed: Events whose verdict in force is `fraud`.
+        confirmed: Events whose active verdict is `fraud`.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -54,7 +54,7 @@ class WindowSummary(NamedTuple):
 
 
 class SeqRun(NamedTuple):
-    """Places `first` to `last` of a log with events of one window; None if each event's time decides its window."""
+    """Sequence numbers `first` to `last`, with events of one window; None if each event's time decides its window."""
 
     first: int
     last: int
@@ -76,7 +76,7 @@ def window_of(at_ms: int, every_ms: int) -> int:
 
 
 def confirmed_frauds(log: LogReader, after: int, upto: int) -> set[str]:
-    """Return the events whose verdict in force is `fraud`, by the labels behind a place. Cost: 3 µs a label."""
+    """Return the events whose active verdict is `fraud`, by the labels in (after, upto]. Cost: 3 µs a label."""
     events: set[str] = set()
     for records in log.labels_after(after, upto):
         for record in records:

@@ -300,7 +300,6 @@ class SqlSummaries:
         return json.dumps(definition, sort_keys=True)
 
     def _check(self, row: RowMapping) -> None:
-        """Raises: UsageError if the tables have rows of other settings."""
         if row["settings"] != self._definition():
             definition = json.loads(self._definition())
             then = json.loads(row["settings"])

@@ -35,7 +35,7 @@ class SummaryProgress(NamedTuple):
     """How far summaries follow the log.
 
     Attributes:
-        position: Events and labels up to this place are counted in every row.
+        position: Events and labels up to this sequence number are counted in every row.
         next_ms: The window that `run` writes next; None before it has written one.
     """
 
@@ -188,7 +188,7 @@ class SummaryWriter:
         return Built(len(starts), 2 * len(starts), changed)
 
     def _frauds(self, log: LogReader, starts: Sequence[int]) -> set[str]:
-        """Return the events whose verdict in force is `fraud` that can be in these windows."""
+        """Return the events with the active verdict `fraud` that can be in these windows."""
         placed = self._places.of(starts)
         return confirmed_frauds(log, placed[0].first, self._position) if placed else set()
 
@@ -198,7 +198,7 @@ class CountedWindows(ABC):
 
     Args:
         since_ms: The first window.
-        followed: All events of the windows are behind this sequence number.
+        followed: All events of the windows come after this sequence number.
     """
 
     def __init__(self, settings: SummarySettings, since_ms: int, followed: int) -> None:
@@ -215,7 +215,7 @@ class CountedWindows(ABC):
 
         Args:
             table_counts: Numbers of events in the rows.
-            upto: Place up to which rows count, see `SummaryProgress`.
+            upto: Sequence number up to which rows count, see `SummaryProgress`.
         """
         log_counts = self._count_windows(log, starts, upto)
         return sum(abs(table_counts.get(start, 0) - log_counts[start]) for start in starts)

@@ -10,7 +10,7 @@ from shroff.plugins.log import LogReader, Record
 from shroff_plugins.analytics.summaries.settings import INGEST_TIME, SummarySettings
 from shroff_plugins.analytics.summaries.summaries import SeqRun, window_of
 
-_AT_ONCE = 500_000  # places whose batches are read together
+_AT_ONCE = 500_000  # sequence numbers whose batches are read together
 
 
 def window_finder(settings: SummarySettings) -> Ranges:
@@ -33,7 +33,7 @@ class Ranges(ABC):
         return min(self._runs, default=None)
 
     def follow(self, log: LogReader, upto: int, after: int = 0) -> set[int]:
-        """Note the records up to a place; return the windows that have some behind the place `after`."""
+        """Note the records up to `upto`; return the windows that have some after `after`."""
         touched = set()
         for start, first, last in self._windows(log, upto):
             self._note(start, first, last)
@@ -44,7 +44,7 @@ class Ranges(ABC):
 
     @abstractmethod
     def of(self, starts: Iterable[int]) -> list[SeqRun]:
-        """Return the places of events of these windows, possibly with others: in order, each place once."""
+        """Return the sequence numbers of these windows' events, ascending, each once; possibly others as well."""
 
     @abstractmethod
     def starts_of(self, log: LogReader, records: Iterable[Record]) -> set[int]:
@@ -52,7 +52,7 @@ class Ranges(ABC):
 
     @abstractmethod
     def _windows(self, log: LogReader, upto: int) -> Iterator[tuple[int, int, int]]:
-        """Yield ranges of new places: the start of their window, the first and the last."""
+        """Yield ranges of new sequence numbers: the start of their window, the first and the last."""
 
     def _note(self, start: int, first: int, last: int) -> None:
         runs = self._runs.setdefault(start, [])

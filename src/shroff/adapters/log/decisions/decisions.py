@@ -120,7 +120,7 @@ class SqlDecisions(LogPart):
         return list(unpack(blocks))
 
     def behind(self, stop: int) -> list[DecisionFrame]:
-        """Return anew the frames that reach over `stop`, without the decisions up to it."""
+        """Pack the frames that reach over `stop` again, without the decisions up to it."""
         shrunk = list[DecisionFrame]()
         for frame in self._frames(stop, stop):
             rows = [row for row in self.unpacked([frame]) if row[0] > stop]

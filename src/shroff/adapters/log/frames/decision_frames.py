@@ -122,10 +122,10 @@ def _pack_frames(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[Decis
     cuts = np.where(behind, 2 * receipt_sizes, 0)
     counts = np.diff(ends)
     group = np.repeat(np.arange(len(counts)), counts)
-    own, own_ends, of_rows, patterns = split_by_pattern(
+    own_texts, own_ends, of_rows, patterns = split_by_pattern(
         documents.data, documents.ends, documents.ends - behind, cuts, group
     )
-    texts = JoinedTexts(own, own_ends)
+    texts = JoinedTexts(own_texts, own_ends)
     firsts = np.minimum.reduceat(of_rows, ends[:-1])
     columns = np.diff(own_ends, prepend=0), of_rows - np.repeat(firsts, counts), behind, receipt_sizes
     numbers = planes(*(column.astype(_NUMBERS) for column in columns))
@@ -134,14 +134,14 @@ def _pack_frames(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[Decis
     bounds = pairwise([*firsts.tolist(), len(patterns.firsts) - 1])
     for (start, end), (first, last) in zip(pairwise(ends), bounds, strict=True):
         parts = [_head(patterns, first, last)]
-        beside = list[bytes]()
+        block_receipts = list[bytes]()
         for row in range(start, end, BLOCK_ROWS):
             block = slice(row, min(row + BLOCK_ROWS, end))
             parts.append(numbers[:, block].tobytes() + texts[block].data.tobytes())
-            beside.append(receipts[block].data.tobytes())
-        shown = compress("".join([f"{seq} {outcome}\n" for seq, outcome in lines[start:end]]).encode())
-        data, crc = in_parts(parts, _sum(seqs[start], seqs[end - 1], shown), beside)
-        frames.append(DecisionFrame(seqs[end - 1], seqs[start], shown, b"".join(beside), data, crc))
+            block_receipts.append(receipts[block].data.tobytes())
+        packed_lines = compress("".join([f"{seq} {outcome}\n" for seq, outcome in lines[start:end]]).encode())
+        data, crc = in_parts(parts, _sum(seqs[start], seqs[end - 1], packed_lines), block_receipts)
+        frames.append(DecisionFrame(seqs[end - 1], seqs[start], packed_lines, b"".join(block_receipts), data, crc))
     return frames
 
 

@@ -106,8 +106,8 @@ def unpack(frame: EventFrame, wanted_seqs: Sequence[int] | None = None, kind: Ki
     Raises: DamagedFrameError if the frame has changed since it was written.
     """
     for first, count, text, seqs in _blocks(frame, wanted_seqs):
-        for seq, place in zip(seqs, _locate_rows(text, count, [seq - first for seq in seqs]), strict=True):
-            start, stop, id_start, id_size, time_ms = place
+        for seq, location in zip(seqs, _locate_rows(text, count, [seq - first for seq in seqs]), strict=True):
+            start, stop, id_start, id_size, time_ms = location
             body = text.index(b" ", start) + 1
             head, type_, is_decided = _head(text[start:body])
             if kind is None or head == kind:
@@ -147,8 +147,8 @@ def _locate_rows(text: bytes, count: int, rows: Sequence[int]) -> list[tuple[int
     for row in [row for row, size in enumerate(behind) if not size] if apart else ():
         id_starts[row] = offset
         offset += id_sizes[row]
-    places = list(zip(starts, starts[1:], id_starts, id_sizes, times, strict=False))
-    return [places[row] for row in rows]
+    locations = list(zip(starts, starts[1:], id_starts, id_sizes, times, strict=False))
+    return [locations[row] for row in rows]
 
 
 def _locate_row(text: bytes, count: int, row: int) -> tuple[int, int, int, int, int]:

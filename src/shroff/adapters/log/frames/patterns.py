@@ -68,7 +68,7 @@ def split_by_pattern(
     own = np.empty_like(kept)
     own_ends = np.empty_like(kept_ends)
     compare_pieces(kept, kept_ends, pattern_of_row, models, piece_ends, differs, own)
-    gap_counts = np.diff(differs.cumsum(dtype=np.int64)[piece_ends - 1], prepend=0)
+    gap_counts = np.diff(differs.cumsum(dtype=np.int64)[piece_ends - 1], prepend=0)  # of each pattern
     firsts = np.concatenate([np.zeros(1, np.int64), (gap_counts + 1).cumsum()])
     fixed = np.empty(int(np.diff(kept_ends, prepend=0)[models].sum()), np.uint8)
     fixed_ends = np.empty(firsts[-1], np.int64)

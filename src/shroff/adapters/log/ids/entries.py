@@ -28,7 +28,7 @@ _PACKED = np.dtype(
 
 def digests_of(type: str, ids: Iterable[str]) -> list[bytes]:
     encoded = type.encode()
-    head = b"%d:%s" % (len(encoded), encoded)
+    head = b"%d:%s" % (len(encoded), encoded)  # with its length, so that no other type and id give the same text
     return [blake2b(head + id_.encode(), digest_size=16).digest() for id_ in ids]
 
 
@@ -46,6 +46,7 @@ def seqs_of(entries: Numbers) -> dict[bytes, int]:
 
 
 def bits_of(size: int) -> int:
+    """Return by how many first bits of the digests a run of this size is cut into parts."""
     return max((size // _PART).bit_length() - 1, 0)
 
 
@@ -71,7 +72,7 @@ def parts_of(run: int, bits: int, entries: Numbers) -> list[tuple[int, bytes, in
 def entries_in(part: bytes, digests: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
     """Yield the digests that a part has, with their sequence numbers. Cost: 1 µs a digest."""
     for digest in digests:
-        packed = digest[7::-1] + digest[:7:-1]
+        packed = digest[7::-1] + digest[:7:-1]  # each half with its lowest byte first, as stored
         start = part.find(packed)
         while start >= 0:
             if start % _ENTRY == 0:  # else the bytes belong to two neighboring entries
@@ -112,7 +113,7 @@ class SeqSums:
         np.add.at(self.sums, indexes, (heads ^ tails << np.uint64(1)) * (seqs << np.uint64(1) | np.uint64(1)))
         self.count += len(entries)
 
-    def take(self, others: Iterable[SeqSums]) -> None:
+    def add_all(self, others: Iterable[SeqSums]) -> None:
         for sums in others:
             self.sums += sums.sums
             self.count += sums.count

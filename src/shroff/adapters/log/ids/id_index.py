@@ -140,7 +140,7 @@ class IdIndex:
                     if run in self._current():
                         raise
         total = SeqSums(after, end)
-        total.take(sums_by_run.values())
+        total.add_all(sums_by_run.values())
         return total
 
     def seqs(self, ids: Mapping[str, Sequence[str]], seqs: Mapping[str, Sequence[int]]) -> dict[bytes, int]:

@@ -76,7 +76,7 @@ class KeyParts:
         Raises: StorageError if a row is missing or has changed since it was written.
         """
         loose = self._batch_entries()  # read before the parts: rows of batches become parts, never the reverse
-        seq_by_id = {}
+        seqs_by_hash = {}
         number = self._newest()
         for hashed in hashes:
             bucket = 1 + hashed % BUCKETS
@@ -89,8 +89,8 @@ class KeyParts:
                 entries = np.frombuffer(data, _SHORT, offset=8)
                 first = int.from_bytes(data[:8], "little")
                 seqs.append(entries["seq"][entries["hash"] == short].astype(np.int64) + first)
-            seq_by_id[hashed] = np.unique(np.concatenate(seqs))
-        return seq_by_id
+            seqs_by_hash[hashed] = np.unique(np.concatenate(seqs))
+        return seqs_by_hash
 
     def check(self) -> None:
         """Read the whole index. Raises: StorageError if a part is missing or was changed. Cost: 2 ns a byte."""

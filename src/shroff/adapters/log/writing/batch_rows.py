@@ -58,7 +58,7 @@ class BatchRows(LogPart):
     _end: int | None = None  # last sequence number, which only the writer changes; None if it must be read
 
     def forget_end(self) -> None:
-        """Read the last sequence number anew for the next batch; called at a rollback."""
+        """Read the last sequence number again for the next batch; called at a rollback."""
         self._end = None
 
     def insert(self, batch: Batch) -> None:
