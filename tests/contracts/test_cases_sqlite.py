@@ -19,7 +19,7 @@ from shroff.cases.sql_reader import CaseReader
 from shroff.cases.sql_tables import case_tables
 from shroff.errors import ShroffError
 from shroff.people.sql import Change
-from tests.contracts.broken_stores import changing
+from tests.contracts.broken_stores import changing, closing_all
 from tests.support.contracts.cases import SEAL, CaseContract
 from tests.support.effort import long_after
 
@@ -191,7 +191,10 @@ def test_the_contract_rejects_a_broken_store(kind: type[CaseStore], tmp_path: Pa
     test = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)
     arguments = (tmp_path, "due") if "order" in inspect.signature(test).parameters else (tmp_path,)
 
-    with pytest.raises((AssertionError, ShroffError)):  # of what holds nothing the database says so itself
+    with (
+        closing_all(),
+        pytest.raises((AssertionError, ShroffError)),
+    ):  # of what holds nothing the database says so itself
         test(suite, *arguments)
 
 

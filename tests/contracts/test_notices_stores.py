@@ -17,7 +17,7 @@ from shroff.adapters.people.sql import SqlPeople
 from shroff.notices.sql import PART, NoticeChange, NoticeStore
 from shroff.notices.store import Due, OutgoingMessage, Question
 from shroff.streams.log import Log
-from tests.contracts.broken_stores import changing
+from tests.contracts.broken_stores import changing, closing_all
 from tests.contracts.test_people_servers import TestPostgresPeople as PostgresPlaces
 from tests.contracts.test_people_servers import name_of
 from tests.support.contracts.notices import NoticesContract
@@ -148,5 +148,5 @@ def test_the_contract_rejects_a_broken_store(kind: type[NoticeStore], tmp_path: 
     suite.kind = kind
     test: Callable[..., None] = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)
 
-    with pytest.raises(AssertionError):
+    with closing_all(), pytest.raises(AssertionError):
         test(suite, tmp_path)

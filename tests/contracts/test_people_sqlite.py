@@ -18,7 +18,7 @@ from shroff.people.audit import FIRST, Act, AuditEntry, Seal, row_of
 from shroff.people.sql import Change
 from shroff.people.store import Row, User
 from shroff.runtime.values import replace
-from tests.contracts.broken_stores import changing
+from tests.contracts.broken_stores import changing, closing_all
 from tests.support import forks
 from tests.support.contracts.people import SEAL, PeopleContract
 from tests.support.effort import long_after
@@ -179,5 +179,8 @@ def test_the_contract_rejects_a_broken_store(kind: type[SqlPeople], tmp_path: Pa
     suite.kind = kind
     test = inspect.unwrap(getattr(suite, BROKEN[kind]).__func__)
 
-    with pytest.raises((AssertionError, ShroffError)):  # what is not free, or not held, the database says itself
+    with (
+        closing_all(),
+        pytest.raises((AssertionError, ShroffError)),
+    ):  # what is not free, or not held, the database says itself
         test(suite, tmp_path)
