@@ -2233,8 +2233,9 @@ type ResultRow struct {
 // once. `before` is the total of as many days directly before these, null where there is no change.
 // `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as
 // long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval
-// was sampled; `limits` has those of shroff.yaml. `oldest` is the day of the oldest event where that lies
-// before the days of the answer and no first day was asked for, else null.
+// was sampled; `programmes` has the ratios of card schemes in the month of the last day, by month in each;
+// the nearest to its limit is first. `oldest` is the day of the oldest event where that lies before the days
+// of the answer and no first day was asked for, else null.
 type Results struct {
 	AsOf        *string          `json:"as_of"`
 	By          string           `json:"by"`
@@ -2246,7 +2247,7 @@ type Results struct {
 	ReviewHours *float64         `json:"review_hours,omitempty"`
 	Declines    *DeclineValue    `json:"declines,omitempty"`
 	MissedFraud *MissedFraudRate `json:"missed_fraud,omitempty"`
-	Limits      []SchemeRatio    `json:"limits,omitempty"`
+	Programmes  []SchemeRatio    `json:"programmes,omitempty"`
 	Oldest      *string          `json:"oldest,omitempty"`
 }
 
@@ -2536,14 +2537,24 @@ type SchedulePause struct {
 	Paused    bool               `json:"paused"`
 }
 
-// SchemeRatio: A share of the approved events of the calendar month and its limit. It is null without such
-// events; `days_left` is null where the month ends before the limit is reached at the pace of the last 28
-// days, 0 beyond the limit.
+// SchemeRatio: Reports by payments of an acquirer or a merchant in a calendar month, and the limit of a
+// scheme's programme. `merchants` are those with most reports, for an acquirer. The ratio is null without
+// payments. At the pace of the last 28 days the limit is reached in `days_left` days, after `money_left` of
+// further reported payments; null if not in this month.
 type SchemeRatio struct {
-	Name     string   `json:"name"`
-	Ratio    *float64 `json:"ratio"`
-	Limit    float64  `json:"limit"`
-	DaysLeft *int64   `json:"days_left"`
+	Programme string           `json:"programme"`
+	Month     string           `json:"month"`
+	Acquirer  *string          `json:"acquirer"`
+	Merchant  *string          `json:"merchant"`
+	Reports   int64            `json:"reports"`
+	Money     string           `json:"money"`
+	Payments  int64            `json:"payments"`
+	Ratio     *float64         `json:"ratio"`
+	Limit     float64          `json:"limit"`
+	Minimum   int64            `json:"minimum"`
+	DaysLeft  *int64           `json:"days_left,omitempty"`
+	MoneyLeft *string          `json:"money_left,omitempty"`
+	Merchants map[string]int64 `json:"merchants,omitempty"`
 }
 
 // SecondLooks: Second reviews: how many are waiting, done, and equal to the first; disagreements wait for a

@@ -162,7 +162,17 @@ metrics:
   earlier_names: { transaction_type: kind, country: card, fraud: [decline] }
 keep: 400d
 second_person: [rules, silences]
-scheme_limits: { fraud_count: 0.9%, fraud_money: 1%, dispute_count: 0.9%, dispute_money: 1% }
+scheme_programmes:
+  scheme: network
+  acquirer: bank
+  merchant: shop
+  card_not_present: { channel: [web, app] }
+  settled: { captured: [true] }
+  enumeration: card_testing
+  left_out: [rdr, ce3]
+  limits:
+    - { name: own, scheme: [visa], since: 2026-01-01, by: acquirer, counts: [dispute], codes: [10.4],
+        payments: all, divisor: previous_month, limit: 0.9%, reports: 100, money: 50.00, settled: 1000, source: us }
 cases:
   outcomes: [review, decline]
   about: { payment: card }

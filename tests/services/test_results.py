@@ -432,17 +432,17 @@ def test_too_few_frauds_say_nothing():
     assert final_fraud(events, np.zeros(9, np.int64), 1, DAY_MS, [(0.5, 0.1)]) == [None, None]
 
 
-# ---- rules, reviewers' hours, explored declines, limits of schemes
+# ---- rules, reviewers' hours, explored declines
 
 RULES = """
 - { id: large, on: payment, by: card, when: this.amount > 100, effect: review }
 - { id: round, on: payment, by: card, when: this.amount == 50 or this.amount == 150, effect: review, shadow: true }
 """
-LIMITED = "scheme_limits: { fraud_count: 50%, dispute_count: 10%, dispute_money: 90% }\ncases: { lock: 30m }\n"
+LIMITED = "cases: { lock: 30m }\n"
 
 
 @pytest.mark.slow
-def test_rules_reviews_and_limits_of_schemes_are_those_of_the_month(tmp_path):
+def test_rules_and_reviews_are_those_of_the_month(tmp_path):
     files = {"shroff.yaml": f"shroff: 1\nname: small\nmoney: EUR\n{LIMITED}", "rules/large.yaml": RULES}
     bank = Bank(tmp_path, {**files, "notices/customer.yaml": None})
     amounts = ["150.00", "120.00", "50.00", *["20.00"] * 9]
@@ -470,10 +470,6 @@ def test_rules_reviews_and_limits_of_schemes_are_those_of_the_month(tmp_path):
     assert rows == {"large": (2, "270.00", 1, 1, 0.5), "round": (2, "200.00", 2, 1, 1.0)}
     assert (found.total.events, found.total.volume) == (len(amounts), "500.00")
     assert found.review_hours == 0.4
-    ratios = {limit.name: (round(limit.ratio or 0, 4), limit.days_left) for limit in found.limits}
-    # of ten approved payments p-2 and p-3 are frauds, p-3 of 20.00 of 230.00 is disputed
-    assert ratios == {"fraud_count": (0.2, None), "dispute_count": (0.1, 0), "dispute_money": (0.087, None)}
-    assert "dispute by count: 10.00 % of at most 10.00 %; until the limit: 0 days." in found.text()
 
 
 def test_a_review_over_midnight_counts_for_the_day_on_which_it_ended(tmp_path):

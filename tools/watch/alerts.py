@@ -778,6 +778,24 @@ CASES: Final = (
         ),
     ),
     Alert(
+        "ShroffSchemeLimitNear",
+        WARNING,
+        60,
+        "shroff_scheme_limit_seconds < 8 * 86400",
+        "{{ $labels.merchant }} {{ $labels.acquirer }} reaches the limit of {{ $labels.programme }} "
+        f"in {SPAN}",
+        Trial(
+            {
+                _at("shroff_scheme_limit_seconds", programme="VAMP", acquirer="north", merchant="hats"): (
+                    691_200,
+                    432_000,
+                )
+            },
+            "hats north reaches the limit of VAMP in 5d 0h 0m 0s",
+            labels=HERE | {"programme": "VAMP", "acquirer": "north", "merchant": "hats"},
+        ),
+    ),
+    Alert(
         "ShroffCasesOverdue",
         WARNING,
         30,

@@ -2359,8 +2359,9 @@ export interface ResultRow {
  * `before` is the total of as many days directly before these, null where there is no change. `review_hours` is
  * the time from claim to decision of cases that were decided in these days, each at most as long as a claim
  * locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was sampled;
- * `limits` has those of shroff.yaml. `oldest` is the day of the oldest event where that lies before the days of
- * the answer and no first day was asked for, else null.
+ * `programmes` has the ratios of card schemes in the month of the last day, by month in each; the nearest to its
+ * limit is first. `oldest` is the day of the oldest event where that lies before the days of the answer and no
+ * first day was asked for, else null.
  */
 export interface Results {
   as_of: string | null;
@@ -2373,7 +2374,7 @@ export interface Results {
   review_hours?: number;
   declines?: DeclineValue | null;
   missed_fraud?: MissedFraudRate | null;
-  limits?: SchemeRatio[];
+  programmes?: SchemeRatio[];
   oldest?: string | null;
 }
 
@@ -2670,15 +2671,25 @@ export interface SchedulePause {
 }
 
 /**
- * A share of the approved events of the calendar month and its limit. It is null without such events;
- * `days_left` is null where the month ends before the limit is reached at the pace of the last 28 days, 0 beyond
- * the limit.
+ * Reports by payments of an acquirer or a merchant in a calendar month, and the limit of a scheme's programme.
+ * `merchants` are those with most reports, for an acquirer. The ratio is null without payments. At the pace of
+ * the last 28 days the limit is reached in `days_left` days, after `money_left` of further reported payments;
+ * null if not in this month.
  */
 export interface SchemeRatio {
-  name: string;
+  programme: string;
+  month: string;
+  acquirer: string | null;
+  merchant: string | null;
+  reports: number;
+  money: string;
+  payments: number;
   ratio: number | null;
   limit: number;
-  days_left: number | null;
+  minimum: number;
+  days_left?: number | null;
+  money_left?: string | null;
+  merchants?: Record<string, number>;
 }
 
 /** Second reviews: how many are waiting, done, and equal to the first; disagreements wait for a third person. */

@@ -24,7 +24,6 @@ from shroff.project.definitions import Definitions
 from shroff.streams.log import LogReader, Record
 
 CUSTOMER = "customer"  # the source of customers' own answers, by mail or otherwise
-DISPUTE = ["dispute", "dispute"]  # first words of a disputing label's reason
 STOPPED = ("challenge", "review", "decline")
 QUARTER_MS = 15 * MINUTE_MS  # the hours of every time zone start on such a boundary
 LABELS_BACK = 2_000_000  # records within which labels are read, however old their events: 0.2 s, 5 µs a label
@@ -53,7 +52,7 @@ class DayFigures(Struct):
 
     `quarters` counts decisions by quarter hours since 1970. The verdict that an event became known by is that of the
     last label of the day that changed its active verdict: a label that was overruled by a stronger source, or repeats a
-    known verdict, does not count. A disputed event has a label of the day with the reason `dispute dispute …`.
+    known verdict, does not count.
     """
 
     decided: OutcomeTally = field(default_factory=OutcomeTally)
@@ -61,11 +60,9 @@ class DayFigures(Struct):
     labels: Counter[tuple[str, str]] = field(default_factory=Counter)
     fraud: OutcomeTally = field(default_factory=OutcomeTally)
     genuine: OutcomeTally = field(default_factory=OutcomeTally)
-    disputed: OutcomeTally = field(default_factory=OutcomeTally)
 
 
 def has_amounts(definitions: Definitions) -> bool:
-    """Return whether decided events have amounts."""
     types = definitions.events.types
     return any(types[name].amount_field is not None for name in definitions.events.decided)
 
@@ -140,7 +137,6 @@ def _add_labels(
 ) -> None:
     """Count the labels of the days, including labels that are before the events of these days in the log."""
     verdicts_by_day: list[TextDict] = [{} for _ in days]
-    disputed: list[set[str]] = [set() for _ in days]
     friendly = {type_: definitions.friendly_reasons(type_) for type_ in definitions.events.types}
     has_friendly = any(friendly.values())
     counted = dict[str, VerdictInForce]()
@@ -163,14 +159,10 @@ def _add_labels(
                     counted[label.event] = new
             if day is not None:
                 days[day].labels[label.source, label.verdict] += 1
-                if label.reason.split()[:2] == DISPUTE:
-                    disputed[day].add(label.event)
                 if changes:
                     verdicts_by_day[day][label.event] = verdict
-    outcomes = _outcomes(log, {name for by_name in (*verdicts_by_day, *disputed) for name in by_name}, amount_of)
-    for figures, verdicts, events in zip(days, verdicts_by_day, disputed, strict=True):
-        for name in events & outcomes.keys():
-            figures.disputed.add(*outcomes[name])
+    outcomes = _outcomes(log, {name for verdicts in verdicts_by_day for name in verdicts}, amount_of)
+    for figures, verdicts in zip(days, verdicts_by_day, strict=True):
         for name, verdict in verdicts.items():
             if name in outcomes and verdict in ("fraud", "genuine"):
                 (figures.fraud if verdict == "fraud" else figures.genuine).add(*outcomes[name])

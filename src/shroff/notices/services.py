@@ -45,6 +45,7 @@ class NoticeServices:
         known_by: Returns the share of frauds known after each number of days; without the ages for which it is unknown.
         estimates: Returns, in a time zone, for each week with outstanding labels its first day and the 90 % interval of
             its fraud.
+        programmes: Returns, in a time zone, the ratios of card schemes that are nearest to their limits.
         backlog: Returns the open work of people.
         count_report: Computes the report of a plug-in for a notice and a day, as JSON.
         mail_folder: Folder of the mailbox, which keeps files for `mails_kept_ms`.
@@ -72,6 +73,7 @@ class NoticeServices:
     lake: Callable[[], AbstractContextManager[RetriedObjects]]
     known_by: Callable[[Sequence[int]], Mapping[int, float]]
     estimates: Callable[[str], Sequence[tuple[str, str, str]]]
+    programmes: Callable[[str], Sequence[str]]
     backlog: Callable[[], Backlog]
     count_report: Callable[[Notice, date], bytes]
     mail_folder: Path

@@ -145,6 +145,10 @@ def _names(events: Events, systems: Systems) -> _Found:
                 "neither a kind of documents nor an event type",
                 known,
             )
+    if systems.scheme_programmes is not None:
+        fields = {field for name in events.decided for field in events.types[name].countable}
+        for name in systems.scheme_programmes.fields:
+            yield ("scheme_programmes",), name, "not a field by which decided events are counted", fields
     for sink, system in systems.sinks.items():
         if (route := settings_of("sink", system.kind).route) is not None:
             yield from _routes(events, ("sinks", sink, system.kind), system.options, route)

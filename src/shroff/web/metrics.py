@@ -22,7 +22,7 @@ from shroff.project.policy import OUTCOMES
 from shroff.runtime.logs import LOG, say
 from shroff.runtime.values import Fresh, replace
 from shroff.web.metric_families import Collector, Family, counter, counters, gauge, gauges, histograms
-from shroff.web.metrics_store import StoreMetrics, look_at_store
+from shroff.web.metrics_store import StoreLook, StoreMetrics, look_at_store
 from shroff.worker.serving.counts import (
     FRAUD_OUTCOMES,
     LEADING,
@@ -36,8 +36,10 @@ from shroff.worker.serving.counts import (
 
 if TYPE_CHECKING:
     from shroff.services.project import Project
+    from shroff.services.results.outcome_rates import SchemeRatio
     from shroff.web.service import Service
 
+SCHEMES_S = 3_600.0  # for which ratios of card schemes are reused
 CHECKED_S = 60.0  # for which a check of external systems is reused
 METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 
@@ -227,12 +229,19 @@ class OfOrganization:
 def of_process(project: Project, work: Callable[[], WorkerCounts], is_ready: Callable[[], bool]) -> list[Collector]:
     """Return the collectors that a service and a worker share: work, store, build, and earlier names if set."""
     fresh = Fresh[Mapping[str, bool]]()
+    ratios: Fresh[list[SchemeRatio]] = Fresh()
     findings = EarlierFindings()
 
-    def checks() -> Mapping[str, bool]:
-        return fresh.get("", lambda: project.health.failing_checks(findings), CHECKED_S)
+    def checks(project: Project, look: StoreLook, now_ms: int) -> None:
+        look.checks = fresh.get("", lambda: project.health.failing_checks(findings), CHECKED_S)
 
-    store = StoreMetrics(lambda: look_at_store(project, checks=checks))
+    def schemes(project: Project, look: StoreLook, now_ms: int) -> None:
+        from shroff.services.results.operations import ShowResults
+
+        if project.context.systems.scheme_programmes is not None and project.log.exists():
+            look.schemes = ratios.get("", lambda: project.run(ShowResults()).programmes, SCHEMES_S)
+
+    store = StoreMetrics(lambda: look_at_store(project, further={"checks": checks, "schemes": schemes}))
     collectors: list[Collector] = [WorkMetrics(work, is_ready), store, BuildMetrics()]
     if project.context.systems.metrics.options.get("earlier_names"):
         collectors.append(EarlierMetrics(work))

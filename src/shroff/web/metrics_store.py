@@ -27,8 +27,10 @@ from shroff.web.metric_families import Family, gauge, gauges
 
 if TYPE_CHECKING:
     from shroff.services.project import Project
+    from shroff.services.results.outcome_rates import SchemeRatio
     from shroff.worker.outbox import SinkState
 
+SCHEMES_MAX = 20
 FRESH_S = 15.0  # age at which values from the store are read again
 PLAIN = dict(  # meanings by name, of metrics without labels
     line.split(" ", 1)
@@ -67,6 +69,7 @@ class StoreLook(Struct):
     (watched folders: only the count). `file_troubles` has source, message and time of each skipped file. `models`,
     `gates` and `drift` hold the age of each champion in seconds, the count of failed gates of the newest model, and per
     event type the largest PSI, the count of drifted inputs and the check's age in seconds. `checks` tells which fail.
+    `schemes` are sorted by the distance from their limits.
     """
 
     values: dict[str, float | None] = {}
@@ -77,6 +80,7 @@ class StoreLook(Struct):
     gates: dict[tuple[str, str], float] = {}
     drift: dict[str, tuple[float, int, float]] = {}
     checks: Mapping[str, bool] = {}
+    schemes: list[SchemeRatio] = []
     at_s: float = field(default_factory=time.monotonic)
     file_troubles: list[tuple[str, str, int]] = []
 
@@ -140,6 +144,10 @@ class StoreMetrics:
         )
         for column, (name, meaning) in enumerate(zip(names, meanings, strict=True)):
             yield gauges(name, meaning, ("event",), {(event,): row[column] for event, row in look.drift.items()})
+        meaning = "Time until a card scheme's limit at the pace of 28 days, if it is reached in this month."
+        nearest = (of for of in look.schemes[:SCHEMES_MAX] if of.days_left is not None)
+        left = {(of.programme, of.acquirer or "", of.merchant or ""): (of.days_left or 0) * 86_400.0 for of in nearest}
+        yield gauges("shroff_scheme_limit_seconds", meaning, ("programme", "acquirer", "merchant"), left)
 
 
 def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Family]:
@@ -153,13 +161,13 @@ def _of_deliveries(deliveries: Sequence[SinkState]) -> Iterator[Family]:
 
 
 def look_at_store(
-    project: Project, *, is_quick: bool = False, checks: Callable[[], Mapping[str, bool]] | None = None
+    project: Project, *, is_quick: bool = False, further: Mapping[str, Callable[[Project, StoreLook, int], None]] = {}
 ) -> StoreLook:
     """Read all metrics of a project's store. A part that cannot be read is marked in `failed`; nothing is raised.
 
     Args:
         is_quick: Skip the summaries, which count events, and first open cases for alerts that have none.
-        checks: Returns whether each check of external systems fails; None skips these checks.
+        further: Further parts, by name.
     """
     look = StoreLook()
     now_ms = project.context.now_ms()
@@ -175,13 +183,7 @@ def look_at_store(
                 project.cases.backlog()
         else:
             del parts["store"]
-    if checks is not None:
-
-        def check(project: Project, look: StoreLook, now_ms: int) -> None:
-            look.checks = checks()
-
-        parts["checks"] = check
-    for name, read in parts.items():
+    for name, read in {**parts, **further}.items():
         try:
             read(project, look, now_ms)
             look.failed[name] = False

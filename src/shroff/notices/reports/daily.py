@@ -54,7 +54,6 @@ def due_for(notice: Notice, day: date, now_ms: int) -> Due:
 
 
 def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> JsonObject:
-    """Return the values that a report shows."""
     language = notice.language if isinstance(notice.language, str) else "en"
     if notice.added:
         counted_report = counted_report_of(services, notice, due)
@@ -84,6 +83,7 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
         "waiting": texts.waiting(due.at_ms),
         "maturity": texts.maturity(),
         "change": texts.change(),
+        "programmes": labels["programmes"].format(ratios="; ".join(figures.programmes)) if figures.programmes else "",
         "estimates": texts.estimates(),
         "hours": texts.hours(),
     }

@@ -56,6 +56,7 @@ class Figures(msgspec.Struct, frozen=True):
     found_money: FoundMoney | None = None  # None if events have no amounts
     change: dict[str, float] = {}  # relative to the period before; only if the log has all of it
     estimates: Sequence[tuple[str, str, str]] = ()  # of weeks, as `NoticeServices.estimates`
+    programmes: Sequence[str] = ()
 
 
 class _StoredReport(msgspec.Struct):
@@ -158,6 +159,7 @@ def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
             if earlier_figures.get(name)
         },
         estimates=services.estimates(day.zone.key) if day.end_ms - day.start_ms > 2 * DAY_MS else (),
+        programmes=services.programmes(day.zone.key),
     )
 
 

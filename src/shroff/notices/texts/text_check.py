@@ -61,6 +61,7 @@ NAMES_OF: Final[Mapping[str, TextMapping]] = MappingProxyType(
             "waiting": "Labels and values: the current backlog for people.",
             "maturity": "A sentence about the share of fraud that is known by now; may be empty.",
             "change": "A sentence that compares the figures with those of the days before; may be empty.",
+            "programmes": "A sentence about the ratios of card schemes; may be empty.",
             "estimates": "Labels and values: the 90 % interval of the fraud of weeks whose labels still come.",
             "hours": "24 rows: each has `hour`, `count`, `percent` and `marks`.",
             "is_quiet": "Whether there were no decisions on that day.",

@@ -20,12 +20,13 @@ from shroff.errors import Problem, UsageError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language import loader
 from shroff.language.shapes import Plain, load_shape, read_shape
-from shroff.language.values import DAY_MS, parse_duration, parse_share
+from shroff.language.values import DAY_MS, parse_duration
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, own_settings, settings_of
+from shroff.project.settings.programmes import ProgrammeSettings, load_programmes
 from shroff.project.settings.service_keys import SESSIONS
 from shroff.project.settings.sources import NamedSource, read_sources
 from shroff.project.settings.system import System, filled, look_for_mistakes, mapping_of, names_of, single_of
@@ -86,7 +87,7 @@ class Systems(FrozenStruct):
     read: Mapping[str, NamedSource] = {}  # named sources that shroff reads continuously
     backup: System | None = None
     metrics: System = field(default_factory=lambda: System("metrics", {}))
-    scheme_limits: Mapping[str, float] = {}  # shares in [0, 1]
+    scheme_programmes: ProgrammeSettings | None = None
     zone: str = ""  # empty if shroff.yaml names none
 
     @property
@@ -199,7 +200,7 @@ def load_systems(root: YamlMapping, problems: list[Problem], warnings: list[Prob
         {name: source for name, source in named.items() if source.contract == "source"},
         _place("backup", backup, root, problems),
         System("metrics", mapping_of(_read(root, "metrics", problems))),
-        {name: parse_share(str(share)) for name, share in mapping_of(_read(root, "scheme_limits", problems)).items()},
+        load_programmes(root.get("scheme_programmes"), problems),
         loader.zone(root.get("zone"), problems) or "",
     )
 

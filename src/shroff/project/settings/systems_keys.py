@@ -12,7 +12,6 @@ from shroff.language.keys import (
     ANY,
     DURATION,
     NAME_PATTERN,
-    PERCENT,
     SWITCH,
     WHOLE,
     Either,
@@ -28,6 +27,7 @@ from shroff.language.keys import (
     own_names,
 )
 from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
+from shroff.project.settings.programmes import SCHEME_PROGRAMMES
 from shroff.project.settings.service_keys import METRICS, NETWORKS, SESSIONS, SIGN_IN
 from shroff.runtime.values import replace
 from shroff.streams.settings import (
@@ -448,25 +448,6 @@ def mail(named: frozenset[str] | None = None) -> Shape:
     return MappingShape("settings of outgoing mails", (*keys, *MAIL_KEYS))
 
 
-class _SchemeLimits:
-    """Limits of card schemes.
-
-    fraud_count: The limit of fraud by count.
-        Example: 0.9%
-    fraud_money: The limit of fraud by money.
-        Example: 0.9%
-    dispute_count: The limit of disputes by count.
-        Example: 0.9%
-    dispute_money: The limit of disputes by money.
-        Example: 0.9%
-    """
-
-    fraud_count = PERCENT
-    fraud_money = PERCENT
-    dispute_count = PERCENT
-    dispute_money = PERCENT
-
-
 class _Systems:
     """Where things are.
 
@@ -498,9 +479,9 @@ class _Systems:
     second_person: Changes that need approval by a second person (four-eyes principle). They are made in the service,
         not by commands.
         Example: [rules, models, users]
-    scheme_limits: Limits of card schemes for a calendar month, of approved events: the share that becomes known as
-        fraud or is disputed in it, by count or money. `shroff results` shows the days until each.
-        Example: { fraud_money: 0.2%, dispute_count: 0.9% }
+    scheme_programmes: Programmes of card schemes: the fields that they need, and their limits. `shroff results` shows
+        how near each limit is.
+        Example: { scheme: network, merchant: shop, card_not_present: { channel: [web, app] } }
     metrics: Where metrics are served to Prometheus.
         Example: { port: 8000 }
     snapshots: When and where state snapshots are saved.
@@ -525,7 +506,7 @@ class _Systems:
     second_person = Many(
         "changes that need approval", choice("rules", "lists", "silences", "models", "thresholds", "users")
     )
-    scheme_limits = mapping_shape(_SchemeLimits)
+    scheme_programmes = SCHEME_PROGRAMMES
     metrics = METRICS
     snapshots = Late(snapshots)
     backup = Late(backup)

@@ -27,7 +27,7 @@ from shroff.services.notices.files import NoticeFiles
 from shroff.services.parts import ProjectPart
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from shroff.project.definitions import Definitions
     from shroff.replay.notebook import Moment
@@ -131,8 +131,12 @@ class LabelReports(ProjectPart):
         """Return the share of frauds known after given numbers of days; ages beyond the curve are left out."""
         return {point.days: point.share for point in self.maturity().points if point.days in ages_days}
 
-    def decided_events(self, by: str, as_of_ms: int, reading: Progress | None = None) -> DecidedEvents:
-        """Return all decided events as of a time, with the values of a field (see `results.figures`)."""
+    def decided_events(
+        self, by: str, as_of_ms: int, reading: Progress | None = None, fields: Collection[str] = ()
+    ) -> DecidedEvents:
+        """Return all decided events as of a time, with the values of a field, and further ones as columns (see
+        `results.figures`).
+        """
         from shroff.services.results.figures import ResultEvents
 
         definitions = self._definitions
@@ -141,9 +145,9 @@ class LabelReports(ProjectPart):
             if events is None or events.definitions is not definitions:
                 events = ResultEvents(definitions)
             self._kept.events = None  # after a failure midway, events would be counted twice
-            events.follow(log, by, reading)
+            events.follow(log, {*fields, by} - {""}, reading)
             self._kept.events = events if events.to <= KEPT_BACK else None
-            return events.as_of(as_of_ms, by)
+            return events.as_of(as_of_ms, by, fields)
 
     def decisions_with(
         self,

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from shroff.notices.mailer import Mail
     from shroff.notices.notification_worker import NoticeWorker
     from shroff.notices.services import NoticeServices
+    from shroff.services.results.operations import Results
     from shroff.streams.log import Log
     from shroff.streams.sink import Sink
     from shroff.streams.sink_cursor import DeliveryHealth, SinkRoute
     from shroff.worker.outbox import SinkState
 
 URL = "http://localhost:8080"
+PROGRAMMES_SHOWN = 5  # ratios in a mail
 LAKE = "./lake"  # documents go here without a lake
 KEY = "shroff question 1"  # the purpose of the key that signs links
 FOLLOWED = {"decision": "decisions", "verdict": "labels"}  # rows of the log that trigger notices
@@ -89,6 +91,7 @@ class NoticeViews(ProjectPart):
             lambda: self._lake.objects_at({"to": LAKE} if self._systems.lake is None else self._systems.lake.options),
             self._label_reports.known_by,
             self._estimates,
+            self._programmes,
             self._cases.backlog,
             lambda notice, day: notice.count_report(self._context, day),
             self._paths.mail,
@@ -103,13 +106,21 @@ class NoticeViews(ProjectPart):
         )
 
     def _estimates(self, zone: str) -> list[tuple[str, str, str]]:
-        from shroff.services.project import Project
-        from shroff.services.results.operations import ShowResults
-
-        rows = Project(self._context).run(ShowResults(zone=zone)).rows
+        rows = self._results(zone).rows
         return [
             (f"{row.start}", row.estimate.low, row.estimate.high) for row in rows if row.estimate and not row.mature
         ]
+
+    def _programmes(self, zone: str) -> list[str]:
+        if self._systems.scheme_programmes is None:
+            return []
+        return [str(ratio) for ratio in self._results(zone).programmes[:PROGRAMMES_SHOWN]]
+
+    def _results(self, zone: str) -> Results:
+        from shroff.services.project import Project
+        from shroff.services.results.operations import ShowResults
+
+        return Project(self._context).run(ShowResults(zone=zone))
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
         yield from self._pushed.troubles()

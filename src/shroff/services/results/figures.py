@@ -30,7 +30,6 @@ from shroff.log.history import Control
 from shroff.log.rule_history import RecordedRuleHits
 from shroff.models.evaluation.exploration import FraudShare, fraud_share
 from shroff.models.sets import FRAUD, GENUINE, Labels
-from shroff.monitoring.day_figures import DISPUTE
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
@@ -77,11 +76,10 @@ class _TypeEvents(Struct):
         size = len(self.labels)
         if self.found[0] != size:  # labels follow their events in the log
             reported = self.labels.of_rows(pa.chunked_array(self.ids, pa.string()), self.columns[1])
-            kinds = [(text in self.friendly, text.split()[:2] == DISPUTE) for text in reported.reason_texts]
-            is_friendly, is_dispute = np.array([*kinds, (False, False)])[reported.reasons].T
-            verdicts = np.where(is_friendly & (reported.verdicts == FRAUD), GENUINE, reported.verdicts)
-            disputes = replace(reported, reasons=is_dispute.astype(np.int64))
-            self.found = size, replace(reported, verdicts=verdicts), disputes
+            is_friendly = np.array([*(text in self.friendly for text in reported.reason_texts), False])
+            is_friendly_fraud = is_friendly[reported.reasons] & (reported.verdicts == FRAUD)
+            verdicts = np.where(is_friendly_fraud, GENUINE, reported.verdicts)
+            self.found = size, replace(reported, verdicts=verdicts), reported
         return self.found[1:]
 
 
@@ -91,8 +89,8 @@ class DecidedEvents(FrozenStruct):
     `values` are indices into `names`, the values of the field to group by; -1 for missing. `hits` are the sequence
     numbers at which each rule hit, active or in shadow; `arms` those at which an experiment drew a key. `propensities`
     are those of explored events, `sampled` those of sampled approvals, `answered` the sequence numbers of events
-    answered by an analyst. `reports` are labels as reported, with the rows of their events; the reason is 1 for a
-    dispute. `costs` is each event's cost as a missed fraud.
+    answered by an analyst. `reports` are labels as reported, with the rows of their events. `costs` is each event's
+    cost as a missed fraud. `columns` are further fields, like `values` and `names`.
     """
 
     times_ms: Ints
@@ -109,6 +107,7 @@ class DecidedEvents(FrozenStruct):
     reports: Labels = NO_LABELS
     costs: Ints = field(default_factory=lambda: NO_WORDS)
     arms: Mapping[str, Sequence[int]] = {}
+    columns: Mapping[str, tuple[Ints, Sequence[Value]]] = {}
 
     def rows_at(self, places: Sequence[int]) -> Ints:
         """Return the rows of these sequence numbers; unknown ones are left out."""
@@ -169,12 +168,8 @@ class ResultEvents:
         self._propensities: dict[int, float] = {}
         self._sampled: dict[int, float] = {}
 
-    def follow(self, log: Log, by: str = "", reading: Progress | None = None) -> None:
-        """Read on to the end of the log; pruned records come from the lake.
-
-        Args:
-            by: A field whose values are read, too; empty for none.
-        """
+    def follow(self, log: Log, fields: Collection[str] = (), reading: Progress | None = None) -> None:
+        """Read on to the end of the log, with the values of these fields; pruned records come from the lake."""
         after, last = self.to, log.last_seq()
         places, outcomes = outcomes_of(log, after, last)
         new = defaultdict[str, list[tuple[Ints, Ints, Ints, Codes, Ints]]](list)
@@ -210,8 +205,8 @@ class ResultEvents:
                 kind[hit.rule].append(hit.seq)
         for draws in drawn.values():
             self._draws(log, draws)
-        if by:
-            self._values(log, by, last)
+        for name in fields:
+            self._values(log, name, last)
         self.to = last
 
     def _amounts(self, frame: Frame) -> list[Ints]:
@@ -269,7 +264,7 @@ class ResultEvents:
                 kept.values[by] = np.append(kept.values.get(by, NO_WORDS), values[is_mine])
         self._fields[by] = last, codes
 
-    def as_of(self, moment_ms: int, by: str = "") -> DecidedEvents:
+    def as_of(self, moment_ms: int, by: str = "", fields: Collection[str] = ()) -> DecidedEvents:
         columns = [(NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)]
         answered, reports, before = [NO_WORDS], [NO_LABELS], 0
         for kept in self._types.values():
@@ -290,9 +285,16 @@ class ResultEvents:
         names = self._fields[by][1].values if by else ()
         of_draws = self._propensities, self._sampled, np.concatenate(answered)
         known = _together(reports)
+        further = {name: (self._values_as_of(moment_ms, name), self._fields[name][1].values) for name in fields}
         return DecidedEvents(
-            times, amounts, codes, labels, values, names, seqs, self._hits, *of_draws, known, costs, self._arms
+            times, amounts, codes, labels, values, names, seqs, self._hits, *of_draws, known, costs, self._arms, further
         )
+
+    def _values_as_of(self, moment_ms: int, name: str) -> Ints:
+        parts = [
+            kept.values[name][kept.columns[1] <= moment_ms] for kept in self._types.values() if name in kept.values
+        ]
+        return np.concatenate([NO_WORDS, *parts])
 
 
 def _chosen(flags: Bools) -> Ints | slice:
@@ -301,9 +303,14 @@ def _chosen(flags: Bools) -> Ints | slice:
 
 
 def _together(labels: Sequence[Labels]) -> Labels:
-    parts = ((of.rows, of.verdicts, of.strengths, of.known_at_ms, of.reasons) for of in labels)
+    texts: tuple[str, ...] = ()
+    parts = []
+    for of in labels:
+        reasons = np.where(of.reasons < 0, -1, of.reasons + len(texts))
+        parts.append((of.rows, of.verdicts, of.strengths, of.known_at_ms, reasons))
+        texts += of.reason_texts
     rows, verdicts, strengths, known_at_ms, reasons = map(np.concatenate, zip(*parts, strict=True))
-    return Labels(rows, verdicts, strengths, known_at_ms, reasons)
+    return Labels(rows, verdicts, strengths, known_at_ms, reasons, texts)
 
 
 def explored_declines(events: DecidedEvents, start_ms: int, end_ms: int) -> DrawnFraud | None:

@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import groupby
-from math import ceil
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
 
 PERIODS = ("day", "week", "month")
 RULE = "rule"
-PACE_DAYS = 28  # period whose pace predicts when a limit is reached
+PROGRAMMES_SHOWN = 20
 ROWS_MAX = 1_000
 YEAR_DAYS = 365
 KNOWN_SHARE = 0.99  # share of frauds known at the age of a mature row
@@ -143,7 +142,8 @@ class Results(OperationAnswer, Printed, dict=True):
     `before` is the total of as many days directly before these, null where there is no change.
     `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as long as
     a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was sampled;
-    `limits` has those of shroff.yaml. `oldest` is the day of the oldest event where that lies before the days of the
+    `programmes` has the ratios of card schemes in the month of the last day, by month in each; the nearest to its limit
+    is first. `oldest` is the day of the oldest event where that lies before the days of the
     answer and no first day was asked for, else null.
     """
 
@@ -157,7 +157,7 @@ class Results(OperationAnswer, Printed, dict=True):
     review_hours: float = 0.0
     declines: DeclineValue | None = None
     missed_fraud: MissedFraudRate | None = None
-    limits: list[SchemeRatio] = msgspec.field(default_factory=list)
+    programmes: list[SchemeRatio] = msgspec.field(default_factory=list)
     oldest: date | None = None
     format = ""
 
@@ -182,7 +182,7 @@ class Results(OperationAnswer, Printed, dict=True):
                 for row in self.rows
             ]
             text += f"\n\n{table(rates, (self.by, *(name_of(name).lower() for name in rate_names)))}"
-        return f"{text}\n\n{page(__package__, 'results.txt', {}, found=self).rstrip()}"
+        return f"{text}\n\n{page(__package__, 'results.txt', {}, found=self, shown=PROGRAMMES_SHOWN).rstrip()}"
 
     def _charts(self) -> str:
         from shroff.models.reports.pages import ChartAxis, ChartColumn, chart_page, drawn
@@ -224,7 +224,9 @@ def show_results(
         raise UsageError(f"by: {by!r} is no period and no field of the decided events. {hint}")
     curve = label_reports.maturity(as_of=request.as_of)
     field = by if by in fields else ""
-    events = label_reports.decided_events(field, curve.as_of_ms, progress.counting("reading, events"))
+    schemes = project.context.systems.scheme_programmes
+    further = schemes.fields if schemes else ()
+    events = label_reports.decided_events(field, curve.as_of_ms, progress.counting("reading, events"), further)
     answer = Results(
         as_of=time_text(curve.as_of_ms), by=by, zone=zone, currency=definitions.settings.currency, rows=[], total=None
     )
@@ -292,7 +294,14 @@ def show_results(
         answer.before = result_row(definitions, earlier, UNSET, before, None, is_mature=starts_ms[0] <= mature_ms)
     answer.review_hours = round(project.cases.worked_ms(starts_ms[0], starts_ms[-1]) / HOUR_MS, 2)
     _add_samples(answer, events, (starts_ms[0], starts_ms[-1]), mature_ms, definitions.settings.money_places)
-    answer.limits = _scheme_ratios(project, events, curve.as_of_ms, zone)
+    if schemes is not None:
+        from shroff.services.results.programmes import MonthRatios
+
+        last_month = (request.end or day_at(curve.as_of_ms, zone)).replace(day=1)
+        months = {start.replace(day=1) for start, _ in spans if by == "month"} | {last_month}
+        places = definitions.settings.money_places
+        for month in sorted(months, reverse=True):
+            answer.programmes += MonthRatios(events, schemes, month, curve.as_of_ms, zone, places).nearest_first()
     return answer
 
 
@@ -311,51 +320,6 @@ def _add_samples(
     if sampled:
         counts = sampled, share.drawn, uncovered, share.frauds
         answer.missed_fraud = MissedFraudRate(*counts, share.share, share.low, share.high, show_decimal(units, places))
-
-
-def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone: str) -> list[SchemeRatio]:
-    """Return this month's ratios that have a limit, with the days until each is reached at the recent pace."""
-    import numpy as np
-
-    from shroff.services.results.figures import period_codes, tallies
-    from shroff.training.sets.labels import FRAUD_LABEL, label_codes
-
-    limits, today = project.context.systems.scheme_limits, day_at(as_of_ms, zone)
-    month, end_ms = today.replace(day=1), as_of_ms + 1
-    pace_ms = max(end_ms - PACE_DAYS * DAY_MS, int(events.times_ms.min()))
-    month_ms = day_start_ms(month, zone)
-    starts_ms = sorted({month_ms, pace_ms, end_ms})
-    if not limits or pace_ms >= end_ms:
-        return []
-    sales = tallies(events, period_codes(events, starts_ms), len(starts_ms) - 1)
-
-    def since(start_ms: int, what: str, unit: str) -> tuple[int, int]:
-        """Return what became known since `start_ms`, and the sales that it refers to."""
-        rows = np.unique(events.reports.rows[(events.reports.reasons > 0) & (events.reports.known_at_ms >= start_ms)])
-        if what == "fraud":
-            now, then = (label_codes(events.reports, at_ms, len(events.labels)) for at_ms in (end_ms, start_ms - 1))
-            rows = np.flatnonzero((now == FRAUD_LABEL) & (then != FRAUD_LABEL))
-        bad = events.amounts[rows[events.outcomes[rows] == OUTCOMES.index("approve")]].tolist()
-        sold = [table.of(["approve"]) for at_ms, table in zip(starts_ms, sales, strict=False) if at_ms >= start_ms]
-        return (sum(bad) if unit == "money" else len(bad)), sum(pair[unit == "money"] for pair in sold)
-
-    ratios = []
-    remaining_days = ((month + timedelta(32)).replace(day=1) - today).days
-    for name, limit in limits.items():
-        bad, sales_so_far = since(month_ms, *name.split("_"))
-        if not sales_so_far:
-            ratios.append(SchemeRatio(name, None, limit, None))
-            continue
-        recent_bad, recent_sales = since(pace_ms, *name.split("_"))
-        gap = limit * sales_so_far - bad
-        daily = (recent_bad - limit * recent_sales) * DAY_MS / (end_ms - pace_ms)
-        days = remaining_days
-        if bad and gap <= 0:
-            days = 0
-        elif daily > 0:
-            days = ceil(gap / daily)
-        ratios.append(SchemeRatio(name, bad / sales_so_far, limit, days if days < remaining_days else None))
-    return ratios
 
 
 def result_fields(definitions: Definitions) -> list[str]:

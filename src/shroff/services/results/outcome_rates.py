@@ -53,16 +53,35 @@ class ResultMoney(msgspec.Struct):
 
 
 class SchemeRatio(msgspec.Struct):
-    """A share of the approved events of the calendar month and its limit.
+    """Reports by payments of an acquirer or a merchant in a calendar month, and the limit of a scheme's programme.
 
-    It is null without such events; `days_left` is null where the month ends before the limit is reached at the pace of
-    the last 28 days, 0 beyond the limit.
+    `merchants` are those with most reports, for an acquirer. The ratio is null without payments. At the pace of the
+    last 28 days the limit is reached in `days_left` days, after `money_left` of further reported payments; null if not
+    in this month.
     """
 
-    name: str
+    programme: str
+    month: str
+    acquirer: str | None
+    merchant: str | None
+    reports: int
+    money: str
+    payments: int
     ratio: float | None
     limit: float
-    days_left: int | None
+    minimum: int
+    days_left: int | None = None
+    money_left: str | None = None
+    merchants: dict[str, int] = {}
+
+    def __str__(self) -> str:
+        ratio = "unknown" if self.ratio is None else percent(self.ratio, ".2")
+        days = "not in this month" if self.days_left is None else f"in {self.days_left} d, after {self.money_left}"
+        return f"{self.programme} {self.subject} {self.month}: {ratio} of {percent(self.limit, '.2')}, {days}"
+
+    @property
+    def subject(self) -> str:
+        return " / ".join(filter(None, (self.acquirer, self.merchant)))
 
 
 class DeclineValue(msgspec.Struct):

@@ -18,6 +18,7 @@ from shroff.runtime.values import replace
 from shroff.services.results.operations import (
     OUTCOME_COUNTS,
     PERIODS,
+    PROGRAMMES_SHOWN,
     RULE,
     ResultRow,
     ShowResults,
@@ -53,6 +54,7 @@ async def show(service: Service, request: Request) -> Response:
         given=query,
         chart=None if results is None else _chart(results.rows, is_money=query.get("in") != "count"),
         periods=PERIODS,
+        shown=PROGRAMMES_SHOWN,
         fields=[RULE, *result_fields(service.project.definitions)],
         outcomes=list(zip(OUTCOMES, OUTCOME_COUNTS, strict=True)),
         csv=f"/results/results.csv?{urlencode(list(query.multi_items()))}",

@@ -2311,8 +2311,9 @@ public interface Types {
      * `before` is the total of as many days directly before these, null where there is no change. `review_hours`
      * is the time from claim to decision of cases that were decided in these days, each at most as long as a
      * claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was
-     * sampled; `limits` has those of shroff.yaml. `oldest` is the day of the oldest event where that lies before
-     * the days of the answer and no first day was asked for, else null.
+     * sampled; `programmes` has the ratios of card schemes in the month of the last day, by month in each; the
+     * nearest to its limit is first. `oldest` is the day of the oldest event where that lies before the days of
+     * the answer and no first day was asked for, else null.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Results(
@@ -2326,7 +2327,7 @@ public interface Types {
             @JsonProperty("review_hours") Double reviewHours,
             @JsonProperty("declines") DeclineValue declines,
             @JsonProperty("missed_fraud") MissedFraudRate missedFraud,
-            @JsonProperty("limits") List<SchemeRatio> limits,
+            @JsonProperty("programmes") List<SchemeRatio> programmes,
             @JsonProperty("oldest") String oldest) {}
 
     /** The result for each entry. */
@@ -2621,16 +2622,26 @@ public interface Types {
             @JsonProperty("paused") Boolean paused) {}
 
     /**
-     * A share of the approved events of the calendar month and its limit. It is null without such events;
-     * `days_left` is null where the month ends before the limit is reached at the pace of the last 28 days, 0
-     * beyond the limit.
+     * Reports by payments of an acquirer or a merchant in a calendar month, and the limit of a scheme's
+     * programme. `merchants` are those with most reports, for an acquirer. The ratio is null without payments.
+     * At the pace of the last 28 days the limit is reached in `days_left` days, after `money_left` of further
+     * reported payments; null if not in this month.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record SchemeRatio(
-            @JsonProperty("name") String name,
+            @JsonProperty("programme") String programme,
+            @JsonProperty("month") String month,
+            @JsonProperty("acquirer") String acquirer,
+            @JsonProperty("merchant") String merchant,
+            @JsonProperty("reports") Long reports,
+            @JsonProperty("money") String money,
+            @JsonProperty("payments") Long payments,
             @JsonProperty("ratio") Double ratio,
             @JsonProperty("limit") Double limit,
-            @JsonProperty("days_left") Long daysLeft) {}
+            @JsonProperty("minimum") Long minimum,
+            @JsonProperty("days_left") Long daysLeft,
+            @JsonProperty("money_left") String moneyLeft,
+            @JsonProperty("merchants") Map<String, Long> merchants) {}
 
     /** Second reviews: how many are waiting, done, and equal to the first; disagreements wait for a third person. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
