@@ -392,7 +392,8 @@ def test_a_reader_waits_for_the_tables_that_a_new_writer_makes(path, monkeypatch
     maker = threading.Timer(0.2, lambda: made.append(SqliteLog(path)))
     maker.start()
 
-    assert SqliteLog(path, read_only=True).last_seq() == 0
+    with closing(SqliteLog(path, read_only=True)) as reader:
+        assert reader.last_seq() == 0
     maker.join()
     made[0].close()
 
@@ -433,7 +434,8 @@ def test_a_process_killed_while_it_made_the_file_leaves_one_that_opens(path):
     log = SqliteLog(path)
     log.append(everything(1))
     log.close()
-    assert SqliteLog(path, read_only=True).last_seq() == 3
+    with closing(SqliteLog(path, read_only=True)) as reader:
+        assert reader.last_seq() == 3
 
 
 def test_a_damaged_file_is_refused_in_words(path):
