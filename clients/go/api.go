@@ -180,6 +180,18 @@ type BacktestRuns struct {
 	Backtests []BacktestRun `json:"backtests"`
 }
 
+// BlastRadius: What a changed rule would have touched in the last 30 days; `events` counts all of its type.
+type BlastRadius struct {
+	Rule        string          `json:"rule"`
+	AsOf        string          `json:"as_of"`
+	Since       string          `json:"since"`
+	Events      int64           `json:"events"`
+	Decisions   TouchedEvents   `json:"decisions"`
+	Changes     []TouchedEvents `json:"changes"`
+	NewlyHit    TouchedEvents   `json:"newly_hit"`
+	NoLongerHit TouchedEvents   `json:"no_longer_hit"`
+}
+
 // Capacity: Progress of the day. `reviews_a_day` is the review capacity of the policy.
 type Capacity struct {
 	ReviewsADay   *int64      `json:"reviews_a_day"`
@@ -2595,6 +2607,11 @@ type ShadowDraft struct {
 	Reason *string `json:"reason,omitempty"`
 }
 
+// ShowBlastRadius: The changed rule.
+type ShowBlastRadius struct {
+	Text *string `json:"text,omitempty"`
+}
+
 // SignedOutUser: A user without an open session.
 type SignedOutUser struct {
 	User UserDocument `json:"user"`
@@ -2694,6 +2711,29 @@ type TestSent struct {
 	Sent    bool     `json:"sent"`
 	Refused []string `json:"refused"`
 	Folder  *string  `json:"folder,omitempty"`
+}
+
+// TouchedEvent: An event that only one of the rules hits. A second look hides its label.
+type TouchedEvent struct {
+	ID     string `json:"id"`
+	Seq    int64  `json:"seq"`
+	Time   string `json:"time"`
+	Money  string `json:"money"`
+	Before string `json:"before"`
+	After  string `json:"after"`
+	Label  string `json:"label"`
+}
+
+// TouchedEvents: Counts of events, of different keys of the rule's entity and by label. Only hits have
+// examples, the newest.
+type TouchedEvents struct {
+	Events   int64            `json:"events"`
+	Money    string           `json:"money"`
+	Entities int64            `json:"entities"`
+	Labels   map[string]int64 `json:"labels"`
+	Before   *string          `json:"before,omitempty"`
+	After    *string          `json:"after,omitempty"`
+	Examples []TouchedEvent   `json:"examples,omitempty"`
 }
 
 // TrendRow: Of the users who came to the first step on a day, the number that reached a step by the end of
@@ -3649,6 +3689,13 @@ func (c *Client) PutRulesFile(ctx context.Context, file string, body NewRuleFile
 // PostRulesRuleBack: Restore a rule's version from a sequence number of the log; 0 removes the rule.
 func (c *Client) PostRulesRuleBack(ctx context.Context, rule string, body RuleReturn) (answer AdoptedFile, err error) {
 	err = c.call(ctx, "POST", "/api/v1/rules/"+part(rule)+"/back", nil, nil, body, &answer)
+	return
+}
+
+// PostRulesRuleBlastRadius: Show what a changed rule would have touched in the last 30 days: decisions,
+// money, keys, and examples.
+func (c *Client) PostRulesRuleBlastRadius(ctx context.Context, rule string, body ShowBlastRadius) (answer BlastRadius, err error) {
+	err = c.call(ctx, "POST", "/api/v1/rules/"+part(rule)+"/blast-radius", nil, nil, body, &answer)
 	return
 }
 

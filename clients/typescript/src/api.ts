@@ -184,6 +184,18 @@ export interface BacktestRuns {
   backtests: BacktestRun[];
 }
 
+/** What a changed rule would have touched in the last 30 days; `events` counts all of its type. */
+export interface BlastRadius {
+  rule: string;
+  as_of: string;
+  since: string;
+  events: number;
+  decisions: TouchedEvents;
+  changes: TouchedEvents[];
+  newly_hit: TouchedEvents;
+  no_longer_hit: TouchedEvents;
+}
+
 /** Progress of the day. `reviews_a_day` is the review capacity of the policy. */
 export interface Capacity {
   reviews_a_day: number | null;
@@ -2729,6 +2741,12 @@ export interface ShadowDraft {
   reason?: string;
 }
 
+/** The changed rule. */
+export interface ShowBlastRadius {
+  /** Its changed text. [default: its draft] */
+  text?: string;
+}
+
 /** A user without an open session. */
 export interface SignedOutUser {
   user: UserDocument;
@@ -2829,6 +2847,28 @@ export interface TestSent {
   sent: boolean;
   refused: string[];
   folder?: string;
+}
+
+/** An event that only one of the rules hits. A second look hides its label. */
+export interface TouchedEvent {
+  id: string;
+  seq: number;
+  time: string;
+  money: string;
+  before: string;
+  after: string;
+  label: string;
+}
+
+/** Counts of events, of different keys of the rule's entity and by label. Only hits have examples, the newest. */
+export interface TouchedEvents {
+  events: number;
+  money: string;
+  entities: number;
+  labels: Record<string, number>;
+  before?: string;
+  after?: string;
+  examples?: TouchedEvent[];
 }
 
 /** Of the users who came to the first step on a day, the number that reached a step by the end of the last day. */
@@ -3422,6 +3462,11 @@ export class Api extends Transport {
   /** Restore a rule's version from a sequence number of the log; 0 removes the rule. */
   postRulesRuleBack(rule: string, body: RuleReturn): Promise<AdoptedFile> {
     return this.call("POST", `/api/v1/rules/${part(rule)}/back`, { body });
+  }
+
+  /** Show what a changed rule would have touched in the last 30 days: decisions, money, keys, and examples. */
+  postRulesRuleBlastRadius(rule: string, body: ShowBlastRadius): Promise<BlastRadius> {
+    return this.call("POST", `/api/v1/rules/${part(rule)}/blast-radius`, { body });
   }
 
   /** Show the text of a draft. */

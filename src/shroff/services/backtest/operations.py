@@ -53,13 +53,14 @@ PARTS = ("values", "valid")  # arrays of a column
 NO_DRAFTS = ("shroff.yaml", "events.yaml", "model.yaml")
 
 
-class _CountedStretch(Struct):
+class CountedStretch(Struct):
     """Sequence numbers (after, upto] of a log: the events of one type, and the columns that conditions read."""
 
     after: int
     upto: int
     times_ms: Any = None
     seqs: Any = None
+    ids: Any = None
     of: dict[str, Column] = {}
 
 
@@ -67,10 +68,18 @@ class _CountedEvents(Struct):
     """Cached events of one type in the last days of a log, newest stretch first."""
 
     as_of_ms: int = 0
-    stretches: list[_CountedStretch] = []
+    stretches: list[CountedStretch] = []
     look_ups: dict[
         frozenset[str], Sequence[LookUpsThen]
     ] = {}  # for 30 days, by the lists and tables that conditions read
+
+
+class CountedDays(NamedTuple):
+    """Stretches of the last 30 days, newest first, each with the rows at which each rule hits."""
+
+    as_of_ms: int
+    stretches: list[tuple[CountedStretch, list[Ints]]]
+    is_complete: bool
 
 
 class HitCount(NamedTuple):
@@ -106,7 +115,7 @@ def _column_of(columns: Mapping[str, Column], node: Node) -> Column:
     return columns[text_of(node)]
 
 
-def _hit_rows(rule: Rule, stretch: _CountedStretch, references: Sequence[tuple[int, Reference]]) -> Ints:
+def _hit_rows(rule: Rule, stretch: CountedStretch, references: Sequence[tuple[int, Reference]]) -> Ints:
     """Return the rows of a stretch at which a rule hits; each of `references` holds up to its sequence number, in
     order.
     """
@@ -210,10 +219,33 @@ class LogBacktests(ProjectPart):
         Args:
             rules: Rules of one event type and one entity.
 
+        Raises: as `counted_days`.
+        """
+        days = self.counted_days(rules, definitions, fills_max=1)
+        since_ms = days.as_of_ms
+        events = hits = amount = 0
+        for stretch, rows_by_rule in days.stretches:
+            events += len(stretch.times_ms)
+            since_ms = min([since_ms, *stretch.times_ms.tolist()])
+            for rows in rows_by_rule:
+                hits += len(rows)
+                amount += int(stretch.of[AMOUNT].values[rows].sum()) if AMOUNT in stretch.of else 0
+        if days.is_complete:
+            since_ms = days.as_of_ms - COUNTED_MS
+        return HitCount(days.as_of_ms, since_ms, events, hits, amount, is_complete=days.is_complete)
+
+    def counted_days(
+        self, rules: Sequence[Rule], definitions: Definitions, fills_max: int = INTEGER_MAX, *, has_keys: bool = False
+    ) -> CountedDays:
+        """Find the hits of rules of one event type and entity, and with `has_keys` the columns `key 0`, `key 1`, ...
+
+        Args:
+            fills_max: Stretches to read at most; columns are cached for 10 minutes.
+
         Raises: UsageError for a rule that reads the score or `since flag`.
 
-        Cost: the batch engine over the newest 65,536 sequence numbers, then four times as many at each call, and the
-            events in their windows; nothing for cached columns.
+        Cost: the batch engine over the newest 65,536 sequence numbers, then four times as many in each stretch, and
+            the events in their windows; nothing for cached columns.
         """
         nodes, first = [rule.when for rule in rules], rules[0]
         if any(rule.computed.looks_since_flag or isinstance(node, Score) for rule in rules for node in walk(rule.when)):
@@ -224,13 +256,14 @@ class LogBacktests(ProjectPart):
         missed = definitions.missed_fraud(first.on)
         leaves = {name: leaf for node in nodes for name, leaf in _leaves(node, first.by)}
         leaves |= {} if missed is None else {AMOUNT: missed}
-        events = hits = amount = 0
+        keys = definitions.events.entities[first.by].keys.get(first.on, ()) if has_keys else ()
+        leaves |= {f"key {number}": part for number, part in enumerate(keys)}
         with self._log.reading() as log:
             texts = "".join(config.read_text(folder / name) for name in DECLARED if (folder / name).exists())
             cached = _counted(folder, first.on, f"{texts} {definitions.versions.tables}", turn)
             if not cached.stretches:
                 self._begin(cached, definitions, log)
-            has_read, since_ms = False, cached.as_of_ms
+            days = CountedDays(cached.as_of_ms, [], is_complete=True)
             read = read_by(nodes, definitions.features.get)
             look_up_key = frozenset({*read.lists, *(f"{name} as a table" for name in read.tables)})
             if look_up_key not in cached.look_ups:
@@ -241,16 +274,12 @@ class LogBacktests(ProjectPart):
             references.append((INTEGER_MAX, then[-1].reference if then else definitions.reference))
             for stretch in cached.stretches:
                 if lacking := {name: node for name, node in leaves.items() if name not in stretch.of}:
-                    if has_read:
-                        return HitCount(cached.as_of_ms, since_ms, events, hits, amount)
+                    if not fills_max:
+                        return days._replace(is_complete=False)
                     self._fill(stretch, lacking, first, definitions, log, cached.as_of_ms - COUNTED_MS)
-                    has_read = True
-                events, since_ms = events + len(stretch.times_ms), min([since_ms, *stretch.times_ms.tolist()])
-                for rule in rules:
-                    rows = _hit_rows(rule, stretch, references)
-                    hits += len(rows)
-                    amount += int(stretch.of[AMOUNT].values[rows].sum()) if AMOUNT in stretch.of else 0
-        return HitCount(cached.as_of_ms, cached.as_of_ms - COUNTED_MS, events, hits, amount, is_complete=True)
+                    fills_max -= 1
+                days.stretches.append((stretch, [_hit_rows(rule, stretch, references) for rule in rules]))
+        return days
 
     def _begin(self, cached: _CountedEvents, definitions: Definitions, log: Log) -> None:
         """Set the end time of the count, and split the log's last 30 days into stretches."""
@@ -261,12 +290,12 @@ class LogBacktests(ProjectPart):
         first = place_before(log, cached.as_of_ms - COUNTED_MS, lateness_of(log, definitions))
         size = COUNTED_FIRST
         while upto > first or not cached.stretches:
-            cached.stretches.append(_CountedStretch(max(first, upto - size), upto))
+            cached.stretches.append(CountedStretch(max(first, upto - size), upto))
             upto, size = upto - size, size * COUNTED_MORE
 
     def _fill(
         self,
-        stretch: _CountedStretch,
+        stretch: CountedStretch,
         leaves: Mapping[str, Node],
         rule: Rule,
         definitions: Definitions,
@@ -275,9 +304,10 @@ class LogBacktests(ProjectPart):
     ) -> None:
         """Compute missing columns of a stretch, for its events after `behind_ms`."""
         import numpy as np
+        import pyarrow as pa
 
         from shroff.language.columns import Column
-        from shroff.log.columns.stored import LineReader, log_columns
+        from shroff.log.columns.stored import LineReader, ids_of, log_columns
         from shroff.log.columns.tables import Way, rounds_of
         from shroff.log.later_labels import place_before
         from shroff.log.state.fold import lateness_of, reach_ms
@@ -315,6 +345,7 @@ class LogBacktests(ProjectPart):
         rows = np.flatnonzero(is_behind)
         stretch.times_ms = times[rows]
         stretch.seqs = seqs[rows]
+        stretch.ids = pa.chunked_array([ids_of(frame) for _, frame in mine], pa.string()).take(rows)
         for name, columns in answers.items():
             values, valid = times, is_behind
             if columns:  # the last rows belong to this stretch

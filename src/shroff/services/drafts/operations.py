@@ -27,6 +27,7 @@ from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
 from shroff.runtime.texts import TextTable
 from shroff.services.approvals.agreements import Agreements
 from shroff.services.backtest.operations import LogBacktests
+from shroff.services.drafts import blast_radius as blast_radius  # noqa: PLC0414 - the manifest has one module of a word
 from shroff.services.drafts.draft_files import RuleDraftFiles
 from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project import Project

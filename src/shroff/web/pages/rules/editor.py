@@ -21,6 +21,7 @@ from shroff.rules.keys import TOLD
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
 from shroff.runtime.values import FrozenStruct
+from shroff.services.drafts.blast_radius import ShowBlastRadius
 from shroff.services.drafts.draft_files import TOO_LONG, StoredDraft, is_short
 from shroff.services.drafts.operations import (
     ActivateDraft,
@@ -151,6 +152,9 @@ async def _editor(
 ) -> Response:
     draft = typed.kept
     project = service.project
+    radius = ""
+    if "radius" in request.query_params and request.who.may(Right.READ_DECISIONS):
+        radius = (await service.run(request, ShowBlastRadius(rule=look.id))).text()
     judged = await service.in_thread(service.backtests.last_of, look.id, typed.tag) if typed.tag else None
     against = look.standing.text if look.standing is not None else next((v.text for v in look.versions if v.text), "")
     other_draft = draft.text if draft is not None and not typed.is_kept else ""
@@ -182,6 +186,7 @@ async def _editor(
         draft=draft,
         has_against=bool(against),
         mistake=mistake,
+        radius=radius,
         worth=None if judged is None else worth((await service.in_thread(service.backtests.get, judged.id)).report),
         palette=(project.definitions, teller_of(project.definitions), AGGREGATES.values(), FUNCTIONS.values()),
         cookbook=cookbook(),

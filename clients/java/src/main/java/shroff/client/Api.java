@@ -579,6 +579,11 @@ public class Api extends Transport {
         return call("POST", "/api/v1/rules/" + part(rule) + "/back", Map.of(), body, new TypeReference<Types.AdoptedFile>() {});
     }
 
+    /** Show what a changed rule would have touched in the last 30 days: decisions, money, keys, and examples. */
+    public Types.BlastRadius postRulesRuleBlastRadius(String rule, Types.ShowBlastRadius body) {
+        return call("POST", "/api/v1/rules/" + part(rule) + "/blast-radius", Map.of(), body, new TypeReference<Types.BlastRadius>() {});
+    }
+
     /** Show the text of a draft. */
     public Types.RuleDraftText getRulesRuleDraft(String rule) {
         return call("GET", "/api/v1/rules/" + part(rule) + "/draft", Map.of(), null, new TypeReference<Types.RuleDraftText>() {});

@@ -188,6 +188,18 @@ public interface Types {
     record BacktestRuns(
             @JsonProperty("backtests") List<BacktestRun> backtests) {}
 
+    /** What a changed rule would have touched in the last 30 days; `events` counts all of its type. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record BlastRadius(
+            @JsonProperty("rule") String rule,
+            @JsonProperty("as_of") String asOf,
+            @JsonProperty("since") String since,
+            @JsonProperty("events") Long events,
+            @JsonProperty("decisions") TouchedEvents decisions,
+            @JsonProperty("changes") List<TouchedEvents> changes,
+            @JsonProperty("newly_hit") TouchedEvents newlyHit,
+            @JsonProperty("no_longer_hit") TouchedEvents noLongerHit) {}
+
     /** Progress of the day. `reviews_a_day` is the review capacity of the policy. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Capacity(
@@ -2680,6 +2692,11 @@ public interface Types {
             @JsonProperty("file") String file,
             @JsonProperty("reason") String reason) {}
 
+    /** The changed rule. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record ShowBlastRadius(
+            @JsonProperty("text") String text) {}
+
     /** A user without an open session. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record SignedOutUser(
@@ -2780,6 +2797,31 @@ public interface Types {
             @JsonProperty("sent") Boolean sent,
             @JsonProperty("refused") List<String> refused,
             @JsonProperty("folder") String folder) {}
+
+    /** An event that only one of the rules hits. A second look hides its label. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record TouchedEvent(
+            @JsonProperty("id") String id,
+            @JsonProperty("seq") Long seq,
+            @JsonProperty("time") String time,
+            @JsonProperty("money") String money,
+            @JsonProperty("before") String before,
+            @JsonProperty("after") String after,
+            @JsonProperty("label") String label) {}
+
+    /**
+     * Counts of events, of different keys of the rule's entity and by label. Only hits have examples, the
+     * newest.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record TouchedEvents(
+            @JsonProperty("events") Long events,
+            @JsonProperty("money") String money,
+            @JsonProperty("entities") Long entities,
+            @JsonProperty("labels") Map<String, Long> labels,
+            @JsonProperty("before") String before,
+            @JsonProperty("after") String after,
+            @JsonProperty("examples") List<TouchedEvent> examples) {}
 
     /**
      * Of the users who came to the first step on a day, the number that reached a step by the end of the last
