@@ -9,6 +9,7 @@ import pytest
 
 from shroff.web.pages.renderer import environment
 from tests.services.test_experiment import COSTS, trial
+from tests.services.test_guards import bank_of, checked, text
 from tests.support.webs import Asker, Browser, run
 
 
@@ -54,6 +55,27 @@ def test_an_experiment_is_read_and_ended_on_its_screen(tmp_path):
         assert "per 1,000 " in ended
         assert "No experiment" in (await browser.get("/experiments")).body.decode()
         assert "Not enough labels yet" in (await browser.get("/experiments?rule=other")).body.decode()
+
+    run(tmp_path, steps)
+
+
+@pytest.mark.slow
+def test_a_stop_is_shown_and_undone_by_one_click(tmp_path):
+    bank = bank_of(tmp_path)
+    before = text(bank)
+    why = checked(bank).why
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        shown = (await browser.get("/experiments")).body.decode()
+        assert "stricter</b> stopped since" in shown
+        assert why in shown
+        sent = await browser.post("/experiments/undo", {"csrf": await browser.csrf(), "name": "stricter"})
+
+        assert sent.headers["location"] == "/experiments?rule=stricter"
+        assert text(bank) == before
+        after = (await browser.get("/experiments")).body.decode()
+        assert "stricter</b> off since" in after
+        assert "Undo the stop" not in after
 
     run(tmp_path, steps)
 

@@ -16,6 +16,7 @@ from msgspec.json import encode as to_json
 from sqlalchemy import Connection, text
 
 from shroff.errors import StorageError
+from shroff.people.audit import Act
 from shroff.people.sql import SchemaPart, scripted
 from shroff.people.store import PeopleStore
 
@@ -48,6 +49,15 @@ class SqlDocuments:
         """Return the sorted names of a kind. The table must exist."""
         with self._people.look_beside(PART) as connection:
             return [*connection.execute(_NAMES, {"kind": kind}).scalars()]
+
+    def put(self, kind: str, name: str, document: object, act: Act | None, at_ms: int) -> None:
+        """Store one document, and audit an act in the same transaction."""
+        with self._people.change(PART) as change:
+            if act is not None:
+                change.audit(act, at_ms)
+            change.connection.execute(_DELETE, {"kind": kind, "name": name})
+            row = {"kind": kind, "name": name, "number": 0, "body": to_json(document).decode()}
+            change.connection.execute(_INSERT, [row])
 
     @contextmanager
     def edit(self, kind: str, type_: type[Document], name: str = "") -> Iterator[dict[str, Document]]:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from shroff.errors import Problem, nearest
 from shroff.language.checker import check
 from shroff.language.expression import Node as Expression
-from shroff.language.keys import MappingShape
+from shroff.language.keys import MappingShape, One
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, SpoiledError
 from shroff.language.types import UNITS_MAX, Type
@@ -216,6 +216,15 @@ def percent(node: Node | None, problems: list[Problem], what: str) -> float | No
         return share
     found.report(problems, f"{what} is a share such as 25%, not {found.text!r}.")
     return None
+
+
+def matching(node: Node | None, shape: One, problems: list[Problem]) -> str:
+    """Read a text with the pattern of a shape; empty without one."""
+    found = scalar(node, problems, shape.what)
+    if found is None or re.fullmatch(shape.pattern, found.text):
+        return found.text if found else ""
+    found.report(problems, f"expected {shape.what}, found {found.text!r}.")
+    return ""
 
 
 def score(node: Node | None, problems: list[Problem], what: str) -> float | None:

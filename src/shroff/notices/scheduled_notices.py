@@ -285,7 +285,7 @@ class ScheduledNotices:
         if waiting_labels.state == WRONG:
             yield f"labels-{now_ms // DAY_MS}", f"labels: {waiting_labels.words}; 'shroff label --pending' lists them"
         for name, message, at_ms in self._services.source_troubles():
-            yield f"source-{name}-{at_ms}", plain(f"source {name}: {message}")
+            yield f"{name}-{at_ms}", plain(f"{name}: {message}")
         for name, message in self._services.failing_schedules():
             yield f"schedule-{name}-{now_ms // DAY_MS}", plain(f"schedule {name}: {message}")
         yield from self._letters(now_ms)

@@ -54,7 +54,8 @@ class NoticeServices:
         again: Returns the services for the project as it is now.
         inactive: Returns the names in the project's files that are not active. Cost: loads the files.
         file_stamps: Returns values that change with these files.
-        source_troubles: Returns name, problem and start time of each source that delivers none or bad messages.
+        source_troubles: Returns name, problem and start time of each source that delivers none or bad messages, and of
+            each guard that stopped a change or cannot be computed.
         failing_schedules: Returns the schedules whose latest run failed, with the reason.
     """
 

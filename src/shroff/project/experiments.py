@@ -15,7 +15,7 @@ from shroff.language.keys import NAME, PERCENT, SWITCH, Required, mapping_shape,
 from shroff.language.types import BOOLEAN
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.rules.definitions import Rule
-from shroff.rules.keys import EXPERIMENT
+from shroff.rules.keys import EXPERIMENT, GUARD
 from shroff.runtime.values import replace
 
 
@@ -25,6 +25,9 @@ class _Experiment:
     name: An id that no rule has or had. Decisions record it.
     share: The share of keys in arm B, chosen by a hash of name and key.
     by: The entity whose keys are drawn. Events without a key are in arm A.
+    guard: Limits that end the experiment: above one, all keys get arm A. The false positive rate is that of arm B; the
+        loss is what arm B costs more than arm A.
+        Example: stop when false_positive_rate > 2% or loss > 5000
     rules: Rules of the same entity that differ in arm B. true: a rule in shadow acts in arm B. false: an active rule
         runs in shadow in arm B.
         Example: { many_payments: true, night: false }
@@ -33,6 +36,7 @@ class _Experiment:
     name = Required(NAME)
     share = Required(PERCENT)
     by = Required(NAME)
+    guard = GUARD
     rules = own_names("rules and whether they act in arm B", SWITCH)
 
 
@@ -57,6 +61,8 @@ def load_experiment(
     if not (name and by and share):
         return
     experiment = Rule(name, event, by, Literal(BOOLEAN, value=True), EXPERIMENT, rollout=share)
+    guard = loader.matching(node.get("guard"), GUARD, problems)
+    experiment = replace(experiment, guard=guard)
     for key, value in switched.entries if switched else ():
         id_ = key.text
         acts_in_b = loader.boolean(value, problems, key.text)

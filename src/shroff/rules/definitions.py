@@ -31,7 +31,7 @@ from shroff.language.types import BOOLEAN, INTEGER
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Scalar, whole_text
-from shroff.rules.keys import EFFECTS, RULE, TEST, TOLD
+from shroff.rules.keys import EFFECTS, GUARD, RULE, TEST, TOLD
 from shroff.rules.silences import with_silence
 from shroff.rules.tables import PARTS, Row
 from shroff.rules.tables import rows_of as table_rows
@@ -77,6 +77,7 @@ class Rule:
     place: Scalar | None = field(default=None, compare=False, repr=False)
     drawn_as: str = ""
     is_drawn_out: bool = False
+    guard: str = field(default="", compare=False)
 
     @property
     def computed(self) -> Computed:
@@ -202,6 +203,9 @@ class RuleLoader:
         expires = loader.expiry_ms(mapping.get("expires"), self._problems)
         rollout = loader.percent(mapping.get("rollout"), self._problems, "rollout")
         notify = self._notify(mapping.get("notify"))
+        guard = loader.matching(mapping.get("guard"), GUARD, self._problems)
+        if guard and rollout in (None, 1):
+            mapping.report(self._problems, "a guard stops a rollout: give the rule a 'rollout' below 100%.")
         items = loader.sequence(mapping.get("tests"), self._problems, "tests")
         results = [self._test(item, row) for item in (items.items if items else ())]
         tests = tuple(test for test in results if test is not None)
@@ -225,6 +229,7 @@ class RuleLoader:
             1.0 if rollout is None else rollout,
             tests,
             written if isinstance(written, Scalar) else None,
+            guard=guard,
         )
 
     def _id(self, node: yamltext.Node | None) -> str | None:

@@ -50,6 +50,10 @@ class _Test:
 TEST = mapping_shape(_Test)
 
 
+_LIMIT = r"(false_positive_rate > \d{1,2}(\.\d+)?%|loss > \d+(\.\d+)?)"
+GUARD = One("a guard such as `stop when loss > 5000`", rf"^stop when {_LIMIT}( or {_LIMIT})?$")
+
+
 class _Rule:
     r"""A rule.
 
@@ -80,6 +84,9 @@ class _Rule:
         shadow.
         Default: 100%
         Example: 10%
+    guard: Limits that stop a rollout: above one, the rule goes into shadow. The false positive rate of a rollout is
+        the share of its hits that are no fraud; the loss is what the rule costs by `costs` of policy.yaml.
+        Example: stop when false_positive_rate > 90% or loss > 5000
     table: A decision table: a line of columns and below it its rows, with bars between the cells. The first row whose
         cells are all true hits, as the rule `id.row`. A column is an operand, or one of row, effect, reason, notify,
         shadow, expires and rollout.
@@ -101,6 +108,7 @@ class _Rule:
     shadow = SWITCH
     expires = One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$")
     rollout = PERCENT
+    guard = GUARD
     table = ANY
     scorecard = ANY
     bands = ANY

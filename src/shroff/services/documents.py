@@ -11,6 +11,7 @@ from shroff.services.people.project_people import ProjectPeople
 
 if TYPE_CHECKING:
     from shroff.adapters.documents import SqlDocuments
+    from shroff.people.audit import Act
 
 Document = TypeVar("Document")
 
@@ -34,6 +35,11 @@ class Documents(ProjectPart):
             return {}
         with self.open() as table:
             return table.read(kind, type_, name)
+
+    def put(self, kind: str, name: str, document: object, act: Act | None = None) -> None:
+        """Store one document, and audit an act in the same transaction."""
+        with self.open() as table:
+            table.put(kind, name, document, act, self._now_ms())
 
     @contextmanager
     def edit(self, kind: str, type_: type[Document], name: str = "") -> Iterator[dict[str, Document]]:

@@ -212,9 +212,12 @@ class HealthChecks(ProjectPart):
 
     def _look_at_schedules(self) -> list[Finding]:
         from shroff.monitoring.doctor import WRONG, Finding
+        from shroff.services.experiments.guards import guard_troubles
 
         failing = failing_schedules(self._context)
-        return [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
+        findings = [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
+        troubles = guard_troubles(self._context)
+        return findings + [Finding(name, WRONG, words, "See 'shroff guards'.") for name, words, _ in troubles]
 
     def _routed(self) -> dict[str, System]:
         """Return the systems that receive decisions; those of notices only if the project's files can be read."""

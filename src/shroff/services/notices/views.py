@@ -123,8 +123,11 @@ class NoticeViews(ProjectPart):
         return Project(self._context).run(ShowResults(zone=zone))
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
-        yield from self._pushed.troubles()
-        yield from PulledFiles(self._context).troubles()
+        from shroff.services.experiments.guards import guard_troubles
+
+        for name, words, at_ms in (*self._pushed.troubles(), *PulledFiles(self._context).troubles()):
+            yield f"source {name}", words, at_ms
+        yield from guard_troubles(self._context)
 
     def _addresses_of(self, who: str) -> list[str]:
         from shroff.people.addresses import is_address

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from shroff.errors import UsageError
 from shroff.people.access import Right
+from shroff.services.experiments.guards import ShowGuards, UndoGuard
 from shroff.services.experiments.operations import EndExperiment, ShowExperiment, experiments_in
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
@@ -40,6 +41,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         why_not=why_not,
         mistake=mistake,
         given=query,
+        guards=(await service.run(request, ShowGuards())).guards,
         may_end=request.who.may(Right.SET_THRESHOLDS),
     )
 
@@ -56,7 +58,17 @@ async def end(service: Service, request: Request) -> Response:
     return see_other(f"{PATH}?rule={rule}")
 
 
+async def undo(service: Service, request: Request) -> Response:
+    form = await request.form()
+    try:
+        await service.run(request, UndoGuard(name=form["name"]))
+    except UsageError as error:
+        return await show(service, request, sentence(str(error)))
+    return see_other(f"{PATH}?rule={form['name']}")
+
+
 ROUTES = (
+    Route("POST", f"{PATH}/undo", Right.SET_THRESHOLDS, undo),
     Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Experiments", "Policy", 6)),
     Route("POST", PATH, Right.SET_THRESHOLDS, end),
 )
