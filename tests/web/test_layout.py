@@ -86,3 +86,15 @@ def test_each_form_that_posts_carries_the_token_of_the_session():
         f'<form method="post" action="/a">{field}<button></form><form class="b" method="post">{field}</form>'
         '<form action="/c"></form>'
     )
+
+
+@pytest.mark.parametrize("name", ["scripts", "styles"])
+def test_a_page_may_set_scripts_and_styles_under_a_condition(name):
+    base = tree("base.html")
+    (used,) = (
+        node for node in base.find_all(nodes.Filter) if isinstance(node.node, nodes.Name) and node.node.name == name
+    )
+    assert used.name == "default"
+    text = environment().from_string("{% set " + name + " = ['a'] if is_set %}{{ " + name + " | default([], true) }}")
+    assert (text.render(is_set=True), text.render(is_set=False)) == ("[&#39;a&#39;]", "[]")
+    assert [argument.as_const() for argument in used.args] == [[], True]
