@@ -255,7 +255,7 @@ class Plain:
             if group["now"] or group["recent"]:
                 conditions = Fraction(share) / 100, max(least, 1), money, settled
                 row = self.row(group, conditions, end - pace, local(following) - end)
-                found[name, *key] = (*row, dict(makers(group["now"])) if by == "bank" else {})
+                found[name, *key] = (*row, int(share) / 100, dict(makers(group["now"])) if by == "bank" else {})
 
         return found
 
@@ -309,6 +309,7 @@ def test_each_figure_is_that_of_plain_python_over_the_exports(bank, tmp_path):
                     row.ratio,
                     row.days_left,
                     row.money_left,
+                    row.limit,
                     row.merchants,
                 )
                 for row in found.programmes
