@@ -180,16 +180,14 @@ type BacktestRuns struct {
 	Backtests []BacktestRun `json:"backtests"`
 }
 
-// BlastRadius: What a changed rule would have touched in the last 30 days; `events` counts all of its type.
+// BlastRadius: What a changed rule would have touched among all `events` of its type: hits, decisions, and
+// these by outcome.
 type BlastRadius struct {
-	Rule        string          `json:"rule"`
-	AsOf        string          `json:"as_of"`
-	Since       string          `json:"since"`
-	Events      int64           `json:"events"`
-	Decisions   TouchedEvents   `json:"decisions"`
-	Changes     []TouchedEvents `json:"changes"`
-	NewlyHit    TouchedEvents   `json:"newly_hit"`
-	NoLongerHit TouchedEvents   `json:"no_longer_hit"`
+	Rule    string          `json:"rule"`
+	AsOf    string          `json:"as_of"`
+	Since   string          `json:"since"`
+	Events  int64           `json:"events"`
+	Touched []TouchedEvents `json:"touched"`
 }
 
 // Capacity: Progress of the day. `reviews_a_day` is the review capacity of the policy.
@@ -1283,6 +1281,21 @@ type GateResult struct {
 	Limit  string   `json:"limit"`
 	Passed bool     `json:"passed"`
 	Note   *string  `json:"note,omitempty"`
+}
+
+// GuardState: A guard with its newest finding: watching, waiting for labels, blind without any, stopped, or
+// off.
+type GuardState struct {
+	Name  string `json:"name"`
+	Guard string `json:"guard"`
+	State string `json:"state"`
+	Since string `json:"since"`
+	Why   string `json:"why"`
+}
+
+// GuardStates: All guards that were ever looked at.
+type GuardStates struct {
+	Guards []GuardState `json:"guards"`
 }
 
 // Health: Findings of `doctor`, the sinks, the last drift check of each event type, and alerts that
@@ -2713,7 +2726,7 @@ type TestSent struct {
 	Folder  *string  `json:"folder,omitempty"`
 }
 
-// TouchedEvent: An event that only one of the rules hits. A second look hides its label.
+// TouchedEvent: An event that a changed rule touches. A second look hides its label.
 type TouchedEvent struct {
 	ID     string `json:"id"`
 	Seq    int64  `json:"seq"`
@@ -2724,16 +2737,15 @@ type TouchedEvent struct {
 	Label  string `json:"label"`
 }
 
-// TouchedEvents: Counts of events, of different keys of the rule's entity and by label. Only hits have
-// examples, the newest.
+// TouchedEvents: Events touched in one way, with the number of different keys and of each label; `examples`
+// are the newest.
 type TouchedEvents struct {
+	Way      string           `json:"way"`
 	Events   int64            `json:"events"`
 	Money    string           `json:"money"`
 	Entities int64            `json:"entities"`
 	Labels   map[string]int64 `json:"labels"`
-	Before   *string          `json:"before,omitempty"`
-	After    *string          `json:"after,omitempty"`
-	Examples []TouchedEvent   `json:"examples,omitempty"`
+	Examples []TouchedEvent   `json:"examples"`
 }
 
 // TrendRow: Of the users who came to the first step on a day, the number that reached a step by the end of
@@ -3376,6 +3388,19 @@ func (c *Client) GetFlags(ctx context.Context, options GetFlagsOptions) (answer 
 // its event: it judges all flags of that event.
 func (c *Client) PatchFlagsID(ctx context.Context, id string, body FlagJudgement) (answer FlagShown, err error) {
 	err = c.call(ctx, "PATCH", "/api/v1/flags/"+part(id), nil, nil, body, &answer)
+	return
+}
+
+// GetGuards: List the guards with what they found last.
+func (c *Client) GetGuards(ctx context.Context) (answer GuardStates, err error) {
+	err = c.call(ctx, "GET", "/api/v1/guards", nil, nil, nil, &answer)
+	return
+}
+
+// PostGuardsNameUndo: Undo a stop: the file is as it was before, and the guard stays off until its text
+// changes.
+func (c *Client) PostGuardsNameUndo(ctx context.Context, name string) (answer GuardStates, err error) {
+	err = c.call(ctx, "POST", "/api/v1/guards/"+part(name)+"/undo", nil, nil, nil, &answer)
 	return
 }
 

@@ -184,16 +184,13 @@ export interface BacktestRuns {
   backtests: BacktestRun[];
 }
 
-/** What a changed rule would have touched in the last 30 days; `events` counts all of its type. */
+/** What a changed rule would have touched among all `events` of its type: hits, decisions, and these by outcome. */
 export interface BlastRadius {
   rule: string;
   as_of: string;
   since: string;
   events: number;
-  decisions: TouchedEvents;
-  changes: TouchedEvents[];
-  newly_hit: TouchedEvents;
-  no_longer_hit: TouchedEvents;
+  touched: TouchedEvents[];
 }
 
 /** Progress of the day. `reviews_a_day` is the review capacity of the policy. */
@@ -1357,6 +1354,20 @@ export interface GateResult {
   limit: string;
   passed: boolean;
   note?: string;
+}
+
+/** A guard with its newest finding: watching, waiting for labels, blind without any, stopped, or off. */
+export interface GuardState {
+  name: string;
+  guard: string;
+  state: string;
+  since: string;
+  why: string;
+}
+
+/** All guards that were ever looked at. */
+export interface GuardStates {
+  guards: GuardState[];
 }
 
 /** Findings of `doctor`, the sinks, the last drift check of each event type, and alerts that Alertmanager posted. */
@@ -2849,7 +2860,7 @@ export interface TestSent {
   folder?: string;
 }
 
-/** An event that only one of the rules hits. A second look hides its label. */
+/** An event that a changed rule touches. A second look hides its label. */
 export interface TouchedEvent {
   id: string;
   seq: number;
@@ -2860,15 +2871,14 @@ export interface TouchedEvent {
   label: string;
 }
 
-/** Counts of events, of different keys of the rule's entity and by label. Only hits have examples, the newest. */
+/** Events touched in one way, with the number of different keys and of each label; `examples` are the newest. */
 export interface TouchedEvents {
+  way: string;
   events: number;
   money: string;
   entities: number;
   labels: Record<string, number>;
-  before?: string;
-  after?: string;
-  examples?: TouchedEvent[];
+  examples: TouchedEvent[];
 }
 
 /** Of the users who came to the first step on a day, the number that reached a step by the end of the last day. */
@@ -3260,6 +3270,16 @@ export class Api extends Transport {
    */
   patchFlagsId(id: string, body: FlagJudgement): Promise<FlagShown> {
     return this.call("PATCH", `/api/v1/flags/${part(id)}`, { body });
+  }
+
+  /** List the guards with what they found last. */
+  getGuards(): Promise<GuardStates> {
+    return this.call("GET", `/api/v1/guards`);
+  }
+
+  /** Undo a stop: the file is as it was before, and the guard stays off until its text changes. */
+  postGuardsNameUndo(name: string): Promise<GuardStates> {
+    return this.call("POST", `/api/v1/guards/${part(name)}/undo`);
   }
 
   /**

@@ -353,6 +353,16 @@ public class Api extends Transport {
         return call("PATCH", "/api/v1/flags/" + part(id), Map.of(), body, new TypeReference<Types.FlagShown>() {});
     }
 
+    /** List the guards with what they found last. */
+    public Types.GuardStates getGuards() {
+        return call("GET", "/api/v1/guards", Map.of(), null, new TypeReference<Types.GuardStates>() {});
+    }
+
+    /** Undo a stop: the file is as it was before, and the guard stays off until its text changes. */
+    public Types.GuardStates postGuardsNameUndo(String name) {
+        return call("POST", "/api/v1/guards/" + part(name) + "/undo", Map.of(), null, new TypeReference<Types.GuardStates>() {});
+    }
+
     /**
      * Get the service's health: the findings of `shroff doctor`, at most a minute old, sinks, drift, and alerts
      * of Prometheus that fire.

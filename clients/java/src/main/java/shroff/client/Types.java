@@ -188,17 +188,17 @@ public interface Types {
     record BacktestRuns(
             @JsonProperty("backtests") List<BacktestRun> backtests) {}
 
-    /** What a changed rule would have touched in the last 30 days; `events` counts all of its type. */
+    /**
+     * What a changed rule would have touched among all `events` of its type: hits, decisions, and these by
+     * outcome.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record BlastRadius(
             @JsonProperty("rule") String rule,
             @JsonProperty("as_of") String asOf,
             @JsonProperty("since") String since,
             @JsonProperty("events") Long events,
-            @JsonProperty("decisions") TouchedEvents decisions,
-            @JsonProperty("changes") List<TouchedEvents> changes,
-            @JsonProperty("newly_hit") TouchedEvents newlyHit,
-            @JsonProperty("no_longer_hit") TouchedEvents noLongerHit) {}
+            @JsonProperty("touched") List<TouchedEvents> touched) {}
 
     /** Progress of the day. `reviews_a_day` is the review capacity of the policy. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -1328,6 +1328,20 @@ public interface Types {
             @JsonProperty("limit") String limit,
             @JsonProperty("passed") Boolean passed,
             @JsonProperty("note") String note) {}
+
+    /** A guard with its newest finding: watching, waiting for labels, blind without any, stopped, or off. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record GuardState(
+            @JsonProperty("name") String name,
+            @JsonProperty("guard") String guard,
+            @JsonProperty("state") String state,
+            @JsonProperty("since") String since,
+            @JsonProperty("why") String why) {}
+
+    /** All guards that were ever looked at. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record GuardStates(
+            @JsonProperty("guards") List<GuardState> guards) {}
 
     /**
      * Findings of `doctor`, the sinks, the last drift check of each event type, and alerts that Alertmanager
@@ -2798,7 +2812,7 @@ public interface Types {
             @JsonProperty("refused") List<String> refused,
             @JsonProperty("folder") String folder) {}
 
-    /** An event that only one of the rules hits. A second look hides its label. */
+    /** An event that a changed rule touches. A second look hides its label. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record TouchedEvent(
             @JsonProperty("id") String id,
@@ -2809,18 +2823,14 @@ public interface Types {
             @JsonProperty("after") String after,
             @JsonProperty("label") String label) {}
 
-    /**
-     * Counts of events, of different keys of the rule's entity and by label. Only hits have examples, the
-     * newest.
-     */
+    /** Events touched in one way, with the number of different keys and of each label; `examples` are the newest. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record TouchedEvents(
+            @JsonProperty("way") String way,
             @JsonProperty("events") Long events,
             @JsonProperty("money") String money,
             @JsonProperty("entities") Long entities,
             @JsonProperty("labels") Map<String, Long> labels,
-            @JsonProperty("before") String before,
-            @JsonProperty("after") String after,
             @JsonProperty("examples") List<TouchedEvent> examples) {}
 
     /**
