@@ -108,12 +108,22 @@ def test_damaged_content_is_told_with_what_to_do(sql, words, change, bank, capsy
 
 
 @pytest.mark.parametrize("sql", ["UPDATE watermark SET time_ms = 'noon'", "DELETE FROM watermark"])
-def test_a_damaged_watermark_is_told(sql, change, bank):
+def test_a_damaged_watermark_is_told_and_no_connection_stays_open(sql, change, bank, monkeypatch):
     change(sql)
+    path, connect, opened = bank / ".shroff" / "log.db", sqlite3.connect, []
 
-    path = bank / ".shroff" / "log.db"
+    def connected(*given, **options):
+        opened.append(connect(*given, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connected)
     with pytest.raises(StorageError, match="damaged"), closing(SqliteLog(path, read_only=True)) as log:
         log.watermark_ms()
+
+    assert opened
+    for connection in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_a_feature_that_no_version_has_is_a_mismatch(bank, change, capsys):

@@ -209,6 +209,8 @@ class SqliteConnection(LogConnection):
         check_unchanged(self.sqlite)
 
     def release(self) -> None:
+        if hasattr(self, "sqlite"):
+            self.sqlite.close()
         if self._lock is not None:
             self._lock.release()
 
