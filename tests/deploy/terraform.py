@@ -30,7 +30,7 @@ from shroff.project.definitions import Definitions
 from shroff.web.api.probes import ROUTES
 from shroff_plugins.analytics.marts.models import load_models
 from shroff_plugins.analytics.marts.views import ViewFiles, view_name
-from shroff_plugins.analytics.warehouse import Wanted, write_warehouse
+from shroff_plugins.analytics.warehouse import WarehouseRequest, write_warehouse
 from tests.deploy import hcl
 from tests.deploy.checks import DEPLOY, IMAGE, commands, serve_port
 
@@ -264,7 +264,7 @@ def schema_files(template: str) -> dict[str, str]:
         empty = empty_tables(_template(template, str(project)))
         texts = config.read_sql(project, "warehouse")
         models = load_models(texts, ViewFiles({}, empty).views) if texts else []
-        found = write_warehouse(None, Wanted(Path(folder) / "out", "parquet", 0, empty, models)).schemas
+        found = write_warehouse(None, WarehouseRequest(Path(folder) / "out", "parquet", 0, empty, models)).schemas
     place = f"{TERRAFORM}/gcp/schemas/{template}"
     return {f"{place}/{name}.json": json.dumps(schema, indent=2) + "\n" for name, schema in found.items()}
 
