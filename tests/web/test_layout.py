@@ -45,6 +45,13 @@ def test_ends_may_be_written():
     ] * 2
 
 
+def test_the_last_block_holds_the_rest_of_its_template():
+    told = closed("{% block title %}A{% endblock %}\n{% block main %}\n<p>\n  one\n<p>\n  two\n")
+    assert told == (
+        "{% block title %}A{% endblock %}\n{% block main %}\n<p>\n  one</p>\n<p>\n  two</p>{% endblock %}\n"
+    )
+
+
 def test_a_statement_ends_before_the_next_one_beside_it():
     assert closed("{% if a %}\n  1\n{% if b %}\n  2\n") == "{% if a %}\n  1{% endif %}\n{% if b %}\n  2{% endif %}\n"
 

@@ -44,7 +44,8 @@ def closed(source: str, name: str | None = None) -> str:
     r"""Write the ends of tags and statements that the indentation of their lines tells.
 
     A tag or statement at the end of its line, such as `<ul>` or `{% for … %}`, holds the lines that are indented below
-    it. Its end may be written, and must be for `{% block %}` and for elements in a line of text, such as `<span>`.
+    it. Its end may be written, and must be for elements in a line of text, such as `<span>`. A `{% block %}` without
+    its end holds the rest of the template.
 
     Raises: TemplateSyntaxError if an end has no beginning.
 
@@ -67,7 +68,7 @@ def closed(source: str, name: str | None = None) -> str:
         lines.append(line)
         number += line.count("\n")
     for last in reversed(opened):
-        if last.is_indented:
+        if last.is_indented or last.name == "block":
             _append(lines, last.end)
     return "".join(lines)
 
