@@ -190,10 +190,9 @@ class AlertConsumer:
 
 
 def _parts(alerts: Sequence[Alert], labels: Sequence[FeedLabel], upto: int) -> Iterator[_Part]:
-    """Split a block into parts of one transaction each, with their last sequence number. Alerts of one sequence number
-    stay together.
+    """Split a block into parts of one transaction each, with their last sequence number.
 
-    Denials count like alerts, since they may raise some.
+    Alerts of one sequence number stay together. Denials count like alerts, since they may raise some.
     """
     seqs = sorted((*(alert.seq for alert in alerts), *(label.seq for label in labels if label.is_denial)))
     for end in sorted({*seqs[ALERTS - 1 :: ALERTS], upto}):

@@ -43,8 +43,6 @@ _NAMES_ALONE = ("lists/", "tables/")  # files of which `_header_only` keeps the 
 
 
 class _AlertVersion(FrozenStruct):
-    """Parts of an active version that alerts depend on."""
-
     definitions: Definitions
     records: Records
     keyed: KeyFinder
@@ -54,8 +52,6 @@ class _AlertVersion(FrozenStruct):
 
 
 class _Reason(FrozenStruct, gc=False):
-    """Parts of a decision's reason that an alert shows."""
-
     code: str
     text: str
 
@@ -344,9 +340,7 @@ class _AlertMaker(FrozenStruct):
         return [alert for _, alert in sorted(alerts.items())]
 
     def denied(self, label: FeedLabel) -> Alert:
-        """Return the alert for a customer's denial. A deadline that had passed when the customer answered starts again
-        then.
-        """
+        """Return the alert for a customer's denial. A deadline that had passed by then starts again."""
         base, decided = self._base()
         whose = self._whose(self.event.type, self._rules(decided))
         due_ms = base.due_ms if base.due_ms > label.known_at_ms else label.known_at_ms + self.settings.within_ms
@@ -381,8 +375,8 @@ class _AlertMaker(FrozenStruct):
         return [rule for rule in rules if rule is not None]
 
     def _whose(self, event: str, rules: Sequence[Rule]) -> tuple[str, str]:
-        """Return entity and key of the alert: by the settings, then by its rules, then the first entity with a key;
-        else the event itself.
+        """Return entity and key of the alert: by the settings, else its rules, else the first entity with a key, else
+        the event.
         """
         entities = [name for name, text in self.version.definitions.events.entities.items() if event in text.keys]
         entity_name = self.settings.about.get(event)
@@ -402,7 +396,7 @@ class _AlertMaker(FrozenStruct):
         return "", decided.outcome if decided.score is None else f"score {decided.score:.4f}"
 
     def _reason_text(self, rule: Rule, decided: _AlertDecision) -> str:
-        """Return the rule's reason as the decision or a flag stored it; else its id in words."""
+        """Return the rule's reason as stored with the decision or flag; else its id in words."""
         for reason in decided.reasons:
             if reason.code == rule.id:
                 return reason.text

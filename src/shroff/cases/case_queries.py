@@ -146,7 +146,7 @@ def totals(desk: CaseService, who: Who, filters: CaseFilter) -> Totals:
 
 
 def count(desk: CaseService, who: Who, filters: CaseFilter) -> int:
-    """Return the number of matching cases. Raises: NotAllowedError."""
+    """Raises: NotAllowedError."""
     with desk.looking(who) as look:
         return look.count(filters)
 

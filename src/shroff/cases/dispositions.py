@@ -220,7 +220,7 @@ def bulk(
 def _one_of(
     hand: CaseTransaction, desk: CaseService, action: str, verdict: str, reason: str, until_ms: int
 ) -> Callable[[int, str], tuple[Case, Undoable]]:
-    """Return the function that changes one case of a bulk request. Raises: UsageError for an invalid request."""
+    """Return the function that changes one case of a bulk request. Raises: UsageError."""
     if action == "decide":
         check_answer(verdict, SideEffects(reason))
         return lambda number, tag: _decided(desk, hand, number, verdict, tag, "")
@@ -268,7 +268,7 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
 
 
 def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
-    """Store the case as before the action; stake, deadline and score count later alerts too."""
+    """Store the case as before the action, but keep stake, deadline and score, which count later alerts too."""
     answered = set(undoable.alerts)
     alerts = hand.change.alerts(case.number, ALL)
     unsaid: JsonObject = {"verdict": "", "decided_ms": None, "decided_by": ""}

@@ -139,7 +139,7 @@ def _labelled(
     denials: Sequence[FeedLabel],
     held_cases: Collection[int],
 ) -> Alert:
-    """Return the alert with a label of its event applied, after the denials of that event."""
+    """Apply a label to the alert of its event, after the denials of that event."""
     known_ms = alert.label_ms
     if known_ms is None or label.takes_over(VerdictInForce(alert.label, alert.label_source, known_ms)):
         alert = replace(alert, label=label.verdict, label_source=label.source, label_ms=label.known_at_ms)
@@ -165,7 +165,7 @@ def _settles(
 ) -> bool:
     """Whether a label settles an open alert: it became known after the last request for a new answer about its event.
 
-    Other changes of the case do not matter. The history is read only if the case changed after the label became known.
+    The history is read only if the case changed after the label became known.
 
     Args:
         denials: Denials of this event that are not in the history yet.
@@ -184,8 +184,7 @@ def _settles(
 
 
 def _denied(alerts: Sequence[Alert], label: FeedLabel, denied: dict[int, list[FeedLabel]]) -> list[Alert]:
-    """Apply a customer's denial to the alerts of its event. If all are answered, and none as fraud, the newest one is
-    opened again.
+    """Apply a customer's denial to the alerts of its event. If all are answered, none as fraud, reopen the newest one.
 
     `denied` collects the denial for each case that shows it.
     """
@@ -202,9 +201,7 @@ def _denied(alerts: Sequence[Alert], label: FeedLabel, denied: dict[int, list[Fe
 
 
 def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> Case:
-    """Update and store a case after its alerts changed: history, counts, reopening or closing. Return it as it is
-    then.
-    """
+    """Update and store a case after its alerts changed: history, counts, reopening or closing."""
     alerts = change.alerts(case.number, ALL)
     raised = {alert.seq for alert in alerts}
     change.add_history([_denial_entry(case, denial, raised) for denial in denials])
@@ -219,9 +216,7 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> 
 
 
 def _denial_entry(case: Case, denial: FeedLabel, raised: Collection[int]) -> Happened:
-    """Make the history entry of a denial. It is marked if it raised its own alert, since it then requests no new
-    answer.
-    """
+    """Make the history entry of a denial, marked if it raised an alert and so requests no new answer."""
     more = RAISING if denial.seq in raised else "{}"
     return Happened(0, case.number, denial.known_at_ms, "", THE_CUSTOMER, DENIED, denial.event, more)
 
@@ -243,7 +238,7 @@ def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[FeedLabel
 
 
 def _settled(change: CaseChange, case: Case, alerts: Sequence[Alert]) -> Case:
-    """Return the case closed by labels, and add the history entry. All of its alerts are answered."""
+    """Close the case by labels, and add the history entry. All of its alerts are answered."""
     at_ms = max(alert.label_ms or alert.time_ms for alert in alerts)
     verdict = FRAUD if any(alert.verdict == FRAUD for alert in alerts) else alerts[-1].verdict
     names = " and ".join(sorted({alert.label_source for alert in alerts if alert.label_source}))

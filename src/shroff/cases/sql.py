@@ -127,10 +127,7 @@ class CaseChange(CaseReader):
         return {name: getattr(pending, name) for name in names} | {"body": pending.body.decode()}
 
     def _run_all(self, statement: _Statement, rows: Sequence[Sequence[Any]]) -> None:
-        """Run a statement once for each row; without rows do nothing.
-
-        The driver is called directly, because SQLAlchemy takes tens of microseconds to process a row given by names.
-        """
+        """Run a statement for each row, directly by the driver: SQLAlchemy takes tens of microseconds for a row."""
         if not rows:
             return
         driven = _driven(statement, self._connection.dialect)
@@ -157,9 +154,7 @@ class _Statement(NamedTuple):
 
 
 class _Driven(NamedTuple):
-    """A compiled statement: its text, the names and converters of its values in the driver's order, and whether the
-    driver takes them by name.
-    """
+    """A compiled statement; names and converters of its values are in the driver's order."""
 
     text: str
     binds: Sequence[tuple[str, Callable[[Any], Any] | None]]

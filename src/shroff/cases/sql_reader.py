@@ -378,7 +378,7 @@ def _rows(connection: Connection, statement: Executable) -> Sequence[Any]:
 
 
 def _answered(connection: Connection, table: Table, start_ms: int) -> Sequence[Any]:
-    """Count the answers of each analyst since a moment, without those undone, also on cases that others closed."""
+    """Count each analyst's answers since a moment, without undone ones, also on cases that others closed."""
     last = {kind: func.max(case_when((table.c.what == kind, table.c.number), else_=0)) for kind in _ANSWERS}
     of_people = and_(table.c.at_ms >= start_ms, table.c.what.in_(_ANSWERS), table.c.who != "")
     query = select(table.c.who, func.max(table.c.name).label("name")).where(of_people)

@@ -133,7 +133,7 @@ def _label(event: str, id_: str, body: Body, pending: Pending) -> Submission:
 def _order_second_looks(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> None:
     """Draw cases that an answer closed for a second look; escalate those whose second look disagreed.
 
-    Cases that changed since, or that several people answered, are not drawn; none is if one has no other analyst.
+    None is drawn if it changed since, several people answered it, or there is no other analyst.
     """
     closed = [
         case
@@ -198,7 +198,7 @@ def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> 
 def _reopen(
     desk: CaseService, change: CaseChange, case: Case, now_ms: int, what: str, text: str = "", **changes: Any
 ) -> None:
-    """Open a case for another answer, with a new deadline as for a case that has just opened.
+    """Open a case for another answer, with a new deadline.
 
     Its alerts lose their verdicts, but keep who gave them. Its history keeps the tags that `changes` removes.
     """
@@ -259,7 +259,7 @@ def by(rule: CloseRule) -> Who:
 
 
 def _close(desk: CaseService, transaction: CaseTransaction, rule: CloseRule, case: Case) -> None:
-    """Close one case, or put it into the sample that people check; a keyed hash of its number decides which."""
+    """Close a case, or put it into the sample that people check, by a keyed hash of its number."""
     digest = desk.seal(case.number, rule.name.encode())
     if int.from_bytes(digest[:4]) < parse_share(rule.sample) * _STEPS:
         tags = words_of([*case.tags.split(), f"sample:{rule.name}"[:40]])

@@ -135,7 +135,7 @@ def _add_labels(
     days: Sequence[DayFigures],
     after: int,
 ) -> None:
-    """Count the labels of the days, including labels that are before the events of these days in the log."""
+    """Count the labels of the days, including those that came before their events."""
     verdicts_by_day: list[TextDict] = [{} for _ in days]
     friendly = {type_: definitions.friendly_reasons(type_) for type_ in definitions.events.types}
     has_friendly = any(friendly.values())

@@ -59,7 +59,7 @@ def clock_words(log: Log, now_ms: int, steps: ClockSteps) -> tuple[bool, str, st
 
 
 def _trouble(log: Log, now_ms: int, steps: ClockSteps) -> tuple[bool, str, str]:
-    """Return whether the clock is wrong, a message and the remedy; empty texts if nothing is known against it."""
+    """Return whether the clock is wrong, a message and the remedy; empty texts if nothing is wrong."""
     stepped = steps.words(now_ms)
     if now_ms < BUILT_MS:
         return True, "before this version was released", SET

@@ -124,7 +124,7 @@ def _by_chance(bins: int, n: int, m: int) -> float:
 
 
 def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Sequence[str]]:
-    """Return rows of both samples by bin, the recent share of unseen categories, and the names of the bins."""
+    """Return both samples' rows by bin, the recent share of unseen categories, and the names of the bins."""
     if reference.kind == "category":
         return _category_counts(reference, recent)
     edges = _edges(reference.values[:])

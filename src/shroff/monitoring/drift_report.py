@@ -245,9 +245,8 @@ def _scores(
 ) -> tuple[Input, Input] | str:
     """Return the scores of both periods, or why they are not compared.
 
-    A model is surer about its training data than about new data, which is no drift; and the scores of the folds' models
-    are those of other models. So with `learnt_until_ms` the score's reference begins there, as long as the recent
-    period.
+    A model is surer about its training data, which is no drift, and the folds' models have other scores. So with
+    `learnt_until_ms` the score's reference begins there, and is as long as the recent period.
     """
     if scorer is None or scorer.model is None:
         recorded = [training_set.recorded.scores[rows] for rows in (before, now)]
@@ -269,9 +268,9 @@ def _scores(
 
 
 def _label_delays(training_set: TrainingSet, stretch: DriftPeriod) -> Floats:
-    """Return the days from an event to its first label, for labels that became known in a period.
+    """Return the days from event to first label, for labels that became known in a period.
 
-    Selected by the time of the label, not of the event: recent events have only quick labels so far.
+    Selected by the time of the label: recent events have only quick labels so far.
     """
     labels = training_set.labels
     order = np.lexsort((labels.known_at_ms, labels.rows))

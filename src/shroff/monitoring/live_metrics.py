@@ -175,7 +175,7 @@ class Pulse(Struct, eq=False):
         self._has_all = False
 
     def _counted(self, log: Log, after: int, upto: int, amounts: TextMapping) -> tuple[Sequence[Stopped], int | None]:
-        """Count records; return those not approved, oldest first, and the time of the newest event."""
+        """Count records; return those not approved, oldest first, and the newest event's time."""
         places: dict[int, _Known] = {}
         for records in log.read(after, upto):
             for record in records:

@@ -212,7 +212,7 @@ def open_sources(
 
 
 def _claims(kind: str, systems: Mapping[str, System], unnamed: System | None) -> dict[str, set[str]]:
-    """Map each topic of this kind of source to the names of the sources that read it.
+    """Map each topic of a kind of source to the names of the sources that read it.
 
     The unnamed source owns its topics alone: the log has its positions from before sources had names.
     """

@@ -82,7 +82,7 @@ def lazy(path: str) -> Any:
 
 @dataclass_transform(eq_default=False)
 class _Fields:
-    """Base of classes whose constructor takes the annotated fields in order. A dataclass takes longer to create."""
+    """Base of classes whose constructor takes the annotated fields in order; quicker to create than a dataclass."""
 
     def __init_subclass__(cls) -> None:
         check_keywords(cls)
@@ -123,7 +123,7 @@ class ProjectPart(_Fields):
 
 @cache
 def _fields(kind: type[Any]) -> Mapping[str, Any]:
-    """Map the fields of a class to their types. Raises: UsageError if one is not imported at run time."""
+    """Raises: UsageError if the type of a field is not imported at run time."""
     try:
         return get_type_hints(kind, localns={"ProjectContext": object})
     except NameError as error:

@@ -82,7 +82,7 @@ class _Parts(ProjectParts):
         cases: CaseService | None = None,
         asked_at: str = "",
     ) -> Project:
-        """Return the project for a caller of a service, whose name the audit log records.
+        """Return the project for a caller of a service, whom the audit log names.
 
         Args:
             adopt: Makes the writer activate these files, all if None; returns why activation waits, or "".

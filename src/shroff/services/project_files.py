@@ -81,10 +81,7 @@ def check(context: ProjectContext, *, with_log: bool = True) -> ruletests.CheckR
 
 
 def _held_against_log(context: ProjectContext, report: ruletests.CheckReport) -> ruletests.CheckReport:
-    """Add errors from comparing event types with the log (see `activation`).
-
-    A log that cannot be read is a warning, also if a variable of its address is not set.
-    """
+    """Add errors from comparing event types with the log (see `activation`); an unreadable log is a warning."""
     from shroff.log.writer import check_change
 
     if report.definitions is None or report.errors:

@@ -173,7 +173,7 @@ def _mapping(value: object) -> JsonMapping:
 
 
 def _problem(tree: yamltext.Node | None, path: tuple[str, ...], name: str, message: str, hint: str) -> Problem:
-    """Place a problem at a key or value; if the text is written shorter, at the closest node above."""
+    """Place a problem at a key or value, or at the closest node above that the text has."""
     at: yamltext.Node | None = tree
     for step in path:
         inner: yamltext.Node | None = None

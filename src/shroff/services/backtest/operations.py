@@ -116,9 +116,7 @@ def _column_of(columns: Mapping[str, Column], node: Node) -> Column:
 
 
 def _hit_rows(rule: Rule, stretch: CountedStretch, references: Sequence[tuple[int, Reference]]) -> Ints:
-    """Return the rows of a stretch at which a rule hits; each of `references` holds up to its sequence number, in
-    order.
-    """
+    """Return the rows of a stretch at which a rule hits; each of `references` is valid up to its sequence number."""
     import numpy as np
 
     from shroff.language.columns import ColumnSource, evaluate_columns
@@ -382,7 +380,7 @@ class LogBacktests(ProjectPart):
 
 
 def _files_of(folder: Path) -> list[DraftFile]:
-    """Read the files of a draft. Raises: UsageError if there are none, or one that a draft must not have."""
+    """Raises: UsageError if the draft has no file, or one that it must not have."""
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}. A draft is a folder with rule files, like rules/.")
     paths = sorted([*folder.glob("*.yaml"), *folder.glob("rules/*.yaml")])

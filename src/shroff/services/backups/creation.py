@@ -156,7 +156,7 @@ class BackupWriter:
         return True, self._add(now, self._vault.stored - before)
 
     def _full(self, tail_every_s: float | None, made: Callable[[BackupPoint], object]) -> BackupPoint | None:
-        """Read each database completely, then add the changes made meanwhile, so that it is as of the end.
+        """Back up each database: all of it, then the changes made meanwhile, so that it is as of the end.
 
         Returns None if those changes are not known.
         """
@@ -203,7 +203,7 @@ class BackupWriter:
         return self._stored(changes)
 
     def _since(self, last: BackedUpLog | None, snapshots: dict[str, StoredFile]) -> StoredNow | None:
-        """Store the files, and the log's pages that changed since `last`; None if these are not known."""
+        """Store the files, and the log's pages changed since `last`; None if these are not known."""
         at_ms, changes = self._moment_ms(), None
         with config.editing(self._context.paths):
             if (last is not None) != project_files.has_log(self._folder):
@@ -250,7 +250,7 @@ class BackupWriter:
     def _file(
         self, name: str, pause_s: float | None = None, pause: Callable[[], object] = lambda: None
     ) -> StoredFile | None:
-        """Return a file's permissions and pieces; None if it is gone. An unchanged file is not read again.
+        """Return permissions and pieces of a file, read only if it changed; None if it is gone.
 
         Args:
             pause_s: Time between two calls of `pause`; None for no calls.
@@ -297,7 +297,7 @@ def _mark(state: os.stat_result) -> tuple[int, ...]:
 
 
 def _for_a_while(blocks: Iterator[bytes], seconds: float | None) -> Iterator[bytes]:
-    """Yield blocks until `seconds` have passed: at least one, and all if `seconds` is None."""
+    """Yield at least one block, and more until `seconds` have passed; all if `seconds` is None."""
     end_s = math.inf if seconds is None else time.monotonic() + seconds
     for block in blocks:
         yield block

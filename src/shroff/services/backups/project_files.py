@@ -63,7 +63,7 @@ def fingerprint(name: str, data: bytes) -> str:
 
 
 def _walk(folder: Path) -> Iterator[str]:
-    """Yield the files of a folder, following links. A folder that is a link out of it is yielded as a file.
+    """Yield the files of a folder. Links are followed within the folder; one that leads out of it is yielded as a file.
 
     Raises: StorageError if a folder in it cannot be read.
     """

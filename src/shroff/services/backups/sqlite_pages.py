@@ -192,7 +192,7 @@ class SqlitePages(Struct, eq=False):
             return 0
 
     def close(self) -> None:
-        """End the read transaction. A second call does nothing."""
+        """A second call does nothing."""
         self._hold(None)
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])

@@ -30,7 +30,7 @@ class CaseListEntry(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def blocked(project: Project, desk: CaseService, blocks: Sequence[str], reason: str) -> list[CaseListEntry]:
-    """Parse the entries of `--block LIST=VALUE`, without existing ones. Raises: UsageError."""
+    """Parse `--block LIST=VALUE`, without existing entries. Raises: UsageError."""
     pairs = [block.partition("=") for block in blocks]
     for block, (name, _, value) in zip(blocks, pairs, strict=True):
         if not (name and value):

@@ -147,7 +147,6 @@ def rows_of_file(
 
 
 def _row(submission: Submission, answer: Answer, definitions: Definitions) -> Document:
-    """Describe a parsed line: its place, its type, and its fields or the reason for its refusal."""
     places, head = definitions.settings.money_places, {"place": submission.place, "type": submission.type}
     if answer.reason:
         return head | {"reason": answer.reason}

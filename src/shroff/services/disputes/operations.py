@@ -331,7 +331,7 @@ def list_disputes(
 
 
 def _known(log: Log, definitions: Definitions, stages: Mapping[str, list[DisputeStage]]) -> list[_Known]:
-    """Return the disputes whose events are still in the log, by due date, closed ones last."""
+    """Return the disputes with events in the log by due date, closed ones last."""
     ids: dict[str, list[str]] = {}
     for event in stages:
         type_, _, id_ = event.partition("/")

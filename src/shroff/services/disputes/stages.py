@@ -42,8 +42,6 @@ class DisputeStage(FrozenStruct, kw_only=True):
 
 
 class _StageLabel(msgspec.Struct):
-    """The fields of a label record that a stage needs."""
-
     event: str
     known_at: TimeText
     verdict: str

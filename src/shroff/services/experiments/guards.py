@@ -213,7 +213,7 @@ def _write(project: Project, file: str, text: str) -> None:
 
 
 def _finish(project: Project, documents: Documents, name: str, note: GuardNote) -> None:
-    """Write the file of a recorded stop, unless it is written, and make it active."""
+    """Write the file of a recorded stop unless it is written, and make it active."""
     with config.editing(project.context.paths):
         if _text(project, note.file) in (note.before, note.after):
             _write(project, note.file, note.after)

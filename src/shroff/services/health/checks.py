@@ -235,7 +235,7 @@ class HealthChecks(ProjectPart):
         return Finding("sign-in", OK, f"{provider.issuer} answers")
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
-        """Checks of outside systems, except those that read a variable that is not set."""
+        """Leave out systems whose settings read a variable that is not set."""
         from shroff.monitoring.doctor_systems import Try, is_set
 
         systems, tries = self._systems, list[Try]()
@@ -418,7 +418,6 @@ class HealthChecks(ProjectPart):
 
 
 def _settings_findings(warnings: Sequence[Problem], files: TextMapping, systems: Systems) -> list[Finding]:
-    """Convert warnings of `check` about notices never sent or systems never reached into findings."""
     from shroff.monitoring.doctor import WRONG, Finding
     from shroff.monitoring.doctor_systems import unset_variables
 
@@ -432,7 +431,7 @@ def _settings_findings(warnings: Sequence[Problem], files: TextMapping, systems:
 
 
 def _joined(found: Sequence[Finding], tried: Sequence[Finding]) -> list[Finding]:
-    """Merge findings from stored state with those of the systems themselves; for each subject the worse one stays."""
+    """Merge findings from stored state with those of the systems; the worse one for each subject stays."""
     from shroff.monitoring.doctor import OK, WRONG
 
     stored = {finding.subject: finding.state for finding in found}

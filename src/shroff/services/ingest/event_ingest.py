@@ -336,7 +336,7 @@ class EventIngest(ProjectPart):
     def _submissions(
         self, lines: Lines, source: str, as_type: str | None, *, keeps_hashes: bool
     ) -> Iterator[Submission]:
-        """Convert lines to submissions; those without a type get the only one, unless a `when` chooses lines."""
+        """Lines without a type get the only one, unless a `when` chooses lines."""
         intake, only = (
             intake_of(self._context, keeps_hashes=keeps_hashes),
             None if as_type else only_type(self._definitions),

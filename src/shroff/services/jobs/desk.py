@@ -293,7 +293,7 @@ def _job(look: JobQueries, id: str) -> Job:
 
 
 def _job_of(schedule: Schedule, due_ms: int) -> Job:
-    """Build the job of a schedule, with its parameters parsed by its kind. Raises: UsageError for an unknown kind."""
+    """Raises: UsageError for an unknown kind."""
     params = kind_named(schedule.kind).read(from_json(schedule.params), is_text=True)
     text = to_json(params).decode()
     return Job(

@@ -58,7 +58,6 @@ class JobProcess:
         self._why: End | None = None  # why it was interrupted
 
     def work(self) -> None:
-        """Do the work and store its result."""
         beating = Thread(target=self._beat, name="lease", daemon=True)
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
         beating.start()
@@ -90,7 +89,7 @@ class JobProcess:
             return partial(failed, why=f"{failure('a job', error)}; please report that", may_help=True)
 
     def _allowed_caller(self) -> Who | None:
-        """Return who requested the job, with the rights that they still have; None for a schedule.
+        """Return the requester with the rights that they still have; None for a schedule.
 
         Raises: NotAllowedError if these rights no longer allow the job.
         """
@@ -128,7 +127,7 @@ class JobProcess:
                 return
 
     def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        """Interrupt the work, in the main thread. SIGTERM comes from a job worker that stops; the job starts again."""
+        """Interrupt the work. SIGTERM comes from a job worker that stops; the job starts again."""
         if self._why is None:
             self._why = partial(lost, why=ENDED)
         if not self._over.is_set():

@@ -91,7 +91,7 @@ class LabelIntake(ProjectPart):
         return answers_of(self._requests.ask(LABELS, labels_request([submission], intake.money_places), action))[0]
 
     def _whole(self, event: str) -> str:
-        """Return the full name of an event, also if its id itself begins with the type."""
+        """Return TYPE/ID of an event; an id may itself begin with the type."""
         type_, _, id_ = event.partition("/")
         if (type_,) != tuple(self._definitions.events.decided) or not self._log.exists():
             return event
@@ -135,7 +135,7 @@ class LabelIntake(ProjectPart):
         return self._audited(source, lambda: self._recorded(labels))
 
     def _audited(self, name: str, take: Callable[[], IngestReport]) -> IngestReport:
-        """Record labels, then audit their counts unless none was appended; without counts if it failed midway."""
+        """Record labels, then audit their counts unless none was appended; a failure is audited without counts."""
         end, counts = self._requests.end_of_log(), None
         try:
             report = take()

@@ -97,8 +97,8 @@ class Lake(FrozenStruct):
         """Open a writer; at the end, warn about tables that could not be published.
 
         Args:
-            needs_tables: Raise if a table cannot be reached, as it may name files that are deleted. Otherwise it is
-                tried again at the next run.
+            needs_tables: Raise if a table cannot be reached, as it may name deleted files; else the next run retries
+            it.
         """
         from shroff.lake.publication import TablesAwayError, publish
         from shroff.lake.writer import LakeWriter
@@ -192,7 +192,7 @@ class Lakes(ProjectPart):
 
     @contextmanager
     def _catalog(self, objects: RetriedObjects) -> Iterator[IcebergTables]:
-        """Open the Iceberg tables of shroff.yaml's lake; the catalog is contacted at first use."""
+        """Open the Iceberg tables of shroff.yaml; the catalog is contacted at first use."""
         from shroff.adapters.lake.iceberg import IcebergTables, location_of, settings_in
 
         assert self._systems.lake is not None
@@ -291,7 +291,7 @@ def _adapter(address: str, folder: Path) -> tuple[str, str]:
 
 
 def _layout(options: JsonMapping) -> Layout:
-    """Return the layout of a lake's options. Raises: UsageError if they are invalid."""
+    """Raises: UsageError for invalid options."""
     from shroff.lake.documents import FOLDER, TAKEN
     from shroff.streams.lake_manifest import DocumentFolder, Layout
 

@@ -301,7 +301,7 @@ class ListFiles(ProjectPart):
         return edited, checked_files
 
     def _text_to_edit(self, name: str, checked_files: CheckedFiles | None, *, makes: bool) -> tuple[str, LookUps]:
-        """Return a list's text, that of an empty one if it is to be made, and the look-ups of the project with it."""
+        """Return a list's text, empty if the list is to be made, and the project's look-ups with it."""
         if checked_files is not None:
             return self._list_text(name), checked_files.look_ups
         if makes and name not in self._definitions.reference.lists:
@@ -309,7 +309,7 @@ class ListFiles(ProjectPart):
         return self._list_text(lists.known_list(name, self._definitions)), self._definitions.look_ups
 
     def _edited(self, name: str, text: str, edit: ListEdit, stands_for: Callable[[str], str]) -> lists.Edited:
-        """Return a list's text after an edit. Raises: UsageError if a value to remove is not in the list."""
+        """Raises: UsageError if a value to remove is not in the list."""
         file = lists.file_of(name)
         read = self._context.read_once.list_known(file, text)
         rows = self._context.read_once.plain_rows(file, text)
@@ -328,7 +328,7 @@ class ListFiles(ProjectPart):
         stands_for: Callable[[str], str],
         before: Callable[[lists.Edited], None],
     ) -> CheckedFiles | None:
-        """Check and write an edited list; return the cached check with it, None if all files were checked anew."""
+        """Check and write an edited list; return the cached check with it, None if all files were checked."""
         file = lists.file_of(name)
         is_allowed = checked_files is not None and checked_files.allows(file, edited, stands_for)
         if not is_allowed:
@@ -344,7 +344,7 @@ class ListFiles(ProjectPart):
         return checked_files
 
     def _known_files(self, name: str) -> CheckedFiles | None:
-        """Return the last check's cached result if it suffices for a change of this list's rows."""
+        """Return the cached check of the files if it suffices for a change of this list's rows."""
         if self._paths.is_elsewhere:
             return None
         files, problems, _ = files_of(self._paths.folder, self._context.read_once.texts.text)
@@ -372,9 +372,7 @@ class ListFiles(ProjectPart):
         self._context.read_once.texts.wrote(str(path), text)
 
     def _stands_for(self, name: str, look_ups: LookUps) -> Callable[[str], str]:
-        """Return the function that maps values to their stored form: hashes if the list is compared with a hashed
-        field.
-        """
+        """Return how to map values to their stored form: hashes if the list is compared with a hashed field."""
         return self._requests.hashing() if name in look_ups.hashed else str
 
     @property
@@ -389,7 +387,7 @@ def _same(name: str, why_not: str) -> lists.ListChange:
 
 
 def _sentence(edit: ListEdit, values: Sequence[str], removed: Sequence[str]) -> str:
-    """Say what a change that waits would do; values as the list stores them."""
+    """Describe what a pending change would do; values as the list stores them."""
     parts = []
     if edit.put or edit.is_whole:
         parts.append(f"put {values[0] if len(values) == 1 else len(values)} in")

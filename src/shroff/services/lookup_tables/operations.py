@@ -433,7 +433,7 @@ def _versions(project: Project, log: Log, name: str) -> list[LookUpVersion]:
 
 
 def _difference(log: Log, name: str, seq: int) -> list[str]:
-    """List the rows changed by one version of a table, after a line with their counts."""
+    """List the rows that a version of a table changed, after a line with their counts."""
     before, after = control_at(log, seq - 1).files, control_at(log, seq).files
     was, now = table_file(name, before), table_file(name, after)
     return row_differences((was, before.get(was, "")), (now, after.get(now, "")))

@@ -145,9 +145,7 @@ def _declared(folder: Path) -> tuple[Settings, Events]:
 
 
 def _rates_of(path: Path, currency: str, places: int, *, is_inverse: bool) -> Iterator[_Row]:
-    """Yield the value of one unit of each currency in the project's currency, by day. Raises: UsageError for another
-    file.
-    """
+    """Yield the value of one unit of each currency by day. Raises: UsageError for another file."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = ([cell.strip() for cell in row] for row in csv.reader(file) if any(row))

@@ -412,7 +412,7 @@ class Promotions(Printed, ProjectPart):
     def _logged(self) -> Everything | None:
         """Return the models that are active in the log; None without a readable log.
 
-        The log may be behind the file: a process that was killed or must wait has changed only the file.
+        The log may be behind the file, which a process that was killed or must wait has changed alone.
         """
         if not self._log.exists():
             return None
@@ -450,7 +450,7 @@ class Promotions(Printed, ProjectPart):
         """Change the file atomically, then have the process that writes the log adopt it.
 
         The change is audited first, and not made if that fails. Changes that a killed process wrote only to the file
-        are activated now.
+        are activated too.
 
         Args:
             change: Returns the new roles, from those in the file and those active in the log.

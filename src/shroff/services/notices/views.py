@@ -190,7 +190,7 @@ class NoticeViews(ProjectPart):
         return CustomerConfirmation(self.services, self._label_request)
 
     def _label_request(self, label: bytes) -> tuple[str, bytes]:
-        """Return kind and body of a request to append a label; the label is no older than its event."""
+        """Return kind and body of a label request; the label is no older than its event."""
         from shroff.events.intake import undated
         from shroff.events.mapping import LABEL
         from shroff.worker.inbox import LABELS, labels_request

@@ -154,7 +154,7 @@ _SoughtByType = dict[str, dict[str, _Sought]]  # by event type, then by its fiel
 
 
 def _sought(log: Log, definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> _SoughtByType:
-    """Parse a key by today's event types and by all that were active in the log. Raises: UsageError."""
+    """Parse a key by the event types of today and of every version in the log. Raises: UsageError."""
     places, by_type = definitions.settings.money_places, _SoughtByType()
     for events in (definitions.events, *events_of(log, places)):
         with suppress(UsageError):  # that version had other key parts, or no such entity
@@ -169,7 +169,7 @@ def _sought(log: Log, definitions: Definitions, hasher: Callable[[str], str], en
 
 
 def _events_of(log: Log, sought: _SoughtByType, progress: Callable[[int], None] | None) -> Iterator[list[Named]]:
-    """Yield the events with this key, including late ones, in lists of at most `AT_ONCE`."""
+    """Yield the events with this key, late ones too, at most `AT_ONCE` in a list."""
     named: list[Named] = []
     for part in _all(log, progress):
         named += [(event.type, event.id) for event in part if _has(event, sought.get(event.type, {}).values())]

@@ -172,7 +172,7 @@ def _is_sent_again(log: LogReader, entry: Refused, record: Record, id_: str) -> 
 
 
 def _texts(raw: bytes) -> set[str]:
-    """Return the first values of an input: of JSON, also nested ones; or the cells of a CSV line."""
+    """Return the first values of an input: of JSON, also nested ones, or the cells of a CSV line."""
     text = raw.decode("utf-8", "replace").strip()
     try:
         value = from_json(text)

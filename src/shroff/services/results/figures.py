@@ -222,8 +222,8 @@ class ResultEvents:
     def _draws(self, log: Log, drawn: Sequence[int]) -> None:
         """Read the propensities of one kind of draws, from the first decision under each policy.
 
-        Other draws under that policy have the same one, unless it samples uncertain approvals more: then each decision
-        is read.
+        Other draws under that policy have the same one, unless it samples uncertain approvals more: then read each
+        decision.
         """
         control, starts, alike = Control(), [0], [True]
         for record in log.controls():
@@ -298,7 +298,7 @@ class ResultEvents:
 
 
 def _chosen(flags: Bools) -> Ints | slice:
-    """Return the rows with a flag; if all have it, a slice, which copies nothing."""
+    """Return the rows with a flag; if all have it, a slice, to copy nothing."""
     return slice(None) if flags.all() else np.flatnonzero(flags)
 
 

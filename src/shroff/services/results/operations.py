@@ -414,7 +414,7 @@ def _false_positive_rate(tally: OutcomeTable) -> OutcomeRate | None:
 
 
 def _leave_out_false_positive_rate(row: ResultRow) -> None:
-    """Clear the rate of a rule: all hits of a rule that reviews or declines are held back, so it would be 100 %."""
+    """Clear the rate of a rule: as all its hits are held back, it would be 100 %."""
     row.false_positive_rate = None
     row.change = {name: share for name, share in row.change.items() if "false_positive_rate" not in name}
 

@@ -142,14 +142,14 @@ class MonthRatios:
         return first if first <= last else None
 
     def _texts(self, name: str) -> tuple[Ints, Sequence[str | None]]:
-        """Return the values of a field as indices into their texts; the first, None, is that of missing values."""
+        """Return the values of a field as indices into their texts; index 0 is None, for missing values."""
         if not name:
             return np.zeros(len(self._events.times_ms), np.int64), [None]
         values, names = self._events.columns[name]
         return values + 1, [None, *map(key_text, names)]
 
     def _has(self, wanted: dict[str, tuple[str, ...]]) -> Bools:
-        """Return whether each event has one of the values of each field, in any case."""
+        """Return whether each event has one of the values of each field, ignoring case."""
         has = np.ones(len(self._events.times_ms), np.bool_)
         for name, allowed in wanted.items():
             values, texts = self._texts(name)
@@ -158,7 +158,7 @@ class MonthRatios:
         return has
 
     def _reported(self) -> list[tuple[int, int, TextDict]]:
-        """Return the time, row and stage of each report known by the end of the month that is not left out, by time."""
+        """Return time, row and stage of each report known by the end of the month and not left out, by time."""
         labels = self._events.reports
         stages = [*map(_stage, labels.reason_texts), {}]
         columns = (part.tolist() for part in (labels.known_at_ms, labels.rows, labels.reasons))
@@ -167,7 +167,7 @@ class MonthRatios:
         return [(known_ms, row, stages[code]) for known_ms, row, code in known if row not in left_out]
 
     def _counted(self, limit: ProgrammeLimit) -> list[tuple[int, int]]:
-        """Return row and time of each report that a limit counts, the first of each kind for a payment."""
+        """Return row and time of each report that a limit counts: the first of each kind for a payment."""
         first: dict[tuple[int, str], int] = {}
         for known_ms, row, stage in self._reports:
             if stage["stage"] in limit.counts and (not limit.codes or stage.get("code") in limit.codes):

@@ -126,9 +126,7 @@ def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd
 def _record(
     desk: CaseService, project: Project, case: Case, request: RuleOfCase, verb: str, more: JsonObject, why: str = ""
 ) -> Callable[..., None]:
-    """Return a function that records the change in the case version read and in the audit log; call it before the
-    write.
-    """
+    """Return a function that records the change in case and audit log; call it before the write."""
     details = {"entity": case.entity, "key": case.key, "case": case.number, **more}
     change = (details, None) if verb == "silence_end" else (None, details)
     act = Act(project.context.who, f"rule.{verb}", f"rule {request.rule}", *change)

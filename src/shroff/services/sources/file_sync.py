@@ -80,7 +80,7 @@ class TakenFile(NamedTuple):
 
 
 class _FileLines(Struct, eq=False):
-    """Counts of a file's lines read, of those that are bad or that no event type accepts, and the last line."""
+    """Counts of a file's lines: read, bad, accepted by no event type; and the last line."""
 
     count: int = 0
     untaken: int = 0
@@ -208,7 +208,7 @@ class FileTaking(Struct, eq=False):
         is_first: bool,
         source: str = "",
     ) -> Prepared:
-        """Send lines of a file to the process that writes the log. Raises: ReadOnError if another process did so."""
+        """Send lines to the process that writes the log. Raises: ReadOnError if another process did so."""
         definitions = self._context.definitions
         prepared = ProjectParts(self._context).labelling.hand(
             HandedLines(
@@ -338,7 +338,7 @@ class FileTaking(Struct, eq=False):
     def _append_beside(
         self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None, read: _FileLines
     ) -> TakenFile:
-        """Send a file to the process that writes the log, a thousand lines at a time with the progress."""
+        """Send a file to the process that writes the log, a thousand lines at a time, with the progress."""
         with self._context.log.reading() as log:
             last_seq = log.last_seq()
         report, is_first = IngestReport(), True
@@ -389,7 +389,7 @@ _UNREADABLE = (UsageError, NotThereYetError, OSError, ValueError)  # the last tw
 
 
 def _check_same(source: PulledSource, name: str, begun: Progress) -> None:
-    """Raises: ChangedFileError if a file is gone, or changed since reading began."""
+    """Raises: ChangedFileError if a file is gone or has changed since reading began."""
     has_stamp = begun.changed_ns != 0
     if has_stamp and source.stamp(name) != (begun.size, begun.changed_ns):
         raise ChangedFileError

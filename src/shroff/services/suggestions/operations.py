@@ -229,7 +229,7 @@ class _EventRules:
         return outcome_codes(by_effect, self.rows.recorded.scores, self.definitions.policy(self.event))
 
     def costs(self, capacity: float | None, days: float) -> RuleCosts:
-        """Return the costs of policy.yaml, else shares of the mean amount and of the events; reviews are per day."""
+        """Return the costs of policy.yaml, else shares of the mean amount and of the events; reviews per day."""
         from shroff.services.suggestions.search import RuleCosts
         from shroff.training.train import terms_of
 
@@ -343,8 +343,8 @@ class _EventRules:
         )
 
     def _test(self, rule: Rule, definitions: Definitions, hits: Ints) -> str:
-        """Write a rule test: a hit with the earlier events that it depends on, and an event without a hit; ids and keys
-        are masked.
+        """Write a rule test with masked ids and keys: a hit with the earlier events that it depends on, and an event
+        without a hit.
         """
         from shroff.explain.key_events import looked_back
         from shroff.features.naive import Naive

@@ -102,7 +102,7 @@ class RuleSearch:
             left &= ~hits
 
     def _numbers(self, column: int) -> Floats:
-        """Return a column for the trees: texts ranked by their share of frauds."""
+        """Return a column of numbers; texts are ranked by their share of frauds."""
         values = self.columns[column]
         if column not in self.texts:
             return np.nan_to_num(values, nan=_NONE)
@@ -169,7 +169,7 @@ class RuleSearch:
                     waiting += [(int(tree.children_right[node]), (*parts, *high))]
 
     def _part(self, column: int, cut: float, *, is_above: bool) -> Parts:
-        """Return one side of a node with a number that occurs in the data; empty for the complement of texts."""
+        """Return one side of a split at a number that occurs in the data; empty for the complement of texts."""
         if column in self.texts:
             codes = sorted(self._ranked[column][max(0, int(cut)) :])
             return (Part(column, is_above, 0, tuple(codes)),) if is_above and codes else ()

@@ -260,7 +260,7 @@ def _check_new(out: Path) -> None:
 
 
 def _check_given(manifest: Path, then: SetManifest, inputs: InputFiles) -> None:
-    """Raises: UsageError if a set was built from files and these are missing, or from the log and files are given."""
+    """Raises: UsageError if a set was built from files and these are missing, or files are given for one of the log."""
     if then.source.log_seq is not None:
         if inputs.paths or inputs.labels is not None:
             raise UsageError(

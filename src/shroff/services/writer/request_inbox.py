@@ -102,9 +102,9 @@ class Inboxes(ProjectPart):
         return ""
 
     def _renewed(self, fresh: ProjectContext, log: Log) -> _LoadedProject:
-        """Return the project with its files read again, and the settings that this process would then have.
+        """Return the project with its files read again, and the settings of this process with them.
 
-        Raises: UsageError if something cannot be opened with them, such as a variable that is not set here.
+        Raises: UsageError if something cannot be opened with them, such as a variable that is not set.
         """
         now = FileVersions(fresh).beside()
         systems = renewed(self._systems, fresh.systems, log.offsets.of(ACTIVE), now)
@@ -133,10 +133,7 @@ class Inboxes(ProjectPart):
 
 
 class _LoadedProject(FrozenStruct):
-    """A project with its files read again.
-
-    `beside` has the settings and notices, which are not part of a version; None if they are not adopted.
-    """
+    """A project with its files read again; `beside` has the settings and notices, None if they are not adopted."""
 
     project: ProjectContext
     beside: TextMapping | None

@@ -140,7 +140,7 @@ class WriterRequests(ProjectPart):
     def _rows_in_force(self, checked_files: CheckedFiles | None) -> bool:
         """Activate list rows that no state depends on, if no process writes the log; False if that is not enough.
 
-        The log is not folded for it, and no rule is compiled: the next writer's state is the same either way.
+        Neither folds the log nor compiles rules: the next writer's state is the same either way.
         """
         from shroff.log.active_files import followed
         from shroff.log.history import control_of

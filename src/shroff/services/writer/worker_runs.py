@@ -176,8 +176,8 @@ class WorkerRuns(ProjectPart):
     def _opened(
         self, system: System, several: Mapping[str, System], tell: Tell
     ) -> tuple[Source, bool | frozenset[str]]:
-        """Open one live source, or several read together; also return whether late events are kept, or for which
-        sources.
+        """Open one live source, or several read together; also return whether, or for which sources, late events are
+        kept.
         """
         if not several:
             return self._outside.open_source(system), system.text("late") == "keep"
@@ -273,10 +273,7 @@ class WorkerRuns(ProjectPart):
         return SnapshotCopies(objects, first, kept=int(self._systems.snapshots.text("kept", str(KEPT))))
 
     def _prepared(self, tell: Tell) -> Snapshots:
-        """Check sinks before input is read; return the snapshots, with the newest copy if it is newer than all.
-
-        Without that copy, the start reads more of the log.
-        """
+        """Check sinks before input is read; return the snapshots, with the newest copy if it is newer than all."""
         sink_routes(self._context)
         self._outside.prepare_state()
         snapshots = Snapshots(self._paths.snapshots, kept=int(self._systems.snapshots.text("kept", str(KEPT))))
