@@ -138,7 +138,7 @@ class InputLoader(FrozenStruct):
         return matches
 
     def _matching(self, owner: str, rest: str, item: Scalar | None = None) -> list[ModelInput]:
-        """Return the matching fields or features that a model can read; warn about features left out."""
+        """Return the matching inputs that a model can read; warn about features left out."""
         if owner == self.event.name:
             readable = (
                 field for field in self.event.fields if self._is_by_default(field) and fnmatchcase(field.name, rest)
@@ -230,7 +230,7 @@ class InputLoader(FrozenStruct):
         return None
 
     def _sources(self, node: Node) -> Iterator[Field]:
-        """Iterate over the fields whose own text a value is or is made from; for a single field of any type."""
+        """Yield the fields whose text a value is or is made from; for a single field of any type."""
         match node:
             case ThisField():
                 yield from _fields(self.event, node.name)
@@ -330,5 +330,5 @@ def _fields(event: EventType, name: str) -> list[Field]:
 
 
 def _by_type(node: Node, event: str) -> Node:
-    """Name `this` by its type in an expression, so that equal expressions compare equal."""
+    """Name `this` by its type, so that equal expressions compare equal."""
     return rewritten(node, {part: replace(part, event=event) for part in walk(node) if isinstance(part, ThisField)})

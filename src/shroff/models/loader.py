@@ -116,8 +116,6 @@ def _event(key: Scalar, events: Events, problems: list[Problem]) -> EventType | 
 
 
 class _ModelLoader(Struct):
-    """Reads the settings of one event type's model."""
-
     event: EventType
     known: ModelContext
     inputs: InputLoader
@@ -203,7 +201,7 @@ class _ModelLoader(Struct):
     # ---- gates
 
     def _there(self, mapping: YamlMapping, slices: tuple[ModelInput, ...]) -> frozenset[str]:
-        """Return which requirements of metrics are present, even if they have problems of their own."""
+        """Return the requirements of metrics that are present, even if invalid."""
         present = set(self.known.policies.get(self.event.name, ()))
         is_there = {
             "capacity": mapping.get("capacity"),

@@ -89,7 +89,7 @@ def units_of(type_: Type) -> int:
 
 
 def _sides(cut: float, type_: Type, *, is_single: bool) -> tuple[float, float]:
-    """Return the largest value of a type that goes left at a cut, and the smallest that goes right."""
+    """Return the largest value that goes left at a cut, and the smallest that goes right."""
     if type_.kind == "real":
         return cut, float(np.nextafter(np.float32(cut), np.float32(np.inf))) if is_single else math.nextafter(
             cut, math.inf

@@ -161,7 +161,7 @@ def _texts(training_set: TrainingSet) -> object:
 
 
 def _equal(column: Any, other: Any) -> Any:
-    """Return where two columns are equal bit for bit; all NaNs are equal."""
+    """Compare two columns bit for bit; all NaNs are equal."""
     if column.dtype == np.float64:
         return (column.view(np.int64) == other.view(np.int64)) | (np.isnan(column) & np.isnan(other))
     return column == other
@@ -186,7 +186,7 @@ def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySourc
 
 
 def _moment(whole: TrainingSet, folds: Sequence[Fold]) -> int:
-    """Return the moment to cut at: the start of the newest test, if there are rows before and after it."""
+    """Return the moment to cut at: the start of the newest test, if it has rows before and after it."""
     times_ms = whole.times_ms
     if folds and len(whole) and times_ms.min() <= folds[-1].test_start_ms < times_ms.max():
         return folds[-1].test_start_ms
@@ -243,7 +243,7 @@ def _cut_at_rows(
 def _read_at(
     definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Ints
 ) -> Iterator[tuple[int, list[Any]]]:
-    """Yield what a model reads of each row, computed before the engine got any later event."""
+    """Yield what a model reads of each row, computed before the engine got a later event."""
     for fold in range(max(1, len(source.folds))):
         yield from _read_in_fold(definitions, settings, source, whole, rows, fold)
 
@@ -276,9 +276,8 @@ def _read_in_fold(
 def _ending_at(
     history: Iterable[FeatureEvents], definitions: Definitions, event: str, ends: dict[int, int]
 ) -> Iterator[tuple[FeatureEvents, int | None]]:
-    """Split a history at each event of `ends` (sequence number to row); yield each part with the row at its end.
-
-    Stop after the last of these events.
+    """Split a history at each event of `ends` (sequence number to row), up to the last of them; yield each part with
+    the row at its end.
     """
     remaining = len(ends)
     for events in history:

@@ -45,7 +45,7 @@ def text(report: TrainReport) -> str:
 
 
 def _state(report: TrainReport) -> str:
-    """Return whether the model is active, or why not, in the words of `shroff models promote`."""
+    """Return whether the model is active, or why not, as `shroff models promote` does."""
     if report.promoted:
         return "It is active."
     why = report.why_not.rstrip(".")
@@ -55,7 +55,7 @@ def _state(report: TrainReport) -> str:
 
 
 def _metrics_text(report: TrainReport) -> str:
-    """Return a table of metrics: the model's mean and interval, then each comparison on the same rows."""
+    """Format the metrics: the model's mean and interval, then each comparison on the same rows."""
     evaluation = report.evaluation
     compared = {
         name.replace("_", " "): comparison.metrics

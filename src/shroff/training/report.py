@@ -68,7 +68,7 @@ class ReportFacts(FrozenStruct):
         return report_page(title, self.evaluation, self.gates, importance, remarks, extras).encode()
 
     def _dependences(self) -> tuple[Dependence, ...]:
-        """Return how the margin depends on each input, over test rows; empty for a learner without contributions."""
+        """Return how the margin depends on each input over test rows; empty if the learner has no contributions."""
         rows = drawn_rows(self.evaluation.tested.rows, self.settings.seed)
         model = loaded(self.trained.fitted, self.trained.calibration, self.trained.negatives_kept)
         sampled = [replace(input_, values=input_.values[rows]) for input_ in self.given.inputs]

@@ -170,7 +170,7 @@ def _frauds(rows: KnownRows) -> int:
 
 
 def _weigh(rows: TrainingSet, train_rows: KnownRows, settings: ModelSettings, weights: Floats) -> None:
-    """Set the weight of genuine training rows: 0 if sampling drops them, else the factor that makes up for those."""
+    """Set the weight of genuine training rows: 0 if sampling drops them, else the factor that corrects for it."""
     from shroff.models.learners.training import in_time_order, thinned
 
     ordered_rows, verdicts = in_time_order(rows, train_rows)

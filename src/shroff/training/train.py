@@ -255,7 +255,7 @@ def _fold_done(steps: Steps, done: int, count: int) -> None:
 
 
 def _trainer(training_set: TrainingSet, settings: ModelSettings, run: TrainingRun) -> Maker:
-    """Return a maker that trains here or on a cluster, after a search for parameters if model.yaml asks for one."""
+    """Return how to train, here or on a cluster, after the search for parameters of model.yaml, if any."""
     parameters = _searched(training_set, settings, run) if settings.search else settings.parameters
     return Maker(
         learn_by(settings, parameters, run.threads, run.growing),
@@ -351,9 +351,8 @@ def _check_happened(training_set: TrainingSet, source: HistorySource) -> None:
 
 
 def _history_too_short(training_set: TrainingSet, settings: ModelSettings) -> str:
-    """Return how much history there is and how much is needed, if no fold can learn; empty if one can.
-
-    This holds for the requested moment and for the best one (see `_best_as_of_ms`).
+    """Return how much history there is and how much is needed for the requested moment and the best one
+    (`_best_as_of_ms`); empty if a fold can learn.
     """
     split = settings.split
     event = settings.event
@@ -403,7 +402,7 @@ def _searched(training_set: TrainingSet, settings: ModelSettings, run: TrainingR
 def _champion(
     definitions: Definitions, settings: ModelSettings, source: HistorySource, training_set: TrainingSet, way: Way
 ) -> baselines.Baseline | None:
-    """Return the model in force as a baseline, scored on the rows of the set; None if there is none.
+    """Return the active model as a baseline, scored on the rows of the set; None if there is none.
 
     Raises: StateError if it cannot be loaded.
     """
@@ -445,9 +444,9 @@ def _leaks(
 
 
 def _latency_ms(trained: Trained, training_set: TrainingSet) -> float:
-    """Measure the 99th percentile of the time of one score, in milliseconds of processor time, over rows of the set.
+    """Measure the 99th percentile of a score's time over rows of the set, in ms.
 
-    Processor time, and the best of three for each row, so that other load on the machine does not matter.
+    Processor time, and the best of three for each row, so that other load does not matter.
     """
     model = loaded(trained.fitted, trained.calibration, trained.negatives_kept)
     rows = np.unique(np.linspace(0, len(training_set) - 1, SINGLE_SCORES).astype(np.int64))

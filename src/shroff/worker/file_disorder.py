@@ -120,7 +120,7 @@ class FirstLook(Struct, eq=False):
         return late > LATE_SHARE_MAX * lines and (late >= self.late_min or late > LATE_SHARE_SURE * lines)
 
     def _in_seconds(self, first: Sequence[Submission], source: str) -> Iterator[Obstacle]:
-        """Detect times in seconds, which would be read as milliseconds, or refused if they have decimals."""
+        """Detect times in seconds, which would be read as milliseconds, or refused for decimals."""
         types = self._end.definitions.events.types
         numbers = []
         for item in first:
@@ -212,9 +212,9 @@ def _raised(error: Exception) -> Iterator[NoReturn]:
 def _late(
     events: Iterable[Event], watermark_ms: int | None, lateness_ms: int, seen_ids: set[tuple[str, str]]
 ) -> list[Event]:
-    """Return the events that are too late after those before them or after a watermark; add all others to `seen_ids`.
+    """Return the events that are too late after a watermark or earlier events.
 
-    Events already in `seen_ids` are skipped.
+    Events in `seen_ids` are skipped; all that are not late are added to it.
     """
     late: list[Event] = []
     for event in events:

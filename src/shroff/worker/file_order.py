@@ -144,7 +144,7 @@ def arranged(
 
 
 def _oldest_first(lines: Iterable[Submission]) -> Iterator[Submission]:
-    """Yield the submissions of a file, in reverse if it begins with its newest line."""
+    """Yield the submissions of a file; in reverse if it begins with its newest line."""
     first, submissions = looked_into(lines)
     times = [submission.event.time_ms for submission in first if submission.event is not None]
     return in_reverse(submissions) if runs_backwards(times) else submissions
@@ -181,7 +181,7 @@ class Overlaps(Struct, eq=False):
         return InRuns(map(self._noted_run, in_runs(submissions).runs))
 
     def _noted_run(self, run: Sequence[Submission]) -> Sequence[Submission]:
-        """Note the late events of a run. No event is created from columns if none is late."""
+        """Note the late events of a run. If none is late, no event is created from columns."""
         times = dated_events(run)[1] if isinstance(run, EventRun) else None
         if times is not None and times.min(initial=self._before_ms) >= self._before_ms:
             self._newest_ms = int(times.max(initial=self._newest_ms))

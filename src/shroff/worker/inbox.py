@@ -71,7 +71,7 @@ class _Retry(msgspec.Struct):
 
 
 class _Saved(msgspec.Struct):
-    """A snapshot that the writer saved, or the reason why it could not be written."""
+    """A saved snapshot, or the reason why it could not be written."""
 
     file: str = ""
     seq: int = 0
@@ -95,8 +95,6 @@ class _LineResults(msgspec.Struct):
 
 
 class _Replied(msgspec.Struct):
-    """A reply: the result of the request, or the reason why it failed."""
-
     result: msgspec.Raw = msgspec.Raw(b"null")
     refusal: str = ""
 
@@ -376,7 +374,7 @@ class InboxServer(Struct, eq=False):
         return _Saved(str(saved.file), saved.seq, saved.bytes, saved.seconds)
 
     def _take(self, request: InboxRequest, asked: forwarded_input.HandedLines) -> None:
-        """Append lines of a file and its new offset in one batch; do nothing if another process read on."""
+        """Append lines of a file and its new offset in one batch; nothing if another process read on."""
         if self._log.offsets.get(asked.source, asked.part) != asked.before:
             self._log.append(Batch(replies=[_reply(request.number, None)]))
             return

@@ -167,17 +167,16 @@ def ingest(
 ) -> IngestReport:
     """Append all submissions, in order.
 
-    A batch is committed on its own thread while the next one is decided and the one after it is read. The log is
-    maintained on that thread after each commit. When this returns or raises, no commit is running, and every answered
-    submission is durable.
+    A batch is committed on its own thread, which also maintains the log, while the next one is decided and the one
+    after it is read. When this returns or raises, no commit is running, and every answered submission is durable.
 
     Args:
         on_batch: Called with the answers of each durable batch.
         inbox: Pending requests, which run when no batch is open.
         offsets: Called for each batch, in order; returns its source's offsets, which are committed with it.
 
-    Raises: errors of reading, after everything read before is committed; StorageError if a commit fails, with an
-        error of reading as its context.
+    Raises: errors of reading, after everything read before is committed; StorageError if a commit fails, with an error
+    of reading as its context.
     """
     report = IngestReport()
     started = time.monotonic()

@@ -192,7 +192,7 @@ class OnlineSink:
         return entity_rows
 
     def _part(self, names: tuple[str, ...], entity: str) -> list[str] | None:
-        """Return the names of an entity's features among those of a decision; None if there are none."""
+        """Return the names of an entity's features in a decision; None if there are none."""
         parts = self._layouts.get(names)
         if parts is None:
             parts = self._layouts[names] = {}
@@ -204,8 +204,7 @@ class OnlineSink:
 class _VersionDecisions(Struct, eq=False):
     """Decisions by version, each version with a reader of event keys.
 
-    Nearly all decisions are by the same version as those before, which their documents show; only otherwise is the
-    log queried for its versions.
+    Nearly all have the version of those before, which their documents show; else the log is queried.
     """
 
     _log: Log
@@ -234,7 +233,7 @@ class _VersionDecisions(Struct, eq=False):
 
 
 class _Keys:
-    """Reader of entity keys from the events of one version; decodes only the fields that keys need."""
+    """Reader of entity keys from events of one version; decodes only the fields of keys."""
 
     def __init__(self, definitions: Definitions, wanted: Collection[str]) -> None:
         self._events = definitions.events
@@ -306,8 +305,6 @@ def _texts_of(type_: EventType) -> type[msgspec.Struct]:
 
 
 class _ShownFeatures(msgspec.Struct):
-    """The parts of a decision's document that are read."""
-
     features: dict[str, msgspec.Raw]
     versions: TextDict
 

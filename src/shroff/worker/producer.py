@@ -411,7 +411,7 @@ def _send_all(
 
 
 def _counted(submissions: Iterable[Submission], done: Production, lateness_ms: int) -> Iterator[Submission]:
-    """Yield events and labels; count all other lines, and keep the reasons of the first ones."""
+    """Yield events and labels; count other lines, and keep the reasons of the first ones."""
     newest_ms: int | None = None
     refused: set[tuple[str, str]] = set()  # a line may be refused as an event and as a label
     for submission in submissions:

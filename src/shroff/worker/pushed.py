@@ -105,7 +105,7 @@ class PushReader:
 
 
 def _line(push: Push, kind: str) -> Line:
-    """Return a message as a line: its fields as columns, and the sender's metadata under the source's kind."""
+    """Return a message as a line: its fields as columns, and the sender's metadata by the source's kind."""
     columns, error = json_columns(push.body, REQUEST_DEPTH_MAX)
     if columns is None:
         problem = (error or "").replace("the line", "the message", 1)

@@ -150,7 +150,7 @@ class _Live(Struct, eq=False):
     _decoder: AvroDecoder | None = None
 
     def lines(self, entry: Refused) -> tuple[Lines, RedactedValues] | None:
-        """Decode the Avro message of an entry; None for an entry that is no such message.
+        """Decode the Avro message of an entry; None if it is none.
 
         Raises: UsageError if no source names a schema registry; SchemasAwayError.
         """
@@ -175,10 +175,7 @@ class _Live(Struct, eq=False):
 
 
 def _submission(entry: Refused, intake: Intake, header: CsvHeader | None, live: _Live) -> Submission:
-    """Read an entry as the only line of its file.
-
-    Raises: UsageError or ValueError if it is not exactly one line.
-    """
+    """Raises: UsageError or ValueError if the entry is not exactly one line."""
     lines, seals = live.lines(entry) or _read(entry, header)
     is_record = entry.raw.startswith(_FRAME) and lines.format == "avro"  # complete bytes without redacted values
     seals_of = None if is_record else seals

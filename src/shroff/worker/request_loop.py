@@ -136,7 +136,7 @@ class RequestLoop:
         return True
 
     def _commit(self, writer: Writer, prepared: Prepared) -> None:
-        """Commit a batch. If scores are pending and commits are slow, commit on another thread and score meanwhile."""
+        """Commit a batch; if scores are pending and commits are slow, on another thread, to score meanwhile."""
         scores = self._hooks.scores
         commit_s = self._commit_s
         if scores is None or self._flushing is None or commit_s < SLOW_S or not scores.are_wanted:

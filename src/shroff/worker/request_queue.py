@@ -213,7 +213,7 @@ class RequestQueue(Struct, eq=False):
 
 
 def _stop(submissions: Sequence[Submission], start: int, stop: int, most: float) -> tuple[int, float]:
-    """Return the end of a long request's part that costs as much as `most` decided events, and the remaining cost."""
+    """Return the end of the part of a long request that costs as much as `most` events, and the remaining cost."""
     for at in range(start, stop):
         if most <= 0:
             return at, most

@@ -139,7 +139,7 @@ class Standby(Struct, eq=False):
         self._start = folded, folded.seq
 
     def _fitting(self, log: Log) -> Start | None:
-        """Return the state if the project's files and the log's lateness are still those it was made with."""
+        """Return the state if files and lateness are still those it was made with."""
         if self._start is None:
             return None
         definitions = self._start[0].engine.definitions

@@ -59,8 +59,7 @@ def approve_all(count: int) -> Baseline:
 def best_rule(recorded: RecordedDecisions, rows: Ints, frauds: Bools) -> Baseline | None:
     """Return the rule with the best average precision, as if each hit were reviewed; None without hits.
 
-    It is chosen on the rows on which it is measured, which flatters it: a model that beats it beats every single rule.
-    Ties are broken by id.
+    It is chosen on the measured rows, which flatters it: a model that beats it beats every single rule. Ties go by id.
 
     Args:
         rows: Rows of the set that are measured.

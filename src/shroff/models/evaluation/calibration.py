@@ -213,9 +213,8 @@ def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
 def _fit_isotonic(margins: Floats, is_fraud: Bools) -> Calibration:
     """Fit a strictly rising line through the middles of the steps of isotonic regression.
 
-    Within a step all margins would have one score, which loses the order in which people review them. So each step
-    stands only for its middle, and at both ends the line continues half way to 0 and to 1, which no number of rows
-    proves. Oron and Flournoy: Centered isotonic regression (2017).
+    Within a step all margins would have one score, which loses their order for reviews. At both ends the line continues
+    half way to 0 and to 1, which no number of rows proves. Oron and Flournoy: Centered isotonic regression (2017).
     """
     from sklearn.isotonic import IsotonicRegression
 

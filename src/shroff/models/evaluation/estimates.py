@@ -121,9 +121,7 @@ def _add_card_precision(estimates: Estimates, folds: Sequence[Judged], k: int | 
 
 
 def _add_budget_recall(estimates: Estimates, folds: Sequence[Judged], budget: float | None, seed: int) -> None:
-    """Add the recall of the `reviews_a_day` highest scores of each day: found frauds divided by all frauds of a
-    fold.
-    """
+    """Add the share of a fold's frauds among the `reviews_a_day` highest scores of each day."""
     if budget is None:
         _add_nothing(estimates, BUDGET_RECALL, len(folds), "policy.yaml has no costs.reviews_a_day")
         return

@@ -118,7 +118,7 @@ class _Judging(FrozenStruct):
     k: int | None = field(default=None)
 
     def estimate(self, baseline: Baseline | None = None) -> Estimates:
-        """Estimate the metrics of the folds' own scores, or of a baseline, with its outcomes if it has any."""
+        """Estimate the metrics of the folds' own scores, or of a baseline."""
         judged_folds = []
         for part in self.parts:
             scores = part.scores if baseline is None else baseline.scores[part.rows]
@@ -244,7 +244,7 @@ def _tested(parts: Sequence[_ScoredFold]) -> Tested:
 
 
 def _compared(judging: _Judging, baseline: Baseline, model_estimates: Estimates, times_ms: Ints) -> Compared:
-    """Compare a baseline and the model on the rows that the baseline has not learned from."""
+    """Compare a baseline and the model on rows that the baseline has not learned from."""
     if baseline.since_ms is not None and any((times_ms[part.rows] < baseline.since_ms).any() for part in judging.parts):
         since_ms = baseline.since_ms
         parts = [_cut(part, times_ms[part.rows] >= since_ms) for part in judging.parts]

@@ -168,7 +168,7 @@ def _limits(gate: ModelGate, value: float | None, reason: str, unit: str) -> lis
 
 
 def _above_champion(metric: str, lead: str | float, measured: GateFigures) -> GateResult:
-    """Check that a model beats what is active on the same rows, by a number or with its whole interval."""
+    """Check that a model beats the active one on the same rows, by a number or with its whole interval."""
     required = "more than noise" if lead == NOISE else f"{float(lead):g}"
     failed = GateResult(metric, None, f"{_ABOVE}{required}", passed=False)
     against = ""
@@ -235,8 +235,8 @@ def _fairness(name: str, at_most: float, slices: Sequence[Slice]) -> GateResult:
     """Check the ratio of the highest to the lowest false-positive rate of a column's segments, by the ends of their
     intervals.
 
-    All intervals of a column hold together with 95 % confidence, so with equal rates it fails at most once in twenty
-    times, however many segments there are.
+    All intervals of a column hold together with 95 % confidence, so with equal rates the check fails at most once in
+    twenty times.
     """
     limit = f"{RATIO.name} at most {at_most:g} by {name}"
     rates_by_segment = [
@@ -264,16 +264,12 @@ def _short(value: float | None) -> float | None:
 
 
 class _Beside(FrozenStruct):
-    """A baseline in metrics.json."""
-
     rows: int
     frauds: int
     above: dict[str, Difference]
 
 
 class _LeakPart(FrozenStruct):
-    """One part of the leak test in metrics.json."""
-
     passed: bool
 
 

@@ -165,7 +165,7 @@ def _parts(column: Array) -> list[tuple[str, bool, Ints]]:
 def _slice(
     name: str, value: str, rows: Ints, pooled: Pooled, terms: Terms, compared: tuple[int, int], seed: int
 ) -> Slice:
-    """Compute one slice. `compared` has the number of slices compared with the champion, and with each other in this
+    """Compute one slice. `compared` counts the slices compared with the champion, and with each other in this
     column.
     """
     judged = _judged(pooled, pooled.scores, rows, terms)

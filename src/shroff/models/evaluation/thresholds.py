@@ -211,7 +211,7 @@ def _ends(cuts: Sequence[float | None]) -> Cuts | None:
 
 
 def _elsewhere(weighed: ScoredEvents, columns: Columns, terms: Terms, blocks: Blocks, seed: int) -> OutOfFold | None:
-    """Evaluate each fold with the thresholds that are cheapest on all others; None with a single fold."""
+    """Evaluate each fold with the thresholds cheapest on all others; None with a single fold."""
     folds = np.unique(weighed.folds).tolist()
     if len(folds) < 2:
         return None

@@ -32,10 +32,10 @@ class KnownRows(FrozenStruct):
     Args:
         rows: Indexes into the set, ascending.
         verdicts: FRAUD or GENUINE of each.
-        immature: Number of rows left out because they were younger than the label delay, with a label or without.
+        immature: Number of rows left out as younger than the label delay, labeled or not.
         unclear: Number of other rows left out because their active label is `unclear`.
-        not_seen: Number of other rows left out because they were declined and the draw did not select them: their
-            labels come only from reviews that nobody drew at random.
+        not_seen: Number of other rows left out because they were declined and not drawn: their labels come only from
+        reviews that nobody drew at random.
     """
 
     rows: Ints
@@ -93,9 +93,8 @@ def rows_of(
 def known_rows(training_set: TrainingSet, start_ms: int, end_ms: int, known_ms: int, label_delay_ms: int) -> KnownRows:
     """Return the rows of [start, end) with the verdicts known at a moment.
 
-    A row younger than the label delay at that moment is immature, with a label or without: frauds become known sooner
-    than genuine events, so among labeled young rows the share of frauds is far too high. An older row without a label
-    is genuine.
+    A row younger than the label delay then is immature, even if labeled: frauds become known sooner, so among labeled
+    young rows the share of frauds is far too high. An older row without a label is genuine.
     """
     return _known_rows(training_set, in_window(training_set, start_ms, end_ms), known_ms, label_delay_ms)
 

@@ -122,7 +122,7 @@ def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
 
 
 def _written(folder: Path, rows: TrainingRows, weights: Floats, count: int) -> TrainingFiles:
-    """Write the rows before `stop` in order into at most `count` files, of equal size except the last."""
+    """Write the rows before `stop` into at most `count` files, in order, of equal size except the last."""
     size = max(-(-rows.stop // count), 1)
     parts = list(spans(rows.stop, size))
     paths = [folder / f"rows-{number}.parquet" for number in range(len(parts))]

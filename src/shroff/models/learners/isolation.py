@@ -56,8 +56,6 @@ class _Tree(Struct):
 
 
 class _Grower(FrozenStruct):
-    """Shared state of a forest's trees: rows, categorical inputs, random generator, and unit of the leaves' values."""
-
     columns: tuple[Values, ...]
     is_category: tuple[bool, ...]
     lots: np.random.Generator
@@ -80,8 +78,8 @@ class _Grower(FrozenStruct):
         self._grow(tree, tree.right[node], rows[~goes_left], inputs, depth + 1)
 
     def _cut(self, tree: _Tree, node: int, rows: Ints, inputs: Ints) -> Any:
-        """Split a node randomly by a random input that differs among the rows; return which rows go left, or None if
-        none differs.
+        """Split a node at random by an input that differs among the rows; return which rows go left, None if none
+        differs.
         """
         for column in self.lots.permutation(inputs).tolist():
             values = self.columns[column][rows]

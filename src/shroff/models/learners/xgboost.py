@@ -188,9 +188,7 @@ def _gradients(rows: TrainingRows, weights: Floats) -> Any:
 
 
 def _shares(rows: TrainingRows, weights: Floats) -> Any:
-    """Return a function of the derivatives of the squared error at 0, with which a leaf is its weighted share of
-    frauds.
-    """
+    """Return a function of the derivatives of the squared error at 0: a leaf becomes its weighted share of frauds."""
     frauds = rows.frauds[: rows.stop]
     weight = weights[: rows.stop]
 
@@ -204,7 +202,7 @@ def _shares(rows: TrainingRows, weights: Floats) -> Any:
 def _boost(
     booster: Any, train: Any, later: Any, rows: TrainingRows, weights: Floats, parameters: Mapping[str, float]
 ) -> int:
-    """Add trees, and return the best number of them; all if `trees` is given or there are no rows to stop by."""
+    """Add trees, and return the best number of them: all if `trees` is given or no rows can stop it."""
     if "trees" in parameters:
         tree_count = int(parameters["trees"])
     else:

@@ -248,9 +248,7 @@ class _Laid:
 
 
 def _levels(tree: Tree) -> tuple[Ints, Ints, int]:
-    """Return the nodes by level with siblings next to each other, the index of each, and the steps to the deepest
-    leaf.
-    """
+    """Return the nodes by level, siblings together; the index of each; and the steps to the deepest leaf."""
     levels = [np.zeros(1, np.int64)]
     while True:
         inner = levels[-1][tree.left[levels[-1]] != LEAF]

@@ -78,9 +78,7 @@ def _check_head(head: TextMapping, inputs: Sequence[InputColumn]) -> None:
 
 
 def _tree(block: TextMapping) -> Tree:
-    """Parse a tree: inner nodes first, as in the file, then its leaves, which the file links by numbers from -1
-    down.
-    """
+    """Parse a tree: inner nodes as in the file, then its leaves, which the file numbers from -1 down."""
     if block.get("is_linear", "0") != "0":
         raise RegistryError("the model has linear leaves (linear_tree); train it without them")
     leaves = _floats(block["leaf_value"])

@@ -73,7 +73,7 @@ def _plus(total: Word, value: Word, is_single: Word) -> Word:
 def _eight(step: Callable[..., Word]) -> Callable[..., Word]:
     """Add the leaves of eight trees to a sum, in their order.
 
-    They are walked together, so that a step of one tree need not wait for the memory of another one.
+    They are walked together, so that no step waits for the memory of another tree.
     """
 
     @compiled

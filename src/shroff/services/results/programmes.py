@@ -39,7 +39,7 @@ class _Tally(Struct):
 
 
 class MonthRatios:
-    """Ratios of a calendar month, from events with the columns of `settings.fields`; `places` are of the currency."""
+    """Ratios of a calendar month, from events with the columns that the settings name; `places` are of the currency."""
 
     def __init__(
         self, events: DecidedEvents, settings: ProgrammeSettings, month: date, as_of_ms: int, zone: str, places: int

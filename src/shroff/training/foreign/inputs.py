@@ -199,7 +199,7 @@ def read_by(
 
 
 def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> list[ModelInput]:
-    """Parse and type the expressions. Raises: UsageError if a model cannot read one."""
+    """Raises: UsageError if a model cannot read an expression."""
     problems: list[Problem] = []
     events = definitions.events
     names = definitions.names
@@ -254,7 +254,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _column(foreign: Foreign, file: str, index: int, read: ModelInput, declared: Sequence[str] | None) -> InputColumn:
-    """Return an input as the model reads it, with categories in the order of the file's codes."""
+    """Return an input as the model reads it, its categories in the order of the file's codes."""
     kind = kind_of(read.node.type)
     is_split = index in foreign.categories
     feature_name = foreign.names[index] if foreign.names else ""

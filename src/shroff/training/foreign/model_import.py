@@ -170,10 +170,7 @@ def checked_scores(
 
 
 def _model_of(foreign: Foreign, read: ForeignInputs, file: str) -> LoadedModel:
-    """Return the model with the margins of its file.
-
-    Raises: UsageError if its file is damaged or cannot be used for scoring.
-    """
+    """Raises: UsageError if the model's file is damaged or cannot be used for scoring."""
     bare = Fitted(foreign.format, foreign.files, read.columns, {}, foreign.trees, {"learner": "xgboost"}, {})
     try:
         model = loaded(replace(bare, best_iteration=foreign.best_iteration), Calibration(), 1.0)
@@ -226,7 +223,7 @@ def settings_for(definitions: Definitions, event: str, read: ForeignInputs) -> t
 
 
 def _with_covers(foreign: Foreign, read: ForeignInputs, training_set: TrainingSet, seed: int) -> bytes:
-    """Return the model's bytes, with counts of the set's rows per node if its file has none."""
+    """Return the model's bytes; if its file has no counts of rows per node, with those of the set."""
     if foreign.with_covers is None or not len(training_set):
         return foreign.data
     rows = drawn_rows(np.arange(len(training_set)), seed)

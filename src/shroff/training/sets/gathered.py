@@ -77,7 +77,7 @@ def gathered(
 
 
 class _Inputs:
-    """Columns that a model reads, in memory or in a file; texts as codes in order of appearance."""
+    """Columns that a model reads, in memory or in a file; texts as codes."""
 
     def __init__(self, inputs: Sequence[tuple[str, str]], count: int, folder: Path | None) -> None:
         self._inputs = inputs
@@ -123,8 +123,6 @@ class _Inputs:
 
 
 class _Recorded:
-    """Recorded decision of each row."""
-
     def __init__(self, count: int) -> None:
         self._outcomes = np.empty(count, np.int8)
         self._scores = np.empty(count)

@@ -56,7 +56,7 @@ def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
 
 
 def _named_type(events: Events) -> str | None:
-    """Return the event type that a label without a type names; None if labels may name their event in another way."""
+    """Return the event type of labels without a type; None if labels may name their event in another way."""
     if len(events.decided) != 1 or events.naming or events.label.mappings:
         return None
     type_ = events.types[events.decided[0]]

@@ -46,7 +46,7 @@ def log_features(
 
 
 def _stretches(source: HistorySource, fold: int) -> list[LookUpsThen]:
-    """Return the stretches up to the end of a fold; those of earlier folds get the lists and tables it begins with."""
+    """Return the stretches up to the end of a fold; earlier ones get the lists and tables it begins with."""
     first = source.folds[fold].reference if source.folds else None
     return [
         then if first is None or then.fold == fold else replace(then, reference=first)

@@ -63,7 +63,7 @@ def _look_up_of(file: str) -> LookUp | None:
 
 
 def _by_folds(stretches: Sequence[LookUpsThen], stateful: Collection[LookUp]) -> Iterator[LookUpsThen]:
-    """Number the folds: one begins where a list or table that windows read changes; `FOLDS_MAX` of them at most."""
+    """Number the folds, at most `FOLDS_MAX`: one begins where a list or table that windows read changes."""
     fold_starts = [
         index
         for index in range(1, len(stretches))

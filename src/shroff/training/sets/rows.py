@@ -131,7 +131,7 @@ def build_set(
 
 
 class _Maker:
-    """What is collected of each event of the type until its features are computed."""
+    """What is collected of each event until its features are computed."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class _Maker:
         self._shape = SetShape(settings.event, as_of_ms, kinds, tuple(slice_.name for slice_ in settings.slices), fold)
 
     def batch(self, source: HistorySource, way: Way, resources: ExitStack) -> Iterator[dict[str, pa.Array]]:
-        """Feed the whole source to the batch engine, then yield its answers; each later fold takes another pass."""
+        """Feed the source to the batch engine, then yield its answers; each later fold takes another pass."""
         engine = resources.enter_context(closing(self._rounds(source, 0, way)))
         feed(engine, self._of_first_fold(source, way))
         later = (self._fold(source, fold, way) for fold in range(1, len(source.folds)))
@@ -206,7 +206,7 @@ class _Maker:
             yield from self._answers(engine, earlier, way)
 
     def _answers(self, engine: Rounds[Any], to_skip: int, way: Way) -> Iterator[dict[str, pa.Array]]:
-        """Yield the columns of the events of the type; skip the first `to_skip`, which another fold answers."""
+        """Yield columns of the events of the type, without the first `to_skip`, which another fold answers."""
         event = self._settings.event
         for frame in (frames[event] for frames in engine.answers() if event in frames):
             skipped = min(to_skip, len(frame))
@@ -232,7 +232,7 @@ class _Maker:
                 self._labels.add(label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
 
     def _keys_of(self, frame: Frame) -> Coded | Ints:
-        """Return keys of the entity that `capacity` names: a coded column if the key is one field, else codes."""
+        """Return keys of the entity in `capacity`: a coded column if the key is one field, else codes."""
         capacity = self._settings.capacity
         if capacity is None:
             return np.full(len(frame), -1, np.int64)
@@ -241,7 +241,7 @@ class _Maker:
         return frame.key_codes(capacity.entity, self._codes) if coded is None else coded
 
     def _all_keys(self) -> Ints:
-        """Return the codes of all keys, numbered in order of appearance; -1 for an event without one."""
+        """Return the codes of all keys in order of appearance; -1 for an event without one."""
         coded = [part for part in self._keys if isinstance(part, Coded)]
         is_one = len(coded) == len(self._keys) and len({part.dictionary for part in coded}) == 1
         codes = [

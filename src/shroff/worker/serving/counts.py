@@ -329,7 +329,7 @@ class BatchTally:
     def _add_columns(
         self, event: str, outcomes: Sequence[str], columns: Mapping[str, Column | Coded], type_: _Type
     ) -> None:
-        """Add the amounts of one type's events, given as columns; `outcomes` has the same order."""
+        """Add amounts of one type's events from columns; `outcomes` has the same order."""
         assert type_.money_at is not None
         if type_.named is not None:
             for outcome, values in zip(outcomes, _values(columns, type_), strict=True):
@@ -394,7 +394,7 @@ def _type_of(definitions: Definitions, event: str, label_fields: Sequence[str]) 
 
 
 def _named(type_at: int | None, country_at: int | None) -> Callable[[tuple[object, ...]], tuple[object, ...]]:
-    """Return a function that reads both metric labels of an event; None for a field that its type lacks."""
+    """Return a reader of both metric labels of an event; None for a field that its type lacks."""
     if type_at is None or country_at is None:
         return lambda values: (
             None if type_at is None else values[type_at],
@@ -406,7 +406,7 @@ def _named(type_at: int | None, country_at: int | None) -> Callable[[tuple[objec
 def _accounted(batch: Batch, answered: Mapping[tuple[str, bool, str], int]) -> int:
     """Return the number of submissions whose result is known.
 
-    Decisions and quarantined events are counted from the rows that were stored, all others from their answers.
+    Decisions and quarantined events are counted from stored rows, all others from their answers.
     """
     answered_otherwise = sum(
         count for (kind, is_label, _), count in answered.items() if kind != DECIDED and (is_label or kind != REFUSED)

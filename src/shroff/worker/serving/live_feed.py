@@ -89,8 +89,7 @@ class Feeding:
     def _polled(self, size: int) -> SourceBatch:
         """Poll the source without waiting. If that fails, schedule a restart and return an empty batch.
 
-        A lasting error such as a deleted topic is retried as well: unlike a worker, a service still has requests to
-        serve.
+        Lasting errors, such as a deleted topic, are retried too, since a service still has requests to serve.
         """
         gathered = SourceBatch()
         reading = self._reading

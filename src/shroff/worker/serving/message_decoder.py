@@ -106,9 +106,8 @@ class MessageDecoder:
         return self._forms.run(type_, raws, validated, origins, until_ms, records)
 
     def _fast_type(self, messages: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
-        """Return the one type of these lines if compiled code reads it, else None; for Avro also each record's form.
-
-        Most Avro records must have a form.
+        """Return the one type of these lines if compiled code reads it, else None; for Avro also each record's form,
+        which most must have.
         """
         readers = [self._reader(polled) for polled in messages]
         records = None
@@ -121,7 +120,7 @@ class MessageDecoder:
         return types[0] if all(type_ is types[0] for type_ in types) else None, records
 
     def _mixed(self, messages: Sequence[PolledMessages]) -> list[Submission]:
-        """Read the lines of each reader in one go, as partitions may alternate often, then restore their order."""
+        """Read the lines of each reader together, as partitions may alternate often; then restore their order."""
         lines: dict[_LineReader, list[Line]] = defaultdict(list)
         readers = [self._reader(polled) for polled in messages]
         for reader, polled in zip(readers, messages, strict=True):
@@ -200,7 +199,7 @@ class _LineReader:
         return self._intake.unreadable(line, self._source, self._first.type or "", words, header_text)
 
     def _begun(self) -> Iterator[Submission]:
-        """Start a reader of the pending lines. It consumes one line for each submission that is taken from it."""
+        """Start a reader of the pending lines, which consumes one for each submission taken from it."""
         lines = self._lines(iter(self._given.popleft, None))
         return self._intake.submissions(lines, self._first.part, self._first.type)
 

@@ -142,7 +142,7 @@ class SeveralSources:
     # ---- reading
 
     def _round(self, limit: int) -> list[PolledMessages]:
-        """Return the messages that may be taken now, earliest first, without waiting for new ones."""
+        """Return the messages that may be taken now, earliest first, without waiting."""
         messages: list[PolledMessages] = []
         for reader in self.readers:
             messages += reader.collect()

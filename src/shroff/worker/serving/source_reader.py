@@ -84,13 +84,13 @@ class EarlierPositions(Struct, eq=False):
                 )
 
     def _claimed(self, part: str) -> Collection[str]:
-        """Return the labels of the sources that may have read a partition: only this one if none declares its topic."""
+        """Return the labels of the sources that may have read a partition: only this one for an undeclared topic."""
         claims = (self._claims[name] for name in (part, part.rpartition("/")[0]) if name in self._claims)
         return next(claims, (self._label,))
 
 
 class _OwnThread:
-    """The thread of a source; a source that is alone has none, and its calls run at once."""
+    """The thread of a source; calls of a source that is alone run at once, without a thread."""
 
     def __init__(self, label: str, *, is_alone: bool) -> None:
         self._label = label
@@ -108,7 +108,7 @@ class _OwnThread:
         return result
 
     def answer(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run a call after those requested before it, and return its result.
+        """Run a call after those requested before, and return its result.
 
         Raises: TransientError if that takes longer than `ANSWER_S`.
         """
@@ -326,9 +326,8 @@ def _filled(
 
 
 def _found_out(source: MergingSource) -> tuple[()] | None:
-    """Return `()` if there is a reason to take again, else None; runs on the source's thread.
-
-    Late messages are none.
+    """Return `()` if there is a reason to take again, other than late messages, else None; runs on the source's
+    thread.
     """
     return () if source.find_out() else None
 

@@ -138,7 +138,7 @@ class Leader(ABC):
             self.stop.wait(pause_s)  # outside `except`, so that the error does not keep the discarded state in memory
 
     def _restoring(self, count: int) -> None:
-        """Count events read from the log while state is restored. Raises: _IdleStopError if stopped."""
+        """Count events read from the log to restore state. Raises: _IdleStopError if stopped."""
         self.work.read_back += count
         if self.stop.is_set():
             raise _IdleStopError
@@ -197,7 +197,7 @@ class Leader(ABC):
                 leading.run(self.stop)
 
     def _opened(self) -> tuple[Log, Start | None] | None:
-        """Open the log for writing, with the state of a standby; None if stopped before it became available."""
+        """Open the log for writing, with a standby's state; None if stopped before it became available."""
         if not self._options.stands_by:
             try:
                 return self._place.open_log(read_only=False), None
