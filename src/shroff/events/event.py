@@ -264,10 +264,9 @@ def stored_reader(type_: Type) -> Callable[[Any], Any] | None:
 
 
 def _decimal_reader(places: int) -> Callable[[str], int]:
-    """Return a reader of stored decimals, also of those that an earlier definition wrote with other places.
+    """Return a reader of stored decimals, also of those that an earlier definition wrote with other decimal places.
 
-    With more places, a value may exceed the limit of validation. The reader then raises ValueError, so that values of
-    the log keep that limit, too.
+    The reader raises ValueError if a value with more places now exceeds the limit of validation.
     """
 
     def read(text: str) -> int:

@@ -201,7 +201,6 @@ def with_rules(plan: Plan, rules: Mapping[str, Sequence[Computed] | None]) -> Pl
 
 
 def _asking(placed: tuple[int, Computed, list[tuple[GroupKey, Aggregate]]]) -> tuple[object, ...]:
-    """Return what groups know of a value with aggregates."""
     _, feature, found = placed
     return feature.name, feature.entity, feature.events, found
 

@@ -115,8 +115,6 @@ def _stray(text: str, at: int) -> ExpressionError:
 
 
 class _Parser:
-    """State of a parser: tokens, position and depth."""
-
     def __init__(self, text: str) -> None:
         self.tokens = tokens(text)
         self.at = 0
@@ -414,8 +412,8 @@ def joined(operator: str, left: Syntax, right: Syntax) -> Syntax:
 def _levels(tree: Syntax) -> int:
     """Levels of operators and calls above the deepest leaf.
 
-    The loops over operators of one strength build a tree without recursion, and so one of
-    any height; all that reads it afterwards recurses. Counted without recursion for that.
+    Counted without recursion: the loops over operators of one precedence build trees of any height, and all later
+    readers recurse.
     """
     levels = 0
     row: list[Span] = [tree]

@@ -19,11 +19,11 @@ _READ = ReadOnce()  # parts of versions already parsed; each request parses only
 def with_past_look_ups(
     log: LogReader, definitions: Definitions, as_of_ms: int | None, upto: int | None = None
 ) -> Definitions:
-    """Return the project with the lists and tables that were active at a moment, and as far as a sequence number.
+    """Return the project with the lists and tables that were active at a moment, up to a sequence number.
 
-    A change counts if an event of the moment or before stands behind it, or if it was made by then. Without a moment
-    all up to the sequence number do.
-    Cost: reads control events; loads a version if lists or tables changed since.
+    A change counts if it was made by the moment, or if an event up to the moment follows it. Without a moment all
+    changes up to the sequence number count. Cost: reads control events; loads a version if lists or tables changed
+    since.
     """
     last = log.last_seq() if upto is None else upto
     if as_of_ms is None and last >= log.last_seq():

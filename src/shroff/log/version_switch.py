@@ -108,9 +108,9 @@ class Adoption:
 def carried(folded: Folded, definitions: Definitions) -> Folded | None:
     """Return the state for another version without reading the log; None if that is impossible.
 
-    It is possible if event types, entities, features, all aggregates, and the lists and tables that state depends on
-    are equal. That covers changes of the policy, of a rule without new aggregates, of a list that rules look up only
-    for the event being decided, and of a model that reads only values that are computed anyway.
+    Possible if event types, entities, features, all aggregates, and the lists and tables that state depends on are
+    equal. So the policy, rules without new aggregates, lists that rules look up only for the event being decided, and
+    models that read only values computed anyway may change.
 
     Args:
         folded: State at the end of the log; unusable once its successor has taken a batch.

@@ -89,8 +89,8 @@ def plan(services: NoticeServices, facts: Facts, store: NoticeStore, log: Log, n
 def _together(notice: Notice, queries: NoticeQueries, dues: list[Due], now_ms: int) -> list[Due]:
     """Return the notifications to send now.
 
-    These are `dues`; if one of them was deferred, all due notifications of the notice. A digest takes all waiting ones,
-    due or not. A digest for customers that a crash interrupted continues with the due ones.
+    These are `dues`, or all due notifications of the notice if one of `dues` was deferred. A digest takes all waiting
+    ones, due or not; one for customers that a crash interrupted continues with the due ones.
     """
     if not notice.digest_ms and not any(due.is_held for due in dues):
         return dues

@@ -349,7 +349,7 @@ def _document(content: bytes) -> list[object] | None:
 def _whole_pieces(content: bytes) -> list[bytes] | None:
     """Return the elements of a list, of which some lack a closing bracket; None if other brackets are wrong, too.
 
-    An object within an object follows a colon. If it does not, the object around it lacks its end.
+    An object that follows no colon within another one shows that the outer one lacks its end.
     """
     pieces: list[bytes] = []
     opened = bytearray()

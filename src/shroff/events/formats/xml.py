@@ -117,7 +117,7 @@ class _Reader:
         return self._outermost(named or self._repeated())
 
     def record_for(self, paths: Iterable[ValuePath]) -> Names:
-        """The same for mappings of these paths, which read from within a record."""
+        """Like `record`, for a mapping that reads these paths from within a record."""
         parents = {_names(path) if ITEM in path else _names(path)[:-1] for path in paths}
         record = self.record()
         if not RECORDS.isdisjoint(record[-1:]) or not any(path[:1] in self._counts for path in parents):

@@ -45,8 +45,8 @@ def is_ready_to_foresee() -> bool:
 class Lateness(int):
     """How late the events of a log may be, in ms, sufficient for every engine.
 
-    If the watermark of the log was set back, it includes that leap. An engine with permanent state would then keep so
-    much for ever, so it uses `usual_ms`, and events with times in `leaps` do not move what it releases.
+    Includes the leap of a watermark that was set back. An engine with permanent state uses `usual_ms` instead, since it
+    would keep that much forever; events with times in `leaps` do not move what it releases.
     """
 
     usual_ms: int

@@ -74,10 +74,9 @@ class LinkState(ScanState):
             remove_newest(self.owned, key, time_ms)
 
     def _linked(self, key: int, window: tuple[int, int], own: int | None) -> list[Cell]:
-        """Return the aggregated events that share a link value with an event of the key; a window is (start, end].
+        """Return the aggregated events in a window, (start, end], with a link value that the key has in it, too.
 
-        All these events are in the window. `own` is the link value of the asking event, if it counts for the key even
-        outside of the window; else None.
+        `own` is the link value of the asking event, if it counts for the key even outside the window; else None.
         """
         links = {fields[LINK] for _, fields in _within(self.owned.get(key, []), window)} | ({own} - {None})
         found: list[Cell] = []

@@ -130,8 +130,8 @@ class EventTrial:
 def is_ready() -> bool:
     """Return whether a trial needs no compilation; if it does, start a second process that compiles.
 
-    Compilation takes some 20 s of processor time, which would delay all decisions. Looking for the code on disk takes
-    0.15 ms, so a positive result is remembered.
+    Compilation takes some 20 s of processor time, which would delay all decisions. A positive result is cached: the
+    search on disk takes 0.15 ms.
     """
     if _seen_ready.is_set():
         return True

@@ -110,18 +110,18 @@ def _prefix(key: bytes) -> Interval:
 
 
 def _after(key: bytes) -> bytes | None:
-    """Return the first bytes after all that begin with these; None if there are none."""
+    """Return the least bytes above all that have this prefix; None if there are none."""
     rest = key.rstrip(b"\xff")
     return rest[:-1] + bytes([rest[-1] + 1]) if rest else None
 
 
 def _turned(text: str) -> bytes:
-    """Return a name, folded, with a dot before it, and all reversed."""
+    """Return the folded name behind a dot, reversed, so that a domain is a prefix of its subdomains."""
     return f".{text}".casefold()[::-1].encode()
 
 
 def _all_turned(names: Sequence[str]) -> Sequence[bytes]:
-    """Return the same for many names at once."""
+    """Return `_turned` of each name, in one pass."""
     made = "\n.".join(("", *names)).casefold()[::-1].encode().split(b"\n")[-2::-1]
     return made if len(made) == len(names) else list(map(_turned, names))  # a name may contain a line feed
 

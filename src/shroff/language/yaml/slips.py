@@ -185,7 +185,7 @@ class EditedText:
         return EditedText(self.written, (*kept, *more))
 
     def _is_inside(self, index: int) -> bool:
-        """Return whether a place of `text` is within a replacement."""
+        """Return whether an index of `text` is within a replacement, not at its ends."""
         number = bisect_right(self.starts, index) - 1
         return number >= 0 and self.starts[number] < index < self.ends[number]
 

@@ -162,7 +162,7 @@ def _tab_before(draft: EditedText, broken: Break) -> int:
 
 
 def _without_tabs(draft: EditedText) -> EditedText:
-    """Replace each tab in an indentation by one space: no place moves."""
+    """Replace each tab in an indentation by one space, so that no position moves."""
     return EditedText(_LEADING_TABS.sub(lambda match: match[0].replace("\t", " "), draft.written), draft.edits)
 
 

@@ -326,7 +326,7 @@ class ReadLines:
 class LineColumns(LazyColumns):
     """The fields of the events of lines; texts as codes, except ids.
 
-    It holds no reference to its run: in a cycle both would stay until the next garbage collection, which is rare.
+    Holds no reference to its run: in a cycle both would stay until the next garbage collection.
 
     Args:
         careful: The events of odd lines, by line index.

@@ -118,8 +118,8 @@ def mark(log: LogReader, seq: int) -> str:
 
     The first record distinguishes logs that were created separately. Two copies of one log that diverged have different
     records at this sequence number unless the difference kept all positions equal and this record is the same; only
-    hashing every record would detect that, which is what a snapshot avoids. A restored old copy is no such case: it is
-    shorter than the snapshot when the next writer starts, which removes the snapshot.
+    hashing every record would detect that. A restored old copy is shorter than the snapshot when the next writer
+    starts, which removes the snapshot.
     """
     digest = sha256()
     for number in (1, seq):

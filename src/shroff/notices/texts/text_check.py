@@ -123,7 +123,7 @@ def languages_of(notice: Notice) -> tuple[str, ...]:
 
 
 def _try_to_render(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[TextError]:
-    """Return the first problem of rendering a text with samples."""
+    """Yield the first problem of rendering a text with samples, if any."""
     for values in samples(notice, language):
         try:
             texts.render((notice.texts or notice.name, notice.text_kind), language, values, falls_back=False)

@@ -223,7 +223,6 @@ class Application:
     def _admit(self, route: Route, sender: str, who: Who | None, request: Request | None = None) -> None:
         """Check whether a known caller may use a route, and count its request as open until `_leave`.
 
-        Each request comes here, with and without a task.
 
         Args:
             request: None for a known head, which has a key and no query.

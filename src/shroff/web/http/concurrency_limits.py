@@ -63,8 +63,6 @@ class _Share(asyncio.Semaphore):
 
 
 class _Turn(Struct):
-    """Requests of one sender."""
-
     count: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 

@@ -168,7 +168,7 @@ def _scored(service: Service) -> list[str]:
 def _applied(service: Service, shown: Shown) -> list[JsonObject]:
     """Return the last applied thresholds of the audit log, newest first; `path` shows them as a trial.
 
-    The rows are cached for a minute, until policy.yaml changes: a search by action reads the whole audit log.
+    Cached for a minute at most, until policy.yaml changes: the search reads the whole audit log.
     """
     event = shown["found"].event
     store = service.desk.store
