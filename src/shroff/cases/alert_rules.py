@@ -57,8 +57,6 @@ class _Reason(FrozenStruct, gc=False):
 
 
 class _AlertDecision(FrozenStruct, gc=False):
-    """Parts of a decision's document that alerts are made from."""
-
     outcome: str = ""
     score: float | None = None
     reasons: tuple[_Reason, ...] = ()

@@ -147,8 +147,6 @@ class CaseChange(CaseReader):
 
 
 class _Statement(NamedTuple):
-    """A statement that runs for many rows, and the names of its values."""
-
     statement: Insert | Update
     names: tuple[str, ...]
 

@@ -88,8 +88,6 @@ class _TrainingRun(msgspec.Struct, frozen=True):
 
 
 class _Manifest(FrozenStruct):
-    """Fields of a manifest that the registry reads."""
-
     id: str
     event: str
     files: TextDict

@@ -274,8 +274,6 @@ class _LeakPart(FrozenStruct):
 
 
 class _Metrics(msgspec.Struct, frozen=True):
-    """Parts of metrics.json that gates read."""
-
     metrics: dict[str, Estimate] = {}
     baselines: dict[str, _Beside] = {}
     slices: list[Slice] = []

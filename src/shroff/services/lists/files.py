@@ -283,7 +283,7 @@ class ListFiles(ProjectPart):
     def _write(
         self, name: str, edit: ListEdit, before: Callable[[lists.Edited], None]
     ) -> tuple[lists.Edited, CheckedFiles | None]:
-        """Like `write`; also return the cached check of the files if that was enough."""
+        """Like `write`; also return the cached check of the files if it sufficed."""
         for entry in edit.put:
             _check(name, entry)
         with config.editing(self._paths):

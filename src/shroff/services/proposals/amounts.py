@@ -111,7 +111,7 @@ def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) 
 
 
 def _of_sides(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
-    """Amounts in two columns, such as debit and credit: each line has exactly one of them."""
+    """Yield pairs of amount columns, such as debit and credit: nearly each line has exactly one of them."""
     for one, two in permutations(candidates, 2):
         column, other = one.columns[0], two.columns[0]
         if (column.is_full and not column.zeros) or one.names < two.names:
@@ -156,7 +156,9 @@ def _with_fractions(draft: Draft, candidates: Sequence[Candidate]) -> Iterator[C
 
 
 def _in_token_units(draft: Draft) -> Iterator[Candidate]:
-    """Amounts in the smallest units of a token, such as wei: whole numbers of several lengths, some of 16 digits."""
+    """Yield amounts in the smallest units of a token, such as wei: whole numbers of several lengths, some of 16
+    digits.
+    """
     for column in draft.free_for("money", "money"):
         lengths = set(map(len, column.distinct))
         if max(lengths, default=0) < _TOKEN_DIGITS or len(lengths) < 2 or not all(map(str.isdecimal, column.distinct)):
@@ -177,10 +179,10 @@ def _are_together(one: FileColumn, two: FileColumn) -> bool:
 
 
 def _smallest_units(draft: Draft, amount: FileColumn, code: FileColumn | None) -> str:
-    """How amounts are read that a provider's JSON has as whole numbers of cents, with `{}` for the column; else ''.
+    """Return how to read amounts that JSON has as whole numbers of cents, with `{}` for the column; else ''.
 
-    A currency beside whole numbers that are no texts says so, or one in small letters, or the name `value`. Where no
-    currency of the file has places, its smallest unit is the unit.
+    Signs are numbers that are no texts, currency codes in small letters, or the name `value`. If no currency of the
+    file has decimals, nothing is to be converted.
     """
     is_cents = "cents" in draft.settled
     if is_cents and amount.places > 0:

@@ -67,7 +67,7 @@ def entities_of(
 
 
 def _key_score(column: FileColumn) -> float:
-    """How much speaks for a column as the key of an entity, by its name and the look of its values; 0 if it is none."""
+    """Rate a column as the key of an entity by its name and values; 0 if it is none."""
     rank = _rank(column)
     if rank is None or has(column, "no_key") or _is_reference(column):
         return 0
@@ -102,7 +102,7 @@ def _are_few(column: FileColumn) -> bool:
 
 
 def _is_reference(column: FileColumn) -> bool:
-    """Whether nearly each value names one event, beside a few that stand for none, such as NOTPROVIDED."""
+    """Whether nearly each value names one event, apart from placeholders such as NOTPROVIDED."""
     once = sum(count == 1 for count in Counter(column.values).values())
     return _REFERENCE.search(slug(column.path[-1:])) is not None and once > _SELDOM * len(column.distinct)
 

@@ -46,7 +46,7 @@ def leave_out_later(draft: Draft) -> None:
 
 
 def _follows_label(draft: Draft, column: FileColumn, *, is_named: bool) -> str:
-    """Why a column's values come after the label; empty if they do not.
+    """Return why a column's values come after the label; empty if they do not.
 
     It is set only for frauds, or has values that only frauds have; less proves it if its name says so, too.
     """

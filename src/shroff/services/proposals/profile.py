@@ -221,7 +221,7 @@ def profile_of(path: Path) -> FileProfile:
 
 
 def _sampled(lines: Iterable[Line]) -> tuple[list[JsonMapping], int]:
-    """Return columns of lines in the order of the file, and the number of lines, up to READ_LINES_MAX."""
+    """Return columns of lines in file order, and the number of lines, up to READ_LINES_MAX."""
     numbered = zip(range(READ_LINES_MAX), lines, strict=False)
     first = [line.columns for _, line in islice(numbered, FIRST_LINES) if line.columns is not None]
     later: list[tuple[int, JsonMapping]] = []
@@ -265,7 +265,7 @@ def _column(place: ColumnPath, values: Sequence[object]) -> FileColumn:
 
 
 def _array_of(rows: Sequence[JsonMapping]) -> ColumnPath:
-    """The path of the array whose items are the events of a message: they have more columns than it has itself.
+    """Return the path of the array whose items are the events: they have more columns than the message itself.
 
     Of several arrays it is one whose items have times, then the one with most items.
     """

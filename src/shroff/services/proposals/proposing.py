@@ -138,7 +138,7 @@ def _corrected(wishes: Wishes, proposal: Proposal, trial: Trial) -> Wishes:
 
 
 def _lateness_days(trial: Trial) -> int:
-    """Days of lateness that take the late lines; 0 if none is late, or a few are later than 90 days."""
+    """Return the days of lateness that accept the late lines; 0 if none is late, or a few by more than 90 days."""
     late_ms = trial.late_ms
     if not late_ms:
         return 0

@@ -249,7 +249,7 @@ def time_of(draft: Draft) -> ProposedField:
 
 
 def _is_zoned(draft: Draft, time: ProposedField) -> bool:
-    """Whether a column has the zone of each line, by which the time is read from now on."""
+    """Whether a column has the zone of each line, with which the time is read from now on."""
     for column in draft.free("zone"):
         is_offset = all(map(_OFFSET.fullmatch, column.distinct))
         if not column.is_full or not (is_offset or all(map(is_zone_word, map(str.strip, column.distinct)))):

@@ -164,7 +164,7 @@ def is_day_or_month(column: FileColumn) -> bool:
 
 
 def _forms(column: FileColumn) -> tuple[str, str]:
-    """Return the form that reads the values in the best order, and one that begins otherwise; empty without one."""
+    """Return the form that reads the values in the best order, and one that begins otherwise; empty if none."""
     disorder: dict[str, tuple[bool, int, bool]] = {}
     for form in column.forms:
         times: list[int] = []

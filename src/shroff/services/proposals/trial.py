@@ -267,7 +267,9 @@ class _Clock:
     line_count: float  # of the file; inf if unknown
 
     def choose(self, lines: Iterable[One], trial: Trial, *, takes_all: bool = False) -> Iterator[One]:
-        """Lines by the time: all, then every second, every fourth and so on. If a file is left, the trial says so."""
+        """Yield lines as time allows: all, then every second, every fourth and so on; `is_cut` is set if a file is
+        left.
+        """
         now = process_time()
         looked = now, 0
         due = now + min(_ALL_LINES_S, self.limit_s / 2)

@@ -69,7 +69,7 @@ class KeptArchives(Struct, eq=False):
         return f"{RAW}/{self._source}/{name}"
 
     def _kept(self, objects: Objects, name: str) -> list[str] | None:
-        """List the parts of the last download, or all without a list; None if there are none."""
+        """List the parts of the last download, or all if that has no list; None if there are none."""
         if (listed := objects.get(self._named(f"{name}.json"))) is not None:
             return from_json(listed.data, type=list[str])
         names = [stored.name.rpartition("/")[2] for stored in objects.list(f"{RAW}/{self._source}")]
