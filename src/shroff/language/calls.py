@@ -231,9 +231,8 @@ def _offset_ms(zone: str, second: int) -> int:
 def local_ms(time_ms: int, zone: str) -> int:
     """Return a UTC instant as milliseconds on the zone's clock.
 
-    If the offset is the same in the first and last second of a quarter of an hour, it is the same throughout. Most
-    zones change only between two quarters, but not all: St. John's did at 00:01, and Monrovia on 1972-01-07 at
-    00:44:30.
+    If the offset is the same in the first and last second of a quarter of an hour, it is the same throughout. Not all
+    zones change between two quarters: St. John's did at 00:01, and Monrovia on 1972-01-07 at 00:44:30.
     """
     if zone == "UTC":
         return time_ms

@@ -88,9 +88,8 @@ class StoreLook(Struct):
 class StoreMetrics:
     """Collector of log, deliveries, file sources, cases, models and drift.
 
-    Only the first scrape waits for the store, unless `begin` was called before. A later scrape returns the cached
-    values, and if these are older than 15 seconds, starts a thread that reads them again: a slow store delays no
-    scrape. A metric tells the age of the values.
+    Only the first scrape waits for the store, unless `begin` was called before. A later one returns the cached values,
+    and if they are older than 15 seconds, starts a thread that reads them again. A metric tells their age.
     """
 
     def __init__(self, look: Callable[[], StoreLook]) -> None:

@@ -26,8 +26,8 @@ AFTER_FAILURE_S = 5.0
 class CaseKeeper:
     """A thread that follows the log and the clock for one service.
 
-    Each service of a project may run one, since every step is done only once (see `cases.alert_consumer`, `timers`).
-    The log's thread adds committed decisions to `recent`.
+    Each service of a project may run one: each step is done only once (see `cases.alert_consumer`, `timers`). The log's
+    thread adds committed decisions to `recent`.
 
     Args:
         asked: Called after labels were put into the log's inbox.
