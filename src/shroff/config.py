@@ -48,7 +48,7 @@ TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet", ".mmdb")
 TABLES = "tables"
 _FOLDERS = (
     *((TABLES, ending) for ending in TABLE_ENDINGS),
-    *(("rules", ".yaml"), ("lists", ".csv"), ("notices", ".yaml"), ("notices", ".j2")),
+    *(("rules", ".yaml"), ("laws", ".yaml"), ("lists", ".csv"), ("notices", ".yaml"), ("notices", ".j2")),
 )
 _FILES = (*map("{}.yaml".format, "shroff events features policy model schedules".split()), "models/in_force.json")
 

@@ -10,6 +10,7 @@ from shroff.json_types import JsonObject
 from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Late, Many, MappingShape, One, Shape, own_names
 from shroff.models.keys import MODELS
 from shroff.project.file_kinds import ProjectFile, settings_shape
+from shroff.project.laws import LAWS
 from shroff.project.policy import POLICIES
 from shroff.project.schedules import SCHEDULES
 from shroff.rules.keys import RULES
@@ -26,6 +27,7 @@ OWN_FILES = (
     ProjectFile("features", "features.yaml", "Features, one line each, under their entity.", FEATURES),
     ProjectFile("rules", "rules/*.yaml", "Rules and their tests.", RULES),
     ProjectFile("policy", "policy.yaml", "How rule effects and the score become an outcome.", POLICIES),
+    ProjectFile("laws", "laws/*.yaml", "Laws about the policy, which `shroff prove` proves or refutes.", LAWS),
     ProjectFile("model", "model.yaml", "Models: inputs, time split, training and gates.", MODELS),
     ProjectFile("schedules", "schedules.yaml", "Scheduled jobs.", SCHEDULES),
 )

@@ -161,13 +161,13 @@ def _changed(text: str, item: Mapping, old: RuleTestForm, test: RuleTestForm, on
             yield (*_lines(text, events, place), "")
         elif old_row is None:
             at = _begin(text, events, place)
-            yield at, at, f"{' ' * (events.column - 1)}- {_written_row(row)}\n"
+            yield at, at, f"{' ' * (events.column - 1)}- {written_row(row)}\n"
         elif (row.type, row.values) != (old_row.type, old_row.values):
             node = events.items[place]
             assert isinstance(node, Mapping)
             ((key, fields),) = node.entries
             end = offset_of(text, fields.line, fields.column) + len(fields.source)
-            yield offset_of(text, key.line, key.column), end, _written_row(row, fields)
+            yield offset_of(text, key.line, key.column), end, written_row(row, fields)
     new_hits = _written_hits(test, on)
     if new_hits != _written_hits(old, on):
         start = offset_of(text, hits.line, hits.column)
@@ -176,12 +176,12 @@ def _changed(text: str, item: Mapping, old: RuleTestForm, test: RuleTestForm, on
 
 def _new_test(test: RuleTestForm, indent: int, on: str) -> str:
     margin = " " * (indent + 2)
-    rows = "".join(f"{margin}  - {_written_row(row)}\n" for row in test.events)
+    rows = "".join(f"{margin}  - {written_row(row)}\n" for row in test.events)
     name_line = f"{' ' * indent}- name: {written(test.name, _FLOW)}\n"
     return f"{name_line}{margin}events:\n{rows}{margin}hits: {_written_hits(test, on)}\n"
 
 
-def _written_row(row: RuleTestEvent, old: Node | None = None) -> str:
+def written_row(row: RuleTestEvent, old: Node | None = None) -> str:
     """Format a row on one line; unchanged values keep their notation."""
     old_values = dict[str, Scalar]()
     if isinstance(old, Mapping):

@@ -16,6 +16,7 @@ from shroff.log.active_files import NOTICES, FileDifference, beside, changes, fo
 from shroff.monitoring.live_order import warnings_of
 from shroff.project.definitions import Definitions, Loaded, is_deciding, load_definitions
 from shroff.project.file_kinds import added_files
+from shroff.project.laws import load_laws
 from shroff.project.lists import padded_values
 from shroff.project.loader import MadeOnce, files_of, line_of
 from shroff.project.scoring import problems_of
@@ -72,10 +73,11 @@ def check(context: ProjectContext, *, with_log: bool = True) -> ruletests.CheckR
     """Load all files, type every expression, run the rule tests; compare event types with the log if there is one."""
     report = ruletests.check(context.loaded, context.log.hasher, context.read_once)
     if report.definitions is not None:
-        errors = (*report.errors, *problems_of(report.definitions.unloaded()))
+        problems = problems_of(report.definitions.unloaded())
         files = context.loaded.files or {}
+        load_laws(files, report.definitions, problems)
         warnings = (*report.warnings, *padded_values(files), *variables_not_set(files).values())
-        report = replace(report, errors=errors, warnings=warnings)
+        report = replace(report, errors=(*report.errors, *problems), warnings=warnings)
     report = replace(report, source_line=partial(line_of, context.paths.folder))
     return _held_against_log(context, report) if with_log else report
 
@@ -174,6 +176,14 @@ class FileVersions(ProjectPart):
 
     def _load_active(self, files: TextMapping) -> Definitions:
         return load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise()
+
+    def active(self) -> Definitions | None:
+        """Load the active version; None without a log."""
+        if not self._log.exists():
+            return None
+        with self._log.reading() as log:
+            control, seq = followed(log, self._context.read_once)
+        return self._load_active(control.files) if seq else None
 
     def active_seq(self) -> int:
         """Get the sequence number of the active version."""

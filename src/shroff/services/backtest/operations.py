@@ -183,8 +183,8 @@ class LogBacktests(ProjectPart):
         from shroff.services.ingest.event_ingest import scratch_log
 
         names = [str(part) for part in (rules, policy, model) if part is not None]
-        definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
-        without = self._draft()[0] if names else None
+        definitions, files_laid = self.draft(rules=rules, policy=policy, model=model)
+        without = self.draft()[0] if names else None
         own_models = () if model is None else (self._registry.load(model).event,)
         # A draft rule with the active model tests the rule, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
@@ -354,7 +354,7 @@ class LogBacktests(ProjectPart):
                 column = Column(np.asarray(units), column.valid)
             stretch.of[name] = column
 
-    def _draft(
+    def draft(
         self, *, rules: str | Path | None = None, policy: str | Path | None = None, model: str | None = None
     ) -> tuple[Definitions, frozenset[str]]:
         """Return the project with a draft applied, and the names of the files that it overrides.

@@ -17,6 +17,8 @@ from shroff.language.values import show
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import many, one_line, table
+from shroff.runtime.values import replace
+from shroff.services.laws.operations import LawProofs
 from shroff.services.project import Project
 
 if TYPE_CHECKING:
@@ -36,9 +38,11 @@ class CheckProject(OperationRequest["ProjectChecked"]):
         file (FILE): Also read the first 10,000 lines of FILE; show three as events, and all that would go wrong with
             'ingest'.
         labels (FILE): Labels of these events, as for 'shroff ingest'.
+        prove: Also prove the laws in laws/*.yaml; each that is not proved is an error.
         format (FORMAT): csv, jsonl, parquet, avro or xml.  [default: by the file's extension, else by its content]
     """
 
+    prove: bool = False
     file: Annotated[Path | None, Param(flags="--with", complete="files")] = None
     as_type: Annotated[
         str | None,
@@ -79,7 +83,7 @@ class ProjectChecked(ReportAnswer[tuple[str, Sequence[str]]], rename={"lines": "
 
 
 @operation("check", right="read:definitions")
-def check_project(project: Project, systems: Systems, request: CheckProject) -> ProjectChecked:
+def check_project(project: Project, systems: Systems, proofs: LawProofs, request: CheckProject) -> ProjectChecked:
     """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words.
 
     Examples:
@@ -89,6 +93,8 @@ def check_project(project: Project, systems: Systems, request: CheckProject) -> 
     """
     file = request.file
     report = project.check()
+    if request.prove and report.is_ok:
+        report = replace(report, errors=tuple(proofs.unproved()))
     text, lines, definitions = repr(report), None, report.definitions
     if file is not None and definitions is not None and report.is_ok:
         lines = rows_of_file(project, definitions, file, request.as_type, request.labels, request.format)
