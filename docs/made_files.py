@@ -34,6 +34,8 @@ EXAMPLES: Final = {
     "rules": "- id: large_amount\n  on: payment\n  by: card\n  when: this.amount > 1000\n"
     "  reason: A payment of {this.amount}\n  effect: review\n",
     "policy": "payment:\n  without_model: rules\n  costs:\n    missed_fraud: payment.amount\n    false_decline: 15\n",
+    "laws": "blocked_cards:\n  sentence: A blocked card is declined.\n  on: payment\n"
+    "  when: this.card in lists.blocked_cards\n  never: [approve, challenge, review]\n  required: true\n",
     "notice": "on: flag\nevent: payment\nto: { field: email }\nask: true\nlasts: 1d\n",
     "model": "payment:\n  inputs:\n    - payment.amount\n    - hour(payment.paid_at)\n"
     "    - weekday(payment.paid_at) >= 5\n    - card.*\n  label_delay: 7d\n  learner: xgboost\n"
@@ -60,6 +62,7 @@ MORE: Final = {
     "policy": "Without this file, the outcome is the strongest effect among the rules that hit.\n",
     "notice": "The name of a notice is its file name; rules refer to it with `notify`. For a guide see "
     "[notify people, and ask customers](../howto/tell-people.md).\n",
+    "laws": "For a guide see [prove a policy](../howto/prove-a-policy.md). The files do not affect decisions.\n",
     "model": "Only event types that are decided have a model. All keys are optional: `payment: {}` is a valid model. "
     "A change in this file takes effect with the next training. Decisions use only models that were trained and "
     "promoted.\n",

@@ -1511,6 +1511,21 @@ type LabelsTogether struct {
 	Customers       CustomerAnswers      `json:"customers"`
 }
 
+// LawProved: The answer about a law: proved, refuted or unknown. `events` end with the one that breaks it.
+type LawProved struct {
+	ID       string          `json:"id"`
+	Sentence string          `json:"sentence"`
+	Required bool            `json:"required"`
+	Answer   string          `json:"answer"`
+	Reason   string          `json:"reason"`
+	Events   []RuleTestEvent `json:"events"`
+}
+
+// LawsProved: The answers about laws, in the order of the files.
+type LawsProved struct {
+	Laws []LawProved `json:"laws"`
+}
+
 // LetterPage: A page of letters, the number of pending notices, and what blocks all sending.
 type LetterPage struct {
 	Waiting int64         `json:"waiting"`
@@ -3484,6 +3499,12 @@ func (c *Client) DeleteKeysID(ctx context.Context, id string, options DeleteKeys
 // GetLabels: Get statistics of labels: how many, how fast, conflicting, unmatched, and customers' answers.
 func (c *Client) GetLabels(ctx context.Context) (answer LabelsTogether, err error) {
 	err = c.call(ctx, "GET", "/api/v1/labels", nil, nil, nil, &answer)
+	return
+}
+
+// GetLaws: Prove the laws in laws/*.yaml for all events, or refute each by an event that breaks it.
+func (c *Client) GetLaws(ctx context.Context) (answer LawsProved, err error) {
+	err = c.call(ctx, "GET", "/api/v1/laws", nil, nil, nil, &answer)
 	return
 }
 

@@ -1600,6 +1600,21 @@ export interface LabelsTogether {
   customers: CustomerAnswers;
 }
 
+/** The answer about a law: proved, refuted or unknown. `events` end with the one that breaks it. */
+export interface LawProved {
+  id: string;
+  sentence: string;
+  required: boolean;
+  answer: string;
+  reason: string;
+  events: RuleTestEvent[];
+}
+
+/** The answers about laws, in the order of the files. */
+export interface LawsProved {
+  laws: LawProved[];
+}
+
 /** A page of letters, the number of pending notices, and what blocks all sending. */
 export interface LetterPage {
   waiting: number;
@@ -3342,6 +3357,11 @@ export class Api extends Transport {
   /** Get statistics of labels: how many, how fast, conflicting, unmatched, and customers' answers. */
   getLabels(): Promise<LabelsTogether> {
     return this.call("GET", `/api/v1/labels`);
+  }
+
+  /** Prove the laws in laws/*.yaml for all events, or refute each by an event that breaks it. */
+  getLaws(): Promise<LawsProved> {
+    return this.call("GET", `/api/v1/laws`);
   }
 
   /** List the lists that rules and features read. */

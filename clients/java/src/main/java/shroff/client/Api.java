@@ -428,6 +428,11 @@ public class Api extends Transport {
         return call("GET", "/api/v1/labels", Map.of(), null, new TypeReference<Types.LabelsTogether>() {});
     }
 
+    /** Prove the laws in laws/*.yaml for all events, or refute each by an event that breaks it. */
+    public Types.LawsProved getLaws() {
+        return call("GET", "/api/v1/laws", Map.of(), null, new TypeReference<Types.LawsProved>() {});
+    }
+
     /** List the lists that rules and features read. */
     public Types.Lists getLists() {
         return call("GET", "/api/v1/lists", Map.of(), null, new TypeReference<Types.Lists>() {});

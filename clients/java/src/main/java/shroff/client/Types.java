@@ -1566,6 +1566,21 @@ public interface Types {
             @JsonProperty("without_label") List<EventsWithoutLabel> withoutLabel,
             @JsonProperty("customers") CustomerAnswers customers) {}
 
+    /** The answer about a law: proved, refuted or unknown. `events` end with the one that breaks it. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record LawProved(
+            @JsonProperty("id") String id,
+            @JsonProperty("sentence") String sentence,
+            @JsonProperty("required") Boolean required,
+            @JsonProperty("answer") String answer,
+            @JsonProperty("reason") String reason,
+            @JsonProperty("events") List<RuleTestEvent> events) {}
+
+    /** The answers about laws, in the order of the files. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record LawsProved(
+            @JsonProperty("laws") List<LawProved> laws) {}
+
     /** A page of letters, the number of pending notices, and what blocks all sending. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record LetterPage(
