@@ -17,6 +17,9 @@ ALSO = {
     "shroff.rules.definitions": {"count", "mean", "std", "sum"},  # the exact form of a comparison with a mean
     "shroff.features.programs.compiler": {"min", "max"},
     "shroff.features.value_bounds": {"min", "max"},
+    "shroff.services.laws.windows": {  # their laws, as terms of a solver
+        *("count", "distinct", "first", "last", "max", "mean", "min", "share", "sum")
+    },
 }
 
 

@@ -94,9 +94,16 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "xgboost": "xgboost-cpu",
     "yaml": "pyyaml",
+    "z3": "z3-solver",
 }
 # Parts that nothing but their own extra imports; every other module must import an extra's library when it needs it.
-OF_EXTRAS = ("shroff.adapters", "shroff.testing", "shroff.events.avro.values", "shroff_plugins.")
+OF_EXTRAS = (
+    "shroff.adapters",
+    "shroff.testing",
+    "shroff.events.avro.values",
+    "shroff.services.laws.",
+    "shroff_plugins.",
+)
 
 
 @cache

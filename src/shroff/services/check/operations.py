@@ -18,7 +18,6 @@ from shroff.operations.declaration import AsEvent, OperationRequest, Param, Repo
 from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import many, one_line, table
 from shroff.runtime.values import replace
-from shroff.services.laws.operations import LawProofs
 from shroff.services.project import Project
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class ProjectChecked(ReportAnswer[tuple[str, Sequence[str]]], rename={"lines": "
 
 
 @operation("check", right="read:definitions")
-def check_project(project: Project, systems: Systems, proofs: LawProofs, request: CheckProject) -> ProjectChecked:
+def check_project(project: Project, systems: Systems, request: CheckProject) -> ProjectChecked:
     """Check all project files, run the rules' tests, estimate feature costs, and print the rules in words.
 
     Examples:
@@ -94,7 +93,9 @@ def check_project(project: Project, systems: Systems, proofs: LawProofs, request
     file = request.file
     report = project.check()
     if request.prove and report.is_ok:
-        report = replace(report, errors=tuple(proofs.unproved()))
+        from shroff.services.laws.operations import LawProofs
+
+        report = replace(report, errors=tuple(project.part(LawProofs).unproved()))
     text, lines, definitions = repr(report), None, report.definitions
     if file is not None and definitions is not None and report.is_ok:
         lines = rows_of_file(project, definitions, file, request.as_type, request.labels, request.format)
