@@ -26,7 +26,7 @@ SAYS = {
     "/thresholds": "The scores from which each payment is reviewed or declined. ",
     "/labels": "Whether events were fraud, as known by now: since the start",
     "/mails": "Open one to read what it says, or its case to decide.",
-    "/experiments": "fewer_reviews",
+    "/experiments": "Fewer reviews",
     "/settings/users": "Who may sign in, and what each role may do: 1 user, ",
     "/me": "Guest, signed in as guest with the role admin. ",
 }

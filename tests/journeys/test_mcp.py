@@ -94,6 +94,7 @@ def test_an_assistant_searches_explains_and_tries_a_draft_and_writes_nothing(tmp
     assert {tool.name for tool in tools if not tool.name.startswith("get_")} == {
         "post_analytics_event-counts",
         "post_analytics_facts",
+        "post_rules_rule_blast-radius",
         "post_analytics_funnels",
         "post_analytics_funnels_users",
         "post_audit_verify",

@@ -259,7 +259,7 @@ def test_a_list_of_another_length_says_how_many_there_should_be():
 
 def test_mistakes_of_fields_stand_at_their_places_in_the_body():
     written, refused = reader().event_of(body(features=["soon", "a", 2, 3]), 0)
-    told = reader().told(refused, [("at", "it is missing"), ("v1", "expected a finite number; found 'a'")])
+    told = reader().merge_mistakes(refused, [("at", "it is missing"), ("v1", "expected a finite number; found 'a'")])
 
     assert b'"at"' not in written
     assert [path for path, _ in told] == ["features[0]", "features[1]"]

@@ -256,7 +256,7 @@ def test_a_day_with_many_bad_lines_is_suspicious_until_it_is_mended(
 
     project = app.open(bank)
     ((name, words, since_ms),) = project.notices.services().source_troubles()
-    assert (name, words.partition(":")[0]) == ("app", "2026-03-02 is suspicious")
+    assert (name, words.partition(":")[0]) == ("source app", "2026-03-02 is suspicious")
     sync(bank, first="2026-03-02", from_backup=True)
     assert [at_ms for *_, at_ms in app.open(bank).pulled.troubles()] == [since_ms], "it is the same notice"
     assert run(["-C", str(bank), "sources", "list", "--json"]) == 0

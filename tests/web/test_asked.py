@@ -86,7 +86,7 @@ def test_that_the_customer_was_asked_and_what_they_said_stands_at_the_case(tmp_p
         (question,) = (await browser.get("/api/v1/cases/1")).json()["questions"]
         assert (question["event"], question["verdict"], question["trouble"]) == ("payment/p-1", "fraud", None)
         assert (question["asked"][:16], question["answered"][:16]) == ("2026-05-28T20:26", "2026-05-28T21:26")
-        history = await said(browser, "/cases/1", r"<h2>History</h2></header>(.*?)</section>")
+        history = await said(browser, "/cases/1", r"<h2>History</h2>.*?</header>(.*?)</section>")
         assert history == f"Denied: payment p-1 the customer, {later}"
 
     run(bank, steps)

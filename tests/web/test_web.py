@@ -173,7 +173,7 @@ run:jobs POST /drift /jobs /jobs/schedules /jobs/{id}/again /suggestions
 send:notices GET /mails /mails/kept/{name} /mails/kept/{name}/html /mails/letters
 send:notices GET /mails/notices /mails/notices/{name} /mails/notices/{name}/html
 send:notices POST /mails/letters/{id}/retry /mails/notices/{name}/test
-set:thresholds POST /experiments /thresholds
+set:thresholds POST /experiments /experiments/undo /thresholds
 work:cases POST /cases/{id}/approve-silence /cases/{id}/assign /cases/{id}/check /cases/{id}/claim /cases/{id}/decide
 work:cases POST /cases/{id}/end-silence /cases/{id}/escalate /cases/{id}/macro /cases/{id}/move /cases/{id}/note
 work:cases POST /cases/{id}/release /cases/{id}/reopen /cases/{id}/silence /cases/{id}/snooze /cases/{id}/tags

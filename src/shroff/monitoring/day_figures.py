@@ -63,6 +63,7 @@ class DayFigures(Struct):
 
 
 def has_amounts(definitions: Definitions) -> bool:
+    """Return whether decided events have amounts."""
     types = definitions.events.types
     return any(types[name].amount_field is not None for name in definitions.events.decided)
 

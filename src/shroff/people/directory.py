@@ -62,8 +62,7 @@ class ScimError(RefusalError):
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
-        self.code = code  # type: ignore[misc]  # a constant of the base class
-        self.status = status  # type: ignore[misc]
+        self.code, self.status = code, status  # type: ignore[misc]  # constants of the base class
 
 
 class Sent(msgspec.Struct, rename="camel", omit_defaults=True):

@@ -27,13 +27,13 @@ PATH_PATTERN = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
 # First parts of paths that the service itself uses, such as its pages; see API_TAKEN for /api
 TAKEN = (
     r"analytics|approvals|assistant|audit|backtest|backtests|cases|changes|checks|confirm|decisions|disputes|drift|"
-    r"entities|entity|experiments|features|find|health|home|hooks|jobs|labels|links|lists|live|login|logout|mail|mails|marts|me|metrics|models|"
+    r"entities|entity|experiments|features|find|health|home|hooks|jobs|labels|links|lists|laws|live|login|logout|mail|mails|marts|me|metrics|models|"
     r"notices|queue|results|rules|scim|settings|sources|static|suggestions|tables|team|thresholds|users"
 )
 # The same below /api/v1
 API_TAKEN = (
     r"analytics|approvals|assistant|audit|auto-close|backtests|capacity|cases|changes|decisions|disputes|drafts|entities|events|"
-    r"experiments|features|flags|health|jobs|keys|labels|lists|live|mailbox|models|names|notices|outbox|quarantine|records|"
+    r"experiments|features|flags|guards|health|jobs|keys|labels|laws|lists|live|mailbox|models|names|notices|outbox|quarantine|records|"
     r"results|rules|schedules|score|sessions|tables|thresholds|users|views"
 )
 _OURS = (

@@ -34,7 +34,14 @@ if TYPE_CHECKING:
 KIND = "guard"  # of the documents
 STOPPING, STOPPED, BLIND, OFF = "stopping", "stopped", "blind", "off"
 
-group("guards", "Show guards, which stop rollouts and experiments that do harm, and undo such stops.")
+group(
+    "guards",
+    """Show guards, which stop rollouts and experiments that do harm, and undo such stops.
+
+    Examples:
+        shroff guards
+    """,
+)
 
 
 class GuardNote(msgspec.Struct):
@@ -103,6 +110,9 @@ def check_guards(
 
     Only events count whose labels are known by their age. However often guards are checked, chance alone stops at most
     5 % of the changes that keep their limits.
+
+    Examples:
+        shroff guards check
     """
     for name, note in documents.read(KIND, GuardNote).items():
         if note.state == STOPPING:
@@ -187,7 +197,8 @@ def guard_troubles(context: ProjectContext) -> Iterator[tuple[str, str, int]]:
         if note.state in (STOPPED, BLIND):
             yield f"guard {name}", f"{note.state}: {note.why}", note.at_ms
     if all(schedule.kind != "guards-check" for schedule in parts.jobs.schedules().values()):
-        for rule in context.definitions.evaluated:
+        definitions = context.loaded.definitions  # None for mistakes, which another check reports
+        for rule in definitions.evaluated if definitions else ():
             if rule.guard:
                 yield f"guard {rule.id}", "nothing checks it: add a schedule of the kind guards-check", 0
 
