@@ -31,6 +31,9 @@ PYTHONS: Final = ("3.11", "3.12", "3.13", "3.14")
 SOURCE_ONLY: Final = {"jobs", "spark"}  # cronsim and PySpark are published without wheels; they need no compiler
 # dbt needs an older protobuf than the lock has: asked for by itself, without the lock, for the ends of `PYTHONS`.
 APART: Final = "dbt"
+# Wheels of Z3 for Linux on arm64 need glibc 2.38: Debian 13, Ubuntu 24.04.
+SOLVER: Final = "prove"
+SOLVER_PLATFORMS: Final = {"Linux arm64": "aarch64-manylinux_2_38"}
 NO_SOLUTION: Final = 1  # how uv ends where the index answered and some wheel is missing
 # Seconds for one platform: 1 to 12 were seen, with an empty cache and all twelve side by side.
 ASK_S: Final = 120
@@ -49,7 +52,7 @@ def main(project: Path = ROOT / "pyproject.toml", platforms: dict[str, str] = PL
         print(f"{all_there}, as the index said within a day")
         return 0
     optional = tomllib.loads(project.read_text(encoding="utf-8"))["project"].get("optional-dependencies", {})
-    extras = sorted(optional.keys() - SOURCE_ONLY - {APART})
+    extras = sorted(optional.keys() - SOURCE_ONLY - {APART, SOLVER})
     pairs = [(name, python) for name in platforms for python in PYTHONS]
     with ThreadPoolExecutor(len(pairs)) as pool:
         answers = list(pool.map(lambda pair: ask(uv, project, extras, platforms[pair[0]], pair[1]), pairs))
@@ -57,6 +60,15 @@ def main(project: Path = ROOT / "pyproject.toml", platforms: dict[str, str] = PL
             ends = [pair for pair in pairs if pair[1] in {PYTHONS[0], PYTHONS[-1]}]
             answers += pool.map(lambda pair: ask(uv, project, [APART], platforms[pair[0]], pair[1], lock=None), ends)
             pairs += ends
+        if SOLVER in optional:
+            solver_platforms = platforms | {
+                name: SOLVER_PLATFORMS[name] for name in platforms.keys() & SOLVER_PLATFORMS.keys()
+            }
+            asked_apart = [(name, python) for name in platforms for python in PYTHONS]
+            answers += pool.map(
+                lambda pair: ask(uv, project, [SOLVER], solver_platforms[pair[0]], pair[1]), asked_apart
+            )
+            pairs += asked_apart
     missing = {pair: said for pair, (status, said) in zip(pairs, answers, strict=True) if status == NO_SOLUTION}
     for (name, python), said in missing.items():
         print(f"{name}, Python {python}: {said}")

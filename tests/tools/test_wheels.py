@@ -41,7 +41,8 @@ def test_wheels_are_asked_for_and_the_answer_is_told(monkeypatch, capsys, ended,
     assert told in capsys.readouterr().out
     pythons = ["3.11", "3.12", "3.13", "3.14"]
     assert sorted(asked) == sorted(
-        [(python, "analytics") for python in pythons] + [(text, "dbt", "lock") for text in ("3.11", "3.14")]
+        [(python, extra) for python in pythons for extra in ("analytics", "prove")]
+        + [(text, "dbt", "lock") for text in ("3.11", "3.14")]
     )
 
 
