@@ -108,6 +108,6 @@ def test_no_draft_passes_in_a_project_that_check_refuses(tmp_path):
     with pytest.raises(DefinitionError, match=refusal):
         project.rules.write("big.yaml", RULE, "")
     with pytest.raises(DefinitionError, match=refusal):
-        project.backtests._draft(rules=tmp_path / "draft")
+        project.backtests.draft(rules=tmp_path / "draft")
     (folder / "events.yaml").write_text(events)
     assert shroff.open(folder).drafts.check("big", RULE).elsewhere == []
