@@ -2770,7 +2770,7 @@ export interface ShadowDraft {
 /** The changed rule. */
 export interface ShowBlastRadius {
   /** Its changed text. [default: its draft] */
-  text?: string;
+  text?: string | null;
 }
 
 /** A user without an open session. */

@@ -76,7 +76,7 @@ class ShowBlastRadius(OperationRequest[BlastRadius], rename={"source": "text"}):
     """
 
     rule: str
-    source: Annotated[str, Param(flags="--text", is_file=True)] = ""
+    source: Annotated[str | None, Param(flags="--text", is_file=True)] = None
 
 
 class _Row(msgspec.Struct):
