@@ -65,7 +65,8 @@ def test_a_file_that_may_unpack_to_too_much_is_refused_before_it_is_unpacked(
         read_lines(path)
     assert words in str(refused.value)
     assert str(path) in str(refused.value)
-    assert pa.total_allocated_bytes() <= allocated
+    # Unpacked it is above 8 MiB; the file itself may stay until Python collects garbage.
+    assert pa.total_allocated_bytes() - allocated < 1 << 20
     with pytest.raises(UsageError, match="at most"):
         list(read_batches(open_parquet(path), path, 8_192, table.schema.names))
 
