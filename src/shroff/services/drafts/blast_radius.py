@@ -63,7 +63,7 @@ class BlastRadius(OperationAnswer):
     def text(self) -> str:
         heads = (f"of {self.events:,} since {self.since[:10]}", "events", "money", "keys", *LABELS)
         rows = [[of.way, of.events, of.money, of.entities, *of.labels.values()] for of in self.touched]
-        examples = [f"{of.way}: {' '.join(event.id for event in of.examples)}" for of in self.touched]
+        examples = [f"{of.way}: {' '.join(event.id for event in of.examples)}" for of in self.touched if of.examples]
         return "\n".join([table(rows, heads), "", *examples])
 
 
