@@ -17,7 +17,7 @@ from shroff.errors import ShroffError, UsageError
 from shroff.events.formats.wire import JsonDecoder
 from shroff.project.settings.system import System
 from shroff.streams.merge import Merge
-from shroff.testing.contracts.source import message, moment, numbers, read
+from shroff.testing.contracts.source_messages import message, moment, numbers, read
 from tools.servers.errors import UnavailableError
 from tools.servers.fetching import program
 from tools.servers.kafka import LOOKING, Kafka

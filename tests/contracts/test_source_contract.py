@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from shroff.errors import SchemasAwayError, StateError
-from shroff.events.formats.wire import Decoder
+from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Health, PartLag, PolledMessages, shown, split_offset, stored_offset
 from shroff.testing.contracts import source as contract
+from shroff.testing.contracts import source_messages
 from shroff.testing.contracts.source import Outside, SourceContract
 from tests.support.effort import long_after
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow  # its tests wait for what does not come
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "QUIET_S", 0.1)
+    monkeypatch.setattr(source_messages, "QUIET_S", 0.1)
 
 
 class Lists(Outside):
@@ -318,7 +319,7 @@ BROKEN = {
 # They try the contract, not the program.
 @pytest.mark.parametrize("kind", long_after(8, BROKEN))
 def test_the_contract_rejects_a_source_that_breaks_it(kind: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(contract, "SECONDS_ENOUGH", 1.0)
+    monkeypatch.setattr(source_messages, "SECONDS_ENOUGH", 1.0)
     monkeypatch.setattr(contract, "LONG_S", 2.0)
     name = f"test_{BROKEN[kind]}"
 
@@ -335,10 +336,10 @@ def test_a_source_outside_this_process_has_0_3_seconds_to_give_more_than_was_sen
             return super().poll(limit, 0)
 
     outside = Lists(Outer)
-    outside.put("a", [contract.message(0)])
-    source = outside.open(contract.JsonDecoder(), Merge(lambda _: contract.moment))
+    outside.put("a", [source_messages.message(0)])
+    source = outside.open(JsonDecoder(), Merge(lambda _: source_messages.moment))
     source.start({})
-    contract.read(source, 1)
+    source_messages.read(source, 1)
 
     assert waits[-1] >= 0.3
 
@@ -356,8 +357,8 @@ def _fails(name: str, arguments: dict[str, Any], kind: type[ListSource]) -> bool
     opened: list[ListSource] = []
 
     def open_(decoder: Decoder | None = None) -> ListSource:
-        merge = Merge(lambda _: contract.moment)
-        opened.append(outside.open(decoder or contract.JsonDecoder(), merge))
+        merge = Merge(lambda _: source_messages.moment)
+        opened.append(outside.open(decoder or JsonDecoder(), merge))
         return opened[-1]
 
     wanted = inspect.signature(getattr(bound, name)).parameters

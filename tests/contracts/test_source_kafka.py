@@ -33,7 +33,8 @@ from shroff.runtime import traces
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import shown
-from shroff.testing.contracts.source import HOUR_MS, Outside, SourceContract, lines, message, moment, numbers, read
+from shroff.testing.contracts.source import Outside, SourceContract
+from shroff.testing.contracts.source_messages import HOUR_MS, lines, message, moment, numbers, read
 from tests.support.patience import until
 from tools.servers.errors import UnavailableError
 from tools.servers.kafka import Kafka

@@ -8,14 +8,14 @@ import pytest
 
 from shroff.events.formats.wire import Decoder
 from shroff.streams.merge import Merge
-from shroff.testing.contracts import source as contract
+from shroff.testing.contracts import source_messages
 from shroff.testing.contracts.source import Outside, SourceContract
 from tests.support.source_memory import MemorySource, MemoryTopic
 
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "QUIET_S", 0.1)
+    monkeypatch.setattr(source_messages, "QUIET_S", 0.1)
 
 
 class InMemory(Outside):

@@ -14,8 +14,8 @@ from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.project.settings.system import System
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.testing.contracts import source as contract
-from shroff.testing.contracts.source import Outside, SourceContract, lines, message, moment, numbers, read
+from shroff.testing.contracts.source import Outside, SourceContract
+from shroff.testing.contracts.source_messages import UNREADABLE, lines, message, moment, numbers, read
 from shroff_plugins.connectors import pubsub_pull as source_pubsub
 from shroff_plugins.connectors.pubsub_pull import PubsubPullSource
 from tests.support.gaps import gaps_end_soon
@@ -130,14 +130,14 @@ def told(source: PubsubPullSource) -> list[str]:
 
 
 def test_each_message_comes_once_with_its_bytes_and_a_place_of_its_own(outside, opened):
-    sent = set(contract.UNREADABLE) | {message(n, text="é\n " * n) for n in range(40)}
+    sent = set(UNREADABLE) | {message(n, text="é\n " * n) for n in range(40)}
     outside.put(outside.parts[0], list(sent))
     source = opened()
     source.start({})
     found = lines(read(source, len(sent)))
 
     assert {line.raw for line in found} == sent
-    assert {line.raw for line in found if line.error} == set(contract.UNREADABLE)
+    assert {line.raw for line in found if line.error} == set(UNREADABLE)
     assert len({line.place for line in found}) == len(sent)
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import DailyCapacity, ModelGate, Split
-from shroff.models.keys import METRICS, PARAMETERS, parameters_of
+from shroff.models.keys import PARAMETERS, parameters_of
+from shroff.models.metrics import METRICS
 from shroff.project.definitions import load_definitions
 from shroff.project.policy import Policy
 from tests.support.projects import FILES as SMALL

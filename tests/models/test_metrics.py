@@ -32,7 +32,7 @@ from shroff.models.evaluation.metrics import (
     precision_by_recall,
     why_not,
 )
-from shroff.models.keys import METRICS_BY_NAME
+from shroff.models.metrics import METRICS_BY_NAME
 from shroff.project.policy import OUTCOMES
 from tests.support.effort import examples
 

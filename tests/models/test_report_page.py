@@ -15,9 +15,9 @@ from shroff.models.evaluation.folds import evaluate
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.evaluation.windows import final_window, known_rows
-from shroff.models.keys import METRICS_BY_NAME
 from shroff.models.learners.learner import columns_for
 from shroff.models.learners.training import learn_by, loaded, train
+from shroff.models.metrics import METRICS_BY_NAME
 from shroff.models.model_contributions import ROWS_MAX, SUM_ERROR, Dependence, dependences, drawn_rows
 from shroff.models.registry import GateResult
 from shroff.models.reports import pages

@@ -28,6 +28,7 @@ from shroff.streams.log import Batch
 from shroff.worker import inbox
 from shroff.worker import ingest as ingesting
 from shroff.worker.inbox import LABELS, labels_request
+from shroff.worker.inbox_server import InboxServer
 from tests.support import forks
 from tests.support.effort import times
 from tests.support.kill import KillSwitch
@@ -273,11 +274,11 @@ def test_the_harness_sees_a_label_that_is_lost(bank: Path, events: Path, monkeyp
 
     is_asked = threading.Event()
 
-    def reply_first(self: inbox.InboxServer, group: list[tuple[int, list[Submission]]]) -> None:
+    def reply_first(self: InboxServer, group: list[tuple[int, list[Submission]]]) -> None:
         is_asked.set()  # it may have been before the first commit
         for number, submissions in group:
             prepared = self._writer.prepare(submissions)
-            self._log.append(Batch(replies=[inbox._reply(number, prepared.answers)]))
+            self._log.append(Batch(replies=[inbox.reply_with(number, prepared.answers)]))
             os.kill(os.getpid(), signal.SIGKILL)
 
     def until_asked(step: str) -> None:  # and not in a transaction, which would keep whoever asks out
@@ -286,7 +287,7 @@ def test_the_harness_sees_a_label_that_is_lost(bank: Path, events: Path, monkeyp
                 wait_until(lambda: bool(log.inbox.pending()))
             is_asked.set()
 
-    monkeypatch.setattr(inbox.InboxServer, "_commit_labels", reply_first)
+    monkeypatch.setattr(InboxServer, "_commit_labels", reply_first)
     writer = begun(bank, events, until_asked)
     assert ended(forked(lambda: label(bank, "p-3"))) == 0
     assert ended(writer) == signal.SIGKILL

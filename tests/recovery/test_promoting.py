@@ -17,7 +17,7 @@ from shroff.errors import UsageError
 from shroff.models.in_force import FILE, read_in_force
 from shroff.models.registry import Registry
 from shroff.services import project as app
-from shroff.services.models.promotion import Deployment
+from shroff.services.models.deployment import Deployment
 from shroff.services.writer.requests import WriterRequests
 from tests.support import forks
 from tests.support.kill import KillSwitch

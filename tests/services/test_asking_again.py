@@ -22,7 +22,7 @@ from shroff.models.in_force import FILE, Promotion, text_of
 from shroff.models.registry import GATES, GateResult, Registry, Stored
 from shroff.runtime.values import replace
 from shroff.services import project as app
-from shroff.services.models import promotion
+from shroff.services.models import deployment, promotion
 from shroff.services.training.retraining import Options
 from shroff.web.metrics_store import look_at_store
 from tests.support import learnable
@@ -200,7 +200,7 @@ def _bank(tmp_path: Path) -> Path:
     champion = {"id": first.id, "digest": first.digest}
     train(models, "m-2", seed=2, gates=[ABOVE, LEAST], compared_with=champion)
     train(models, "m-3", seed=3, gates=[ABOVE, LEAST], compared_with=champion)
-    assert app.open(folder).models.promote("m-1").what == promotion.PROMOTED
+    assert app.open(folder).models.promote("m-1").what == deployment.PROMOTED
     return folder
 
 
@@ -236,7 +236,7 @@ def test_what_is_refused_can_be_waived_and_the_file_keeps_the_limit(bank: Path):
     project.models.promote("m-2")
     done = project.models.promote("m-3", waive=[ABOVE.words], reason="measured elsewhere", by="ann")
 
-    assert done.what == promotion.PROMOTED
+    assert done.what == deployment.PROMOTED
     assert in_force(bank)["champion"]["waived"] == [
         {"gate": ABOVE.name, "limit": ABOVE.limit, "reason": "measured elsewhere", "by": "ann"}
     ]
@@ -256,7 +256,7 @@ def test_the_champion_is_looked_at_where_the_file_is_changed(bank: Path, monkeyp
     monkeypatch.setattr(config, "editing", late)
     done = app.open(bank).models.promote("m-3")
 
-    assert (done.what, done.champion) == (promotion.REFUSED, "m-2")
+    assert (done.what, done.champion) == (deployment.REFUSED, "m-2")
 
 
 def test_going_back_asks_no_gate(bank: Path):
@@ -264,7 +264,7 @@ def test_going_back_asks_no_gate(bank: Path):
     project.models.promote("m-2")
     (bank / "model.yaml").write_text("payment: { gates: { auc_roc: { at_least: 0.99 } } }\n")
 
-    assert app.open(bank).models.promote("m-1", waive=()).what == promotion.REFUSED
+    assert app.open(bank).models.promote("m-1", waive=()).what == deployment.REFUSED
     assert app.open(bank).models.rollback().champion == "m-1"
 
 
@@ -274,7 +274,7 @@ def test_a_limit_that_model_yaml_has_only_today_is_asked_and_a_waiver_of_another
     done = project.models.promote("m-2")
 
     assert [(item.words, item.passed) for item in done.failed] == [("auc_roc at least 0.9", False)]
-    assert project.models.promote("m-2", waive=["auc_roc at least 0.9"], reason="r", by="b").what == promotion.PROMOTED
+    assert project.models.promote("m-2", waive=["auc_roc at least 0.9"], reason="r", by="b").what == deployment.PROMOTED
     (bank / "model.yaml").write_text("payment: { gates: { auc_roc: { at_least: 0.95 } } }\n")
     with pytest.raises(UsageError, match=r"A waiver names the limit too: 'auc_roc at least 0\.95'"):
         project.models.promote("m-3", waive=["auc_roc at least 0.9"], reason="r", by="b")
@@ -293,13 +293,13 @@ def test_a_folder_without_gates_is_refused_and_may_be_in_shadow(bank: Path, caps
     assert "xgboost  not judged" in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"m-3 failed its gates \(gates\), and a challenger makes decisions"):
         project.models.challenge("m-3", 0.5, "card")
-    assert project.models.shadow("m-3").what == promotion.IN_SHADOW
+    assert project.models.shadow("m-3").what == deployment.IN_SHADOW
 
 
 def test_a_challenger_need_not_have_been_compared_with_this_champion_and_must_hold_the_rest(bank: Path):
     project = app.open(bank)
     project.models.promote("m-2")
-    assert project.models.challenge("m-3", 0.5, "card").what == promotion.CHALLENGES
+    assert project.models.challenge("m-3", 0.5, "card").what == deployment.CHALLENGES
     project.models.unchallenge("m-3")
     (bank / "model.yaml").write_text("payment: { gates: { auc_roc: { at_least: 0.9 } } }\n")
 
@@ -323,7 +323,7 @@ def test_a_waiver_of_one_limit_leaves_another_of_the_same_metric(bank: Path):
     (bank / "model.yaml").write_text("payment: { gates: { average_precision: { at_least: 0.5 } } }\n")
     done = project.models.promote("m-3", waive=[ABOVE.words], reason="r", by="b")
 
-    assert (done.what, [item.words for item in done.failed]) == (promotion.REFUSED, ["average_precision at least 0.5"])
+    assert (done.what, [item.words for item in done.failed]) == (deployment.REFUSED, ["average_precision at least 0.5"])
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from shroff.errors import DefinitionError, Problem, StateError, StorageError, Us
 from shroff.models.in_force import FILE, InForce, read_in_force, text_of, version_of
 from shroff.models.registry import GateResult, Registry
 from shroff.services import project as app
-from shroff.services.models import promotion
+from shroff.services.models.deployment import Deployment
 from shroff.services.models.operations import ChangeModel
 from shroff.services.models.promotion import Promotions
 from shroff.services.rules.files import ChangedMeanwhileError
@@ -256,7 +256,7 @@ def test_a_promotion_is_refused_where_another_champion_took_over(bank: Path):
 def test_a_running_process_takes_a_promotion_up_between_two_batches(bank: Path):
     decide(bank, 1)
     with at_work(bank):
-        done: list[promotion.Deployment] = []
+        done: list[Deployment] = []
         thread = Thread(target=lambda: done.append(app.open(bank).models.promote("m-1", by="ann")))
         thread.start()
         thread.join()

@@ -14,7 +14,7 @@ from shroff.cli.main import run
 from shroff.models.registry import Registry
 from shroff.project.dependency_hash import MEANINGS
 from shroff.services import project as app
-from shroff.services.models import promotion
+from shroff.services.models import deployment
 from tests.support.learnable import make_project, write_days
 from tests.support.trained import train
 
@@ -191,7 +191,7 @@ def test_a_model_whose_inputs_mean_something_else_is_not_promoted_unless_that_is
     assert failed.words == "inputs as trained"
     assert failed.note == "card.above, card.before: changed since the model was trained; train again, or waive it"
     done = project.models.promote("m-2", waive=["inputs as trained"], reason="nearly the same", by="ann")
-    assert done.what == promotion.PROMOTED
+    assert done.what == deployment.PROMOTED
     assert project.models.rollback().champion == "m-1", "to go back asks nothing"
 
 
@@ -202,7 +202,7 @@ def test_of_a_model_that_does_not_say_what_it_read_nothing_is_known(bank: Path):
     change(bank, "features.yaml", "over 1d\n  usual", "over 2d\n  usual")
 
     assert [app.open(bank).models.one(f"m-{number}").redefined for number in (3, 4, 5)] == [(), (), ()]
-    assert app.open(bank).models.promote("m-3").what == promotion.PROMOTED
+    assert app.open(bank).models.promote("m-3").what == deployment.PROMOTED
 
 
 def test_a_project_with_mistakes_still_lists_and_shows_its_models(bank: Path):

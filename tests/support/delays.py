@@ -44,7 +44,7 @@ PLACES: Final = (  # waited for before and after
     "shroff.streams.sink_cursor:Courier.step",
     "shroff.web.work.store_changes:StoreChanges._take_steps",
     "shroff.web.work.writer_client:WriterClient._answered",
-    "shroff.worker.inbox:InboxServer.serve",
+    "shroff.worker.inbox_server:InboxServer.serve",
     "shroff.worker.ingest:IngestReport.add",
     "shroff.worker.request_queue:RequestQueue.answer",
     "shroff.worker.serving.counts:BatchTally.add",

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from shroff.testing.contracts import promises
-from shroff.testing.contracts import source as contract
+from shroff.testing.contracts import promises, source_messages
 
 
 def gaps_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,7 +15,7 @@ def gaps_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def passes_soon(*args: Any, **kwargs: Any) -> bool:
         with monkeypatch.context() as patched:
-            patched.setattr(contract, "SECONDS_ENOUGH", 1.0)
+            patched.setattr(source_messages, "SECONDS_ENOUGH", 1.0)
             return passes(*args, **kwargs)
 
     monkeypatch.setattr(promises, "_passes", passes_soon)

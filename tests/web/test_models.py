@@ -14,7 +14,8 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import GateResult, Stored
 from shroff.people.store import AuditFilter
 from shroff.services import project as app
-from shroff.services.models.promotion import Deployment, ListedModel, ModelDetails, Promotions
+from shroff.services.models.deployment import Deployment, ListedModel, ModelDetails
+from shroff.services.models.promotion import Promotions
 from tests.support.trained import fitted_to
 from tests.support.webs import Answered, Asker, Browser, run
 

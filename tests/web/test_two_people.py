@@ -20,8 +20,9 @@ from shroff.project.settings.systems import SignInSettings
 from shroff.runtime.values import replace
 from shroff.services import project as app
 from shroff.services.approvals.agreements import WaitsError
+from shroff.services.models.deployment import Deployment
 from shroff.services.models.operations import PromoteModel
-from shroff.services.models.promotion import Deployment, Promotions
+from shroff.services.models.promotion import Promotions
 from shroff.services.rules.files import ChangedMeanwhileError
 from tests.support.trained import fitted_to
 from tests.support.webs import PASSWORD, Asker, Browser, run

@@ -28,14 +28,13 @@ from shroff.services.people import erasure as privacy_erasure
 from shroff.services.project_log import ProjectLog
 from shroff.services.quarantine import entries as quarantine
 from shroff.streams.log import Batch, Log, Refused, Reply
-from shroff.worker import inbox
+from shroff.worker import inbox, inbox_server
 from shroff.worker.inbox import (
     ADOPT,
     DROP,
     LABELS,
     RETRY,
     WATERMARK,
-    InboxServer,
     answers_of,
     ask,
     drop_request,
@@ -43,6 +42,7 @@ from shroff.worker.inbox import (
     retried_of,
     retry_request,
 )
+from shroff.worker.inbox_server import InboxServer
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.log_memory_parts import quarantined
 from tests.support.patience import SleptClock
@@ -206,7 +206,7 @@ def test_what_is_retried_leaves_quarantine_with_its_event(desk):
 
 
 def test_many_entries_are_retried_a_page_after_the_other_with_decisions_between(desk, monkeypatch):
-    monkeypatch.setattr(inbox, "PAGE", 2)
+    monkeypatch.setattr(inbox_server, "PAGE", 2)
     desk.log.append(Batch(refused=[refused(str(n), GOOD.replace(b"p8", b"r%d" % n)) for n in range(5)]))
     number = desk.ask(RETRY, retry_request([], {}))
     desk.inbox.serve()

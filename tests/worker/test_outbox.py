@@ -19,7 +19,8 @@ from shroff.services import project as app
 from shroff.services.sinks.routes import sink_routes
 from shroff.streams.log import InboxRequest
 from shroff.streams.sink_cursor import THROUGH, DeliveryProgress, source_of
-from shroff.worker.inbox import ADOPT, carry_out
+from shroff.worker.inbox import ADOPT
+from shroff.worker.inbox_server import carry_out
 from shroff.worker.outbox import OUTBOX, key_of, outbox_request
 from shroff.worker.request_queue import RequestQueue
 from tests.contracts.receivers import receiver

@@ -28,7 +28,8 @@ from shroff.streams.log import Batch, Log
 from shroff.streams.sink_cursor import DeliveryHealth, Trouble
 from shroff.streams.snapshots import Snapshots
 from shroff.streams.source import PartLag, PolledMessages
-from shroff.worker.inbox import LABELS, InboxServer, labels_request
+from shroff.worker.inbox import LABELS, labels_request
+from shroff.worker.inbox_server import InboxServer
 from shroff.worker.serving import delivery as working_delivery
 from shroff.worker.serving import source_loop as working_lead
 from shroff.worker.serving import source_reader

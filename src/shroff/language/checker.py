@@ -15,18 +15,11 @@ from shroff.language import expression as typed
 from shroff.language import syntax
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.aggregation import check_aggregate
+from shroff.language.call_checks import Argument, SignatureError, common_type, comparable_type
 from shroff.language.calls import Signature
 from shroff.language.expression import ORIGINAL_AMOUNT, Node
 from shroff.language.field_types import check_comparison, check_key, check_list, hashing_of_call, row_value
-from shroff.language.functions import (
-    DECIMALS,
-    FUNCTIONS,
-    OF_OTHERS,
-    Argument,
-    SignatureError,
-    common_type,
-    comparable_type,
-)
+from shroff.language.functions import DECIMALS, FUNCTIONS, OF_OTHERS
 from shroff.language.names import Scope
 from shroff.language.parser import parse
 from shroff.language.printer import text_of as expression_text

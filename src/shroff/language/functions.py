@@ -1,42 +1,33 @@
-"""The functions of the language: arguments, results and reference texts; long because it is one table.
-
-`calls` computes their values.
-"""
+"""The functions of the language: arguments, results and reference texts; `calls` computes their values."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 from shroff.language import calls
-from shroff.language.calls import Make, Signature
-from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
-from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, finite, is_zone
-from shroff.runtime.values import FrozenStruct, replace
-
-
-class SignatureError(Exception):
-    """A function does not accept these arguments; `argument` is the index of the wrong one, or None."""
-
-    def __init__(self, message: str, argument: int | None = None) -> None:
-        self.argument = argument
-        super().__init__(message)
-
-
-class Argument(FrozenStruct):
-    """An argument, as known when a call is checked."""
-
-    type: Type
-    literal: str | int | float | bool | None = None
-    is_literal: bool = False
-
-
-Arguments = tuple[Argument, ...]
-Kinds = tuple[str, ...]  # of types that an argument may have
-Sign = Callable[[Arguments, int], Signature]
+from shroff.language.call_checks import (
+    NUMERIC,
+    Kinds,
+    Sign,
+    sign_convert,
+    sign_extreme,
+    sign_fixed,
+    sign_join,
+    sign_matches,
+    sign_reals,
+    sign_round,
+    sign_same,
+    sign_speed,
+    sign_text,
+    sign_time,
+    sign_time_part,
+)
+from shroff.language.calls import Make
+from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, Type, number
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, finite
+from shroff.runtime.values import FrozenStruct
 
 
 class Function(FrozenStruct):
@@ -59,170 +50,6 @@ class Function(FrozenStruct):
         return self.form.partition("(")[0]
 
 
-# ---- signatures
-
-
-def _count(arguments: Arguments, low: int, high: int | None = None) -> None:
-    high = low if high is None else high
-    if not low <= len(arguments) <= high:
-        wanted = str(low) if low == high else f"{low} to {high}" if high < 99 else f"at least {low}"
-        raise SignatureError(f"takes {wanted} argument{'' if wanted == '1' else 's'}, not {len(arguments)}")
-
-
-def _need(arguments: Arguments, at: int, kinds: Kinds) -> Type:
-    found = arguments[at].type
-    if found.kind not in kinds and not (found.kind == "choice" and "text" in kinds):
-        raise SignatureError(f"takes {' or '.join(kinds)} here, not {found}", at)
-    return found
-
-
-def _literal(arguments: Arguments, at: int, kind: str, wanted: str) -> Any:
-    if not arguments[at].is_literal or arguments[at].type.kind != kind:
-        raise SignatureError(f"takes {wanted}, written out, here", at)
-    return arguments[at].literal
-
-
-_FORMAT_TRIAL = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
-_NUMERIC = ("integer", "number", "money", "real")
-
-
-def _sign_same(arguments: Arguments, places: int) -> Signature:
-    _count(arguments, 1)
-    type_ = _need(arguments, 0, (*_NUMERIC, "duration"))
-    return Signature(type_, (type_,))
-
-
-def common_type(types: tuple[Type, ...]) -> Type | None:
-    """Return the type that values of these types can be converted to together, or None.
-
-    An integer beside a number, or an exact value beside a real, takes the other's type.
-    """
-    kinds = {type_.kind for type_ in types} - {"missing"}
-    if not kinds:
-        return types[0]
-    places = max(type_.places for type_ in types)
-    if len(kinds) == 1:
-        first = next(type_ for type_ in types if type_.kind != "missing")
-        if first.kind == "choice" and any(type_ != first for type_ in types if type_.kind != "missing"):
-            return TEXT
-        return Type(first.kind, places, first.choices, first.is_open, max(type_.hashing for type_ in types))
-    if kinds <= {"text", "choice"}:
-        return replace(TEXT, hashing=max(type_.hashing for type_ in types))
-    if kinds <= {"integer", "number"}:
-        return number(places)
-    return REAL if "real" in kinds and kinds <= set(_NUMERIC) else None
-
-
-def comparable_type(types: tuple[Type, ...]) -> Type | None:
-    """Return the type in which values of these types are compared: as `common_type`, and money with plain numbers."""
-    kinds = {type_.kind for type_ in types} - {"missing"}
-    if kinds and kinds <= {"integer", "number", "money"}:
-        return number(max(type_.places for type_ in types))
-    return common_type(types)
-
-
-def _sign_extreme(arguments: Arguments, places: int) -> Signature:
-    _count(arguments, 2, 99)
-    type_ = common_type(tuple(argument.type for argument in arguments))
-    if type_ is None or type_.kind not in {*_NUMERIC, "duration", "time"}:
-        raise SignatureError(f"takes values of one ordered type, not {', '.join(str(a.type) for a in arguments)}")
-    return Signature(type_, (type_,) * len(arguments))
-
-
-def _sign_round(arguments: Arguments, places: int) -> Signature:
-    _count(arguments, 2)
-    type_ = _need(arguments, 0, _NUMERIC)
-    wanted = _literal(arguments, 1, "integer", "a number of places")
-    if not 0 <= wanted <= 12:
-        raise SignatureError("takes 0 to 12 places", 1)
-    result = type_ if type_.kind in {"real", "integer"} or type_.places <= wanted else Type(type_.kind, wanted)
-    return Signature(result, (type_, INTEGER), (wanted,))
-
-
-def _sign_fixed(arguments: Arguments, places: int, *, kinds: tuple[Kinds, ...], result: Type) -> Signature:
-    _count(arguments, len(kinds))
-    return Signature(result, tuple(_need(arguments, at, taken) for at, taken in enumerate(kinds)))
-
-
-def _sign_reals(arguments: Arguments, places: int, *, count: int = 1, result: Type = REAL) -> Signature:
-    _count(arguments, count)
-    for at in range(count):
-        _need(arguments, at, _NUMERIC)
-    return Signature(result, (REAL,) * count)
-
-
-def _sign_speed(arguments: Arguments, places: int) -> Signature:
-    _count(arguments, 2)
-    _need(arguments, 0, _NUMERIC)
-    return Signature(REAL, (REAL, _need(arguments, 1, ("duration",))))
-
-
-def _sign_matches(arguments: Arguments, places: int) -> Signature:
-    _count(arguments, 2)
-    text = _need(arguments, 0, ("text",))
-    pattern = str(_literal(arguments, 1, "text", "a pattern such as '+49*'"))
-    try:
-        calls.pattern_parts(pattern)
-    except ValueError as error:
-        raise SignatureError(f"cannot read the pattern: {error}", 1) from None
-    return Signature(BOOLEAN, (text, TEXT), (pattern,))
-
-
-def _sign_join(arguments: Arguments, places: int) -> Signature:
-    _count(arguments, 1, 99)
-    return Signature(TEXT, tuple(_need(arguments, at, ("text", "integer")) for at in range(len(arguments))))
-
-
-def _sign_text(arguments: Arguments, places: int) -> Signature:
-    _count(arguments, 1)
-    return Signature(TEXT, (arguments[0].type,), (places,))
-
-
-def _sign_convert(arguments: Arguments, places: int, *, result: str) -> Signature:
-    _count(arguments, 1)
-    type_ = _need(arguments, 0, ("text", *_NUMERIC))
-    types = {"integer": INTEGER, "number": number(), "money": money(places)}
-    return Signature(types[result], (type_,))
-
-
-def _sign_time(arguments: Arguments, places: int) -> Signature:
-    _count(arguments, 1, 3)
-    _need(arguments, 0, ("text",))
-    options: list[str | int] = []
-    if len(arguments) > 1:
-        options.append(_format(arguments, 1))
-    if len(arguments) > 2:
-        options.append(_zone_name(arguments, 2))
-    return Signature(TIME, (TEXT,) + (TEXT,) * (len(arguments) - 1), tuple(options))
-
-
-def _sign_time_part(arguments: Arguments, places: int) -> Signature:
-    _count(arguments, 1, 2)
-    _need(arguments, 0, ("time",))
-    zone = arguments[1] if len(arguments) > 1 else None
-    if zone is not None and not zone.is_literal:
-        return Signature(INTEGER, (TIME, _need(arguments, 1, ("text",))))
-    options = () if zone is None else (_zone_name(arguments, 1),)
-    return Signature(INTEGER, (TIME,) + (TEXT,) * len(options), options)
-
-
-def _format(arguments: Arguments, at: int) -> str:
-    """Return a format that can parse what it writes; another one is a mistake in the definition."""
-    form = str(_literal(arguments, at, "text", "a format such as '%d-%b-%y'"))
-    try:
-        datetime.strptime(_FORMAT_TRIAL.strftime(form), form)  # noqa: DTZ007 (only whether it is read)
-    except (ValueError, re.error):
-        raise SignatureError(f"cannot read times by the format {form!r}", at) from None
-    return form
-
-
-def _zone_name(arguments: Arguments, at: int) -> str:
-    name = str(_literal(arguments, at, "text", "a time zone such as 'Europe/Berlin'"))
-    if not is_zone(name):
-        raise SignatureError(f"knows no time zone {name!r}", at)
-    return name
-
-
 def _plain(evaluate: Callable[..., Any]) -> Make:
     return lambda types, signature: evaluate
 
@@ -230,43 +57,43 @@ def _plain(evaluate: Callable[..., Any]) -> Make:
 def _fixed(
     form: str, kinds: tuple[Kinds, ...], result: Type, evaluate: Callable[..., Any], meaning: str, example: str
 ) -> Function:
-    return Function(form, partial(_sign_fixed, kinds=kinds, result=result), _plain(evaluate), meaning, example)
+    return Function(form, partial(sign_fixed, kinds=kinds, result=result), _plain(evaluate), meaning, example)
 
 
 _T = ("text",)
 _I = ("integer",)
-_SIGN_TWO_TEXTS = partial(_sign_fixed, kinds=(_T, _T), result=REAL)
+_SIGN_TWO_TEXTS = partial(sign_fixed, kinds=(_T, _T), result=REAL)
 _FUNCTIONS = (
-    Function("abs(x)", _sign_same, _plain(calls.size), "The value without its sign.", "abs(-5)"),
+    Function("abs(x)", sign_same, _plain(calls.size), "The value without its sign.", "abs(-5)"),
     Function(
         "min(a, b, …)",
-        _sign_extreme,
+        sign_extreme,
         _plain(min),
         "The least of two or more values. With one argument it is an aggregate.",
         "min(3, 2.5)",
     ),
     Function(
         "max(a, b, …)",
-        _sign_extreme,
+        sign_extreme,
         _plain(max),
         "The greatest of two or more values. With one argument it is an aggregate.",
         "max(3, 2.5)",
     ),
     Function(
         "round(x, places)",
-        _sign_round,
+        sign_round,
         calls.make_round,
         "Rounded half-even to 0 to 12 places, which are written out.",
         "round(2.675, 2)",
     ),
     Function(
         "floor(x)",
-        partial(_sign_fixed, kinds=(_NUMERIC,), result=INTEGER),
+        partial(sign_fixed, kinds=(NUMERIC,), result=INTEGER),
         calls.make_floor,
         "The greatest integer that is not above x.",
         "floor(-1.5)",
     ),
-    Function("sqrt(x)", _sign_reals, _plain(calls.root), "The real root; of a negative number missing.", "sqrt(2)"),
+    Function("sqrt(x)", sign_reals, _plain(calls.root), "The real root; of a negative number missing.", "sqrt(2)"),
     _fixed("length(text)", (_T,), INTEGER, len, "How many code points a text has.", "length('Bär')"),
     _fixed("lower(text)", (_T,), TEXT, str.lower, "In lower case.", "lower('POS')"),
     _fixed("upper(text)", (_T,), TEXT, str.upper, "In upper case.", "upper('pos')"),
@@ -281,14 +108,14 @@ _FUNCTIONS = (
     ),
     Function(
         "join(a, b, …)",
-        _sign_join,
+        sign_join,
         _plain(calls.join),
         "Texts and integers, one after the other.",
         "join('file.csv', ':', 12)",
     ),
     Function(
         "text(x)",
-        _sign_text,
+        sign_text,
         calls.make_text,
         "The value as text, as a reason shows it; a real with all its digits.",
         "text(1d12h)",
@@ -343,7 +170,7 @@ _FUNCTIONS = (
     ),
     Function(
         "time(text, format, zone)",
-        _sign_time,
+        sign_time,
         calls.make_time,
         "A time from text: RFC 3339 or epoch milliseconds, or by a format of C's `strptime`. Without an offset in "
         "the text it is of the zone, UTC if none is named. `%Z` reads a zone such as `EDT`, `CET` or `Europe/Berlin`.",
@@ -351,35 +178,35 @@ _FUNCTIONS = (
     ),
     Function(
         "integer(x)",
-        partial(_sign_convert, result="integer"),
+        partial(sign_convert, result="integer"),
         calls.make_convert,
         "The integer that a text or number is; missing where it has a fraction or does not fit 64 bits.",
         "integer('42')",
     ),
     Function(
         "number(x)",
-        partial(_sign_convert, result="number"),
+        partial(sign_convert, result="number"),
         calls.make_convert,
         "An exact number of six places, rounded half-even.",
         "number('0.1234567')",
     ),
     Function(
         "money(x)",
-        partial(_sign_convert, result="money"),
+        partial(sign_convert, result="money"),
         calls.make_convert,
         "An amount in the project's currency. A text with more places than the currency has is missing.",
         "money('12.50')",
     ),
     Function(
         "hour(time, zone)",
-        _sign_time_part,
+        sign_time_part,
         calls.make_time_part(lambda local: local // HOUR_MS % 24),
         "The hour of the day, 0 to 23, in UTC or the zone, which may be any text; missing where it is no zone.",
         "hour(time('2026-03-01T22:30:00Z'), 'Europe/Berlin')",
     ),
     Function(
         "minute(time, zone)",
-        _sign_time_part,
+        sign_time_part,
         calls.make_time_part(lambda local: local // MINUTE_MS % 60),
         "The minute of the hour, 0 to 59; zones as with `hour`.",
         "minute(time('2026-03-01T22:30:00Z'), 'Asia/Kathmandu')",
@@ -387,28 +214,28 @@ _FUNCTIONS = (
     # 1970-01-01 was a Thursday.
     Function(
         "weekday(time, zone)",
-        _sign_time_part,
+        sign_time_part,
         calls.make_time_part(lambda ms: (ms // DAY_MS + 3) % 7),
         "The day of the week: Monday is 0, Sunday 6.",
         "weekday(time('2026-03-01T22:30:00Z'))",
     ),
     Function(
         "day(time, zone)",
-        _sign_time_part,
+        sign_time_part,
         calls.make_time_part(lambda local: local // DAY_MS),
         "The date as days since 1970-01-01.",
         "day(time('2026-03-01T22:30:00Z'))",
     ),
     Function(
         "day_of_month(time, zone)",
-        _sign_time_part,
+        sign_time_part,
         calls.make_time_part(calls.day_of_month),
         "The day of the month, from 1.",
         "day_of_month(time('2026-03-31T22:30:00Z'), 'Europe/Berlin')",
     ),
     Function(
         "month(time, zone)",
-        _sign_time_part,
+        sign_time_part,
         calls.make_time_part(calls.month),
         "Months since January 1970.",
         "month(time('2026-03-01T22:30:00Z'))",
@@ -456,7 +283,7 @@ _FUNCTIONS = (
     ),
     Function(
         "matches(text, pattern)",
-        _sign_matches,
+        sign_matches,
         calls.make_matches,
         "Whether the whole text has a form, which is written out: `9` is a digit, `A` a letter, `?` any character, "
         "`*` any run of characters, none too; a sign after `\\` stands for itself.",
@@ -482,7 +309,7 @@ _FUNCTIONS = (
     ),
     Function(
         "distance(lat1, lon1, lat2, lon2)",
-        partial(_sign_reals, count=4, result=INTEGER),
+        partial(sign_reals, count=4, result=INTEGER),
         _plain(calls.distance),
         "Meters between two places on the great circle of a sphere of radius 6,371,008.8 m; missing outside 90 "
         "degrees of latitude and 180 of longitude.",
@@ -490,17 +317,17 @@ _FUNCTIONS = (
     ),
     Function(
         "speed(meters, duration)",
-        _sign_speed,
+        sign_speed,
         _plain(lambda meters, span_ms: finite(meters * 3_600.0 / max(abs(span_ms), 1_000))),
         "Kilometers per hour; missing if too large. Less than a second counts as one second; the sign of the "
         "duration does not matter.",
         "speed(14_202_000, 2h)",
     ),
-    Function("log(x)", _sign_reals, _plain(calls.log), "The natural logarithm; missing of 0 and below.", "log(10)"),
-    Function("exp(x)", _sign_reals, _plain(calls.exp), "The power of e; missing if too large.", "exp(1)"),
+    Function("log(x)", sign_reals, _plain(calls.log), "The natural logarithm; missing of 0 and below.", "log(10)"),
+    Function("exp(x)", sign_reals, _plain(calls.exp), "The power of e; missing if too large.", "exp(1)"),
     Function(
         "power(x, y)",
-        partial(_sign_reals, count=2),
+        partial(sign_reals, count=2),
         _plain(calls.power),
         "A power; missing if it is no finite real number.",
         "power(2, 0.5)",

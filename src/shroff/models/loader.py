@@ -31,21 +31,18 @@ from shroff.models.inputs import InputLoader
 from shroff.models.keys import (
     CALIBRATIONS,
     CAPACITY,
-    FAIRNESS,
     MODEL,
     NO_GATES,
     NOISE,
-    RATIO,
     REQUIRED,
     SEARCH,
     SEGMENTS,
     SPLIT,
-    Metric,
     gate_keys,
     limits_of,
-    metric_of,
     parameters_of,
 )
+from shroff.models.metrics import FAIRNESS, RATIO, Metric, metric_of
 from shroff.runtime.values import FrozenStruct, replace
 
 LABEL_DELAY_MS = 7 * DAY_MS

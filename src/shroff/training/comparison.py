@@ -24,7 +24,7 @@ from shroff.models.evaluation.folds import rows_read
 from shroff.models.evaluation.intervals import key_blocks
 from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
 from shroff.models.evaluation.windows import known_rows
-from shroff.models.keys import metric_words
+from shroff.models.metrics import metric_words
 from shroff.models.registry import Stored
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, Scoring

@@ -19,7 +19,7 @@ from shroff.language.expression_text import clock_words_of
 from shroff.language.types import BOOLEAN
 from shroff.language.values import show_decimal
 from shroff.models.evaluation.slices import AMOUNT, KNOWN, MISSING, slice_order
-from shroff.models.keys import METRICS
+from shroff.models.metrics import METRICS
 from shroff.project.dependency_hash import teller_of
 
 if TYPE_CHECKING:

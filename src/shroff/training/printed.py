@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shroff.models.evaluation.estimates import Estimate
 from shroff.models.evaluation.gates import gates_text
-from shroff.models.keys import metric_words
+from shroff.models.metrics import metric_words
 from shroff.models.model import IMPORTED
 from shroff.runtime.texts import many, one_line, table
 

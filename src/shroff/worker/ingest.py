@@ -22,7 +22,7 @@ from shroff.runtime.logs import LOG, say
 from shroff.runtime.process_wide import ProcessWide, calm_collector
 from shroff.runtime.texts import many, one_line
 from shroff.streams.log import Offset
-from shroff.worker.inbox import InboxServer
+from shroff.worker.inbox_server import InboxServer
 
 if TYPE_CHECKING:
     from shroff.worker.serving.counts import BatchTally

@@ -14,7 +14,7 @@ from shroff.arrays import Floats
 from shroff.models.evaluation.daily import best_card_precision, card_precision, key_days
 from shroff.models.evaluation.intervals import Blocks, day_blocks, drawings, ends, times_for
 from shroff.models.evaluation.metrics import Judged, Terms, measure, recall_in_budget, why_not
-from shroff.models.keys import metric_of
+from shroff.models.metrics import metric_of
 from shroff.runtime.values import FrozenStruct, replace
 
 CARD_PRECISION = "card_precision_at_k"

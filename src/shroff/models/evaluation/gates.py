@@ -21,7 +21,8 @@ from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.folds import Compared, Evaluation
 from shroff.models.evaluation.slices import GENUINE_MIN, Slice
 from shroff.models.in_force import Promotion
-from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, metric_of
+from shroff.models.keys import NOISE
+from shroff.models.metrics import FAIRNESS, RATIO, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
 from shroff.runtime.texts import many, one_line, table
 from shroff.runtime.values import FrozenStruct, replace

@@ -12,7 +12,7 @@ import numpy as np
 from shroff.arrays import Bools, Floats, Ints, Ints8, count_true
 from shroff.json_types import TextDict
 from shroff.models.evaluation.daily import found_in_budget
-from shroff.models.keys import at_cut_off
+from shroff.models.metrics import at_cut_off
 from shroff.runtime.entry_points import METRICS, installed
 from shroff.runtime.values import FrozenStruct
 

@@ -10,7 +10,7 @@ from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.folds import Compared, Evaluation
 from shroff.models.evaluation.gates import value_text
 from shroff.models.evaluation.thresholds import Thresholds
-from shroff.models.keys import metric_of, metric_words
+from shroff.models.metrics import metric_of, metric_words
 from shroff.models.model_contributions import Dependence
 from shroff.models.registry import GateResult
 from shroff.models.reports.pages import page

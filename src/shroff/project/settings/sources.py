@@ -14,8 +14,9 @@ from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node
 from shroff.project.settings.installed import first_schemes, kind_at, kinds, settings_of
+from shroff.project.settings.location_keys import NAMED_SOURCE_KEYS
 from shroff.project.settings.system import System, look_for_mistakes, mapping_of, names_of, registry_mistake
-from shroff.project.settings.systems_keys import NAMED_SOURCE_KEYS, kind_shape, source, sources
+from shroff.project.settings.systems_keys import kind_shape, source, sources
 from shroff.runtime.values import FrozenStruct
 
 SKIP = "skip"

@@ -26,23 +26,12 @@ from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, own_settings, settings_of
+from shroff.project.settings.location_keys import DEFAULT_MAILER, MAIL_KEYS, MAILS_KEPT
 from shroff.project.settings.programmes import ProgrammeSettings, load_programmes
 from shroff.project.settings.service_keys import SESSIONS
 from shroff.project.settings.sources import NamedSource, read_sources
 from shroff.project.settings.system import System, filled, look_for_mistakes, mapping_of, names_of, single_of
-from shroff.project.settings.systems_keys import (
-    DEFAULT_MAILER,
-    MAIL_KEYS,
-    MAILS_KEPT,
-    SYSTEMS,
-    backup,
-    lake,
-    mail,
-    online,
-    sinks,
-    snapshots,
-    store,
-)
+from shroff.project.settings.systems_keys import SYSTEMS, backup, lake, mail, online, sinks, snapshots, store
 from shroff.runtime.values import FrozenStruct, replace
 
 DECIDING_KEYS = frozenset(["shroff", "name", "money", "lateness", "ahead", "untaken"])

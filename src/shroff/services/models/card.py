@@ -14,7 +14,7 @@ from shroff.training.measured import facts_of, slices_told
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
-    from shroff.services.models.promotion import ModelDetails
+    from shroff.services.models.deployment import ModelDetails
     from shroff.streams.log import Record
 
 

@@ -11,7 +11,7 @@ from shroff.errors import UsageError
 from shroff.runtime.texts import Printed, many, one_line, table
 
 if TYPE_CHECKING:
-    from shroff.services.models.promotion import ListedModel
+    from shroff.services.models.deployment import ListedModel
 
 CHECKED_ROWS = 1_000  # rows on which a fitted model is checked
 SINGLE_TOLERANCE = 1e-5  # for scores of ONNX, which computes in single precision

@@ -32,8 +32,9 @@ from shroff.people.access import Who
 from shroff.people.audit import checked_reason
 from shroff.project.definitions import Definitions
 from shroff.runtime.texts import argument, many, one_line, percent, table
+from shroff.services.models.deployment import Deployment, ListedModel
 from shroff.services.models.frames import table_of
-from shroff.services.models.promotion import Deployment, ListedModel, Promotions
+from shroff.services.models.promotion import Promotions
 from shroff.services.training.operations import TrainedModel
 from shroff.services.training.trainings import Training
 

@@ -14,7 +14,7 @@ from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.json_types import TextDict
 from shroff.language.expression import RowValue, walk
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.services.models.promotion import Deployment, champion_then, failure_of
+from shroff.services.models.deployment import Deployment, champion_then, failure_of
 from shroff.services.parts import ProjectParts
 from shroff.services.project_files import intake_of
 from shroff.services.rules.files import ChangedMeanwhileError

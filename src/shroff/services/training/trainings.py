@@ -19,7 +19,8 @@ from shroff.runtime.texts import many
 from shroff.runtime.values import replace
 from shroff.services.arrow_tables import Files, InputFiles, paths
 from shroff.services.ingest.event_ingest import scratch_log
-from shroff.services.models.promotion import Promotions, champion_then
+from shroff.services.models.deployment import champion_then
+from shroff.services.models.promotion import Promotions
 from shroff.services.parts import ProjectPart
 from shroff.services.rules.files import ChangedMeanwhileError
 from shroff.services.sources.pulled import PulledSources

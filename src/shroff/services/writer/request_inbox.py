@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shroff.log.writer import Writer
     from shroff.project.settings.systems import Systems
     from shroff.services.context import ProjectContext
-    from shroff.worker.inbox import InboxServer
+    from shroff.worker.inbox_server import InboxServer
 
 
 class Inboxes(ProjectPart):
@@ -38,7 +38,7 @@ class Inboxes(ProjectPart):
         return self._inbox(writer, log, is_running=True)
 
     def _inbox(self, writer: Writer, log: Log, *, is_running: bool) -> InboxServer:
-        from shroff.worker.inbox import InboxServer
+        from shroff.worker.inbox_server import InboxServer
 
         loaded: list[_LoadedProject] = []  # what `load` returned last, until `took_up` adopts it
 

@@ -43,7 +43,8 @@ class WriterRequests(ProjectPart):
         If the request needs only the log, no writer is created here: it would restore state, and activate the project's
         files, which may have errors.
         """
-        from shroff.worker.inbox import BY_THE_LOG, ask, carry_out, staying
+        from shroff.worker.inbox import ask, staying
+        from shroff.worker.inbox_server import BY_THE_LOG, carry_out
 
         now_ms = self._now_ms()
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.streams.snapshot_copies import SnapshotCopies
     from shroff.streams.source import Source
-    from shroff.worker.inbox import InboxServer
+    from shroff.worker.inbox_server import InboxServer
     from shroff.worker.request_loop import RequestLeader
     from shroff.worker.request_queue import RequestQueue
     from shroff.worker.serving.background_tasks import BackgroundTask

@@ -1,4 +1,4 @@
-"""Tests of the contract of live sources; long because an adapter's tests subclass one class, `SourceContract`."""
+"""Tests of the contract of live sources: subclass `SourceContract`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pytest
-from msgspec.json import encode as to_json
 
-from shroff.errors import SchemasAwayError, StateError
-from shroff.events.formats.lines import Line
+from shroff.errors import StateError
 from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.json_types import TextDict, TextMapping
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.streams.source import PolledMessages, Source
+from shroff.streams.source import Source
 from shroff.testing.contracts.promises import Contract, promise
+from shroff.testing.contracts.source_messages import (
+    HOUR_MS,
+    UNREADABLE,
+    AwayAtTimes,
+    lines,
+    message,
+    messages,
+    moment,
+    numbers,
+    offsets_of,
+    places,
+    read,
+    read_from,
+)
 
-UNREADABLE = (b"\xff\xfe\x00", b"{", b"[1]", b'"payment"', bytes(range(256)), b'{"n": 1, "n": 2}')
-HOUR_MS = 3_600_000
-SECONDS_ENOUGH = 120.0  # until the next message comes, on a machine with much else to do
 LONG_S = 120.0  # of a poll that is ended by a message long before
-QUIET_S = 0.3  # for which a source that has given all is asked for more; tests of one in memory set less
 
 
 Opens = Callable[..., Source]
@@ -444,20 +452,6 @@ class SourceContract(Contract):
         source.close()
 
 
-class AwayAtTimes(JsonDecoder):
-    """A decoder that cannot read some messages while `is_away`."""
-
-    def __init__(self, away: set[int]) -> None:
-        self._away = away
-        self.is_away = True
-
-    def line(self, number: int, value: bytes) -> Line:
-        found = super().line(number, value)
-        if self.is_away and found.columns is not None and found.columns["n"] in self._away:
-            raise SchemasAwayError("the schema registry at http://registry.example:8081 cannot be reached")
-        return found
-
-
 def started(open: Opens, offsets: TextMapping | None = None, *, decoder: Decoder | None = None) -> Source:
     """Open a source, and start it behind these offsets, or at the beginning."""
     source = open(decoder)
@@ -465,69 +459,8 @@ def started(open: Opens, offsets: TextMapping | None = None, *, decoder: Decoder
     return source
 
 
-def message(n: int, *, at: int | None = None, text: str = "") -> bytes:
-    """Return a message with a number, and a time in milliseconds (default: its number)."""
-    return to_json({"n": n, "at": n if at is None else at, "text": text})
-
-
-def messages(*numbers: int) -> list[bytes]:
-    return list(map(message, range(*numbers)))
-
-
 def filled_part(outside: Outside, count: int) -> str:
     """Put this many messages into the first part; return its name."""
     part = outside.parts[0]
     outside.put(part, messages(count))
     return part
-
-
-def moment(line: Line) -> int | None:
-    """When a message happened."""
-    at = None if line.columns is None else line.columns.get("at")
-    return at if isinstance(at, int) else None
-
-
-def lines(found: Sequence[PolledMessages]) -> list[Line]:
-    """All lines in the order in which they came."""
-    return [line for taken in found for line in taken.lines]
-
-
-def numbers(found: Sequence[PolledMessages], part: str) -> list[Any]:
-    """The numbers of a part's messages."""
-    return [
-        line.columns["n"] for taken in found if taken.part == part for line in taken.lines if line.columns is not None
-    ]
-
-
-def offsets_of(found: Sequence[PolledMessages]) -> TextDict:
-    """Behind what was read of each part."""
-    return {taken.part: taken.offset for taken in found}
-
-
-def places(found: Sequence[PolledMessages]) -> list[tuple[str, int]]:
-    """Where messages were, in the order in which they came."""
-    return [(taken.part, line.number) for taken in found for line in taken.lines]
-
-
-def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True) -> list[PolledMessages]:
-    """Poll until so many lines came, and no more of them; with `is_all` the source must have no more."""
-    found: list[PolledMessages] = []
-    came = 0
-    until_s = time.monotonic() + SECONDS_ENOUGH
-    while came < count:
-        assert time.monotonic() < until_s, f"{came} of {count} messages came: {source.health()}"
-        if taken := source.poll(limit if is_all else min(limit, count - came), 1.0):
-            found += taken
-            came += len(lines(taken))
-            until_s = time.monotonic() + SECONDS_ENOUGH
-    if is_all:
-        found += source.poll(limit, QUIET_S)
-        assert len(lines(found)) == count
-    return found
-
-
-def read_from(source: Source, offsets: TextMapping) -> None:
-    """Start, and poll a few times."""
-    source.start(offsets)
-    for _ in range(5):
-        source.poll(10, 0.2)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from shroff.errors import DefinitionError, ShroffError, StateError, StorageError, UsageError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.in_force import InForce
-from shroff.models.keys import metric_of, metric_words
+from shroff.models.metrics import metric_of, metric_words
 from shroff.models.registry import REPORT, UnknownModelError
 from shroff.monitoring.drift_record import DriftRecord
 from shroff.people.access import Right
@@ -31,7 +31,7 @@ from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
     from shroff.models.registry import Stored
-    from shroff.services.models.promotion import ListedModel
+    from shroff.services.models.deployment import ListedModel
     from shroff.web.service import Service
 
 COMPARED = ("average_precision", "recall_at_budget", "auc_roc", "calibration_error")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from shroff.language.expression_text import range_on_clock
-from shroff.models.keys import figure_text
+from shroff.models.metrics import figure_text
 from shroff.runtime.texts import many
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from shroff.runtime.progress import Tell
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 from shroff.streams.source import Source
-from shroff.worker.inbox import InboxServer
+from shroff.worker.inbox_server import InboxServer
 from shroff.worker.ingest import Committer, short_turns
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Outflow, Tended

@@ -23,7 +23,7 @@ from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.retries import Backoff
 from shroff.streams.log import Log
 from shroff.streams.source import Source
-from shroff.worker.inbox import InboxServer
+from shroff.worker.inbox_server import InboxServer
 from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Tended
 from shroff.worker.serving.message_decoder import MessageDecoder, reason_of

@@ -12,7 +12,7 @@ from shroff.explain.entities import KeyEvent
 from shroff.explain.past import typical_range
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.expression_text import ValueWording
-from shroff.models.keys import figure_text
+from shroff.models.metrics import figure_text
 from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.charts.strips import number_of
