@@ -138,8 +138,8 @@ def test_zeros_where_parts_would_begin_are_damage_and_not_taken_for_very_many_pa
     """As a disk leaves them after a power loss. A page for each eight bytes was more memory than there is."""
     monkeypatch.setattr(files, "_PARTS_MAX", 100)
     begun = []
-    lay_out = files._SnapshotBody._lay_out
-    monkeypatch.setattr(files._SnapshotBody, "_lay_out", lambda body, size: begun.append(size) or lay_out(body, size))
+    lay_out = files._SnapshotBody._reserve
+    monkeypatch.setattr(files._SnapshotBody, "_reserve", lambda body, size: begun.append(size) or lay_out(body, size))
     file = folder.write(HEADER, [b"a part", b"x" * 100_000])
     whole = file.read_bytes()
     file.write_bytes(whole[:40] + b"\0" * (len(whole) - 40))

@@ -511,7 +511,7 @@ def test_ctrl_c_while_waiting_says_that_the_request_stays(bank, monkeypatch, cap
         raise KeyboardInterrupt
 
     project = app.open(bank)
-    monkeypatch.setattr(inbox, "_awaited", interrupted)
+    monkeypatch.setattr(inbox, "_await_reply", interrupted)
     with project.log.writing() as (_, log):
         assert run(["-C", str(bank), "label", "p1", "fraud"]) == 130
         waiting = log.inbox.pending()

@@ -70,7 +70,7 @@ def _run_due(desk: CaseService) -> int:
                 except UsageError as error:
                     _quarantine(desk, change, pending, str(error))
                 else:
-                    _write(desk, change, pending, body, who)
+                    _write_answer(desk, change, pending, body, who)
             change.end_pending(pending.number)
         return len(due) + free_lapsed(desk, CaseTransaction(change, CLOCK, now_ms))
 
@@ -93,8 +93,7 @@ def _quarantine(desk: CaseService, change: CaseChange, pending: Pending, reason:
     change.people.audit(Act(CLOCK, "label.refuse", location, None, {"name": pending.name}), desk.now_ms())
 
 
-def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
-    """Request the labels of an answer, record its refund, and order second looks."""
+def _write_answer(desk: CaseService, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
     now_ms = desk.now_ms()
     answered_alerts = {identity for undoable in body.cases for identity in undoable.alerts}
     events = list(

@@ -123,7 +123,7 @@ class ArrivingLines(io.RawIOBase):
             searched = len(self._bytes)
             if self._is_done or 0 <= limit <= searched - self._at:
                 break
-            searched -= self._drop()
+            searched -= self._drop_input()
             more = self._read()
             self._is_done = not more
             self._bytes += more
@@ -140,8 +140,7 @@ class ArrivingLines(io.RawIOBase):
                 return os.read(self._descriptor, CHUNK_BYTES)
             os.read(ready[0], CHUNK_BYTES)  # a signal came, whose handler has run or runs next
 
-    def _drop(self) -> int:
-        """Drop the bytes that were read; return their count."""
+    def _drop_input(self) -> int:
         dropped = self._at
         del self._bytes[:dropped]
         self._at = 0

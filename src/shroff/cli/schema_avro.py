@@ -83,7 +83,7 @@ def check(session: Session, asked: ComparedSchemas) -> int:
         shroff schema check --as payment theirs.avsc
         shroff schema check --as payment x.avro
     """
-    results = list(_looked(session, asked))
+    results = list(_compared_schemas(session, asked))
     is_ok = all(checked["readable"] for checked, _ in results)
     text = "\n\n".join(_checked_text(document, compared) for document, compared in results)
     session.answer({"ok": is_ok, "types": [document for document, _ in results]}, text)
@@ -102,7 +102,7 @@ def diff(session: Session, asked: ComparedSchemas) -> None:
     """
     from shroff.events.avro.subjects import SAME
 
-    results = list(_looked(session, asked))
+    results = list(_compared_schemas(session, asked))
     documents = []
     parts = []
     for document, compared in results:
@@ -219,8 +219,7 @@ def _registry(session: Session, address: str | None) -> SchemaRegistry:
     return session.project.outside.open_registry(source, address or "")
 
 
-def _looked(session: Session, asked: ComparedSchemas) -> Iterator[tuple[JsonObject, SchemaComparison | None]]:
-    """Yield each schema's document, and its comparison if readable."""
+def _compared_schemas(session: Session, asked: ComparedSchemas) -> Iterator[tuple[JsonObject, SchemaComparison | None]]:
     types = _types(session)
     if asked.file is not None:
         yield _document(session, _of_file(types, asked.event), str(asked.file), _schema_of_file(asked.file))

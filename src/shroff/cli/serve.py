@@ -122,7 +122,6 @@ def serve(
             sign_in_link = links.for_signing_in(desk, project.context.who, sign_in_name)
 
         def begun() -> None:
-            """Print addresses and links once the service listens."""
             session.say(f"shroff serves {one_line(project.context.paths.folder)} at {where}")
             # Others may read JSON logs, so these must not contain a link that makes an admin
             link = None if logs.is_json() else links.first(desk, project.context.who)

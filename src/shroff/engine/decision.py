@@ -78,7 +78,6 @@ class Decision:
         return ()
 
     def _repr_html_(self) -> str:
-        """Return HTML for notebooks: the outcome, the reasons and the features."""
         title = f"<b>{escape(self.outcome)}</b> {escape(self.event)} {escape(self.id)}, sequence number {self.seq}"
         reasons = html_table(
             ("reason", "effect", "text"), ((reason.code, reason.effect, reason.text) for reason in self.reasons)

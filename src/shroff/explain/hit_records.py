@@ -367,7 +367,6 @@ class HitRecords(Struct):
 def _hit_events(
     rule_hits: RecordedRuleHits, log: Log, definitions: Definitions, after: int, upto: int
 ) -> list[HitEvent]:
-    """Return the events in (after, upto] that rules hit, in log order."""
     rows_by_seq: defaultdict[int, list[HitRow]] = defaultdict(list)
     for rows in rule_hits.after(log, after, upto):
         for row in rows:

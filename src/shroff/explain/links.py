@@ -259,7 +259,7 @@ class EntityLinks:
                             shown_value,
                             sorted(key_text(self.key_codes.values[peer]) for peer in keys if peer != code),
                             int(np.searchsorted(fraud, value, "right") - np.searchsorted(fraud, value)),
-                            _spent([(linked, events)]),
+                            _total_amount([(linked, events)]),
                             events.shape[1],
                             time_text(int(events[1].min())),
                             time_text(int(events[1].max())),
@@ -296,7 +296,7 @@ class EntityLinks:
                     step,
                     sum(events.shape[1] for _, events in own_events),
                     sum(int(np.diff(np.searchsorted(fraud, (key, key + 1)))[0]) for _, _, fraud in widest),
-                    _spent(own_events),
+                    _total_amount(own_events),
                     OUTCOMES[outcomes[index]] if is_decided else "",
                 )
             )
@@ -399,8 +399,7 @@ class EntityLinks:
         return found
 
 
-def _spent(events: Sequence[tuple[LinkedEvents, Ints]]) -> str | None:
-    """Sum the amounts of these columns; None if no event has an amount."""
+def _total_amount(events: Sequence[tuple[LinkedEvents, Ints]]) -> str | None:
     decimals = [linked.places for linked, _ in events if linked.places is not None]
     return show_decimal(sum(int(columns[4].sum()) for _, columns in events), decimals[0]) if decimals else None
 

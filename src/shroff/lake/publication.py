@@ -178,7 +178,7 @@ def publish(objects: RetriedObjects, state: LakeState, tables: TableFormat, *, i
     problems: dict[str, str] = {}
     for table in sorted({table_of(path) for path in state.files} | progress.versions.keys()):
         try:
-            result.versions[table] = _bring(tables, state, manifests, table, progress, result)
+            result.versions[table] = _publish_table(tables, state, manifests, table, progress, result)
         except TableStoppedError as error:
             problems[table] = str(error)
     result.problems += problems.values()
@@ -228,10 +228,9 @@ class _Progress(FrozenStruct):
     problems: Mapping[str, str] = {}
 
 
-def _bring(
+def _publish_table(
     tables: TableFormat, state: LakeState, manifests: _Manifests, table: str, progress: _Progress, published: Published
 ) -> int:
-    """Bring one table up to the state; return its version."""
     head = tables.head(table, progress.versions.get(table, -1))
     while True:
         if head.version >= 0 and table in progress.problems:

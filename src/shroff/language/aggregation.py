@@ -148,7 +148,6 @@ def _rank(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> tup
 
 
 def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str, syntax.Modifier]:
-    """Return the modifiers by word, each once, in an allowed combination."""
     by_word: dict[str, syntax.Modifier] = {}
     for modifier in call.modifiers:
         word = "over" if modifier.word == "over last" else modifier.word

@@ -107,14 +107,13 @@ def _compared(teller: ValueWording, node: Compare, *, is_true: bool) -> str:
     if isinstance(right, Literal):
         words = counted_words(teller, left, sign, right)
         return words or f"{teller.noun(left)} {IS[sign]} {limit_words(teller, left, right)}"
-    if _is_same(teller, left, right) and sign in {"==", "!="}:
+    if _is_last_value(teller, left, right) and sign in {"==", "!="}:
         return f"{'' if sign == '==' else 'not '}the same {teller.noun(left)} as last time"
     word = f"{IS[sign]} the same as" if sign in {"==", "!="} else IS[sign]
     return f"{teller.noun(left)} {word} {teller.noun(right)}"
 
 
-def _is_same(teller: ValueWording, left: Node, right: Node) -> bool:
-    """Return whether a field is compared with its own last value."""
+def _is_last_value(teller: ValueWording, left: Node, right: Node) -> bool:
     past = teller.plain(right)
     if not (isinstance(past, Aggregate) and past.function == "last" and past.argument):
         return False
@@ -224,15 +223,14 @@ def _clock(teller: ValueWording, node: Node) -> tuple[Call, set[int]] | None:
             return None
     if not (isinstance(call, Call) and call.function in ROUNDS):
         return None
-    numbers = [number for number in map(_exact, limits) if number is not None]
+    numbers = [number for number in map(_constant, limits) if number is not None]
     if len(numbers) < len(limits):
         return None
     all_values = range(ROUNDS[call.function])
     return call, {value for value in all_values if any(_COMPARED[sign](value, number) for number in numbers)}
 
 
-def _exact(node: Node) -> Decimal | None:
-    """Return the number of a constant; None for anything else."""
+def _constant(node: Node) -> Decimal | None:
     node = unconverted(node)
     if not (isinstance(node, Literal) and node.type.is_exact and isinstance(node.value, int)):
         return None

@@ -131,7 +131,7 @@ class _Printer:
         return text
 
     def logic(self, node: Logic) -> tuple[str, int]:
-        bounds = _range(node)
+        bounds = _range_parts(node)
         if bounds is not None:
             return self.within(bounds, "in"), _COMPARE
         strength = _AND if node.operator == "and" else _OR
@@ -139,7 +139,7 @@ class _Printer:
 
     def negation(self, node: Not) -> tuple[str, int]:
         operand = node.operand
-        bounds = _range(operand)
+        bounds = _range_parts(operand)
         if bounds is not None:
             return self.within(bounds, "not in"), _COMPARE
         if isinstance(operand, InValues | InList):
@@ -221,8 +221,7 @@ def _duration(value_ms: int) -> str:
     return f"{value_ms // HOUR_MS}h" if value_ms in {24 * HOUR_MS, 48 * HOUR_MS} else show_duration(value_ms)
 
 
-def _range(node: Node) -> tuple[Node, Node, Node] | None:
-    """Return x, a and b if this is `x in a .. b`."""
+def _range_parts(node: Node) -> tuple[Node, Node, Node] | None:
     if not (isinstance(node, Logic) and node.operator == "and"):
         return None
     low = node.left

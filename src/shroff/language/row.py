@@ -90,7 +90,7 @@ class _RowCompiler(FrozenStruct):
                 operand = self.compile(node.operand)
                 return _negative(operand, is_real=node.type.kind == "real")
             case typed.Compare():
-                return _both(COMPARISONS[node.operator], self.compile(node.left), self.compile(node.right))
+                return _calculate_present(COMPARISONS[node.operator], self.compile(node.left), self.compile(node.right))
             case typed.Logic():
                 make = _and if node.operator == "and" else _or
                 return make(self.compile(node.left), self.compile(node.right))
@@ -135,10 +135,10 @@ class _RowCompiler(FrozenStruct):
         left = self.compile(node.left)
         right = self.compile(node.right)
         if node.operator == "/":
-            return _both(_quotient, left, right)
+            return _calculate_present(_quotient, left, right)
         calculate = _EXACT[node.operator]
         bounded = finite if node.type.kind == "real" else wide
-        return _both(lambda a, b: bounded(calculate(a, b)), left, right)
+        return _calculate_present(lambda a, b: bounded(calculate(a, b)), left, right)
 
     def in_values(self, node: typed.InValues) -> Evaluate:
         operand = self.compile(node.operand)
@@ -256,9 +256,7 @@ def _negative(operand: Evaluate, *, is_real: bool) -> Evaluate:
     return lambda row: None if (value := operand(row)) is None else wide(-value)
 
 
-def _both(calculate: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
-    """Return the function that combines two values, None if one is missing."""
-
+def _calculate_present(calculate: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
     def evaluate(row: Any) -> Any:
         a = left(row)
         if a is None:

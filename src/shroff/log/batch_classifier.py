@@ -177,7 +177,6 @@ class BatchClassifier:
         return SequencedBatch(types, sequence, ids, run.times, bodies, run.columns, run.event, labels)
 
     def _number_events(self, row: int) -> None:
-        """Assign sequence numbers to the run's events before `row`."""
         count = row - len(self._run_seqs)
         self._run_seqs += range(self._rows.seq + 1, self._rows.seq + 1 + count)
         self._rows.seq += count

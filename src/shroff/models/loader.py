@@ -241,7 +241,7 @@ class _ModelLoader(Struct):
         if limit_keys is None:
             return None
         if limits is SEGMENTS:
-            return self._fairness(limit_keys)
+            return self._fairness_gate(limit_keys)
         if all(key.text == "at" for key, _ in limit_keys.entries):
             names = ", ".join(name for name in limits.names if name != "at")
             limit_keys.report(self.problems, f"{metric.name} has no limit.", f"It takes {names}.")
@@ -254,8 +254,7 @@ class _ModelLoader(Struct):
         lead = None if above is None else self._above(metric, above)
         return ModelGate(metric.name, at_least, at_most, lead, at=None if threshold is None else float(threshold))
 
-    def _fairness(self, mapping: YamlMapping) -> ModelGate | None:
-        """Parse a fairness gate; its segments become slices too."""
+    def _fairness_gate(self, mapping: YamlMapping) -> ModelGate | None:
         segments_node = mapping.get("by")
         ratio = mapping.get(RATIO.name)
         segments = self.inputs.slices(segments_node) if segments_node else ()

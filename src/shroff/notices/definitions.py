@@ -295,7 +295,7 @@ class _NoticeLoader:
             added=added,
             report=report,
             days=7 if plain.get("every") == "week" else 1,
-            at_minute=_minute(plain.get("at", "07:00")),
+            at_minute=_minute_of_day(plain.get("at", "07:00")),
             zone=zone,
             language=self._text_or_event(tree, plain, "language", "en"),
             times_usual=int(float(plain.get("times_usual", "5"))),
@@ -420,7 +420,7 @@ class _NoticeLoader:
             node.report(
                 self._problems, f"quiet hours from {plain['from']} to {plain['to']} are empty, or the whole day."
             )
-        return Quiet(_minute(plain["from"]), _minute(plain["to"]), zone)
+        return Quiet(_minute_of_day(plain["from"]), _minute_of_day(plain["to"]), zone)
 
     def _check_zone(self, node: Node | None, zone: str | FromEvent) -> None:
         if isinstance(zone, str) and node is not None and not is_zone(zone):
@@ -478,6 +478,5 @@ def _misfits(notice: Notice) -> Iterable[tuple[str, str]]:
         yield "lasts", "a link must be valid for five minutes to thirty days."
 
 
-def _minute(text: str) -> int:
-    """Return the minute of the day of a text such as `07:30`."""
+def _minute_of_day(text: str) -> int:
     return int(text[:2]) * 60 + int(text[3:])

@@ -141,7 +141,7 @@ class MailSender:
         with self._store.look() as queries:
             self._dues = queries.dues_of([key for letter in claimed for key in keys_of(letter)])
         with self._letters.facts.read(self._log, [due.event for due in self._dues.values() if due.event]):
-            ready = [self._ready(letter, notices.get(letter.notice)) for letter in claimed]
+            ready = [self._render_letter(letter, notices.get(letter.notice)) for letter in claimed]
         self._hand_over([message for message in ready if message.outcome is None])
         self._put_back([self._letter_with_result(message) for message in ready])
         for message in ready:
@@ -156,8 +156,7 @@ class MailSender:
 
     # ---- how letters leave
 
-    def _ready(self, letter: OutgoingMessage, notice: Notice | None) -> _Ready:
-        """Render a letter; one that cannot be rendered has its outcome already."""
+    def _render_letter(self, letter: OutgoingMessage, notice: Notice | None) -> _Ready:
         if notice is None:
             return _Ready(letter, "", _nobody, str, LetterGoneError("the notice is no longer there"))
         try:
@@ -193,7 +192,6 @@ class MailSender:
                     return
 
     def _letter_with_result(self, message: _Ready) -> OutgoingMessage:
-        """Return the letter with its result, and update the state of its channel."""
         letter = message.letter
         outcome = message.outcome
         now_ms = self._services.now_ms()

@@ -144,7 +144,6 @@ def _attribute(path: str) -> tuple[str, str]:
 
 
 def _parse_linked(tokens: list[str], *, link: str = "or", is_item: bool = False) -> Test:
-    """Parse terms joined by a link from reversed tokens, which are consumed."""
     if link == "and":
         read_term = partial(_term, tokens, is_item=is_item)
         holds = all
@@ -269,7 +268,7 @@ def write(desk: Desk, who: Who, method: str, kind: str, id_: str, raw: bytes) ->
     Raises: ScimError; UsageError as `people.users`, also if nobody could manage users any more.
     """
     who = replace(who, rights=who.rights | {Right.MANAGE_USERS})
-    with _changing(desk) as (joint, change):
+    with _changing_desk(desk) as (joint, change):
         entry = find(change, kind, id_) if id_ else DirectoryEntry("", kind, "{}", "")
         document = from_json(entry.document)
         after = None
@@ -287,8 +286,7 @@ def write(desk: Desk, who: Who, method: str, kind: str, id_: str, raw: bytes) ->
 
 
 @contextmanager
-def _changing(desk: Desk) -> Iterator[tuple[Desk, Change]]:
-    """Open one transaction, and a desk whose calls all use it."""
+def _changing_desk(desk: Desk) -> Iterator[tuple[Desk, Change]]:
     with desk.store.change() as change:
         within = partial(nullcontext, change)
         yield replace(desk, store=cast("PeopleStore", SimpleNamespace(change=within, look=within))), change
@@ -400,7 +398,7 @@ def sync_roles(desk: Desk, report: Callable[[str], None]) -> None:
     """
     try:
         if desk.settings.group_roles:
-            with _changing(desk) as (joint, change):
+            with _changing_desk(desk) as (joint, change):
                 sync(joint, change, _STARTING)
     except ShroffError as error:
         report(f"sign_in.scim.roles is not applied: {error}")

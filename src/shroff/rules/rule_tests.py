@@ -98,7 +98,7 @@ def with_tests(text: str, tests: list[RuleTestForm]) -> str:
 def _form(test: Node, on: str) -> RuleTestForm:
     name, events, hits = (test.get(key) if isinstance(test, Mapping) else None for key in ("name", "events", "hits"))
     test_name = name.text if isinstance(name, Scalar) else ""
-    rows = [_event(item) for item in events.items] if isinstance(events, Sequence) and not events.source else []
+    rows = [_parse_event(item) for item in events.items] if isinstance(events, Sequence) and not events.source else []
     valid_rows = [row for row in rows if row is not None]
     hit_texts = [hit.text for hit in hits.items if isinstance(hit, Scalar)] if isinstance(hits, Sequence) else []
     is_line = isinstance(hits, Sequence) and hits.source and "\n" not in hits.source
@@ -110,8 +110,7 @@ def _form(test: Node, on: str) -> RuleTestForm:
     )
 
 
-def _event(item: Node) -> RuleTestEvent | None:
-    """Parse a row; None if it is not an event on one line."""
+def _parse_event(item: Node) -> RuleTestEvent | None:
     ((key, fields),) = item.entries if isinstance(item, Mapping) and len(item.entries) == 1 else ((None, None),)
     if key is None or not isinstance(fields, Mapping) or not fields.source or "\n" in fields.source:
         return None

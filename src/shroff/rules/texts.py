@@ -76,7 +76,7 @@ def _rule_texts(file_text: str) -> dict[str, RuleText]:
             last -= 1
         if id_ is not None and id_.text not in rules:
             indent = root.column - 1
-            text = "\n".join(_moved(line, -indent) for line in lines[start - 1 : last])
+            text = "\n".join(_indent(line, -indent) for line in lines[start - 1 : last])
             end = begins[last - 1] + len(lines[last - 1])
             rules[id_.text] = RuleText(id_.text, begins[start - 1], end, indent, f"{text}\n")
     return rules
@@ -271,16 +271,15 @@ def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
 
 
 def _indented(text: str, by: int) -> str:
-    return "\n".join(_moved(line, by) for line in text.strip("\n").split("\n"))
+    return "\n".join(_indent(line, by) for line in text.strip("\n").split("\n"))
 
 
 def _all_moved(text: str, by: int) -> str:
     first, *others = text.split("\n")
-    return "\n".join([first, *(_moved(line, by) for line in others)])
+    return "\n".join([first, *(_indent(line, by) for line in others)])
 
 
-def _moved(line: str, by: int) -> str:
-    """Indent a line, or outdent it as far as it has spaces."""
+def _indent(line: str, by: int) -> str:
     if by >= 0:
         return " " * by + line if line.strip() else line
     return line[min(-by, len(line) - len(line.lstrip(" "))) :]

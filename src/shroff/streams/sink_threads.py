@@ -87,7 +87,7 @@ class Delivery:
         self._turn_over()
         if self._clock() - self._told_at >= TELL_EVERY_S:
             self._record_moves()
-        self._release()
+        self._wake_couriers()
 
     def health(self, last_seq: int) -> list[DeliveryHealth]:
         """Return the state of each sink, for a log that ends at this sequence number."""
@@ -99,7 +99,7 @@ class Delivery:
         self._end_at = self._clock() + within_s
         for run in self._runs:
             while run.thread.is_alive() and self._clock() < self._end_at:
-                self._release()
+                self._wake_couriers()
                 run.thread.join(_RELEASE_EVERY_S)
         self.stop()
         self._record_moves()
@@ -111,8 +111,7 @@ class Delivery:
         for run in self._runs:
             run.thread.join(_END_S)
 
-    def _release(self) -> None:
-        """Wake all couriers, after storing progress that some of them wait for."""
+    def _wake_couriers(self) -> None:
         if any(courier.needs_store for courier in self.couriers):
             self._record_moves()
         self._wake()

@@ -187,17 +187,17 @@ class _SnapshotBody:
         self.at = 0
         self._pieces: list[list[memoryview]] = []  # memory into which each 4 MiB up to `at` is read
         self._lengths: list[tuple[Part, int]] = []
-        self._lay_out(len(_MAGIC))
+        self._reserve(len(_MAGIC))
 
     def part(self) -> Part:
         """Lay out the part that begins here; its bytes are filled by `read`, except those of the header.
 
         Raises: StateError if it is longer than the file.
         """
-        length = self._lay_out(8)
+        length = self._reserve(8)
         self._read_into(length, self.at - 8)
         size = int.from_bytes(length, "little")
-        part = self._lay_out(size)
+        part = self._reserve(size)
         if len(self._lengths) > _PARTS_MAX:
             raise StateError(_DAMAGED)
         if not self._lengths:
@@ -214,8 +214,7 @@ class _SnapshotBody:
             raise StateError(_DAMAGED)
         return file_hash.digest()
 
-    def _lay_out(self, length: int) -> memoryview:
-        """Reserve memory for the next bytes; large parts are mapped."""
+    def _reserve(self, length: int) -> memoryview:
         if length > self.end - self.at:
             raise StateError(_DAMAGED)
         is_large = length >= _MAPPED_BYTES

@@ -138,7 +138,7 @@ def compare_tried(
     not_seen = 0 if lots is None else count_true(is_both & (lots == 0) & (training_set.times_ms <= mature_ms))
     unclear = both - young - len(rows) - not_seen
     head = event, champion.id, challenger.id, TRIED, after, both
-    return _compared(head, read, scores, definitions, settings, young, unclear)
+    return _compare_rows(head, read, scores, definitions, settings, young, unclear)
 
 
 def compare_tested(definitions: Definitions, champion: Stored, challenger: Stored) -> Comparison:
@@ -172,7 +172,7 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
     event = champion.event
     settings = plain_settings(definitions, event, ())
     head = event, champion.id, challenger.id, TESTED_ON, 0, len(ids)
-    return _compared(head, read, scores, definitions, settings)
+    return _compare_rows(head, read, scores, definitions, settings)
 
 
 def tried_pair(scoring: Scoring, ids: Sequence[str]) -> tuple[Scorer, Scorer] | None:
@@ -231,7 +231,7 @@ def _tested(stored: Stored) -> JsonObject:
     return {"id": ids, "time": table["time"].cast("int64").to_numpy()[rows], **columns}
 
 
-def _compared(
+def _compare_rows(
     head: tuple[str, str, str, str, int, int],
     rows: RowsOfFold,
     scores: Sequence[Floats],
@@ -240,10 +240,9 @@ def _compared(
     immature: int = 0,
     unclear: int = 0,
 ) -> Comparison:
-    """Return the comparison on these rows; its first fields are `head`."""
     pairs, resampling = _paired(rows, scores, terms_of(definitions, settings.event), settings)
     counts = len(rows), count_true(rows.frauds), immature
-    needs = _needs(head[-1], *counts, settings)
+    needs = _missing(head[-1], *counts, settings)
     return Comparison(*head, *counts, unclear, pairs, needs, resampling, definitions.settings.money_places)
 
 
@@ -277,8 +276,7 @@ def _one(name: str, champion_estimates: Estimates, challenger_estimates: Estimat
     )
 
 
-def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSettings) -> str:
-    """Return what is missing for a comparison; empty if nothing is."""
+def _missing(events: int, rows: int, frauds: int, young: int, settings: ModelSettings) -> str:
     if frauds and rows > frauds:
         return ""
     delay = show_duration(settings.label_delay_ms)

@@ -224,16 +224,14 @@ class Organizations:
                     self._tell(warning)
                 last_warning = warning
                 for name in folders.keys() - task_by_name.keys():
-                    task_by_name[name] = asyncio.create_task(self._keep(name, folders[name]))
+                    task_by_name[name] = asyncio.create_task(self._keep_running(name, folders[name]))
                 await asyncio.sleep(LOOKS_S)
         finally:
             for task in task_by_name.values():
                 task.cancel()
             await asyncio.gather(*task_by_name.values(), return_exceptions=True)
 
-    async def _keep(self, name: str, folder: Path) -> None:
-        """Run one organization until canceled: log a failure, and open the project again."""
-
+    async def _keep_running(self, name: str, folder: Path) -> None:
         def tell(message: str) -> None:
             level = getattr(message, "level", WARNING)
             fields = getattr(message, "fields", {})

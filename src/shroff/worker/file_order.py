@@ -57,7 +57,6 @@ def with_labels(events: Iterable[Submission], labels: Iterable[Submission]) -> I
 def _runs_with_labels(
     runs: Iterable[Sequence[Submission]], sorted_labels: Iterator[Submission]
 ) -> Iterator[Sequence[Submission]]:
-    """Merge labels run by run, without creating events from columns."""
     following = next(sorted_labels, None)
     for run in runs:
         if isinstance(run, EventRun):

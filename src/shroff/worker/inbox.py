@@ -137,7 +137,7 @@ def ask(
             if number is None:
                 number = put(log)
                 waits(f"{LEFT}.")
-            reply = _awaited(log, number)
+            reply = _await_reply(log, number)
             if reply is not None:
                 return result_of(reply)
 
@@ -157,8 +157,7 @@ def staying() -> Iterator[None]:
         raise StorageError(f"{error}. {LEFT}") from error
 
 
-def _awaited(log: Log, number: int) -> bytes | None:
-    """Return the reply to a request if it comes within `_TURN_S`."""
+def _await_reply(log: Log, number: int) -> bytes | None:
     end = time.monotonic() + _TURN_S
     while (reply := log.inbox.reply_to(number)) is None and time.monotonic() < end:
         time.sleep(0.02)

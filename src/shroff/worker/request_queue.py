@@ -132,7 +132,7 @@ class RequestQueue(Struct, eq=False):
         """Accept requests from now on, decoded by this reader. Requests decoded by another reader fail."""
         self._reader = reader
         self._paused_s = None
-        self._gather(0.0)
+        self._receive(0.0)
         old = [request for request in self._line if request.reader is not reader]
         self.fail(old, "the project's event types changed meanwhile")
 
@@ -149,12 +149,12 @@ class RequestQueue(Struct, eq=False):
     def end(self, why: str) -> None:
         """Reject new requests, and answer queued ones with a failure."""
         self.close(why)
-        self._gather(0.0)
+        self._receive(0.0)
         self.fail(list(self._line), f"{why}; send it again with the same ids")
 
     def take(self, size: int, wait_s: float) -> list[Part]:
         """Return parts of the next requests, up to `size` submissions, few of long requests; empty on timeout."""
-        self._gather(wait_s)
+        self._receive(wait_s)
         is_beside = self._put[False] > self._answered[False]
         parts = list[Part]()
         of_long = float(LONG_BESIDE if is_beside else LONG_AT_ONCE)
@@ -195,8 +195,7 @@ class RequestQueue(Struct, eq=False):
         if requests:
             self._told(list(requests))
 
-    def _gather(self, wait_s: float) -> None:
-        """Move received requests into the queue; wait if it is empty."""
+    def _receive(self, wait_s: float) -> None:
         received = self._given
         line = self._line
         try:

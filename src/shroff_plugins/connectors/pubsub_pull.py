@@ -283,7 +283,7 @@ class PubsubPullSource(MergingSource):
         self._trouble = ""
         self.merge.doubt()
         for part in self._parts.values():
-            self._take_in(part)
+            self._decode_waiting(part)
             if time.monotonic() - part.came_s > QUIET_S:
                 self.merge.pass_by(part.name)
         return []
@@ -291,8 +291,7 @@ class PubsubPullSource(MergingSource):
     def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         return [self._messages_of(*run) for run in runs]
 
-    def _take_in(self, part: _Subscription) -> None:
-        """Decode messages into waiting lines, up to the first without an available schema."""
+    def _decode_waiting(self, part: _Subscription) -> None:
         lines: list[Line] = []
         for message in list(part.came):
             try:

@@ -39,7 +39,6 @@ class KafkaDeadLetters:
                 raise TransientError(f"dead letters cannot be sent to {self.topic}: {self._cluster.words_of(error)}")
 
     def _send_all(self, letters: Sequence[tuple[Refused, bytes]]) -> list[tuple[Refused, Any]]:
-        """Send letters with these bytes; return the failed ones with their errors."""
         from confluent_kafka import KafkaException
 
         failed: list[tuple[Refused, Any]] = []

@@ -186,7 +186,6 @@ class IcebergTables:
     def _commit(
         self, table: str, head: TableHead, change: TableChange, columns: list[pa.Schema], properties: TextDict
     ) -> int:
-        """Commit a change in one transaction of the catalog; return the new version."""
         transaction = self._create_table(table, columns.pop(0)) if head.version < 0 else self._begin(table)
         for column in columns:
             _add_columns(transaction, column, table)

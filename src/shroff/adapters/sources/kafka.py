@@ -158,11 +158,11 @@ class KafkaSource(MergingSource):
 
     def _fetch(self, limit: int) -> None:
         if self._pending:
-            self._take_in(self._pending)
+            self._decode_waiting(self._pending)
         elif self.merge.count < limit or self.merge.waits_for:
             messages = self._consumer.consume(FETCHED, 0)
             if messages:
-                self._take_in(messages)
+                self._decode_waiting(messages)
 
     def wait(self, wait_s: float) -> None:
         if self._pending:
@@ -170,10 +170,9 @@ class KafkaSource(MergingSource):
             return
         message = self._consumer.poll(min(wait_s, WAIT_S))
         if message is not None:
-            self._take_in([message])
+            self._decode_waiting([message])
 
-    def _take_in(self, messages: Sequence[Any]) -> None:
-        """Decode messages into waiting lines, up to the first without an available schema."""
+    def _decode_waiting(self, messages: Sequence[Any]) -> None:
         lines_by_part: dict[KafkaPartition, tuple[list[Line], list[int]]] = {}
         parts = self._parts
         line_of = self._decoder.line

@@ -110,13 +110,12 @@ class _Blocks:
         size = _long(self._stream) or 0
         packed = self._stream.read(size) if 0 <= size <= BLOCK_BYTES_MAX else b""
         if count < 0 or len(packed) != size or self._stream.read(MARKER_BYTES) != self._marker:
-            if not self._to_next(start + 1):
+            if not self._skip_to_marker(start + 1):
                 raise UsageError(f"{self._path} is damaged behind byte {start:,}, and has no whole block after that.")
             return max(count, 1), b""
         return count, packed
 
-    def _to_next(self, start: int) -> bool:
-        """Move behind the next marker; return whether there is one."""
+    def _skip_to_marker(self, start: int) -> bool:
         at = start
         before = b""
         self._stream.seek(start)

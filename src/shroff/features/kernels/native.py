@@ -182,7 +182,7 @@ class Native:
             symbol, code = self._compile()
         if path is not None:
             with suppress(OSError):
-                _keep(path, f"{sha256(code).hexdigest()} {symbol}\n".encode("ascii") + code)
+                _replace_files(path, f"{sha256(code).hexdigest()} {symbol}\n".encode("ascii") + code)
         return symbol, code
 
     @property
@@ -202,7 +202,6 @@ class Native:
         return None
 
     def _compile(self) -> tuple[str, bytes]:
-        """Compile by numba; return symbol and bytes of the machine code."""
         import llvmlite.binding as llvm
 
         made = self._made_by_numba()
@@ -442,8 +441,7 @@ def _digest(data: bytes) -> str:
     return sha256(data).hexdigest()[: kernel_numbers.DIGEST_LENGTH]
 
 
-def _keep(path: Path, data: bytes) -> None:
-    """Write a file atomically, and remove files of other kernels."""
+def _replace_files(path: Path, data: bytes) -> None:
     with whole_file(path, is_durable=False) as file:
         file.write(data)
     name, _, machine = path.name.rpartition("-")

@@ -210,7 +210,6 @@ class _CsvRuns(_Runs):
 
 
 def _until_error(items: Iterable[One]) -> tuple[list[One], Exception | None]:
-    """Return all items, or those before an error, and the error."""
     read: list[One] = []
     try:
         for item in items:

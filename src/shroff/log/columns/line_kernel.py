@@ -204,7 +204,6 @@ def _is_plain_line(
     data: Any, at: Word, end: Word, row: Word, names: Any, name_ends: Any, plan: Any, choices: Any, choice_ends: Any,
     follows: Any, passes: Word, firsts: Any, lasts: Any, values: Any, states: Any,
 ) -> Word:  # fmt: skip
-    """Read a line into its row; return whether it could be read."""
     expected = follows[-1]
     at = _behind_blanks(data, at, end)
     if at >= end or data[at] != OPEN:

@@ -97,7 +97,6 @@ def names_for(notice: Notice) -> frozenset[str]:
 
 
 def _check_notice(texts: NoticeTemplates, notice: Notice, used: set[str]) -> Iterator[TextError]:
-    """Check the texts of one notice; add their names to `used`."""
     description = f"a {notice.text_kind} (notice {notice.name})"
     allowed = names_for(notice)
     for language in languages_of(notice):
@@ -123,7 +122,6 @@ def languages_of(notice: Notice) -> tuple[str, ...]:
 
 
 def _try_to_render(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[TextError]:
-    """Yield the first problem of rendering a text with samples, if any."""
     for values in samples(notice, language):
         try:
             texts.render((notice.texts or notice.name, notice.text_kind), language, values, falls_back=False)

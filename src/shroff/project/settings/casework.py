@@ -388,7 +388,9 @@ def _matcher(route: JsonMapping, events: Events, names: DeclaredNames) -> Matche
             nodes = _conditions(route["when"], names)
         except ExpressionError:
             nodes = {}
-        conditions = {event: _reader(node, events, event) for event, node in nodes.items() if event in events.types}
+        conditions = {
+            event: _compile_condition(node, events, event) for event, node in nodes.items() if event in events.types
+        }
 
     def matches(event: Event, score: float | None, rules: Collection[str]) -> bool:
         if required_rules and required_rules.isdisjoint(rules):
@@ -400,9 +402,7 @@ def _matcher(route: JsonMapping, events: Events, names: DeclaredNames) -> Matche
     return matches
 
 
-def _reader(node: Node, events: Events, event: str) -> Evaluate:
-    """Compile a condition to a function of (event, score)."""
-
+def _compile_condition(node: Node, events: Events, event: str) -> Evaluate:
     def leaf(node: Node) -> Evaluate:
         if isinstance(node, Score):
             return itemgetter(1)

@@ -82,7 +82,7 @@ class _Inputs:
     def __init__(self, inputs: Sequence[tuple[str, str]], count: int, folder: Path | None) -> None:
         self._inputs = inputs
         self._count = count
-        self._codes: dict[str, dict[str, int]] = {name: {} for name, kind in inputs if kind == CATEGORY}
+        self._text_codes: dict[str, dict[str, int]] = {name: {} for name, kind in inputs if kind == CATEGORY}
         is_held = count * len(inputs) * 8 <= HELD_BYTES
         self._held = [np.empty(count) for _ in inputs] if is_held else None
         self._file = None if is_held else ColumnsFile(folder, count)
@@ -90,7 +90,9 @@ class _Inputs:
     def put(self, rows: slice, table: pa.Table) -> None:
         for number, (name, kind) in enumerate(self._inputs):
             column = table[name]
-            values = _codes(column, self._codes[name]).astype(np.float64) if kind == CATEGORY else _floats(column)
+            values = (
+                _text_codes(column, self._text_codes[name]).astype(np.float64) if kind == CATEGORY else _floats(column)
+            )
             if self._held is not None:
                 self._held[number][rows] = values
             elif self._file is not None:
@@ -106,7 +108,7 @@ class _Inputs:
     def _input(self, number: int, name: str, kind: str) -> Input:
         if kind != CATEGORY:
             return Input(name, kind, self._values(number, None))
-        texts = self._codes[name]
+        texts = self._text_codes[name]
         categories = tuple(sorted(texts))
         sorted_index = {text: index for index, text in enumerate(categories)}
         return Input(
@@ -129,7 +131,7 @@ class _Recorded:
         self._hits: dict[str, Bools] = {}
 
     def put(self, rows: slice, table: pa.Table) -> None:
-        self._outcomes[rows] = _codes(table["outcome"], _OUTCOMES)
+        self._outcomes[rows] = _text_codes(table["outcome"], _OUTCOMES)
         self._scores[rows] = _floats(table["score"])
         lists = table["rules"].combine_chunks()
         coded = lists.flatten().dictionary_encode()
@@ -147,19 +149,18 @@ class _CodedTexts:
     """A column of texts as codes in order of appearance; rows with equal texts share one object."""
 
     def __init__(self, codes: Ints32) -> None:
-        self._codes = codes
+        self._text_codes = codes
         self._texts: dict[str, int] = {}
 
     def put(self, rows: slice, column: pa.ChunkedArray) -> None:
-        self._codes[rows] = _codes(column, self._texts)
+        self._text_codes[rows] = _text_codes(column, self._texts)
 
     def texts(self) -> Array:
-        rows: Array = np.array([*self._texts, None], object)[self._codes]
+        rows: Array = np.array([*self._texts, None], object)[self._text_codes]
         return rows
 
 
-def _codes(column: pa.ChunkedArray, code_of_text: dict[str, int]) -> Ints:
-    """Return the codes of texts, -1 for null; add new texts to `code_of_text`."""
+def _text_codes(column: pa.ChunkedArray, code_of_text: dict[str, int]) -> Ints:
     coded = column.combine_chunks().dictionary_encode()
     dictionary_codes = [code_of_text.setdefault(text, len(code_of_text)) for text in coded.dictionary.to_pylist()]
     row_codes: Ints = np.array([*dictionary_codes, _NONE], np.int64)[

@@ -240,7 +240,7 @@ def known_at(events: FeatureEvents, as_of_ms: int, definitions: Definitions, eve
     masks = {name: frame.times <= as_of_ms for name, frame in events.frames.items()}
     if all(is_kept.all() for is_kept in masks.values()):
         return events
-    return _some(
+    return _events_from(
         events, {name: np.flatnonzero(is_kept) for name, is_kept in masks.items()}, 0, events.size, definitions, event
     )
 
@@ -250,13 +250,12 @@ def rows_between(events: FeatureEvents, first: int, end: int, definitions: Defin
     if (first, end) == (0, events.size):
         return events
     inside = {name: np.flatnonzero((frame.rows >= first) & (frame.rows < end)) for name, frame in events.frames.items()}
-    return _some(events, inside, first, end - first, definitions, event)
+    return _events_from(events, inside, first, end - first, definitions, event)
 
 
-def _some(
+def _events_from(
     events: FeatureEvents, rows_by_type: Mapping[str, Rows], first: int, size: int, definitions: Definitions, event: str
 ) -> FeatureEvents:
-    """Return some events of each type, their rows counted from the row `first`."""
     import pyarrow as pa
 
     frames = {

@@ -112,7 +112,6 @@ class Connection(HttpToolsProtocol):
             self._refuse_framing()
 
     def _begin_taken(self) -> Sending:
-        """Begin a request that the application takes; return how to answer it."""
         self._unset_keepalive_if_required()
         cycle = RequestResponseCycle(
             scope=self.scope,

@@ -60,7 +60,7 @@ def closed(source: str, name: str | None = None) -> str:
         if text:
             indent = len(line) - len(line.lstrip(" "))
             while opened and opened[-1].is_indented and opened[-1].indent >= indent and not _goes_on(opened[-1], line):
-                _append(lines, opened.pop().end)
+                _append_to_last_line(lines, opened.pop().end)
             try:
                 _follow(line, indent, opened)
             except ValueError as error:
@@ -69,7 +69,7 @@ def closed(source: str, name: str | None = None) -> str:
         number += line.count("\n")
     for last in reversed(opened):
         if last.is_indented or last.name == "block":
-            _append(lines, last.end)
+            _append_to_last_line(lines, last.end)
     return "".join(lines)
 
 
@@ -95,8 +95,7 @@ def _goes_on(last: _Open, line: str) -> bool:
     return name == f"end{last.name}" or re.match(rf"\s*</{last.name}\b", line) is not None
 
 
-def _append(lines: list[str], end: str) -> None:
-    """Write an end behind the last line that is not blank."""
+def _append_to_last_line(lines: list[str], end: str) -> None:
     index = max(index for index, line in enumerate(lines) if line.strip())
     bare = lines[index].rstrip()
     lines[index] = f"{bare}{end}{lines[index][len(bare) :]}"

@@ -92,8 +92,7 @@ class MessageDecoder:
         if max(map(len, raws)) > MESSAGE_BYTES_MAX:  # a message that long is refused whatever its content
             return None
 
-        def validated(at: int) -> Submission:
-            """Read one line that compiled code leaves to validation."""
+        def validate_line(at: int) -> Submission:
             polled, line = lines[at]
             read = self._reader(polled).submissions([line])
             return self._timely(read)[0] if self._is_live else read[0]
@@ -103,7 +102,7 @@ class MessageDecoder:
             for taken_lines in messages
         ]
         until_ms = latest_ms(self._definitions.settings, self._now_ms()) if self._is_live else None
-        return self._forms.run(type_, raws, validated, origins, until_ms, records)
+        return self._forms.run(type_, raws, validate_line, origins, until_ms, records)
 
     def _fast_type(self, messages: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
         """Return the one type of these lines if compiled code reads it, else None; for Avro also each record's form,

@@ -166,7 +166,7 @@ class SeveralSources:
         present = [reader for reader in self.readers if reader.is_filled and reader.merge is not None]
         messages: list[PolledMessages] = []
         while True:
-            merged = self._merged(present, limit)
+            merged = self._take_from_merges(present, limit)
             messages += merged
             limit -= _count(merged)
             blocking = [reader for reader in present if reader.merge is not None and reader.merge.waits_for]
@@ -182,8 +182,7 @@ class SeveralSources:
             reader.is_drained = reader.task is None and reader.merge is not None and reader.merge.is_drained
         return messages
 
-    def _merged(self, readers: Sequence[NamedReader], limit: int) -> list[PolledMessages]:
-        """Take up to `limit` lines from all merges together."""
+    def _take_from_merges(self, readers: Sequence[NamedReader], limit: int) -> list[PolledMessages]:
         merges = {reader.label: reader.merge for reader in readers if reader.merge is not None}
         labels = {id(merge): label for label, merge in merges.items()}
         runs: dict[str, list[Run]] = {label: [] for label in merges}
@@ -195,7 +194,6 @@ class SeveralSources:
         return [next(messages[label]) for label in order]
 
     def _wait(self, left_s: float) -> None:
-        """Wait until a reader has messages, or `IDLE_S` has passed."""
         wait_s = min(left_s, IDLE_S)
         for reader in self.readers:
             reader.await_messages(wait_s)

@@ -135,12 +135,12 @@ class SourceLoop:
         return not are_new and not self._source.health().lag
 
     def _turn(self) -> None:
-        gathered = self._polled(SourceBatch(), 0.0 if self._committer.prepared is not None else IDLE_S)
+        gathered = self._add_polled(SourceBatch(), 0.0 if self._committer.prepared is not None else IDLE_S)
         if gathered or self._committer.is_done:
             self._finish()
             self._attend()
         if gathered:
-            self._decide(self._polled(gathered, 0.0))
+            self._decide(self._add_polled(gathered, 0.0))
         elif not self._committer.is_under_way:
             self._committer.start()
 
@@ -151,10 +151,9 @@ class SourceLoop:
         limit = self._options.limit
         return self._poison.size if limit is None else limit - self._work.taken - on_their_way
 
-    def _polled(self, gathered: SourceBatch, wait_s: float) -> SourceBatch:
-        """Return the batch with further messages of the source, if there is room."""
+    def _add_polled(self, gathered: SourceBatch, wait_s: float) -> SourceBatch:
         capacity = min(self._poison.size, self._left()) - len(gathered.submissions)
-        if capacity <= 0 or not self._reads():
+        if capacity <= 0 or not self._start_if_due():
             return gathered
         try:
             if self._failure is not None:
@@ -177,8 +176,7 @@ class SourceLoop:
                 gathered.passed_over.update({offset.part: offset for offset in self._passing_over.offsets(messages)})
         return gathered
 
-    def _reads(self) -> bool:
-        """Start the source if it is due; return whether it can be polled."""
+    def _start_if_due(self) -> bool:
         reading = self._reading
         if reading.is_begun:
             return True

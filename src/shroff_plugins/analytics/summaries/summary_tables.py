@@ -252,7 +252,6 @@ class SqlSummaries:
         return connection.execute(select(self._progress_of).where(self._own)).mappings().first()
 
     def _write_table(self, connection: Connection, number: int, rows: Sequence[WindowSummary], now: datetime) -> int:
-        """Write rows that differ from the present ones; return their number."""
         table = self._tables[number]
         keys = [_moment(row.start_ms) for row in rows]
         present = {

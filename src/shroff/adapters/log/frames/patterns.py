@@ -192,8 +192,7 @@ _compare = intrinsic_of(_compare_vectors)
 
 
 @compiled
-def _next_piece(texts: Any, position: Any, end: Any, unused: Any) -> Any:
-    """Return the start of the next piece, at most `end`."""
+def _piece_start(texts: Any, position: Any, end: Any, unused: Any) -> Any:
     size = VECTOR_BYTES
     while size == VECTOR_BYTES and position < end:
         size = _copy_piece(unused, 0, texts, position)
@@ -231,8 +230,8 @@ def compare_pieces(
             else:
                 differs[piece] = 1
                 piece += 1
-                position = _next_piece(texts, position + equal, end, unused)
-                other = _next_piece(texts, other + equal, other_end, unused)
+                position = _piece_start(texts, position + equal, end, unused)
+                other = _piece_start(texts, other + equal, other_end, unused)
         if row != model and other != other_end:
             differs[piece_ends[pattern] - 1] = 1
 
