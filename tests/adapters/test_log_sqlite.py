@@ -31,8 +31,8 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.log.tables.rows import APPEND_STEPS as STEPS
 from shroff.adapters.log.tables.sums import line_of
 from shroff.adapters.log.writing import row_framing
-from shroff.config import private
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError, TransientError, UsageError
+from shroff.runtime.state_folder import open_private
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch, PersonalValue, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
@@ -246,9 +246,9 @@ def test_a_file_that_another_thread_makes_just_before_a_writer_would_keeps_its_l
             others.append(sqlite3.connect(path))
             others[0].execute("PRAGMA journal_mode = WAL")
             others[0].execute("SELECT * FROM sqlite_master").fetchall()
-        return private(opened, *how)
+        return open_private(opened, *how)
 
-    monkeypatch.setattr(sqlite_file, "private", made_before)
+    monkeypatch.setattr(sqlite_file, "open_private", made_before)
     with closing(SqliteLog(path)) as writer, closing(others[0]):
         writer.append(everything(1, 3))
         subprocess.run([sys.executable, "-c", READ, str(path)], check=True)

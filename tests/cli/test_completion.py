@@ -18,6 +18,7 @@ from shroff.events.definitions import SOURCES, VERDICTS
 from shroff.features.computed import ENGINES
 from shroff.operations.manifest import commands
 from shroff.replay.exports import FORMATS, KINDS
+from shroff.runtime import environment
 
 SHROFF = Path(sys.executable).parent / "shroff"
 ANSWER_S_MAX = 0.5  # some 0.12 on two quiet cores, 0.2 on the slowest machine seen; what is loaded is looked at, too
@@ -44,13 +45,13 @@ def folder(tmp_path, monkeypatch):
 def offered(*arguments: str) -> list[str]:
     """What is offered for the last argument, files as `file`."""
     *before, begun = arguments
-    shell = ShellComplete(program, {}, "shroff", config.COMPLETION_VARIABLE)
+    shell = ShellComplete(program, {}, "shroff", environment.COMPLETION_VARIABLE)
     found = shell.get_completions(list(before), begun)
     return ["file" if item.type == "file" else item.value for item in found]
 
 
 def test_commands_that_are_there_are_offered_with_what_they_do():
-    shell = ShellComplete(program, {}, "shroff", config.COMPLETION_VARIABLE)
+    shell = ShellComplete(program, {}, "shroff", environment.COMPLETION_VARIABLE)
 
     found = {item.value: item.help for item in shell.get_completions([], "")}
 
@@ -124,7 +125,7 @@ def test_outside_a_project_no_type_is_offered(tmp_path, monkeypatch):
 def test_the_script_of_a_shell_is_what_the_shell_reads(shell):
     text = run("completion", shell).stdout
 
-    assert f"{config.COMPLETION_VARIABLE}={shell}_complete" in text
+    assert f"{environment.COMPLETION_VARIABLE}={shell}_complete" in text
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_the_script_of_a_shell_is_what_the_shell_reads(shell):
     ],
 )
 def test_the_program_answers_a_shell(shell, asked):
-    done = run(**asked, **{config.COMPLETION_VARIABLE: f"{shell}_complete"})
+    done = run(**asked, **{environment.COMPLETION_VARIABLE: f"{shell}_complete"})
 
     assert done.returncode == 0
     assert {"explain", "export"} <= set(done.stdout.replace(",", " ").replace("\t", " ").split())
@@ -158,7 +159,7 @@ def test_an_answer_is_quick_and_loads_nothing_heavy(folder):
         "import sys\nfrom shroff.cli.main import main\ntry:\n    main()\nexcept SystemExit:\n    pass\n"
         "print('LOADED', *{name.split('.')[0] for name in sys.modules})"
     )
-    asked = {"COMP_WORDS": "shroff ingest --as p", "COMP_CWORD": "3", config.COMPLETION_VARIABLE: "bash_complete"}
+    asked = {"COMP_WORDS": "shroff ingest --as p", "COMP_CWORD": "3", environment.COMPLETION_VARIABLE: "bash_complete"}
     answer, _, loaded = output([sys.executable, "-c", code], asked).partition("LOADED")
     best = float("inf")
     for _ in range(TRIES):

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
-from shroff.config import TEMPLATE_FOLDER, alone
+from shroff.config import TEMPLATE_FOLDER
 from shroff.engine.step import Effects
 from shroff.errors import LogBusyError, StateError, StorageError, UsageError
 from shroff.examples.bank import bank
@@ -36,6 +36,7 @@ from shroff.lake.cluster_replay_files import (
 )
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
+from shroff.runtime.state_folder import lock_file
 from shroff.services import project as app
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import Layout
@@ -228,7 +229,10 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
 def test_two_commands_never_decide_into_one_folder(tmp_path: Path):
     made = paysim(tmp_path, list(made_up(20)))
 
-    with alone(tmp_path / "out" / "run.lock"), pytest.raises(LogBusyError, match="another command is deciding into"):
+    with (
+        lock_file(tmp_path / "out" / "run.lock"),
+        pytest.raises(LogBusyError, match="another command is deciding into"),
+    ):
         decide(made, HereBackend(), tmp_path / "out", 1, 100)
 
 
@@ -389,17 +393,17 @@ def test_a_command_that_another_one_overtook_decides_nothing_again(tmp_path: Pat
 
     @contextmanager
     def overtaken(*path: Any) -> Iterator[None]:
-        monkeypatch.setattr(cluster_replay_files, "alone", alone)
+        monkeypatch.setattr(cluster_replay_files, "lock_file", lock_file)
         Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write(history[30:])
         made_up_lake(lake, log)
         run(lake)
-        with alone(*path):
+        with lock_file(*path):
             yield
 
     Writer(log, project(FEATURES, RULES), lambda: NOW_MS).write(history[:30])
     made_up_lake(lake, log)
     shutil.copytree(lake, tmp_path / "earlier")
-    monkeypatch.setattr(cluster_replay_files, "alone", overtaken)
+    monkeypatch.setattr(cluster_replay_files, "lock_file", overtaken)
 
     for folder in (lake, tmp_path / "earlier"):
         overtaken_run = run(folder)

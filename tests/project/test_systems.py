@@ -7,13 +7,13 @@ import os
 import pytest
 
 import shroff
-from shroff import config
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.project.definitions import load_definitions
 from shroff.project.settings import installed
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
+from shroff.runtime import environment
 from shroff.services.system_names import name_problems
 from tests.support.declare import declare
 from tests.support.projects import systems_of
@@ -155,9 +155,9 @@ def test_a_password_that_is_written_out_is_warned_of_and_a_variable_is_not():
 def test_variables_are_filled_in_when_something_is_opened(monkeypatch):
     monkeypatch.setenv("DB_PASSWORD", "p${x}")
 
-    assert config.filled("postgresql://u:${DB_PASSWORD}@h", "store") == "postgresql://u:p${x}@h"
+    assert environment.fill_variables("postgresql://u:${DB_PASSWORD}@h", "store") == "postgresql://u:p${x}@h"
     with pytest.raises(UsageError) as raised:
-        config.filled("postgresql://secret:${NO_SUCH_VARIABLE}@h", "store")
+        environment.fill_variables("postgresql://secret:${NO_SUCH_VARIABLE}@h", "store")
     assert "NO_SUCH_VARIABLE" in str(raised.value)
     assert "secret" not in str(raised.value)
 
@@ -166,29 +166,29 @@ def test_a_variable_may_be_the_content_of_a_file(tmp_path, monkeypatch):
     file = tmp_path / "login"
     file.write_text("a p w$'\"\n\n")
     monkeypatch.setenv("LOGIN_FILE", str(file))
-    assert config.filled("redis://${LOGIN}@h", "online") == "redis://a p w$'\"@h"
-    assert config.unset("${LOGIN} ${NO_SUCH_VARIABLE}") == ["NO_SUCH_VARIABLE"]
+    assert environment.fill_variables("redis://${LOGIN}@h", "online") == "redis://a p w$'\"@h"
+    assert environment.missing_variables("${LOGIN} ${NO_SUCH_VARIABLE}") == ["NO_SUCH_VARIABLE"]
     file.write_text("renewed")
-    assert config.filled("${LOGIN}", "online") == "renewed"
+    assert environment.fill_variables("${LOGIN}", "online") == "renewed"
 
     monkeypatch.setenv("LOGIN", "secret")
     with pytest.raises(UsageError, match="both LOGIN and LOGIN_FILE are set") as raised:
-        config.filled("${LOGIN}", "online")
+        environment.fill_variables("${LOGIN}", "online")
     assert "secret" not in str(raised.value)
     monkeypatch.delenv("LOGIN")
     file.write_bytes(b"\xff")
     with pytest.raises(UsageError, match="it is not UTF-8 text"):
-        config.filled("${LOGIN}", "online")
+        environment.fill_variables("${LOGIN}", "online")
     file.unlink()
     with pytest.raises(UsageError, match=r"LOGIN_FILE names .*login, which cannot be read: No such file"):
-        config.filled("${LOGIN}", "online")
+        environment.fill_variables("${LOGIN}", "online")
 
 
 def test_credentials_that_clouds_read_themselves_come_from_files_too(tmp_path, monkeypatch):
     (tmp_path / "key").write_text("of s3\n")
     given = {"AWS_SECRET_ACCESS_KEY_FILE": str(tmp_path / "key"), "SSL_CERT_FILE": "/etc/ssl/ca.pem"}
     monkeypatch.setattr(os, "environ", dict(given))
-    config.share_credentials()
+    environment.share_credentials()
 
     assert os.environ == {"AWS_SECRET_ACCESS_KEY": "of s3", "SSL_CERT_FILE": "/etc/ssl/ca.pem"}
 

@@ -245,7 +245,7 @@ def test_a_batch_in_two_transactions_is_found(parts: list[Path], project: app.Pr
         [
             pytest.param(lambda: patch.object(Recording, "synced", lambda *_: None), id="no file synced"),
             pytest.param(lambda: patch("shroff.runtime.atomic_files.sync_folder", bool), id="no folder synced"),
-            pytest.param(lambda: patch("shroff.config.sync_folder", bool), id="no new folder synced"),
+            pytest.param(lambda: patch("shroff.runtime.state_folder.sync_folder", bool), id="no new folder synced"),
         ],
     ),
 )

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, DateTime, Integer, MetaData, Numeric, Table, Text, insert, text
 
-from shroff import config
 from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, LogBusyError, UsageError
+from shroff.runtime import state_folder
 from shroff.services import project as app
 from shroff.services.sources.file_sync import FileTaking
 from shroff.services.sources.pulled import BEING_WRITTEN, LOCK, SyncedFile
@@ -353,7 +353,7 @@ def test_one_process_syncs_at_a_time(bank: Path):
     write(bank, "a.jsonl", [row(1)])
 
     with (
-        config.alone(app.open(bank).context.paths.state / LOCK, ""),
+        state_folder.lock_file(app.open(bank).context.paths.state / LOCK, ""),
         pytest.raises(LogBusyError, match="another process already syncs"),
     ):
         sync(bank)

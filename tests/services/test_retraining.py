@@ -24,11 +24,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from shroff import config
 from shroff.adapters.pull.files import Folder, files_at, is_taken
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
 from shroff.people.store import rows_of
+from shroff.runtime import state_folder
 from shroff.services import project as app
 from shroff.services.sources.file_sync import FileTaking
 from shroff.services.sources.pulled_files import APPENDING, ASIDE, CHANGING, DONE, Progress, PulledFiles
@@ -444,7 +444,7 @@ def test_it_goes_on_with_what_comes_until_it_is_left(bank: Path, folder: Path):
 
 def test_a_second_watch_is_refused_and_the_first_goes_on(bank: Path, folder: Path, capsys: pytest.CaptureFixture[str]):
     write_days(folder / "0.jsonl", [0])
-    with config.alone(app.open(bank).context.paths.state / "watch.lock", "it runs"):
+    with state_folder.lock_file(app.open(bank).context.paths.state / "watch.lock", "it runs"):
         assert run(["-C", str(bank), "train", "--watch", str(folder), "--once"]) == 3
         assert "another 'shroff train --watch' runs for this project" in capsys.readouterr().err
     assert not (bank / ".shroff" / "log.db").exists()

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from shroff import config, webhooks
+from shroff import webhooks
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, UsageError
 from shroff.log.writer import Writer
 from shroff.notices.triggers import BEGUN, SOURCE
+from shroff.runtime import state_folder
 from shroff.services import project as app
 from shroff.services.sinks.routes import sink_routes
 from shroff.streams.log import InboxRequest
@@ -140,7 +141,7 @@ def test_a_project_without_sinks_or_without_a_log_says_so(tmp_path):
 def test_two_processes_do_not_deliver_at_once_on_one_machine(project):
     project.decide(events(1, 1), as_type="payment")
     with (
-        config.alone(project.context.paths.state / "delivery.lock", "it runs"),
+        state_folder.lock_file(project.context.paths.state / "delivery.lock", "it runs"),
         pytest.raises(LogBusyError, match="already delivers to the sinks"),
     ):
         project.sinks.deliver()
@@ -251,7 +252,7 @@ def test_a_service_notes_from_where_on_is_delivered_and_told_before_it_takes_any
         stop.set()
 
     elsewhere = (
-        config.alone(project.context.paths.state / "delivery.lock", "it runs")
+        state_folder.lock_file(project.context.paths.state / "delivery.lock", "it runs")
         if is_delivered_elsewhere
         else nullcontext()
     )

@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem, get_completion_class, shell_c
 from shroff import config
 from shroff.cli.session import Session, command
 from shroff.errors import ShroffError
+from shroff.runtime import environment
 
 if TYPE_CHECKING:
     from shroff.language.yaml.text import Node
@@ -41,13 +42,13 @@ def completion(session: Session, shell: str) -> None:
     program = click.get_current_context().find_root().command
     shell_class = get_completion_class(shell)
     assert shell_class is not None, "click knows the three shells"
-    script = shell_class(program, {}, "shroff", config.COMPLETION_VARIABLE).source().rstrip()
+    script = shell_class(program, {}, "shroff", environment.COMPLETION_VARIABLE).source().rstrip()
     session.answer({"shell": shell, "script": script}, script)
     session.next(f"shroff completion {shell} >> {SHELLS[shell]}")
 
 
 def complete(program: click.Command, instruction: str) -> int:
-    return shell_complete(program, {}, "shroff", config.COMPLETION_VARIABLE, instruction)
+    return shell_complete(program, {}, "shroff", environment.COMPLETION_VARIABLE, instruction)
 
 
 def _project(context: click.Context) -> config.ProjectPaths | None:

@@ -152,10 +152,10 @@ def run_demo(
 
     Returns: The project, its summary, and the events that come later.
     """
-    from shroff import config
     from shroff.cli import demo_served
     from shroff.cli.demo_kernels import kernels_beside
     from shroff.cli.demo_report import SEED_OF_THE_RULES, DemoSummary
+    from shroff.runtime import state_folder
     from shroff.services import project as app
 
     progress = DemoProgress()
@@ -168,7 +168,7 @@ def run_demo(
         period = stretch_upto(events, seed, past.context.now_ms()) if is_served else BankPeriod(START_MS, 0)
         past_seed = SEED_OF_THE_RULES + (seed == SEED_OF_THE_RULES)
         training = learn_from_past(past, past_seed, progress, period.start_ms, wait)
-        shutil.copytree(past.context.paths.folder, folder, ignore=shutil.ignore_patterns(config.STATE_FOLDER))
+        shutil.copytree(past.context.paths.folder, folder, ignore=shutil.ignore_patterns(state_folder.STATE_FOLDER))
         shutil.rmtree(past.context.paths.folder, ignore_errors=True)
         project = app.open_exactly(folder)
         if is_served:

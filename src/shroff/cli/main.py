@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 import shroff
-from shroff import config
 from shroff.cli.failures import report
 from shroff.cli.progress import CompileNote
 from shroff.cli.session import Session, give_up
 from shroff.errors import nearest
 from shroff.operations.manifest import commands, is_known, load
-from shroff.runtime import logs
+from shroff.runtime import environment, logs
 from shroff.runtime.process_wide import calm_libraries, compile_listeners, is_program
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command, or answer a shell that asks for completions, and exit with its status."""
     watch_interrupts()
     hold_streams()
-    asked = config.completion_asked()
+    asked = environment.completion_request()
     if asked:
         from shroff.cli.completion import complete
 
@@ -134,7 +133,7 @@ def run(arguments: list[str]) -> int:
     compile_listeners.append(listener)
     try:
         logs.begin(session.log, *logs.settings())
-        config.share_credentials()
+        environment.share_credentials()
         code = _invoke(arguments, session)
         session.warn()
         session.flush()

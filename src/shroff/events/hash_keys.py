@@ -12,9 +12,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from shroff.config import ProjectPaths, make_folder
+from shroff.config import ProjectPaths
 from shroff.errors import StorageError, os_words, refused
 from shroff.runtime.atomic_files import remove_unfinished, whole_file
+from shroff.runtime.state_folder import make_folder
 
 _KEY_BYTES_MIN = 16
 

@@ -25,7 +25,6 @@ from msgspec.json import encode as to_json
 from msgspec.msgpack import decode as from_msgpack
 from msgspec.msgpack import encode as to_msgpack
 
-from shroff.config import alone, make_folder
 from shroff.engine.step import Effects
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.features.cluster.partition_state import EntityAnswer
@@ -34,6 +33,7 @@ from shroff.lake.cluster_replay import PartitionRow, ReplayPlan, answers_of, dec
 from shroff.lake.reader import LakeReader
 from shroff.operations.declaration import OperationAnswer
 from shroff.runtime.atomic_files import UNFINISHED, unfinished_files, whole_file
+from shroff.runtime.state_folder import lock_file, make_folder
 from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects, RetriedObjects
@@ -134,7 +134,7 @@ def decide_on_cluster(
     batch_size = PLACES if places is None else places
     if batch_size < 1:
         raise UsageError(f"a batch has at least 1 record, not {batch_size}.")
-    with alone(out / "run.lock", f"another command is deciding into {out}."):
+    with lock_file(out / "run.lock", f"another command is deciding into {out}."):
         # The lake is read under the lock, so it is not older than one that another command has decided meanwhile.
         reader = LakeReader(objects)
         replay = replay_plan(secrets.token_hex(8), opened, reader, models, cluster.partitions)

@@ -28,12 +28,12 @@ import msgspec
 from msgspec import field
 from msgspec.json import decode as from_json
 
-from shroff.config import FOLDER_MODE, make_folder, private
 from shroff.errors import RefusalError, RegistryError, StateError, StorageError, UsageError, nearest, os_words
 from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
 from shroff.runtime.atomic_files import foreign, sync_folder
+from shroff.runtime.state_folder import FOLDER_MODE, make_folder, open_private
 from shroff.runtime.values import FrozenStruct
 
 MANIFEST = "manifest.json"
@@ -368,7 +368,7 @@ def _manifest_of(manifest: JsonMapping, files: Mapping[str, bytes]) -> bytes:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(FOLDER_MODE, exist_ok=True)
-    with private(path) as file:
+    with open_private(path) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

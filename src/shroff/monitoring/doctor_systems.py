@@ -13,12 +13,12 @@ from random import Random
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from shroff.config import unset
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
+from shroff.runtime.environment import missing_variables
 from shroff.runtime.texts import bytes_text, many
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.delivering_rows import KINDS, with_fields
@@ -131,14 +131,14 @@ def unset_variables(systems: Systems) -> dict[str, list[str]]:
     keys_by_variable: dict[str, list[str]] = {}
     for path, system in named_systems(systems):
         for key, text in _texts(system.options, path):
-            for name in unset(text):
+            for name in missing_variables(text):
                 if key not in keys_by_variable.setdefault(name, []):
                     keys_by_variable[name].append(key)
     return keys_by_variable
 
 
 def is_set(system: System) -> bool:
-    return not any(unset(text) for _, text in _texts(system.options, ""))
+    return not any(missing_variables(text) for _, text in _texts(system.options, ""))
 
 
 def look_at_variables(systems: Systems) -> Iterator[Finding]:

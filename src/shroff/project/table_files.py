@@ -40,7 +40,7 @@ from shroff.language.lookups.table import (
 from shroff.language.names import TableShape
 from shroff.language.values import Value, parse_file_time
 from shroff.project.reference import csv_rows, parse_cell
-from shroff.runtime import contents
+from shroff.runtime import contents, state_folder
 from shroff.runtime.atomic_files import whole_file
 
 FOLDER = "tables/"
@@ -143,9 +143,9 @@ def _mapped(path: Path, digest: str) -> LookUpTable:
 
 def _pack(table: LookUpTable, path: Path) -> None:
     """Write the packed form of a table, and delete packed forms unused for a week. Raises: OSError."""
-    config.make_folder(path.parent)
+    state_folder.make_folder(path.parent)
     with whole_file(path) as file:
-        os.fchmod(file.fileno(), config.FILE_MODE)
+        os.fchmod(file.fileno(), state_folder.FILE_MODE)
         table.write(file)
     for old in path.parent.iterdir():
         with suppress(FileNotFoundError):

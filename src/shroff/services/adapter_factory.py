@@ -17,6 +17,7 @@ from shroff.json_types import TextDict
 from shroff.project.definitions import Definitions
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, settings_of
 from shroff.project.settings.system import System, filled
+from shroff.runtime import environment, state_folder
 from shroff.runtime.entry_points import entries, entry_point, load_entry
 from shroff.runtime.progress import Tell, unheard
 from shroff.services.parts import ProjectPart
@@ -83,7 +84,7 @@ class AdapterFactory(ProjectPart):
             kept: Log = load_entry("log.sqlite")(self._paths.log, read_only=read_only)
             return kept
         lease_s = store.duration_ms("lease", "3s") / 1_000
-        url = config.filled(store.text("url"), "store")
+        url = environment.fill_variables(store.text("url"), "store")
         own = self._systems.beside("log", store, self._paths.folder)
         held: Log = store_adapter(url)(url, read_only=read_only, lease_s=lease_s, **own)
         return held
@@ -98,7 +99,9 @@ class AdapterFactory(ProjectPart):
                 self._log.open(read_only=False).close()
         seal = sealing_by(lambda: hash_keys.key_for(self._paths, "shroff audit 1", self._log.refuse_a_second_key))
         store = self._store()
-        return SqlPeople(self._paths.log if store is None else config.filled(store.text("url"), "store"), seal)
+        return SqlPeople(
+            self._paths.log if store is None else environment.fill_variables(store.text("url"), "store"), seal
+        )
 
     def open_provider(self) -> Provider | None:
         """Return the OpenID provider for sign-in, None if none is set. Raises: UsageError as its adapter."""
@@ -183,7 +186,7 @@ class AdapterFactory(ProjectPart):
         store = self._store()
         if store is None:
             return self._paths.log.exists()
-        url = config.filled(store.text("url"), "store")
+        url = environment.fill_variables(store.text("url"), "store")
         own = self._systems.beside("log", store, self._paths.folder)
         return bool(store_adapter(url).is_there(url, **own))
 
@@ -235,7 +238,7 @@ def _topics_of(system: System) -> list[str]:
 def make_state_folder(places: config.ProjectPaths) -> None:
     """Create the state folder. Raises: StorageError if that fails."""
     try:
-        config.make_folder(places.state)
+        state_folder.make_folder(places.state)
     except OSError as error:
         raise StorageError(
             f"{os_words(error, places.state, ' cannot be made')}. The log needs a folder that it may write."

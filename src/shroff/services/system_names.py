@@ -17,6 +17,7 @@ from shroff.project.policy import OUTCOMES
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.sources import SKIP, NamedSource
 from shroff.project.settings.systems import Systems
+from shroff.runtime import environment
 from shroff.services.lake.project_lake import lake_mistake
 
 _Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # path, name, kind of name, known names
@@ -64,7 +65,7 @@ def variables_not_set(files: TextMapping) -> dict[str, Problem]:
         if not is_read or "${" not in files[name]:
             continue
         for scalar in _scalars(yamltext.read(files[name], name, [])):
-            for variable in config.unset(scalar.text):
+            for variable in environment.missing_variables(scalar.text):
                 words = f"the variable {variable} of the environment is not set."
                 by_variable.setdefault(variable, scalar.problem(words, "Set it where shroff runs."))
     return by_variable

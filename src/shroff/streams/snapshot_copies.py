@@ -18,9 +18,9 @@ import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError, os_words
 from shroff.runtime.atomic_files import whole_file
+from shroff.runtime.state_folder import FILE_MODE, make_folder
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.snapshots import SUFFIX, Snapshots

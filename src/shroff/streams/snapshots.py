@@ -22,11 +22,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError, os_words
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.process_wide import mapped
 from shroff.runtime.progress import unheard
+from shroff.runtime.state_folder import FILE_MODE, make_folder
 from shroff.runtime.values import FrozenStruct
 
 FORMAT = 2  # of the file; readers ignore all others

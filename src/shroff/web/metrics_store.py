@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from shroff.config import STATE_FOLDER
 from shroff.errors import ShroffError
 from shroff.events.validation import latest_ms
 from shroff.features.batch.remarks import UNRATED
 from shroff.language.values import parse_time
 from shroff.models.in_force import FILE, InForce, read_in_force
 from shroff.monitoring.doctor_systems import write_ahead_bytes
+from shroff.runtime.state_folder import STATE_FOLDER
 from shroff.runtime.values import Fresh
 from shroff.services.backups.creation import read_note
 from shroff.services.drift.records import DriftRecords

@@ -19,8 +19,8 @@ from typing import Final
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
-from shroff.config import private
 from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, os_words, rights
+from shroff.runtime.state_folder import open_private
 
 # Compared with SQLite's default of 4 KiB, a million events with documents of 1.4 kB take 18 % less disk and 8 % less
 # processor time; a single commit takes the same 0.13 ms.
@@ -45,7 +45,7 @@ class WriterLock:
         Raises: LogBusyError if another writer has it; StorageError if the side file cannot be made.
         """
         try:
-            self._file = private(path, "a+", "ascii")
+            self._file = open_private(path, "a+", "ascii")
         except OSError as error:
             raise StorageError(f"{guards} cannot be opened for writing: {os_words(error, path)}") from error
         try:
@@ -324,7 +324,7 @@ def _close_off(path: Path) -> None:
     """
     with suppress(OSError):  # SQLite reports the problem later
         with suppress(FileExistsError):
-            private(path, "xb").close()
+            open_private(path, "xb").close()
         for file in path.parent.glob(f"{path.name}*"):
             if file.stat().st_mode & 0o007:
                 file.chmod(file.stat().st_mode & 0o770)

@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from shroff.config import make_folder
 from shroff.errors import StorageError
 from shroff.runtime.atomic_files import LOST, sync_folder
 from shroff.runtime.progress import unheard
+from shroff.runtime.state_folder import make_folder
 from shroff.streams.lake import ListedObject, StoredObject, check_name, digest
 
 STEPS = ("begin", "written", "synced", "named", "done")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from shroff import config
 from shroff.errors import os_words
 from shroff.notices.mailbox import file_name
 from shroff.notices.mailer import Mail, Unmailed
+from shroff.runtime import state_folder
 from shroff.runtime.atomic_files import whole_file
 from shroff.streams.sink import AwayError
 
@@ -26,7 +26,7 @@ class FolderMailer:
     def send(self, mail: Mail) -> Sequence[Unmailed]:
         target = self._folder / file_name(mail.id)
         try:
-            config.make_folder(self._folder)
+            state_folder.make_folder(self._folder)
             with whole_file(target) as file:
                 file.write(mail.data)
         except OSError as error:

@@ -20,12 +20,12 @@ from urllib.parse import unquote, urljoin, urlsplit
 from urllib.response import addinfourl
 
 from shroff.adapters.lake.bucket import BucketEntry, BucketObjects
-from shroff.config import make_folder, private
 from shroff.errors import NotThereYetError, TransientError, UsageError, covered, os_words
 from shroff.events.formats.encodings import format_by_name, is_text_name
 from shroff.json_types import JsonMapping, TextDict
 from shroff.language.values import parse_duration
 from shroff.runtime.atomic_files import leads_out
+from shroff.runtime.state_folder import make_folder, open_private
 from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
 from shroff.streams.settings import BUCKET
 
@@ -142,7 +142,7 @@ class BucketFiles(PulledSource):
         make_folder(self._downloads)
         path = self._downloads / PurePosixPath(name).name
         try:
-            with private(path) as file:
+            with open_private(path) as file:
                 is_there = self._objects.download(name, file)
             if not is_there:
                 path.unlink()
@@ -188,7 +188,7 @@ class UrlList(PulledSource):
             self.names()
         path = self._downloads / _last(name)
         try:
-            with self._request(urljoin(self._url, self._lines.get(name, name))) as answer, private(path) as file:
+            with self._request(urljoin(self._url, self._lines.get(name, name))) as answer, open_private(path) as file:
                 _receive(answer, file, name, FILE_BYTES_MAX)
                 length = answer.headers.get("Content-Length")
                 if length is not None and file.tell() != int(length):

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Final
 
-from shroff.config import filled
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.notices.definitions import Notice
 from shroff.notices.store import Due
+from shroff.runtime.environment import fill_variables
 
 SUMMARY_MAX = 1_024  # characters; limit of PagerDuty
 # Escapes Markdown, which Teams renders: no value may become a link
@@ -50,7 +50,7 @@ def _pagerduty(project: str, notice: Notice, due: Due, item: JsonMapping) -> Jso
     Raises: UsageError if the variable of its secret is not set.
     """
     return {
-        "routing_key": filled(notice.secret, "the secret of a notice"),
+        "routing_key": fill_variables(notice.secret, "the secret of a notice"),
         "event_action": "trigger",
         "dedup_key": sha256(f"{project}-{due.key}".encode()).hexdigest(),
         "client": "shroff",

@@ -6,7 +6,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 from msgspec.json import encode as to_json
 
-from shroff import config
 from shroff.errors import Problem, UsageError
 from shroff.json_types import JsonMapping
 from shroff.language.shapes import read_shape
@@ -17,6 +16,7 @@ from shroff.project.settings.installed import first_schemes, kind_at, kinds, set
 from shroff.project.settings.location_keys import NAMED_SOURCE_KEYS
 from shroff.project.settings.system import System, look_for_mistakes, mapping_of, names_of, registry_mistake
 from shroff.project.settings.systems_keys import kind_shape, source, sources
+from shroff.runtime import environment
 from shroff.runtime.values import FrozenStruct
 
 SKIP = "skip"
@@ -127,13 +127,13 @@ def source_of(url: str, node: Node, problems: list[Problem]) -> System | None:
     (`${SOURCE}`) is read now, since it tells the kind of the source.
     """
     if url.startswith("${"):
-        missing = config.unset(url)
+        missing = environment.missing_variables(url)
         if missing:
             message = f"the address of the source is in ${{{missing[0]}}}, and that variable is not set."
             hint = "Set it, or name the kind here, as in source: { kafka: { brokers: '${BROKERS}', topics: ... } }."
             node.report(problems, message, hint)
             return None
-        url = config.filled(url, "source")
+        url = environment.fill_variables(url, "source")
     parts = urlsplit(url)
     try:
         kind = kind_at("source", parts.scheme)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from shroff import config
 from shroff.errors import Problem, UsageError
 from shroff.json_types import JsonMapping, TextMapping
 from shroff.language.shapes import Plain
@@ -17,6 +16,7 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.systems_keys import default_of
+from shroff.runtime import environment
 from shroff.runtime.values import FrozenStruct
 
 
@@ -73,11 +73,11 @@ class System(FrozenStruct):
 
 
 def filled(system: System) -> System:
-    """Replace `${NAME}` in all settings from the environment. Raises: UsageError as `config.filled`."""
+    """Replace `${NAME}` in all settings from the environment. Raises: UsageError as `environment.fill_variables`."""
 
     def fill(value: Any) -> Any:
         if isinstance(value, str):
-            return config.filled(value, system.kind)
+            return environment.fill_variables(value, system.kind)
         if isinstance(value, Mapping):
             return {name: fill(text) for name, text in value.items()}
         if isinstance(value, list):

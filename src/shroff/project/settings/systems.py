@@ -32,6 +32,7 @@ from shroff.project.settings.service_keys import SESSIONS
 from shroff.project.settings.sources import NamedSource, read_sources
 from shroff.project.settings.system import System, filled, look_for_mistakes, mapping_of, names_of, single_of
 from shroff.project.settings.systems_keys import SYSTEMS, backup, lake, mail, online, sinks, snapshots, store
+from shroff.runtime import environment
 from shroff.runtime.values import FrozenStruct, replace
 
 DECIDING_KEYS = frozenset(["shroff", "name", "money", "lateness", "ahead", "untaken"])
@@ -86,7 +87,7 @@ class Systems(FrozenStruct):
     def settled(self, contract: str, system: System, folder: Path) -> JsonMapping:
         """Return a system's settings for its adapter, with variables replaced and absolute file paths.
 
-        Raises: UsageError as `config.filled`, or if no such adapter is installed.
+        Raises: UsageError as `environment.fill_variables`, or if no such adapter is installed.
         """
         declared = settings_of(contract, system.kind)
         own = self.called(system, folder) if declared.is_called else filled(system)
@@ -126,7 +127,7 @@ class Systems(FrozenStruct):
     def called(self, system: System, folder: Path) -> System:
         """Return an HTTP system with `${NAME}` replaced, defaults from `http:`, and absolute file paths.
 
-        Raises: UsageError as `config.filled`.
+        Raises: UsageError as `environment.fill_variables`.
         """
         own = filled(system)
         usual = dict(filled(self.http).options)
@@ -151,7 +152,7 @@ class Systems(FrozenStruct):
 
         Raises: UsageError for an unset variable, or an invalid address.
         """
-        url = config.filled(self.web.text("url"), "web")
+        url = environment.fill_variables(self.web.text("url"), "web")
         if url and not re.match(r"https?://[^\s/]", url):
             raise UsageError(
                 f"web in {config.PROJECT_FILE}: the address must begin with https:// or http:// and a host."

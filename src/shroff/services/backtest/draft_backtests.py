@@ -16,6 +16,7 @@ from shroff import config
 from shroff.backtest.document import BacktestReport
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.json_types import JsonMapping, TextDict, TextMapping
+from shroff.runtime import state_folder
 from shroff.runtime.values import replace
 from shroff.services.documents import Documents
 from shroff.services.jobs.kinds import DRAFT_BACKTEST
@@ -89,7 +90,7 @@ def run_draft(project: Project, params: DraftBacktestParams, run: JobRun) -> Jso
     run.step("backtest", 0, total)
     with TemporaryDirectory(prefix="shroff-") as name:
         folder = Path(name)
-        config.make_folder(folder / RULES)
+        state_folder.make_folder(folder / RULES)
         for file, text in draft.rules.items():
             config.write_text(folder / RULES / file, text)
         policy = folder / "policy.yaml"

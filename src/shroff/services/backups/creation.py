@@ -22,6 +22,7 @@ from shroff import config
 from shroff.errors import StorageError, UsageError, os_words, refused
 from shroff.json_types import TextDict
 from shroff.language.values import DAY_MS
+from shroff.runtime import state_folder
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import FrozenStruct, replace
@@ -80,7 +81,7 @@ class BackupWriter:
             raise UsageError(f"{address} is in the project's folder, and would be lost with it. Name another place.")
         state = self._context.paths.state
         message = "another process, such as 'shroff backup create --follow', makes backups of this project"
-        self._open.enter_context(config.alone(state / "backup.lock", message))
+        self._open.enter_context(state_folder.lock_file(state / "backup.lock", message))
         try:
             note = read_note(state)
             if note is None:  # written before the vault is labeled with its id

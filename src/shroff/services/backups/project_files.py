@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from shroff.config import STATE_FOLDER
 from shroff.errors import StorageError, os_words
 from shroff.runtime.atomic_files import LOST, UNFINISHED, has_secret_name, leads_out
+from shroff.runtime.state_folder import STATE_FOLDER
 
 LOG = "log.db"
 LOG_FILE = f"{STATE_FOLDER}/{LOG}"

@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from shroff import config
 from shroff.errors import StorageError, UsageError, os_words
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
+from shroff.runtime import state_folder
 from shroff.runtime.atomic_files import sync_folder
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import Progress, Tell, unheard
@@ -144,8 +144,8 @@ def restore(
                 on_step(LOG_FILE)
             for name, data in secret_files.items():
                 _write(_inside(part, name), 0o600, (data,))
-            _inside(part, f"{config.STATE_FOLDER}/x")  # a project without a log has the folder, too
-            write_note(part / config.STATE_FOLDER, BackupNote(label.id, vault.address, last.number, last.at_ms))
+            _inside(part, f"{state_folder.STATE_FOLDER}/x")  # a project without a log has the folder, too
+            write_note(part / state_folder.STATE_FOLDER, BackupNote(label.id, vault.address, last.number, last.at_ms))
             size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
             _sync(part)
             on_step("written")
@@ -171,7 +171,7 @@ def _unnamed(folder: Path) -> Iterator[Path]:
     part = Path(mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         with _locked(part):
-            part.chmod(config.FOLDER_MODE)
+            part.chmod(state_folder.FOLDER_MODE)
             yield part
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -211,12 +211,14 @@ def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if name.startswith("/") or ".." in name.split("/"):
         raise StorageError(f"the backup names a file outside the project: {name!r}. It was altered")
-    path.parent.mkdir(parents=True, exist_ok=True, mode=config.FOLDER_MODE if config.is_kept(path) else 0o777)
+    path.parent.mkdir(
+        parents=True, exist_ok=True, mode=state_folder.FOLDER_MODE if state_folder.is_in_state_folder(path) else 0o777
+    )
     return path
 
 
 def _write(path: Path, mode: int, pieces: Iterable[bytes]) -> None:
-    with config.private(path) as file:
+    with state_folder.open_private(path) as file:
         file.writelines(pieces)
     path.chmod(mode)
 
@@ -224,7 +226,7 @@ def _write(path: Path, mode: int, pieces: Iterable[bytes]) -> None:
 def _write_log(vault: Vault, path: Path, points: list[BackedUpLog], progress: Progress) -> None:
     """Write the full point's file, then the changed pages of each later point, oldest first."""
     page_bytes = points[-1].page_bytes
-    with config.private(path) as file:
+    with state_folder.open_private(path) as file:
         for data in vault.contents(points[0].whole or ()):
             file.write(data)
             progress(1)

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shroff import config
 from shroff.errors import StorageError, UsageError, os_words
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject, TextDict
 from shroff.language.values import DAY_MS, show_duration
+from shroff.runtime import environment, state_folder
 from shroff.runtime.progress import Progress, unheard
 from shroff.runtime.values import FrozenStruct
 from shroff.services.backups.creation import BackupWriter, read_note
@@ -58,7 +58,7 @@ def vault_of(context: ProjectContext, to: str | None = None, key: Path | None = 
     named = str(options.pop("key", ""))
     options.pop("tools", None)
     if key is None and named and to is None:
-        key = context.paths.folder / config.filled(named, "backup")
+        key = context.paths.folder / environment.fill_variables(named, "backup")
     with Lakes(context).objects_at(options, to) as objects:
         yield Vault(objects, None if key is None else read_key(key))
 
@@ -187,7 +187,7 @@ def finding(context: ProjectContext) -> Finding:
     """Report the age of the newest backup for `doctor`, from this machine's note, so the vault is not contacted."""
     from shroff.monitoring.doctor import NOTE, OK, Finding
 
-    note = read_note(context.paths.folder / config.STATE_FOLDER)
+    note = read_note(context.paths.folder / state_folder.STATE_FOLDER)
     cure = "Run 'shroff backup create', or let 'shroff backup create --follow' run beside the service."
     if note is None or not note.number:
         return Finding("backup", NOTE, "this project was never backed up", cure)

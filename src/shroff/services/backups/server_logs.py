@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from shroff import config
 from shroff.errors import UsageError
 from shroff.notices.store import OPEN, UNKNOWN
+from shroff.runtime import environment
 from shroff.runtime.progress import Progress
 from shroff.services.adapter_factory import store_adapter
 from shroff.services.backups.creation import BackupWriter, StoredNow
@@ -49,7 +50,7 @@ class ServerBackupWriter(BackupWriter):
 def dump_tool(context: ProjectContext) -> PostgresDump:
     """Return the dump tool for a project's log. Raises: UsageError if its kind has none."""
     assert context.systems.store is not None, "asked for a log in a server"
-    url = config.filled(context.systems.store.text("url"), "store")
+    url = environment.fill_variables(context.systems.store.text("url"), "store")
     return _tool(url, tools_folder(context))
 
 
@@ -78,7 +79,7 @@ def restored_tool(point: BackupPoint, folder: Path, url: str | None, tools: Path
         )
     if urlsplit(url).password and "${" not in (urlsplit(url).password or ""):
         raise UsageError("--store has a password. Write ${NAME} instead, and set that environment variable.")
-    tool = _tool(config.filled(url, "store"), tools or tools_folder(context))
+    tool = _tool(environment.fill_variables(url, "store"), tools or tools_folder(context))
     if (tool.kind, tool.tables) != (dump.kind, dump.tables):
         raise UsageError(
             f"the backup is of tables {dump.tables} in {dump.kind}, and {tool.place} is of tables {tool.tables} "
@@ -90,7 +91,7 @@ def restored_tool(point: BackupPoint, folder: Path, url: str | None, tools: Path
 def tools_folder(context: ProjectContext) -> Path | None:
     settings = context.systems.backup
     named = "" if settings is None else settings.text("tools")
-    return context.paths.folder / config.filled(named, "backup") if named else None
+    return context.paths.folder / environment.fill_variables(named, "backup") if named else None
 
 
 def restore_log(tool: PostgresDump, vault: Vault, database: BackedUpLog, reason: str, progress: Progress) -> int:

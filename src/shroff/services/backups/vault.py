@@ -25,9 +25,9 @@ import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.config import FOLDER_MODE
 from shroff.errors import StorageError, UsageError, os_words
 from shroff.json_types import TextDict
+from shroff.runtime.state_folder import FOLDER_MODE
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects
 

@@ -20,6 +20,7 @@ from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
+from shroff.runtime import state_folder
 from shroff.runtime.atomic_files import own
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.services.approvals.agreements import Agreements, Author
@@ -148,7 +149,7 @@ class RuleDraftFiles(ProjectPart):
             if kept is not None and kept.note.tag == new_tag:
                 return kept
             before("", new_tag)
-            config.make_folder(self._folder)
+            state_folder.make_folder(self._folder)
             with self._documents.edit(KIND, Note) as notes:
                 note = notes.setdefault(id, Note())
                 note.authors = [*note.authors, *(author for author in authors if author not in note.authors)]

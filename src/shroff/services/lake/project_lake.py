@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shroff import config
 from shroff.errors import ShroffError, UsageError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import named_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
 from shroff.project.settings.system import System, filled
+from shroff.runtime import environment
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.values import FrozenStruct
 from shroff.services.parts import ProjectPart
@@ -239,7 +239,7 @@ class Lakes(ProjectPart):
 
     def _opening(self, options: JsonMapping, to: str | None) -> Callable[[], Objects]:
         """Return a function that opens the object store; it can be pickled for other processes."""
-        address = config.filled(str(options["to"]), "lake") if to is None else to
+        address = environment.fill_variables(str(options["to"]), "lake") if to is None else to
         kind, at = _adapter(address, Path.cwd() if to else self._paths.folder)
         adapter = load_entry(f"lake.{kind}")
         if kind == IN_FOLDER:
@@ -258,7 +258,7 @@ class Lakes(ProjectPart):
     def folder(self) -> Path | None:
         """Return the folder of the lake in shroff.yaml; None if it is a bucket."""
         assert self._systems.lake is not None
-        address = config.filled(str(self._systems.lake.options["to"]), "lake")
+        address = environment.fill_variables(str(self._systems.lake.options["to"]), "lake")
         kind, at = _adapter(address, self._paths.folder)
         return Path(at) if kind == IN_FOLDER else None
 

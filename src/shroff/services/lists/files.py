@@ -19,6 +19,7 @@ from shroff.project.loader import files_of
 from shroff.project.settings.systems import load_systems
 from shroff.rules.silences import rule_of
 from shroff.rules.texts import tag_of
+from shroff.runtime import state_folder
 from shroff.runtime.atomic_files import own
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import frozen, replace
@@ -367,7 +368,7 @@ class ListFiles(ProjectPart):
 
     def _write_list(self, name: str, text: str) -> None:
         path = own(self._paths.folder, lists.file_of(name))
-        config.make_folder(path.parent)
+        state_folder.make_folder(path.parent)
         config.write_text(path, text)
         self._context.read_once.texts.wrote(str(path), text)
 

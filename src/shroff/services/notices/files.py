@@ -13,6 +13,7 @@ from shroff.errors import Problem, ShroffError, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.json_types import TextMapping
 from shroff.language.values import DAY_MS
+from shroff.runtime import environment
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.values import replace
 from shroff.services.adapter_factory import AdapterFactory
@@ -302,7 +303,7 @@ class SentLetters(ProjectPart):
 
         now_ms, content = self._now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
         id = f"call-{sha256(repr((call, key)).encode()).hexdigest()[:24] if key else token_hex(12)}"
-        sender = config.filled(self._systems.mail.text("from", SENDER), "mail")
+        sender = environment.fill_variables(self._systems.mail.text("from", SENDER), "mail")
         mail = mail_of(RenderedText(subject, text, ""), id=id, sender=sender, recipients=to, made_ms=now_ms)
         claimed = OutgoingMessage(id, call, "", content, now_ms, now_ms, "[]", UNKNOWN, shown=_many(len(to)))
         with self._notice_files.told() as store:

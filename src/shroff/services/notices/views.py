@@ -11,6 +11,7 @@ from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
 from shroff.project.settings.system import System
+from shroff.runtime import environment
 from shroff.services.adapter_factory import AdapterFactory
 from shroff.services.cases.project_cases import ProjectCases
 from shroff.services.jobs.project_jobs import failing_schedules
@@ -80,7 +81,7 @@ class NoticeViews(ProjectPart):
             self._notice_files.declared,
             NoticeTemplates(files),
             sender,
-            config.filled(systems.mail.text("from", SENDER), "mail"),
+            environment.fill_variables(systems.mail.text("from", SENDER), "mail"),
             hash_keys.key_for(self._paths, KEY, self._log.refuse_a_second_key),
             self._now_ms,
             lambda: self._log.open(read_only=True),

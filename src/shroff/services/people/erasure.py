@@ -30,6 +30,7 @@ from shroff.operations.declaration import (
     operation,
 )
 from shroff.people.audit import Action
+from shroff.runtime.state_folder import open_private
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.services.cases.project_cases import ProjectCases
 from shroff.services.notices.files import SentLetters
@@ -273,7 +274,6 @@ def export_person(project: Project, record: Record, progress: ProgressSteps, req
     """
     from shroff.cases.case import WRITTEN
     from shroff.cases.case_erasure import numbers_about
-    from shroff.config import private
     from shroff.services.cases.operations import ShowCase
 
     erasing = project.erasing
@@ -312,7 +312,7 @@ def export_person(project: Project, record: Record, progress: ProgressSteps, req
         ],
     }
     try:
-        with private(request.out, "xb") as file:
+        with open_private(request.out, "xb") as file:
             file.write(msgspec.json.format(to_json(document)) + b"\n")
     except OSError as error:
         raise UsageError(f"{os_words(error, request.out, ' cannot be written')}. Existing files are kept.") from None

@@ -15,6 +15,7 @@ from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
+from shroff.runtime import state_folder
 from shroff.runtime.atomic_files import own
 from shroff.runtime.entry_points import IMPORTERS, load_entry
 from shroff.runtime.texts import Printed, table
@@ -141,7 +142,7 @@ class Rules(Printed, ProjectPart):
             raise UsageError(f"a file of rules has at most {TEXT_BYTES_MAX:,} bytes.")
         checked_with(self._context, {f"{FOLDER}{name}": text})
         before(name, tag_of(config.lines_ended(text)))
-        config.make_folder(self._paths.folder / FOLDER)
+        state_folder.make_folder(self._paths.folder / FOLDER)
         config.write_text(own(self._paths.folder, f"{FOLDER}{name}"), text)
         self._context.reload()
 

@@ -6,8 +6,8 @@ import time
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from shroff import config
 from shroff.errors import UsageError
+from shroff.runtime import state_folder
 from shroff.services.notices.views import NoticeViews
 from shroff.services.parts import ProjectPart, ProjectParts
 from shroff.services.people.project_people import ProjectPeople
@@ -92,7 +92,7 @@ class Sinks(ProjectPart):
     def _alone(self) -> AbstractContextManager[None]:
         """Take the machine-wide delivery lock. Raises: LogBusyError if another process holds it."""
         message = "another process, such as 'shroff run', already delivers to the sinks of this project"
-        return config.alone(self._paths.state / "delivery.lock", message)
+        return state_folder.lock_file(self._paths.state / "delivery.lock", message)
 
     @contextmanager
     def delivering(self, log: Log) -> Iterator[SinkDelivery]:

@@ -16,8 +16,8 @@ from msgspec import Struct
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.config import private
 from shroff.errors import UsageError
+from shroff.runtime.state_folder import open_private
 from shroff.services.lake.project_lake import Lakes
 from shroff.streams.pull import NotKeptError
 from shroff.streams.snapshot_copies import PART_BYTES
@@ -77,7 +77,7 @@ class KeptArchives(Struct, eq=False):
 
     def _brought(self, objects: Objects, name: str, folder: Path) -> Path:
         path = folder / name
-        with private(path) as file:
+        with open_private(path) as file:
             number = 0
             while content := objects.get(self._named(_part(name, number))):
                 file.write(content.data)

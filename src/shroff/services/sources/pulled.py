@@ -8,7 +8,6 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from shroff.config import alone
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
@@ -16,6 +15,7 @@ from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.json_types import JsonMapping
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import Tell, unheard
+from shroff.runtime.state_folder import lock_file
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.services.project_files import intake_of
 from shroff.services.sources.archives import KeptArchives
@@ -119,7 +119,7 @@ class PulledSources(PulledFiles):
         Raises: UsageError if there is no such source or file; TransientError if it cannot be reached; LogBusyError
             while another process syncs a source of this project.
         """
-        with alone(self._paths.state / LOCK, SYNCING), closing(self.opened(name)) as source:
+        with lock_file(self._paths.state / LOCK, SYNCING), closing(self.opened(name)) as source:
             given = _DownloadedFiles(source) if from_backup else source
             rules = TakingRules(DONE, needs_lines=False, takes_changed=True, takes_same=from_backup)
             taking = FileTaking(self._context, given, SourceReader(self._context, source), say, rules, decide=decide)

@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from shroff import config
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import file_format
 from shroff.json_types import TextMapping
+from shroff.runtime import state_folder
 from shroff.runtime.entry_points import IMPORTERS, entries, load_entry
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Tell, unheard
@@ -142,7 +142,7 @@ class Training(ProjectPart):
 
     def _spill_folder(self) -> Path:
         """Return the folder for data that exceeds memory: beside the log, rather than on a small temporary disk."""
-        config.make_folder(self._paths.state)
+        state_folder.make_folder(self._paths.state)
         return self._paths.state
 
     def _promoted(self, report: TrainReport, by: str) -> TrainReport:
@@ -317,7 +317,7 @@ class Training(ProjectPart):
 
     def _watching(self, source: PulledSource, watch: Watch) -> Iterator[FileReport]:
         message = "another 'shroff train --watch' runs for this project; stop it first"
-        with config.alone(self._paths.state / "watch.lock", message), closing(source):
+        with state_folder.lock_file(self._paths.state / "watch.lock", message), closing(source):
             yield from watch.reports()
 
 
