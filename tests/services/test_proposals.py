@@ -454,3 +454,46 @@ def test_numbers_of_json_that_name_events_and_keys_are_texts_as_they_are_written
     assert events["id"].to_pylist() == list(map(str, ids))
     assert events["card"].to_pylist() == list(map(str, cards))
     assert project.definitions.events.entities.keys() == {"card"}
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_decimal_commas_do_not_pass_for_the_separator(tmp_path, quote):
+    """Each line and one before the header have one comma, so commas make two regular columns."""
+    rows = [["Tag", "Zahlung an", "Betrag (£)", "IBAN"]]
+    rows += [[f"{at:%d.%m.%y}", f"Laden {n % 3}", f"-5.0{n:02d},24", f"DE{n % 4}9"] for n, at in enumerate(TIMES)]
+    before = '"Konto";"DE12"\n"Kontostand:";"1.234,56 €"\n""\n'
+    lines = (";".join(f"{quote}{cell}{quote}" for cell in row) for row in rows)
+    file = tmp_path / "konto.csv"
+    file.write_text(before + "\n".join(lines) + "\n", encoding="utf-8-sig")
+    project, _, taken = tried(tmp_path / "bank", file)
+
+    assert taken.events.appended == len(TIMES)
+    assert project.definitions.settings.currency == "GBP"
+    assert str(project.events("payment")["betrag"].to_pylist()[3]) == "-5003.24"
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_amounts_of_two_sides_are_read_with_groups_of_thousands(tmp_path, sign):
+    file = tmp_path / "statement.csv"
+    cells = [f',"{sign}14,6{n:02d}.50"' if n % 3 else f'"2,0{n:02d}.00",' for n in range(len(TIMES))]
+    lines = (f"R{n:04d},{at:%Y-%m-%d %H:%M:%S},{cells[n]},a{n % 3}\n" for n, at in enumerate(TIMES))
+    file.write_text("Receipt No.,Completion Time,Paid In,Withdrawn,Account\n" + "".join(lines))
+    project, guesses, taken = tried(tmp_path / "bank", file)
+
+    assert taken.events.appended == len(TIMES)
+    amounts = project.events("payment")["amount"].to_pylist()
+    assert [str(amount) for amount in amounts[:2]] == ["2000.00", f"{sign}14601.50"]
+    assert any("both are without sign" in guess for guess in guesses) == (not sign)
+
+
+def test_counts_around_the_items_are_no_amounts_and_a_takeover_is_a_label(tmp_path):
+    file = tmp_path / "logins.json"
+    items = [
+        {"id": f"e{n}", "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "user": f"u{n % 4}", "Is Account Takeover": n == 4}
+        for n, at in enumerate(TIMES)
+    ]
+    file.write_text(json.dumps({"items": items, "total_transactions": len(items), "meta": {"TotalPages": 1}}))
+    _, _, proposal = app.propose_project(tmp_path / "bank", file, None)
+
+    assert (proposal.tried["labels"], proposal.tried["frauds"]) == (30, 1)
+    assert "money" not in (tmp_path / "bank" / "events.yaml").read_text(encoding="utf-8")

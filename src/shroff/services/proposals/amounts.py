@@ -33,7 +33,7 @@ def money_of(draft: Draft) -> tuple[ProposedField | None, FileColumn | None]:
     candidates = [candidate for column in columns if (candidate := _money_candidate(draft, column, code))]
     is_settled = not draft.settled.keys().isdisjoint({"cents", "units"})
     if not is_settled:
-        candidates += [*_of_sides(candidates), *_with_fractions(draft, candidates), *_in_token_units(draft)]
+        candidates += [*_of_sides(draft, candidates), *_with_fractions(draft, candidates), *_in_token_units(draft)]
     chosen = draft.choose("money", candidates)
     if chosen is None:
         draft.words = next((column for column in draft.free("amount") if column.values and not column.is_number), None)
@@ -110,7 +110,7 @@ def _money_candidate(draft: Draft, column: FileColumn, code: FileColumn | None) 
     return Candidate(values, names, ProposedField(shown, type_, expression, guess, column), [column])
 
 
-def _of_sides(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+def _of_sides(draft: Draft, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
     """Yield pairs of amount columns, such as debit and credit: nearly each line has exactly one of them."""
     for one, two in permutations(candidates, 2):
         column, other = one.columns[0], two.columns[0]
@@ -121,13 +121,16 @@ def _of_sides(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
         count = sum(map(operator.ne, has_one, has_two))
         if min(sum(has_one), sum(has_two)) < _SIDE * len(has_one) or count < SAME * len(has_one):
             continue
-        first = f"{column.row} when {column.row} not in {sorted(column.zeros)}" if column.zeros else column.row
+        # Only columns and functions read the decimal mark of the file, and groups of thousands.
+        first, second = (f"money({row})" if draft.profile.mark else row for row in (column.row, other.row))
+        if column.zeros:
+            first = f"{first} when {column.row} not in {sorted(column.zeros)}"
         type_ = "money" if count == len(has_one) else "money?"
-        guess = (
-            f"the amount is of {column.path[-1]} or {other.path[-1]}, of which each line has one; both are without sign"
-        )
+        guess = f"the amount is of {column.path[-1]} or {other.path[-1]}, of which each line has one"
+        if all(digits >= 0 for side in (column, other) for digits, _ in side.numbers):
+            guess += "; both are without sign"
         name = "amount" if "amount" not in (one.field.name, two.field.name) else "amount_of_side"
-        field = ProposedField(name, type_, f"{first} else {other.row}", guess, column, is_composed=True)
+        field = ProposedField(name, type_, f"{first} else {second}", guess, column, is_composed=True)
         yield Candidate(_EVIDENT, one.names, field, [column])
 
 
@@ -255,7 +258,8 @@ def _currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn
         return next(iter(alone.codes)), ""
     if column is not None:
         words = [part.upper() for part in slug(column.path).split("_")]
-        signs = [code for sign, code in _SIGNS.items() if any(sign in text for text in column.distinct[:300])]
+        texts = (column.name, *column.distinct[:300])
+        signs = [code for sign, code in _SIGNS.items() if any(sign in text for text in texts)]
         said = [*signs, *(word for word in words if word in CODES and word not in {"ALL", "TOP", "TRY"})]
         if said:
             return said[0], f"the currency by the sign or name of {column.path[-1]}"

@@ -322,10 +322,13 @@ def _beginning(path: Path, lines: Sequence[str]) -> tuple[CsvLayout, str]:
         words = "a line ends in CR alone; save the file with LF or CR LF" if "new-line" in f"{error}" else error
         raise UsageError(f"{path} is no CSV file: {words}.") from None
     widths = {sign: mode([len(row) for row in rows if row] or [1]) for sign, rows in tables.items()}
-    sign = max(
-        [sign for sign in told if sign in tables] or SEPARATORS.values(),
-        key=lambda sign: (sum(len(row) == widths[sign] for row in tables[sign]), 0) if widths[sign] > 1 else (0, 0),
-    )
+    regular = {
+        sign: sum(len(row) == width for row in tables[sign]) if width > 1 else 0 for sign, width in widths.items()
+    }
+    signs = [sign for sign in told if sign in tables] or list(SEPARATORS.values())
+    enough = _SURE * max(regular[sign] for sign in signs)
+    # A decimal comma in each line makes two regular columns, also of the lines before the header.
+    sign = max((sign for sign in signs if regular[sign] >= enough), key=lambda sign: (widths[sign], regular[sign]))
     rows, width = tables[sign], widths[sign]
     filled = [sum(map(bool, map(str.strip, row))) for row in rows]
     reached = sorted(count for row, count in zip(rows, filled, strict=True) if len(row) == width)
