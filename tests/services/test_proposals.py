@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -497,3 +497,51 @@ def test_counts_around_the_items_are_no_amounts_and_a_takeover_is_a_label(tmp_pa
 
     assert (proposal.tried["labels"], proposal.tried["frauds"]) == (30, 1)
     assert "money" not in (tmp_path / "bank" / "events.yaml").read_text(encoding="utf-8")
+
+
+def test_keys_that_name_the_type_of_a_value_do_not_name_its_column(tmp_path):
+    """Exports of MongoDB and DynamoDB have each value in an object of one key."""
+    mongo, dynamo = [], []
+    for n, at in enumerate(TIMES):
+        mongo.append(
+            {
+                "_id": {"$oid": f"{n:024x}"},
+                "createdAt": {"$date": f"{at:%Y-%m-%dT%H:%M:%SZ}"},
+                "amount": {"$numberDecimal": f"{n}.50"},
+                "currency": "EUR",
+                "customerId": {"$numberLong": f"{90 + n % 4}"},
+                "fraud": n == 5,
+            }
+        )
+        item = {
+            "pk": {"S": f"tx#{n}"},
+            "created": {"N": str(int(at.replace(tzinfo=UTC).timestamp()))},
+            "amount": {"N": f"{n}.50"},
+        }
+        dynamo.append({"Item": {**item, "customer": {"S": f"c{n % 4}"}, "is_fraud": {"BOOL": n == 5}}})
+    for name, lines, customer in (("mongo", mongo, "customer_id"), ("dynamo", dynamo, "customer")):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        project, _, taken = tried(tmp_path / name, file)
+
+        assert (taken.events.appended, taken.labels.appended) == (len(TIMES), len(TIMES))
+        assert str(project.events("payment")["amount"].to_pylist()[5]) == "5.50"
+        assert project.definitions.events.entities["customer"].keys["payment"] is not None
+        assert customer in project.events("payment").column_names
+
+
+def test_the_sign_of_two_currencies_is_that_of_the_one_with_decimals(tmp_path):
+    for name, amount, currency in (("yuan", "¥{}.50", "CNY"), ("yen", "¥{}", "JPY")):
+        file = tmp_path / f"{name}.csv"
+        lines = (f"k{n},{at:%Y-%m-%d %H:%M:%S},{amount.format(n + 1)}\n" for n, at in enumerate(TIMES))
+        file.write_text("id,at,amount\n" + "".join(lines), encoding="utf-8")
+        project, _, _ = tried(tmp_path / name, file)
+        assert project.definitions.settings.currency == currency
+
+
+def test_a_file_in_another_encoding_says_how_to_write_it_anew(tmp_path):
+    file = tmp_path / "torihiki.csv"
+    file.write_text("取引番号,取引日時,金額\n1,2026/03/02 08:00:00,1200\n", encoding="shift_jis")
+    with pytest.raises(UsageError, match=r"iconv -f SHIFT_JIS -t UTF-8 torihiki\.csv"):
+        app.propose_project(tmp_path / "bank", file, None)
+    assert not (tmp_path / "bank").exists()

@@ -260,6 +260,8 @@ def _currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn
         words = [part.upper() for part in slug(column.path).split("_")]
         texts = (column.name, *column.distinct[:300])
         signs = [code for sign, code in _SIGNS.items() if any(sign in text for text in texts)]
+        if signs == ["JPY"] and column.places > places_of("JPY"):
+            signs = ["CNY"]  # which has the same sign
         said = [*signs, *(word for word in words if word in CODES and word not in {"ALL", "TOP", "TRY"})]
         if said:
             return said[0], f"the currency by the sign or name of {column.path[-1]}"

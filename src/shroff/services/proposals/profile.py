@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import mode
 from typing import Any, TypeVar
@@ -29,6 +29,8 @@ from shroff.language.types import TEXT
 from shroff.language.values import is_naive, parse_decimal, parse_time, quoted, with_point
 
 TEXT_OF_ELEMENT = "#text"  # beside the attributes of an element of XML
+_TYPE_KEY = re.compile(r"\$\w+|[SNB]|BOOL")  # around a value, in exports of MongoDB and DynamoDB
+_CONTROL = re.compile("[\x80-\x9f]")  # what windows-1252 makes of letters in another encoding
 FIRST_LINES = 10_000  # all of which are sampled
 LATER_LINES = 10_000  # sampled at equal distances behind them
 READ_LINES_MAX = 2_000_000  # of the file, for the sample; about 6 s of processor
@@ -191,9 +193,18 @@ def profile_of(path: Path) -> FileProfile:
     each = _array_of(rows)
     events = [event for row in rows for event in _events(row, each)]
     places = dict.fromkeys(place for event in events for place, value in event.items() if not isinstance(value, list))
-    columns = [_column(place, [event.get(place) for event in events]) for place in islice(places, COLUMNS_MAX)]
+    siblings = Counter(place[:-1] for place in places)
+    columns = [
+        _column(place, [event.get(place) for event in events], is_alone=siblings[place[:-1]] == 1)
+        for place in islice(places, COLUMNS_MAX)
+    ]
     if not events:
         raise UsageError(f"{path} has no lines that can be read; a project is proposed from lines of events.")
+    if any(map(_CONTROL.search, map(str, chain.from_iterable(places)))):
+        raise UsageError(
+            f"{path} is neither UTF-8 nor windows-1252. Save it as UTF-8, if it is Japanese by: "
+            f"iconv -f SHIFT_JIS -t UTF-8 {path.name} > utf8{path.suffix}"
+        )
     named = [column for column in columns if any(part.strip() for part in column.path)]
     words, marks = set[str](), dict.fromkeys((".", ","), 0)
     if lines.format == "csv":
@@ -249,9 +260,9 @@ def spread(items: Sequence[Item], count: int) -> Sequence[Item]:
     return [items[index * last // (count - 1)] for index in range(count)]
 
 
-def _column(place: ColumnPath, values: Sequence[object]) -> FileColumn:
+def _column(place: ColumnPath, values: Sequence[object], *, is_alone: bool) -> FileColumn:
     path = tuple(part for part in place if isinstance(part, str))
-    if path[-1] == TEXT_OF_ELEMENT and len(path) > 1:
+    while len(path) > 1 and (path[-1] == TEXT_OF_ELEMENT or (is_alone and _TYPE_KEY.fullmatch(path[-1]))):
         path = ("", *path[:-1])  # which names it; no column of a line has this path
     return FileColumn(
         path,

@@ -377,14 +377,14 @@ def _is_one_of(column: FileColumn, values: Collection[str]) -> str:
 
 
 def _label_fields(draft: Draft, amount: ProposedField | None) -> TextDict:
-    columns = {column.path for column in draft.profile.columns}
+    columns = {next(filter(None, column.path)) for column in draft.profile.columns}  # also objects
     expressions = {}
-    if ("source",) in columns:
+    if "source" in columns:
         expressions["source"] = "'import'"
-    if ("reason",) in columns:
+    if "reason" in columns:
         expressions["reason"] = "missing"
     is_plain_amount = amount is not None and amount.name == "amount" and not amount.expression
-    if ("amount",) in columns and not (is_plain_amount and draft.currencies is None):
+    if "amount" in columns and not (is_plain_amount and draft.currencies is None):
         expressions["amount"] = "missing"
     return expressions
 

@@ -352,7 +352,10 @@ def id_of(draft: Draft) -> ProposedField:
         "id", [candidate for column in draft.free_for("id") if (candidate := _id_candidate(draft, column))]
     )
     if best is None:
-        why = "no column that may be an id has another value for each event, so file and line name it; a renamed file has new events"
+        why = (
+            "no column that may be an id has another value for each event, so file and line name it; a renamed file "
+            "has new events"
+        )
         return ProposedField("payment_id", "text", _ITEM_ID if draft.profile.each else _LINE_ID, why)
     if draft.also["id"]:
         best.field.guess = joined(best.field.guess, f"it could also be {' or '.join(draft.also['id'])}")
