@@ -14,6 +14,8 @@ from typing import Final
 from docs.made_files import MADE, markdown_table
 from shroff import plugins
 from shroff.language.keys import Key
+from shroff.operations import manifest
+from shroff.operations.declaration import OPERATIONS
 
 HEAD: Final = """# Public names for plug-ins
 
@@ -50,6 +52,10 @@ def plugins_page() -> str:
 
 def what_of(value: object) -> str:
     """The first paragraph of a docstring; for a constant what it says of itself, or its value."""
+    manifest.load_all()
+    declared = [each for each in OPERATIONS.values() if each.request is value]
+    if declared:
+        return f"Request of `{declared[0].name}`. {declared[0].summary}"
     if inspect.isclass(value) or inspect.isfunction(value):
         return " ".join((value.__doc__ or "").partition("\n\n")[0].split())
     if words := getattr(value, "what", "") or getattr(value, "meaning", ""):

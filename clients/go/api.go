@@ -4,7 +4,7 @@ package shroff
 
 import "context"
 
-// ActivateDraft: A draft to make active.
+// ActivateDraft: Make a draft active; it replaces the rule and its trial.
 type ActivateDraft struct {
 	Etag   string  `json:"etag"`
 	File   *string `json:"file,omitempty"`
@@ -30,7 +30,8 @@ type AlertLabel struct {
 	KnownAt *string `json:"known_at"`
 }
 
-// AnswerApproval: The answer to a change that waits.
+// AnswerApproval: Approve a change that another person requested, or withdraw it; both take the right that
+// the change takes.
 type AnswerApproval struct {
 	Approve bool    `json:"approve"`
 	Note    *string `json:"note,omitempty"`
@@ -62,7 +63,7 @@ type Approvals struct {
 	Approvals []ChangeAsked `json:"approvals"`
 }
 
-// ApproveDraft: A draft to approve, by its version.
+// ApproveDraft: Approve a draft that others wrote.
 type ApproveDraft struct {
 	Etag   string  `json:"etag"`
 	File   *string `json:"file,omitempty"`
@@ -259,7 +260,7 @@ type CaseAlert struct {
 	Customer *string     `json:"customer"`
 }
 
-// CaseAssignment: The new owner: a user's name, or null for nobody.
+// CaseAssignment: Assign a case to a user by name, or to nobody.
 type CaseAssignment struct {
 	To *string `json:"to"`
 }
@@ -272,7 +273,7 @@ type CaseCheck struct {
 	Done     bool   `json:"done"`
 }
 
-// CaseChecked: An item of the case's checklist.
+// CaseChecked: Tick an item of a case's checklist, or open it again.
 type CaseChecked struct {
 	Item  string `json:"item"`
 	Clear *bool  `json:"clear,omitempty"`
@@ -340,12 +341,12 @@ type CaseListEntry struct {
 	ExpiresAt *string `json:"expires_at,omitempty"`
 }
 
-// CaseMacro: A macro to run on a case.
+// CaseMacro: Run a macro: its note, its tags, and its answer, escalation or snooze in one step.
 type CaseMacro struct {
 	Macro string `json:"macro"`
 }
 
-// CaseMove: The new queue of a case.
+// CaseMove: Move a case to another queue.
 type CaseMove struct {
 	Queue string `json:"queue"`
 }
@@ -395,7 +396,7 @@ type CaseSilenced struct {
 	WhyNot       *string     `json:"why_not"`
 }
 
-// CaseSnooze: The end of the snooze.
+// CaseSnooze: Snooze a case until a time.
 type CaseSnooze struct {
 	Until string `json:"until"`
 }
@@ -412,7 +413,7 @@ type CaseTag struct {
 	Tag *string `json:"tag,omitempty"`
 }
 
-// CaseTags: The tags of a case.
+// CaseTags: Set the tags of a case, open or closed.
 type CaseTags struct {
 	Tags string `json:"tags"`
 }
@@ -433,7 +434,8 @@ type CaseUndo struct {
 	Undo int64 `json:"undo"`
 }
 
-// CaseVerdict: The verdict for a case, or for one of its events.
+// CaseVerdict: Decide a case: it closes at once; labels of its events are written 8 s later unless you undo
+// it.
 type CaseVerdict struct {
 	Verdict string          `json:"verdict"`
 	Event   *string         `json:"event,omitempty"`
@@ -502,7 +504,8 @@ type CasesActed struct {
 	UndoUntil *string      `json:"undo_until"`
 }
 
-// CasesAction: An action on several cases.
+// CasesAction: Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others
+// are changed.
 type CasesAction struct {
 	Action  string    `json:"action"`
 	Cases   []CaseTag `json:"cases"`
@@ -551,7 +554,7 @@ type ChangeLine struct {
 	Text    string `json:"text"`
 }
 
-// ChangesStep: The changes to apply, by the etag that you read.
+// ChangesStep: Make the project's files the active version, from the next event on.
 type ChangesStep struct {
 	Etag string `json:"etag"`
 }
@@ -863,7 +866,7 @@ type DraftMistake struct {
 	Instead *string `json:"instead"`
 }
 
-// DraftRule: The sentence that a rule is drafted from.
+// DraftRule: Draft a rule from a sentence, check it, run its tests, count its hits and save it as a draft.
 type DraftRule struct {
 	Sentence string `json:"sentence"`
 }
@@ -1332,7 +1335,7 @@ type Hub struct {
 	Keys  int64  `json:"keys"`
 }
 
-// ImportDisputes: Stages of disputes: a file, or a list of them.
+// ImportDisputes: Import stages of disputes, each as a label of the source 'chargeback'.
 type ImportDisputes struct {
 	Disputes []DisputeInput `json:"disputes,omitempty"`
 }
@@ -1548,7 +1551,8 @@ type LetterShown struct {
 	Reason   *string `json:"reason"`
 }
 
-// LinkReasons: The decision.
+// LinkReasons: Make a link for the customer to a page with the reasons of a decision, where they can say that
+// it is wrong.
 type LinkReasons struct {
 	Event string `json:"event"`
 }
@@ -1564,7 +1568,7 @@ type LinkedKey struct {
 	Outcome string  `json:"outcome"`
 }
 
-// ListApproval: The requested change to approve.
+// ListApproval: Approve, as the second person, a requested change of a list.
 type ListApproval struct {
 	Etag string `json:"etag"`
 }
@@ -1831,7 +1835,7 @@ type NewJob struct {
 	Retries  *int64         `json:"retries,omitempty"`
 }
 
-// NewKey: An API key to create.
+// NewKey: Create an API key and show it, this one time. It has at most the rights of its creator.
 type NewKey struct {
 	Name    string   `json:"name"`
 	Role    string   `json:"role"`
@@ -1860,12 +1864,12 @@ type NewListEntry struct {
 	ExpiresAt *string `json:"expires_at,omitempty"`
 }
 
-// NewRuleFile: A file's new text.
+// NewRuleFile: Replace the text of a rule file: it is checked with its tests, written, and made active.
 type NewRuleFile struct {
 	Text string `json:"text"`
 }
 
-// NewUser: A user to add, who sets the password with a link.
+// NewUser: Add a user. Without a password, the output has a one-time link to set one, valid for three days.
 type NewUser struct {
 	Name        string  `json:"name"`
 	Role        string  `json:"role"`
@@ -1894,7 +1898,7 @@ type NoticeShown struct {
 	Verbose       bool     `json:"verbose"`
 }
 
-// NoticeTest: The recipient of a test mail, and its event or, for a report, its day.
+// NoticeTest: Send the mail of a notice to an address, marked as a test. Exit status 1 if it is refused.
 type NoticeTest struct {
 	To    string  `json:"to"`
 	Event *string `json:"event,omitempty"`
@@ -2479,7 +2483,7 @@ type RuleOfFile struct {
 	Tests         int64    `json:"tests"`
 }
 
-// RuleReturn: The version to restore, 0 to remove the rule, and the reason.
+// RuleReturn: Restore a rule's version from a sequence number of the log; 0 removes the rule.
 type RuleReturn struct {
 	Seq    int64  `json:"seq"`
 	Reason string `json:"reason"`
@@ -2628,7 +2632,8 @@ type Sessions struct {
 	Sessions []SessionDocument `json:"sessions"`
 }
 
-// ShadowDraft: A draft to put in shadow.
+// ShadowDraft: Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another
+// id.
 type ShadowDraft struct {
 	Etag   string  `json:"etag"`
 	File   *string `json:"file,omitempty"`
@@ -2645,18 +2650,20 @@ type SignedOutUser struct {
 	User UserDocument `json:"user"`
 }
 
-// SilenceApproval: The rule to silence, and the etag of the requested silence.
+// SilenceApproval: Approve, as the second person, a silence that somebody else requested; needs a signed-in
+// user.
 type SilenceApproval struct {
 	Rule string `json:"rule"`
 	Etag string `json:"etag"`
 }
 
-// SilenceEnd: The rule whose silence to end.
+// SilenceEnd: End the silence of a rule for the key of the case; the answer says whether that is active.
 type SilenceEnd struct {
 	Rule string `json:"rule"`
 }
 
-// SilenceRequest: The rule to silence, the end, and the reason.
+// SilenceRequest: Silence a rule for the key of the case, for events before a time; the answer says whether
+// it is active.
 type SilenceRequest struct {
 	Rule  string `json:"rule"`
 	Until string `json:"until"`
@@ -2785,7 +2792,7 @@ type UserAnswer struct {
 	User UserDocument `json:"user"`
 }
 
-// UserChange: The changes of a user; fields left out stay.
+// UserChange: Change a user. A changed role or a disabled sign-in ends the user's sessions.
 type UserChange struct {
 	Role        *string `json:"role,omitempty"`
 	Disabled    *bool   `json:"disabled,omitempty"`
@@ -2835,7 +2842,7 @@ type Usual struct {
 	Highest any   `json:"highest"`
 }
 
-// ViewQuery: A filter to save.
+// ViewQuery: Save a filter under a name of your own; an existing one is replaced.
 type ViewQuery struct {
 	Query  string `json:"query"`
 	Shared *bool  `json:"shared,omitempty"`

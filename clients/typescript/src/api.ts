@@ -1,7 +1,7 @@
 // Made by tools/clients.py from the OpenAPI document; do not edit.
 import { Transport, part } from "./transport.js";
 
-/** A draft to make active. */
+/** Make a draft active; it replaces the rule and its trial. */
 export interface ActivateDraft {
   etag: string;
   file?: string;
@@ -27,7 +27,7 @@ export interface AlertLabel {
   known_at: string | null;
 }
 
-/** The answer to a change that waits. */
+/** Approve a change that another person requested, or withdraw it; both take the right that the change takes. */
 export interface AnswerApproval {
   /** Whether to approve it; false withdraws the request. */
   approve: boolean;
@@ -60,7 +60,7 @@ export interface Approvals {
   approvals: ChangeAsked[];
 }
 
-/** A draft to approve, by its version. */
+/** Approve a draft that others wrote. */
 export interface ApproveDraft {
   etag: string;
   file?: string;
@@ -264,7 +264,7 @@ export interface CaseAlert {
   customer: "fraud" | "genuine" | "unclear" | null;
 }
 
-/** The new owner: a user's name, or null for nobody. */
+/** Assign a case to a user by name, or to nobody. */
 export interface CaseAssignment {
   /** The user's name. Empty: nobody. */
   to: string | null;
@@ -278,7 +278,7 @@ export interface CaseCheck {
   done: boolean;
 }
 
-/** An item of the case's checklist. */
+/** Tick an item of a case's checklist, or open it again. */
 export interface CaseChecked {
   /** The item to tick. */
   item: string;
@@ -355,13 +355,13 @@ export interface CaseListEntry {
   expires_at?: string;
 }
 
-/** A macro to run on a case. */
+/** Run a macro: its note, its tags, and its answer, escalation or snooze in one step. */
 export interface CaseMacro {
   /** The macro's name, as in `cases` of shroff.yaml. */
   macro: string;
 }
 
-/** The new queue of a case. */
+/** Move a case to another queue. */
 export interface CaseMove {
   /** A queue of `cases` in shroff.yaml, or default. */
   queue: string;
@@ -413,7 +413,7 @@ export interface CaseSilenced {
   why_not: string | null;
 }
 
-/** The end of the snooze. */
+/** Snooze a case until a time. */
 export interface CaseSnooze {
   /** The end of the snooze. */
   until: string;
@@ -431,7 +431,7 @@ export interface CaseTag {
   tag?: string;
 }
 
-/** The tags of a case. */
+/** Set the tags of a case, open or closed. */
 export interface CaseTags {
   /** All of its tags, separated by commas or blanks. Empty: none. */
   tags: string;
@@ -454,7 +454,7 @@ export interface CaseUndo {
   undo: number;
 }
 
-/** The verdict for a case, or for one of its events. */
+/** Decide a case: it closes at once; labels of its events are written 8 s later unless you undo it. */
 export interface CaseVerdict {
   /** fraud, genuine or unclear. */
   verdict: "fraud" | "genuine" | "unclear";
@@ -530,7 +530,7 @@ export interface CasesActed {
   undo_until: string | null;
 }
 
-/** An action on several cases. */
+/** Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed. */
 export interface CasesAction {
   action: "decide" | "claim" | "snooze";
   cases: CaseTag[];
@@ -583,7 +583,7 @@ export interface ChangeLine {
   text: string;
 }
 
-/** The changes to apply, by the etag that you read. */
+/** Make the project's files the active version, from the next event on. */
 export interface ChangesStep {
   etag: string;
 }
@@ -914,7 +914,7 @@ export interface DraftMistake {
   instead: string | null;
 }
 
-/** The sentence that a rule is drafted from. */
+/** Draft a rule from a sentence, check it, run its tests, count its hits and save it as a draft. */
 export interface DraftRule {
   /** What the rule should find. */
   sentence: string;
@@ -1402,7 +1402,7 @@ export interface Hub {
   keys: number;
 }
 
-/** Stages of disputes: a file, or a list of them. */
+/** Import stages of disputes, each as a label of the source 'chargeback'. */
 export interface ImportDisputes {
   /** Stages of disputes. */
   disputes?: DisputeInput[];
@@ -1637,7 +1637,7 @@ export interface LetterShown {
   reason: string | null;
 }
 
-/** The decision. */
+/** Make a link for the customer to a page with the reasons of a decision, where they can say that it is wrong. */
 export interface LinkReasons {
   /** Its event, as payment/p-1. */
   event: string;
@@ -1653,7 +1653,7 @@ export interface LinkedKey {
   outcome: string;
 }
 
-/** The requested change to approve. */
+/** Approve, as the second person, a requested change of a list. */
 export interface ListApproval {
   etag: string;
 }
@@ -1934,7 +1934,7 @@ export interface NewJob {
   retries?: number;
 }
 
-/** An API key to create. */
+/** Create an API key and show it, this one time. It has at most the rights of its creator. */
 export interface NewKey {
   /** The name: what the key is for. */
   name: string;
@@ -1970,12 +1970,12 @@ export interface NewListEntry {
   expires_at?: string;
 }
 
-/** A file's new text. */
+/** Replace the text of a rule file: it is checked with its tests, written, and made active. */
 export interface NewRuleFile {
   text: string;
 }
 
-/** A user to add, who sets the password with a link. */
+/** Add a user. Without a password, the output has a one-time link to set one, valid for three days. */
 export interface NewUser {
   /** The user's name. */
   name: string;
@@ -2007,7 +2007,7 @@ export interface NoticeShown {
   verbose: boolean;
 }
 
-/** The recipient of a test mail, and its event or, for a report, its day. */
+/** Send the mail of a notice to an address, marked as a test. Exit status 1 if it is refused. */
 export interface NoticeTest {
   /** The recipient of the mail. */
   to: string;
@@ -2607,7 +2607,7 @@ export interface RuleOfFile {
   tests: number;
 }
 
-/** The version to restore, 0 to remove the rule, and the reason. */
+/** Restore a rule's version from a sequence number of the log; 0 removes the rule. */
 export interface RuleReturn {
   seq: number;
   reason: string;
@@ -2760,7 +2760,7 @@ export interface Sessions {
   sessions: SessionDocument[];
 }
 
-/** A draft to put in shadow. */
+/** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */
 export interface ShadowDraft {
   etag: string;
   file?: string;
@@ -2778,18 +2778,18 @@ export interface SignedOutUser {
   user: UserDocument;
 }
 
-/** The rule to silence, and the etag of the requested silence. */
+/** Approve, as the second person, a silence that somebody else requested; needs a signed-in user. */
 export interface SilenceApproval {
   rule: string;
   etag: string;
 }
 
-/** The rule whose silence to end. */
+/** End the silence of a rule for the key of the case; the answer says whether that is active. */
 export interface SilenceEnd {
   rule: string;
 }
 
-/** The rule to silence, the end, and the reason. */
+/** Silence a rule for the key of the case, for events before a time; the answer says whether it is active. */
 export interface SilenceRequest {
   rule: string;
   until: string;
@@ -2917,7 +2917,7 @@ export interface UserAnswer {
   user: UserDocument;
 }
 
-/** The changes of a user; fields left out stay. */
+/** Change a user. A changed role or a disabled sign-in ends the user's sessions. */
 export interface UserChange {
   role?: string | null;
   disabled?: boolean | null;
@@ -2969,7 +2969,7 @@ export interface Usual {
   highest: string | number | boolean | null;
 }
 
-/** A filter to save. */
+/** Save a filter under a name of your own; an existing one is replaced. */
 export interface ViewQuery {
   query: string;
   shared?: boolean;

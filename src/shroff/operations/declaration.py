@@ -107,8 +107,8 @@ def split_words(text: str) -> tuple[str, ...]:
 class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_fields=True, kw_only=True):
     """Parameters of one operation. A subclass of `OperationRequest[SomeAnswer]` has an answer of that type.
 
-    Its docstring explains each field under `Args:`, as `name: help` or `name (METAVAR): help`. Its `__post_init__`
-    raises UsageError for parameters that exclude each other.
+    Its docstring explains each field under `Args:`, as `name: help` or `name (METAVAR): help`; before that it says only
+    what the operation does not. Its `__post_init__` raises UsageError for parameters that exclude each other.
     """
 
 
@@ -369,7 +369,7 @@ class Operation(Generic[Given, Outcome]):
         return self._struct(f"{self.request.__name__}Query", self.fields_in("query"))
 
     def _struct(self, name: str, fields: Sequence[RequestField]) -> type[msgspec.Struct] | None:
-        words = {"__doc__": section(self.request.__doc__, "Args")[0]}
+        words = {"__doc__": section(self.request.__doc__, "Args")[0] or self.summary}
         return struct_of(name, fields, words, kw_only=True) if fields else None
 
     def read(self, values: JsonMapping) -> OperationRequest[Any]:

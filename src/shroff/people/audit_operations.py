@@ -64,8 +64,7 @@ class AuditRow(msgspec.Struct, rename={"before": "from", "after": "to"}):
 
 
 class ListAudit(OperationRequest["AuditRows"], rename={"start": "from", "end": "to"}):
-    """Which rows of the audit log are wanted.
-
+    """
     Args:
         who: The user or program: a name, or an id such as user-3.
         action: The action, or all actions with this prefix: user.role, user.
@@ -137,7 +136,7 @@ def list_audit(desk: Desk, request: ListAudit) -> AuditRows:
 
 
 class VerifyAudit(OperationRequest["AuditCheck"]):
-    """The whole audit log."""
+    pass
 
 
 class AuditBreak(msgspec.Struct):

@@ -76,7 +76,7 @@ def _fields(key: ApiKey) -> JsonObject:
 
 
 class ShowKeys(OperationRequest["Keys"]):
-    """All API keys."""
+    pass
 
 
 class Keys(OperationAnswer):
@@ -126,8 +126,7 @@ class NewKeyAnswer(KeyDocument):
 
 
 class CreateKey(OperationRequest[NewKeyAnswer]):
-    """An API key to create.
-
+    """
     Args:
         name: The name: what the key is for.
         role (ROLE): The role: admin, analyst, author, viewer or service.
@@ -219,8 +218,7 @@ class RevokedKey(KeyDocument):
 
 
 class RevokeKey(OperationRequest[RevokedKey], rename={"key": "id"}):
-    """The key to revoke.
-
+    """
     Args:
         key: The key: its id, its name or its text.
         with_made: Also revoke the keys that were made with it, and those made with these.

@@ -99,7 +99,7 @@ class OfUser(OperationRequest[UserAnswer]):
 
 
 class ShowUsers(OperationRequest["Users"]):
-    """All users."""
+    pass
 
 
 class Users(OperationAnswer):
@@ -159,8 +159,7 @@ def _link_text(link: str, url: str | None) -> str:
 
 
 class AddUser(OperationRequest["NewUserAnswer"]):
-    """A user to add, who sets the password with a link.
-
+    """
     Args:
         name: The user's name.
         role (ROLE): The user's role: admin, analyst, author, viewer or member.
@@ -240,8 +239,7 @@ def link_user(desk: Desk, who: Who, service: ServiceUrl, request: LinkUser) -> U
 
 
 class SetRole(OfUser):
-    """The new role of a user.
-
+    """
     Args:
         role: The role: admin, analyst, author, viewer or member.
     """
@@ -260,7 +258,7 @@ def set_role(desk: Desk, who: Who, request: SetRole) -> UserAnswer:
 
 
 class DisableUser(OfUser):
-    """The user whose sign-in to disable."""
+    pass
 
 
 class DisabledUser(UserAnswer):
@@ -280,7 +278,7 @@ def disable_user(desk: Desk, who: Who, request: DisableUser) -> DisabledUser:
 
 
 class EnableUser(OfUser):
-    """The user whose sign-in to enable."""
+    pass
 
 
 class EnabledUser(UserAnswer):
@@ -300,8 +298,7 @@ def enable_user(desk: Desk, who: Who, request: EnableUser) -> EnabledUser:
 
 
 class SetPassword(OfUser):
-    """The new password of a user.
-
+    """
     Args:
         password: Read the password from the first line of standard input.
     """
@@ -327,8 +324,6 @@ def set_password(desk: Desk, who: Who, request: SetPassword) -> PasswordUser:
 
 
 class ChangeUser(OfUser):
-    """The changes of a user; fields left out stay."""
-
     role: str | None = None
     disabled: bool | None = None
     display_name: str | None = None
@@ -371,7 +366,7 @@ def change_user(desk: Desk, who: Who, request: ChangeUser) -> UserAnswer:
 
 
 class DeleteUser(OfUser):
-    """The user to remove."""
+    pass
 
 
 class RemovedUser(UserAnswer):
@@ -393,8 +388,7 @@ def delete_user(desk: Desk, who: Who, request: DeleteUser) -> RemovedUser:
 
 
 class ResetFactor(OfUser):
-    """The user whose second factor to remove.
-
+    """
     Args:
         code: A code of your own second factor, if you are signed in and have one.
     """
@@ -425,7 +419,7 @@ def reset_factor(desk: Desk, who: Who, request: ResetFactor) -> FactorlessUser:
 
 
 class SignOutUser(OfUser):
-    """The user whose sessions to end."""
+    pass
 
 
 class SignedOutUser(UserAnswer):
@@ -463,7 +457,7 @@ class SessionDocument(msgspec.Struct):
 
 
 class ShowSessions(OperationRequest["Sessions"]):
-    """All open sessions."""
+    pass
 
 
 class Sessions(OperationAnswer):
@@ -479,8 +473,6 @@ def list_sessions(desk: Desk, request: ShowSessions) -> Sessions:
 
 
 class EndSession(OperationRequest["SessionAnswer"]):
-    """The session to end."""
-
     id: str
 
 

@@ -148,8 +148,8 @@ def _is_number(text: str) -> bool:
 
 def section(docstring: str | None, head: str) -> tuple[str, str]:
     """Return a docstring before its section of this name, and the lines of the section."""
-    words, _, lines = cleandoc(docstring or "").partition(f"\n\n{head}:\n")
-    return words, lines
+    words, _, lines = f"\n\n{cleandoc(docstring or '')}".partition(f"\n\n{head}:\n")
+    return words.strip(), lines
 
 
 def help_of(docstring: str | None) -> tuple[str, Sequence[str]]:

@@ -78,7 +78,7 @@ def figures_of_days(
 
 
 class ShowCountable(OperationRequest["CountableTypes"]):
-    """What events can be counted by."""
+    pass
 
 
 class CountableType(msgspec.Struct):

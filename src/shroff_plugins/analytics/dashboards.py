@@ -30,8 +30,7 @@ group(
 
 
 class ExportDashboards(OperationRequest["DashboardFiles"]):
-    """Where to write.
-
+    """
     Args:
         folder (FOLDER): The folder.
     """

@@ -135,7 +135,7 @@ def funnel_users(project: Project, request: FunnelUsers) -> UsersPage:
 
 
 class ShowFunnels(OperationRequest["DeclaredFunnels"]):
-    """The funnels of the project."""
+    pass
 
 
 class DeclaredFunnel(msgspec.Struct):

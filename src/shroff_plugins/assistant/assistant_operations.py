@@ -75,8 +75,7 @@ group(
 
 
 class DraftRule(OperationRequest["AssistantDraft"]):
-    """The sentence that a rule is drafted from.
-
+    """
     Args:
         sentence: What the rule should find.
     """
@@ -180,8 +179,7 @@ def vocabulary(project: Project) -> str:
 
 
 class SumUpCase(OperationRequest["CaseSummary"], rename={"number": "id"}):
-    """A case to sum up.
-
+    """
     Args:
         number: The number of the case.
     """

@@ -197,7 +197,7 @@ class FileDeployment(FileVersions):
 
 
 class ShowChanges(OperationRequest[FileChanges]):
-    """Changes that are not active."""
+    pass
 
 
 @operation(
@@ -210,8 +210,7 @@ def show_changes(versions: FileDeployment, request: ShowChanges) -> FileChanges:
 
 
 class ApplyFiles(OperationRequest[AppliedChanges]):
-    """The project's files, to make them active.
-
+    """
     Args:
         is_dry: Show what would change; change nothing.
     """
@@ -241,8 +240,6 @@ def apply_files(versions: FileDeployment, request: ApplyFiles) -> AppliedChanges
 
 
 class ChangesStep(OperationRequest[AppliedChanges], rename={"tag": "etag"}):
-    """The changes to apply, by the etag that you read."""
-
     tag: str
 
 

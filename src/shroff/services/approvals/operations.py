@@ -35,7 +35,7 @@ class NotWaitingError(RefusalError):
 
 
 class ShowApprovals(OperationRequest["Approvals"]):
-    """All changes that wait for a second person."""
+    pass
 
 
 class Approvals(OperationAnswer):
@@ -79,8 +79,7 @@ def _act_of(change: PendingApproval) -> Operation[..., Any] | None:
 
 
 class AnswerApproval(OperationRequest["ApprovalAnswer"]):
-    """The answer to a change that waits.
-
+    """
     Args:
         etag: The etag of the change: of 'approvals list'.
         approve: Whether to approve it; false withdraws the request.

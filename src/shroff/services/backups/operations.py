@@ -155,8 +155,7 @@ def _at(place: str, option: str = "--at") -> str:
 
 
 class CreateBackup(OfBackups["CreatedBackup"]):
-    """A backup to make.
-
+    """
     Args:
         is_full: Read everything again, also if the changes would suffice.
     """
@@ -247,7 +246,7 @@ def follow_backups(
 
 
 class ListBackups(OfBackups["BackupList"]):
-    """All backups."""
+    pass
 
 
 class BackupList(OfVault, kw_only=True):
@@ -303,7 +302,7 @@ def list_backups(project: Project, request: ListBackups) -> BackupList:
 
 
 class VerifyBackups(OfBackups["CheckedBackups"]):
-    """All backups, byte for byte."""
+    pass
 
 
 class CheckedBackups(OfVault, kw_only=True):
@@ -352,8 +351,7 @@ def verify_backups(project: Project, progress: ProgressSteps, request: VerifyBac
 
 
 class PruneBackups(OfBackups["PrunedBackups"]):
-    """Which backups to keep.
-
+    """
     Args:
         keep (DURATION): Keep every backup this long.
         days: Full backups: one a day.

@@ -27,8 +27,7 @@ from shroff.services.project import Project
 
 
 class RestoreBackup(OperationRequest["Restored"]):
-    """The backups to restore a project from, and the folder for it.
-
+    """
     Args:
         folder: The folder.
         place (PLACE): The backups.  [default: 'backup' in shroff.yaml]
@@ -139,8 +138,7 @@ def restore_backup(project: Project, progress: ProgressSteps, request: RestoreBa
 
 
 class MigrateTables(OfBackups["MigratedTables"]):
-    """Whether to show or to do it, and the place for the backup before.
-
+    """
     Args:
         is_plan: Show what would be migrated, or do it.  [default: plan]
         is_compared: Look for each event in the index of ids: 2 seconds for a million events.

@@ -80,8 +80,7 @@ class CloseRules(OperationAnswer):
 
 
 class ShowCloseRules(OperationRequest["CloseRules"]):
-    """The past on which the rules are shown.
-
+    """
     Args:
         days (N): Past cases are those that opened in the last N days.
     """
@@ -174,11 +173,11 @@ class CloseRuleChange(OperationRequest["CloseRules"]):
 
 
 class ApproveCloseRule(CloseRuleChange):
-    """A rule to approve as it is now."""
+    pass
 
 
 class StopCloseRule(CloseRuleChange):
-    """A rule to stop."""
+    pass
 
 
 @operation("cases approve-auto-close", right="approve:rules", http="POST /auto-close/{rule}/approve", of_two="rules")

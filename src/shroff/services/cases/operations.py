@@ -136,8 +136,7 @@ class ChangeOfCase(OfCase[Outcome_co]):
 
 
 class ShowCases(CaseQuery["CaseList"]):
-    """A page of the queue.
-
+    """
     Args:
         limit: Page size, 1 to 500. Default: 50.
     """
@@ -178,7 +177,7 @@ def show_cases(desk: CaseService, definitions: Definitions, who: Who, request: S
 
 
 class ShowCase(OfCase["CaseWhole"]):
-    """One case."""
+    pass
 
 
 @operation("cases show", right="read:cases", http="GET /cases/{id}", refusals=[NoCaseError])
@@ -203,7 +202,7 @@ def show_case(
 
 
 class ClaimCase(ChangeOfCase["Case"], kw_only=True):
-    """A case to claim."""
+    pass
 
 
 @operation("cases claim", http="POST /cases/{id}/claim", **WORK)
@@ -213,7 +212,7 @@ def claim_case(desk: CaseService, who: Who, request: ClaimCase) -> Case:
 
 
 class ReleaseCase(ChangeOfCase["Case"], kw_only=True):
-    """A case to release."""
+    pass
 
 
 @operation("cases release", http="POST /cases/{id}/release", **WORK)
@@ -223,8 +222,7 @@ def release_case(desk: CaseService, who: Who, request: ReleaseCase) -> Case:
 
 
 class AssignCase(ChangeOfCase["Case"], kw_only=True):
-    """The new owner: a user's name, or null for nobody.
-
+    """
     Args:
         to: The user's name. Empty: nobody.
     """
@@ -289,8 +287,7 @@ def reopen_case(desk: CaseService, who: Who, request: ReopenCase) -> Case:
 
 
 class SnoozeCase(ChangeOfCase["CaseActed"], kw_only=True):
-    """The end of the snooze.
-
+    """
     Args:
         until (TIME): The end of the snooze.
     """
@@ -307,8 +304,7 @@ def snooze_case(desk: CaseService, who: Who, request: SnoozeCase) -> CaseActed:
 
 
 class DecideCase(ChangeOfCase["CaseDecided"], kw_only=True):
-    """The verdict for a case, or for one of its events.
-
+    """
     Args:
         verdict: fraud, genuine or unclear.
         event: Answer only this event of the case, such as payment/p-1.
@@ -372,8 +368,6 @@ def decided(
 
 
 class AnswerEvent(OperationRequest["CasesActed"]):
-    """The verdict for an event that is in no case."""
-
     event: str
     id: str
     verdict: Answer
@@ -397,7 +391,7 @@ def answer_event(desk: CaseService, project: Project, who: Who, request: AnswerE
 
 
 class ClaimNext(CaseQuery["CaseClaimed"]):
-    """A filter of the cases to claim one of."""
+    pass
 
 
 @operation("cases claim-next", right="work:cases", http="POST /cases/claim-next")
@@ -420,8 +414,6 @@ class CaseTag(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CasesAction(OperationRequest["CasesActed"]):
-    """An action on several cases."""
-
     action: Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["decide", "claim", "snooze"]})]
     cases: list[CaseTag]
     verdict: Answer | None = None

@@ -76,7 +76,7 @@ def _view(counted: Counted) -> CaseView:
 
 
 class ShowViews(OperationRequest["CaseViews"]):
-    """All views that the caller may use."""
+    pass
 
 
 @operation("cases views", right="read:cases", http="GET /views", has_command=False)
@@ -86,8 +86,6 @@ def show_views(desk: CaseService, who: Who, request: ShowViews) -> CaseViews:
 
 
 class SaveView(OperationRequest["CaseView"]):
-    """A filter to save."""
-
     name: str
     query: str
     shared: bool = False
@@ -101,8 +99,6 @@ def save_view(desk: CaseService, who: Who, request: SaveView) -> CaseView:
 
 
 class RemoveView(OperationRequest["RemovedView"]):
-    """A view of one's own to delete."""
-
     name: str
 
 
@@ -116,8 +112,7 @@ def remove_view(desk: CaseService, who: Who, request: RemoveView) -> RemovedView
 
 
 class ShowCapacity(OperationRequest["Capacity"]):
-    """The start of the day.
-
+    """
     Args:
         since: The start of the day. Default: midnight in the project's time zone.
     """

@@ -12,8 +12,7 @@ from shroff.services.project import Project
 
 
 class TagCase(ChangeOfCase["Case"], kw_only=True):
-    """The tags of a case.
-
+    """
     Args:
         tags: All of its tags, separated by commas or blanks. Empty: none.
     """
@@ -32,8 +31,7 @@ def tag_case(desk: CaseService, who: Who, request: TagCase) -> Case:
 
 
 class CheckCase(ChangeOfCase["Case"], kw_only=True):
-    """An item of the case's checklist.
-
+    """
     Args:
         item: The item to tick.
         clear: Open it again.
@@ -55,8 +53,7 @@ def check_case(desk: CaseService, who: Who, request: CheckCase) -> Case:
 
 
 class MoveCase(ChangeOfCase["Case"], kw_only=True):
-    """The new queue of a case.
-
+    """
     Args:
         queue: A queue of `cases` in shroff.yaml, or default.
     """
@@ -75,8 +72,7 @@ def move_case(desk: CaseService, who: Who, request: MoveCase) -> Case:
 
 
 class RunMacro(ChangeOfCase["CaseDecided"], kw_only=True):
-    """A macro to run on a case.
-
+    """
     Args:
         macro: The macro's name, as in `cases` of shroff.yaml.
     """

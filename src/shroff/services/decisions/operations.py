@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 
 class ReplayDecision(OperationRequest["Replay"]):
-    """The decision to compute again.
-
+    """
     Args:
         reference ([TYPE/]ID): The event.
         is_full: Read the whole log before the event.
@@ -45,8 +44,7 @@ def replay_decision(history: DecisionHistory, request: ReplayDecision) -> Replay
 
 
 class VerifyLog(OperationRequest["VerifiedLog"]):
-    """The engines, and how much of the log they compute again.
-
+    """
     Args:
         engines: online: all decisions. batch: all features and most hits. naive: features of a sample, by the
             definition.  [default: online,batch,naive; without batch with --last]
@@ -134,8 +132,7 @@ def verify_log(history: DecisionHistory, log: ProjectLog, progress: ProgressStep
 
 
 class ProveDecision(OperationRequest["Proof"]):
-    """The decision to prove.
-
+    """
     Args:
         reference ([TYPE/]ID): The event.
         since (SIZE): The size of an earlier head: the file then shows that the log continues it.
@@ -157,7 +154,7 @@ def prove_decision(history: DecisionHistory, request: ProveDecision) -> Proof:
 
 
 class ShowHead(OperationRequest["LogHead"]):
-    """No parameters."""
+    pass
 
 
 @operation("head", right="read:decisions")

@@ -139,8 +139,7 @@ class DisputeInput(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unkn
 
 
 class ImportDisputes(OperationRequest["DisputesImported"]):
-    """Stages of disputes: a file, or a list of them.
-
+    """
     Args:
         file (FILE): A file: CSV, JSON lines or Parquet.
         disputes: Stages of disputes.
@@ -264,8 +263,7 @@ def _rows(file: str, events: Events) -> Iterator[tuple[str, JsonMapping]]:
 
 
 class ListDisputes(OperationRequest["DisputePage"], rename={"is_open": "open"}):
-    """Which disputes to list.
-
+    """
     Args:
         is_open: Only those that can still be answered.
         stage (STAGE): Only those at this stage.
@@ -384,8 +382,7 @@ def _row(record: Record, stages: Sequence[DisputeStage], evidence: PriorEvidence
 
 
 class PackDisputes(OperationRequest["DisputeList"]):
-    """The disputed events, and where to write.
-
+    """
     Args:
         events (TYPE/ID): Disputed events, as payment/p-1.  [default: all that can still be answered]
         event: One disputed event, as payment/p-1.

@@ -157,7 +157,7 @@ def _shown(kind: type[AnyDraft], draft: StoredDraft, **more: Any) -> AnyDraft:
 
 
 class ShowDrafts(OperationRequest[RuleDrafts]):
-    """All drafts."""
+    pass
 
 
 @operation("drafts", right="read:definitions", http="GET /drafts")
@@ -167,8 +167,7 @@ def show_drafts(drafts: RuleDraftFiles, request: ShowDrafts) -> RuleDrafts:
 
 
 class ShowDraft(OperationRequest[RuleDraftText]):
-    """One draft.
-
+    """
     Args:
         rule: The rule.
     """
@@ -213,8 +212,7 @@ def check_draft(drafts: RuleDraftFiles, request: CheckDraft) -> DraftCheck:
 
 
 class CountDraft(OperationRequest["DraftCount"], rename={"source": "text"}):
-    """A text whose hits are counted.
-
+    """
     Args:
         rule: The rule.
         source: The text.
@@ -337,8 +335,7 @@ def write_draft(
 
 
 class DropDraft(OperationRequest["DroppedDraft"]):
-    """A draft to delete, by its version.
-
+    """
     Args:
         etag: The ETag of the version that you read.
     """
@@ -383,15 +380,15 @@ class DraftStep(OperationRequest[Outcome_co]):
 
 
 class ShadowDraft(DraftStep["AdoptedFile"]):
-    """A draft to put in shadow."""
+    pass
 
 
 class ApproveDraft(DraftStep[RuleDraft]):
-    """A draft to approve, by its version."""
+    pass
 
 
 class ActivateDraft(DraftStep["AdoptedFile"]):
-    """A draft to make active."""
+    pass
 
 
 class AdoptedFile(OperationAnswer):

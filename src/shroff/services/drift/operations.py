@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 
 class MeasureDrift(OperationRequest["DriftAnswer"]):
-    """The periods to compare.
-
+    """
     Args:
         reference (model|LENGTH): The reference data: model for the champion's training data, or a period before the
             recent one, as 90d.

@@ -18,8 +18,7 @@ FLAGS_MAX = 20  # counted per key
 
 
 class ListKeys(OperationRequest["EntityKeys"]):
-    """The entity, and the beginning of its keys.
-
+    """
     Args:
         entity (ENTITY): The entity.
         prefix (TEXT): Only keys that begin so.

@@ -74,16 +74,15 @@ class GuardStates(OperationAnswer):
 
 
 class ShowGuards(OperationRequest[GuardStates]):
-    """All guards."""
+    pass
 
 
 class CheckGuards(OperationRequest[GuardStates]):
-    """All guards."""
+    pass
 
 
 class UndoGuard(OperationRequest[GuardStates]):
-    """A stop to undo.
-
+    """
     Args:
         name: The rule or the experiment.
     """

@@ -32,8 +32,7 @@ _ORDERED = frozenset("integer number money real time duration".split())
 
 
 class ProfileFeatures(OperationRequest["FeatureProfiles"]):
-    """Of which events, and an expression to try.
-
+    """
     Args:
         expression (EXPRESSION): Also profile this expression over fields and features.
     """

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 
 class ExamineProject(OperationRequest["Diagnosis"]):
-    """What to check, and where a bug report goes.
-
+    """
     Args:
         bundle (FILE): Also write a bug report: a ZIP file with versions, settings without secrets, counts, the last
             unexpected errors and these findings.

@@ -111,8 +111,7 @@ def document_of(job: Job) -> JobDocument:
 
 
 class ListJobs(OperationRequest["JobList"]):
-    """The newest jobs.
-
+    """
     Args:
         limit: Maximum number of jobs.
         before (JOB): `next` of the previous page.
@@ -160,8 +159,7 @@ def list_jobs(jobs: ProjectJobs, request: ListJobs) -> JobList:
 
 
 class ShowJob(OperationRequest[JobDocument]):
-    """One job.
-
+    """
     Args:
         id (JOB): The job.
     """
@@ -181,7 +179,7 @@ def show_job(jobs: ProjectJobs, request: ShowJob) -> JobDocument:
 
 
 class CancelJob(ShowJob):
-    """The job to cancel."""
+    pass
 
 
 @operation("jobs cancel", right="run:backtests", http="POST /jobs/{id}/cancel", refusals=[NoJobError])
@@ -196,7 +194,7 @@ def cancel_job(jobs: ProjectJobs, who: Who, request: CancelJob) -> JobDocument:
 
 
 class ListKinds(OperationRequest["JobKinds"]):
-    """All kinds of jobs."""
+    pass
 
 
 class JobKindDocument(msgspec.Struct):
@@ -264,7 +262,7 @@ def begin_job(jobs: ProjectJobs, who: Who, request: NewJob) -> JobDocument:
 
 
 class ListSchedules(OperationRequest["ScheduleList"]):
-    """All schedules."""
+    pass
 
 
 class ScheduleDocument(msgspec.Struct):
@@ -334,8 +332,6 @@ def _schedule(state: ScheduleState) -> ScheduleDocument:
 
 
 class RunSchedule(OperationRequest[JobDocument]):
-    """The schedule whose job runs now."""
-
     name: str
 
 
@@ -354,8 +350,7 @@ def run_schedule(jobs: ProjectJobs, who: Who, request: RunSchedule) -> JobDocume
 
 
 class PauseSchedule(OperationRequest["SchedulePause"]):
-    """A schedule to pause.
-
+    """
     Args:
         name: The schedule.
     """
@@ -364,7 +359,7 @@ class PauseSchedule(OperationRequest["SchedulePause"]):
 
 
 class ResumeSchedule(PauseSchedule):
-    """A schedule to resume."""
+    pass
 
 
 class SchedulePause(ScheduleList, kw_only=True):

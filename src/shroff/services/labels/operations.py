@@ -252,8 +252,7 @@ def _understood(reference: str, answer: Answer) -> str:
 
 
 class ShowLabelStatistics(OperationRequest["LabelsTogether"]):
-    """All labels of the log.
-
+    """
     Args:
         period_ms: Labels of this time up to the newest one.
     """

@@ -71,7 +71,7 @@ class OfLake(OperationRequest[Outcome_co]):
 
 
 class WriteLake(OfLake["LakeReport"]):
-    """Write new records of the log to the lake."""
+    pass
 
 
 @operation("lake write", right="run:jobs", is_long=True, kind="lake")
@@ -91,8 +91,7 @@ def write_lake(lake: Lakes, progress: ProgressSteps, request: WriteLake) -> Lake
 
 
 class CompactLake(OfLake["Compaction"]):
-    """Which files of the lake to merge and to remove.
-
+    """
     Args:
         least (N): Compact days with at least this many small files.  [default: 4]
         grace (DURATION): Retention of replaced files, for readers with an older list.
@@ -119,7 +118,7 @@ def compact_lake(lake: Lakes, request: CompactLake) -> Compaction:
 
 
 class PublishLake(OfLake["PublishedLake"]):
-    """The lake to publish."""
+    pass
 
 
 class PublishedLake(OperationAnswer):
@@ -161,7 +160,7 @@ def publish_lake(lake: Lakes, request: PublishLake) -> PublishedLake:
 
 
 class CheckLake(OfLake["LakeCheck"]):
-    """The lake to check."""
+    pass
 
 
 @operation("lake check", right="read:decisions")
@@ -188,8 +187,7 @@ def check_lake(lake: Lakes, progress: ProgressSteps, request: CheckLake) -> Lake
 
 
 class ListLakeFiles(OfLake["ListedLakeFiles"]):
-    """Which files to list.
-
+    """
     Args:
         folder: Only its files, as of events/type=payment.
     """

@@ -29,8 +29,7 @@ NO_SOLVER = "laws are proved by Z3, which is not installed: pip install 'shroff[
 
 
 class ProveLaws(OperationRequest["LawsProved"]):
-    """The laws to prove.
-
+    """
     Args:
         rules (DIR): A draft to prove them for: a folder of rules, as for `shroff backtest`.
         draft (RULE): Write the events of refuted laws as tests into a draft of this rule, which should hit them.

@@ -48,8 +48,7 @@ group(
 
 
 class ShowLinks(OperationRequest["EntityLinksAnswer"]):
-    """A key of an entity, and the moment.
-
+    """
     Args:
         entity (ENTITY): The entity.
         key (KEY): The key as text; of several parts as a JSON list.

@@ -47,7 +47,7 @@ class OfList(OperationRequest[ListChange], rename={"name": "list"}):
 
 
 class ShowLists(OperationRequest["Lists"]):
-    """All lists."""
+    pass
 
 
 class Lists(OperationAnswer):
@@ -75,8 +75,7 @@ def show_lists(lists: ListFiles, request: ShowLists) -> Lists:
 
 
 class ShowList(OperationRequest["ListEntries"], rename={"name": "list"}):
-    """One list.
-
+    """
     Args:
         name: The list.
     """
@@ -126,7 +125,7 @@ def show_list(lists: ListFiles, agreements: Agreements, request: ShowList) -> Li
 
 
 class MakeList(OfList):
-    """A list to create."""
+    pass
 
 
 @operation("lists make", right="edit:lists", has_command=False)
@@ -172,8 +171,7 @@ def add_list_entry(lists: ListFiles, who: Who, request: AddListEntry) -> ListCha
 
 
 class RemoveListEntry(OfList):
-    """A value to remove.
-
+    """
     Args:
         value: The value.
         reason: The reason, for the audit log.
@@ -227,8 +225,6 @@ def import_list(lists: ListFiles, who: Who, request: ImportList) -> ListChange:
 
 
 class ApproveListChange(OfList):
-    """The requested change to approve."""
-
     etag: str
 
 

@@ -68,8 +68,7 @@ class UnknownTableError(RefusalError):
 
 
 class InitTable(OperationRequest["DeclaredTable"]):
-    """A ready shape of a table.
-
+    """
     Args:
         kind: Kind of key: addresses, those that tell no place, card numbers or mail domains.
     """
@@ -248,7 +247,7 @@ def with_table(text: str, name: str, columns: str) -> str:
 
 
 class ShowTables(OperationRequest["LookUpTables"]):
-    """All tables."""
+    pass
 
 
 class TableSummary(FrozenStruct):
@@ -300,8 +299,7 @@ class LookUpVersion(FrozenStruct):
 
 
 class ShowTable(OperationRequest["TableView"]):
-    """A table, and a value to look up.
-
+    """
     Args:
         name: The table.
         value: The value to look up.

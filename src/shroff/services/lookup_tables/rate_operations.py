@@ -44,8 +44,7 @@ group(
 
 
 class ImportRates(OperationRequest["ImportedRates"]):
-    """A file of rates.
-
+    """
     Args:
         file (FILE): eurofxref.csv, eurofxref-hist.csv, or a CSV file with the columns date, currency and rate.
         start (DAY): Import rates of this day and later only.

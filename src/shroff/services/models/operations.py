@@ -69,7 +69,7 @@ group(
 
 
 class ShowModels(OperationRequest["Models"]):
-    """All models."""
+    pass
 
 
 class Models(OperationAnswer):
@@ -107,8 +107,7 @@ def show_models(models: Promotions, request: ShowModels) -> Models:
 
 
 class ShowModel(OperationRequest["Model"]):
-    """One model.
-
+    """
     Args:
         report (FILE): Write the model's report as one HTML page: metrics, curves, feature effects.
         card (FILE): Write the model's card as one HTML page: purpose, data, metrics, gates, segments, limits,
@@ -223,8 +222,7 @@ def show_model(models: Promotions, definitions: Definitions, request: ShowModel)
 
 
 class CompareModels(OperationRequest["ComparedModels"]):
-    """Two models to compare.
-
+    """
     Args:
         ids ([CHAMPION] [CHALLENGER]): The models.
     """
@@ -290,8 +288,7 @@ def compare_models(models: Promotions, progress: ProgressSteps, request: Compare
 
 
 class ImportModel(OperationRequest[TrainedModel]):
-    """A model that was trained elsewhere.
-
+    """
     Args:
         file: The model.
         check (FILE): Rows with input values and the model's own score or margin; each must be reproduced.
@@ -349,8 +346,7 @@ def import_model(training: Training, progress: ProgressSteps, request: ImportMod
 
 
 class PromoteModel(OperationRequest[Deployment]):
-    """A model to promote.
-
+    """
     Args:
         waive ('GATE LIMIT'): Promote although this gate failed; name it with its limit. May be repeated.
         reason (TEXT): Why the gate is waived.
@@ -384,8 +380,7 @@ def promote_model(models: Promotions, request: PromoteModel) -> Deployment:
 
 
 class RollBackModel(OperationRequest[Deployment]):
-    """The champion to roll back.
-
+    """
     Args:
         event: The event type.
         by (NAME): Who rolls it back.
@@ -409,8 +404,7 @@ def roll_back_model(models: Promotions, request: RollBackModel) -> Deployment:
 
 
 class ShadowModel(OperationRequest[Deployment]):
-    """A model to put in shadow.
-
+    """
     Args:
         stop: Take it out of shadow.
     """
@@ -431,8 +425,7 @@ def shadow_model(models: Promotions, request: ShadowModel) -> Deployment:
 
 
 class ChallengeWithModel(OperationRequest[Deployment]):
-    """A challenger, with its share of keys.
-
+    """
     Args:
         share (PERCENT): The share of keys that it scores, such as 10%.
         entity (ENTITY): The entity whose keys are split.

@@ -56,7 +56,7 @@ class UnknownNoticeError(RefusalError):
 
 
 class ListNotices(OperationRequest["Notices"]):
-    """All notices."""
+    pass
 
 
 class NoticeShown(OperationAnswer):
@@ -126,8 +126,7 @@ def _check_known(files: NoticeFiles, name: str) -> None:
 
 
 class PreviewNotice(OperationRequest["MailPreview"]):
-    """The mail of a notice.
-
+    """
     Args:
         html_file (FILE): Write the HTML into this file.
     """
@@ -168,8 +167,7 @@ def preview_notice(files: NoticeFiles, notices: NoticeViews, request: PreviewNot
 
 
 class NoticeTest(OperationRequest["TestSent"]):
-    """The recipient of a test mail, and its event or, for a report, its day.
-
+    """
     Args:
         to (ADDRESS): The recipient of the mail.
     """
@@ -222,8 +220,6 @@ def send_test(files: NoticeFiles, notices: NoticeViews, who: Who, record: Record
 
 
 class ListLetters(OperationRequest["LetterPage"]):
-    """The newest letters."""
-
     state: Annotated[
         str, Param(f"Only letters in these states, with commas: {', '.join(STATES)}. Open: waiting or deferred.")
     ] = ""
@@ -321,8 +317,6 @@ def list_letters(letters: SentLetters, request: ListLetters) -> LetterPage:
 
 
 class RetryLetter(OperationRequest[LetterShown]):
-    """A letter to send again."""
-
     id: LetterId
 
 
@@ -338,8 +332,6 @@ def retry_letter(letters: SentLetters, record: Record, request: RetryLetter) -> 
 
 
 class DropLetter(OperationRequest[LetterShown]):
-    """A letter to drop."""
-
     id: LetterId
 
 
@@ -357,8 +349,6 @@ def drop_letter(letters: SentLetters, request: DropLetter) -> LetterShown:
 
 
 class ListMails(OperationRequest["Mailbox"]):
-    """The newest mails."""
-
     limit: Limit = LIMIT
 
 
@@ -391,8 +381,7 @@ def list_mails(letters: SentLetters, request: ListMails) -> Mailbox:
 
 
 class ShowMail(OperationRequest[KeptMail]):
-    """One mail of the built-in mailbox.
-
+    """
     Args:
         name: The mail.
     """
@@ -417,8 +406,7 @@ def show_mail(letters: SentLetters, request: ShowMail) -> KeptMail:
 
 
 class ListQuestions(OperationRequest["Questions"]):
-    """The questions about one decision.
-
+    """
     Args:
         event: The event type.
         id: The event's id.
@@ -466,8 +454,7 @@ def list_questions(letters: SentLetters, request: ListQuestions) -> Questions:
 
 
 class LinkReasons(OperationRequest["ReasonsLink"]):
-    """The decision.
-
+    """
     Args:
         event: Its event, as payment/p-1.
     """

@@ -238,8 +238,7 @@ group(
 
 
 class ExportPerson(OperationRequest["PersonExport"]):
-    """The key of an entity, such as a card or a user.
-
+    """
     Args:
         entity: The entity.
         key: Its key; a hashed one in clear, one of several fields as a JSON list.

@@ -100,7 +100,7 @@ def _entry(number: int, entry: Refused, *, place: str = "", **more: Any) -> Quar
 
 
 class ListQuarantine(OperationRequest["AllQuarantined"]):
-    """All refused input."""
+    pass
 
 
 ENTRIES: Final = TextTable(
@@ -153,8 +153,6 @@ def list_quarantine(quarantine: QuarantineEntries, log: Log, request: ListQuaran
 
 
 class ShowNewestQuarantined(OperationRequest["QuarantinePage"]):
-    """The newest refused input."""
-
     limit: Limit = LIMIT
     cursor: Cursor = ""
 
@@ -188,8 +186,7 @@ def newest_quarantined(
 
 
 class ShowQuarantined(OperationRequest[QuarantineEntry]):
-    """One entry of quarantine.
-
+    """
     Args:
         number: The entry.
         is_personal: Show bytes that may contain personal fields.

@@ -69,8 +69,7 @@ LabelsAsOf: TypeAlias = Annotated[
 
 
 class ShowResults(OperationRequest["Results"], rename={"start": "from", "end": "to"}):
-    """The days to report, the last one included, and what each row is of.
-
+    """
     Args:
         start (DAY): The first day.  [default: that of the oldest event, at most a year back]
         end (DAY): The last day, included.  [default: that of the newest event]

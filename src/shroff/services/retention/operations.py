@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 
 class PruneLog(OperationRequest["Pruned"]):
-    """Whether to move old events, or only to count them.
-
+    """
     Args:
         is_dry: Show what would be moved; change nothing.
     """
@@ -40,7 +39,7 @@ def prune_log(retention: Retention, progress: ProgressSteps, request: PruneLog) 
 
 
 class SaveSnapshot(OperationRequest["SavedSnapshot"]):
-    """The state to save."""
+    pass
 
 
 class SavedSnapshot(OperationAnswer):

@@ -17,8 +17,7 @@ from shroff.services.writer.requests import WriterRequests
 
 
 class SetWatermark(OperationRequest["Watermark"]):
-    """The time to set it back to, with the reason; without them it is shown.
-
+    """
     Args:
         to (TIME): Set the watermark back to this time, with its offset.
         because (TEXT): The reason, for the audit log.

@@ -18,8 +18,6 @@ from shroff.services.rules.overview import RuleLooks
 
 
 class ListHits(OperationRequest["RuleHits"]):
-    """The rule whose hits are listed."""
-
     rule: Annotated[str, Param(complete="rules")]
     limit: Limit = LIMIT
     cursor: Cursor = ""

@@ -19,7 +19,7 @@ from shroff.rules.keys import EFFECTS, RULE
 
 
 class ListNames(OperationRequest["Names"]):
-    """The names that a rule can use."""
+    pass
 
 
 class Name(msgspec.Struct):

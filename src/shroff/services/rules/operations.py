@@ -191,7 +191,7 @@ def _percent(share: float | None) -> str:
 
 
 class ShowRules(OperationRequest[RuleStates]):
-    """All rules."""
+    pass
 
 
 @operation("rules", right="read:definitions", http="GET /records")
@@ -203,8 +203,7 @@ def show_rules(rule_looks: RuleLooks, definitions: Definitions, request: ShowRul
 
 
 class ShowRule(OperationRequest[RuleWhole]):
-    """One rule.
-
+    """
     Args:
         rule: The rule.
     """
@@ -253,8 +252,7 @@ def _state(kind: type[AnyState], look: RuleLook, definitions: Definitions, **mor
 
 
 class ShowRuleHistory(OperationRequest[RuleVersions]):
-    """The versions of one rule.
-
+    """
     Args:
         rule: The rule.
     """
@@ -289,8 +287,6 @@ def show_rule_history(rule_looks: RuleLooks, request: ShowRuleHistory) -> RuleVe
 
 
 class RestoreRule(OperationRequest[AdoptedFile]):
-    """The version to restore, 0 to remove the rule, and the reason."""
-
     rule: str
     seq: Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0})]
     reason: str
@@ -402,18 +398,15 @@ class NoRuleFileError(RefusalError):
 
 
 class ShowRuleFiles(OperationRequest[RuleFiles]):
-    """All files of rules."""
+    pass
 
 
 class ShowRuleFile(OperationRequest[RuleFileText]):
-    """One file of rules."""
-
     file: str
 
 
 class WriteRuleFile(OperationRequest[RuleFileWritten], rename={"source": "text"}):
-    """A file's new text.
-
+    """
     Args:
         etag: The ETag of the version that you read.
     """

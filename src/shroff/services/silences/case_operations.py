@@ -45,8 +45,6 @@ class RuleOfCase(ChangeOfCase["CaseSilenced"], kw_only=True):
 
 
 class SilenceOfCase(RuleOfCase, kw_only=True):
-    """The rule to silence, the end, and the reason."""
-
     until: TimeText
     text: str
 
@@ -80,8 +78,6 @@ def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase)
 
 
 class SilenceApproval(RuleOfCase, kw_only=True):
-    """The rule to silence, and the etag of the requested silence."""
-
     etag: str
 
 
@@ -101,7 +97,7 @@ def approve_silence(desk: CaseService, project: Project, request: SilenceApprova
 
 
 class SilenceEnd(RuleOfCase):
-    """The rule whose silence to end."""
+    pass
 
 
 @operation(

@@ -29,7 +29,7 @@ group(
 
 
 class ShowSilences(OperationRequest["AllSilences"]):
-    """All silences."""
+    pass
 
 
 class AllSilences(OperationAnswer):
@@ -68,8 +68,7 @@ class SilenceChange(ListChange, kw_only=True):
 
 
 class SilenceRule(OperationRequest[SilenceChange]):
-    """A rule to silence for one key.
-
+    """
     Args:
         rule: The rule.
         key: The key.
@@ -98,8 +97,7 @@ def silence_rule(silences: Silences, who: Who, request: SilenceRule) -> SilenceC
 
 
 class EndSilence(OperationRequest[SilenceChange]):
-    """A rule to apply again to one key.
-
+    """
     Args:
         rule: The rule.
         key: The key.

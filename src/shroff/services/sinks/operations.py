@@ -126,8 +126,6 @@ def _row(row: StuckRow, body: str | UnsetType = UNSET) -> StuckRowShown:
 
 
 class ListDeliveries(OperationRequest["OutgoingDeliveries"]):
-    """All outgoing deliveries."""
-
     sink: OfSink = ""
 
 
@@ -182,8 +180,7 @@ def list_deliveries(health: HealthChecks, sinks: Sinks, request: ListDeliveries)
 
 
 class ShowStuckRow(OperationRequest[StuckRowShown]):
-    """One stuck row.
-
+    """
     Args:
         row: The row, as in 'outbox list'.
     """
@@ -211,8 +208,6 @@ def show_stuck_row(sinks: Sinks, request: ShowStuckRow) -> StuckRowShown:
 
 
 class RetryRows(OperationRequest["RetriedRows"]):
-    """Rows to retry, or all that are stuck."""
-
     rows: Rows = ()
     sink: OfSink = ""
 
@@ -242,8 +237,7 @@ def retry_rows(sinks: Sinks, request: RetryRows) -> RetriedRows:
 
 
 class DropRows(OperationRequest["DroppedRows"]):
-    """Rows to drop.
-
+    """
     Args:
         is_all: Drop every stuck row.
     """
@@ -288,7 +282,7 @@ def _chosen(rows: Sequence[str], sink: str) -> list[StuckKey]:
 
 
 class Deliver(OperationRequest["Delivered"]):
-    """One delivery of all that is pending."""
+    pass
 
 
 class SinkDelivered(msgspec.Struct):
@@ -357,7 +351,7 @@ def deliver(sinks: Sinks, progress: ProgressSteps, request: Deliver) -> Delivere
 
 
 class WriteOnlineFeatures(OperationRequest["OnlineFeaturesWritten"]):
-    """The features of all keys, to be written again."""
+    pass
 
 
 class OnlineFeaturesWritten(OperationAnswer):

@@ -59,7 +59,7 @@ group(
 
 
 class ListSources(OperationRequest["NamedSources"]):
-    """All named sources."""
+    pass
 
 
 class SourceShown(OperationAnswer, kw_only=True):
@@ -210,7 +210,7 @@ def _times(counts: SourceCounts) -> Document:
 
 
 class CheckSources(OperationRequest["SourceTroubles"]):
-    """All named sources, to be opened."""
+    pass
 
 
 class SourceTrouble(msgspec.Struct):
@@ -265,8 +265,7 @@ def check_sources(
 
 
 class SyncSource(OperationRequest["SyncedFiles"]):
-    """A pulled source, and which of its files.
-
+    """
     Args:
         day (NAME): Only this day of an export, or this file, even if taken before.
         to (NAME): With --day: up to this day or file.
@@ -388,8 +387,7 @@ def _line(file: SyncedFile) -> str:
 
 
 class VerifyMessages(OperationRequest["JudgedMessages"]):
-    """Saved messages of a source, each the body of one request.
-
+    """
     Args:
         files (FILE...): The messages.
         at (TIME): When the messages arrived, as 2026-03-01T12:00:00Z.  [default: now]
@@ -458,8 +456,7 @@ def _read(file: Path) -> bytes:
 
 
 class ConfirmSubscriptions(OperationRequest["ConfirmedTopics"]):
-    """Subscriptions of a source that wait to be confirmed.
-
+    """
     Args:
         topic (ARN): Only the subscription of this topic.
     """

@@ -176,7 +176,7 @@ def _joined(read: Mapping[str, PartRead], lags: list[PartLag]) -> list[PartRead]
 
 
 class ListPositions(OperationRequest["SourcePositions"]):
-    """All parts of sources that a worker reads."""
+    pass
 
 
 class PartPosition(msgspec.Struct):
@@ -256,8 +256,7 @@ def _reset(forgotten: Forgotten | None) -> JsonObject | None:
 
 
 class ForgetPosition(OperationRequest["ForgottenPosition"]):
-    """A part whose read position is to be reset.
-
+    """
     Args:
         part: The part.
         is_sure: Do not ask for confirmation.

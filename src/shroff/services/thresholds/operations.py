@@ -71,8 +71,7 @@ class Costs(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ShowThresholds(OperationRequest["CheapestThresholds"]):
-    """Whose thresholds, and other costs and thresholds to try.
-
+    """
     Args:
         model (ID): An inactive model.
         missed (PERCENT): Cost of a missed fraud, in percent of the value in policy.yaml.

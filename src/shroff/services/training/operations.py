@@ -54,8 +54,7 @@ KnownAt = Annotated[
 
 
 class TrainModel(OperationRequest[OperationAnswer]):
-    """What to train on.
-
+    """
     Args:
         promote: Make it the champion if its gates passed.
         by (NAME): Who promotes it.

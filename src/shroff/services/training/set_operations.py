@@ -28,8 +28,7 @@ DIFFERENT = 1
 
 
 class WriteTrainingSet(OperationRequest["BuiltTrainingSet"]):
-    """A training set to write, or to build again.
-
+    """
     Args:
         fold (N|final): The fold of model.yaml's split for role, label and weight: 1 is the oldest; final is the window
             of the registry's model.  [default: the newest]

@@ -130,8 +130,7 @@ def _entries(built: BuiltMarts) -> list[MartEntry]:
 
 
 class BuildMarts(OperationRequest["MartsBuilt"]):
-    """How to build.
-
+    """
     Args:
         memory (SIZE): Memory limit of queries; the rest spills to disk.  [default: 3GB]
         full: Rebuild all days of marts that are built by day.
@@ -174,7 +173,7 @@ def build_marts(project: Project, progress: ProgressSteps, request: BuildMarts) 
 
 
 class RunMartTests(OperationRequest[MartList]):
-    """The tests of the last build."""
+    pass
 
 
 @operation("marts test", right="read:decisions")
@@ -189,8 +188,7 @@ def run_mart_tests(project: Project, request: RunMartTests) -> MartList:
 
 
 class ShowMarts(OperationRequest["MartsShown"]):
-    """The marts of the last build, or one of them with its rows.
-
+    """
     Args:
         name: The mart.
         rows (N): Maximum number of rows.  [default: 20]

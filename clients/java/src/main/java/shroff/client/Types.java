@@ -8,7 +8,7 @@ import java.util.Map;
 
 /** The documents of the service. Absent and null values are null. */
 public interface Types {
-    /** A draft to make active. */
+    /** Make a draft active; it replaces the rule and its trial. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ActivateDraft(
             @JsonProperty("etag") String etag,
@@ -34,7 +34,7 @@ public interface Types {
             @JsonProperty("source") String source,
             @JsonProperty("known_at") String knownAt) {}
 
-    /** The answer to a change that waits. */
+    /** Approve a change that another person requested, or withdraw it; both take the right that the change takes. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record AnswerApproval(
             @JsonProperty("approve") Boolean approve,
@@ -65,7 +65,7 @@ public interface Types {
     record Approvals(
             @JsonProperty("approvals") List<ChangeAsked> approvals) {}
 
-    /** A draft to approve, by its version. */
+    /** Approve a draft that others wrote. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ApproveDraft(
             @JsonProperty("etag") String etag,
@@ -269,7 +269,7 @@ public interface Types {
             @JsonProperty("label") AlertLabel label,
             @JsonProperty("customer") String customer) {}
 
-    /** The new owner: a user's name, or null for nobody. */
+    /** Assign a case to a user by name, or to nobody. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseAssignment(
             @JsonProperty("to") String to) {}
@@ -282,7 +282,7 @@ public interface Types {
             @JsonProperty("required") Boolean required,
             @JsonProperty("done") Boolean done) {}
 
-    /** An item of the case's checklist. */
+    /** Tick an item of a case's checklist, or open it again. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseChecked(
             @JsonProperty("item") String item,
@@ -352,12 +352,12 @@ public interface Types {
             @JsonProperty("note") String note,
             @JsonProperty("expires_at") String expiresAt) {}
 
-    /** A macro to run on a case. */
+    /** Run a macro: its note, its tags, and its answer, escalation or snooze in one step. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseMacro(
             @JsonProperty("macro") String macro) {}
 
-    /** The new queue of a case. */
+    /** Move a case to another queue. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseMove(
             @JsonProperty("queue") String queue) {}
@@ -409,7 +409,7 @@ public interface Types {
             @JsonProperty("in_force") Boolean inForce,
             @JsonProperty("why_not") String whyNot) {}
 
-    /** The end of the snooze. */
+    /** Snooze a case until a time. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseSnooze(
             @JsonProperty("until") String until) {}
@@ -426,7 +426,7 @@ public interface Types {
             @JsonProperty("id") Long id,
             @JsonProperty("tag") String tag) {}
 
-    /** The tags of a case. */
+    /** Set the tags of a case, open or closed. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseTags(
             @JsonProperty("tags") String tags) {}
@@ -447,7 +447,7 @@ public interface Types {
     record CaseUndo(
             @JsonProperty("undo") Long undo) {}
 
-    /** The verdict for a case, or for one of its events. */
+    /** Decide a case: it closes at once; labels of its events are written 8 s later unless you undo it. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseVerdict(
             @JsonProperty("verdict") String verdict,
@@ -515,7 +515,7 @@ public interface Types {
             @JsonProperty("undo") Long undo,
             @JsonProperty("undo_until") String undoUntil) {}
 
-    /** An action on several cases. */
+    /** Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CasesAction(
             @JsonProperty("action") String action,
@@ -568,7 +568,7 @@ public interface Types {
             @JsonProperty("outcome") String outcome,
             @JsonProperty("text") String text) {}
 
-    /** The changes to apply, by the etag that you read. */
+    /** Make the project's files the active version, from the next event on. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ChangesStep(
             @JsonProperty("etag") String etag) {}
@@ -892,7 +892,7 @@ public interface Types {
             @JsonProperty("hint") String hint,
             @JsonProperty("instead") String instead) {}
 
-    /** The sentence that a rule is drafted from. */
+    /** Draft a rule from a sentence, check it, run its tests, count its hits and save it as a draft. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DraftRule(
             @JsonProperty("sentence") String sentence) {}
@@ -1381,7 +1381,7 @@ public interface Types {
             @JsonProperty("value") Object value,
             @JsonProperty("keys") Long keys) {}
 
-    /** Stages of disputes: a file, or a list of them. */
+    /** Import stages of disputes, each as a label of the source 'chargeback'. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ImportDisputes(
             @JsonProperty("disputes") List<DisputeInput> disputes) {}
@@ -1603,7 +1603,10 @@ public interface Types {
             @JsonProperty("done") String done,
             @JsonProperty("reason") String reason) {}
 
-    /** The decision. */
+    /**
+     * Make a link for the customer to a page with the reasons of a decision, where they can say that it is
+     * wrong.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record LinkReasons(
             @JsonProperty("event") String event) {}
@@ -1621,7 +1624,7 @@ public interface Types {
             @JsonProperty("spent") String spent,
             @JsonProperty("outcome") String outcome) {}
 
-    /** The requested change to approve. */
+    /** Approve, as the second person, a requested change of a list. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ListApproval(
             @JsonProperty("etag") String etag) {}
@@ -1898,7 +1901,7 @@ public interface Types {
             @JsonProperty("timeout_s") Long timeoutS,
             @JsonProperty("retries") Long retries) {}
 
-    /** An API key to create. */
+    /** Create an API key and show it, this one time. It has at most the rights of its creator. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record NewKey(
             @JsonProperty("name") String name,
@@ -1927,12 +1930,12 @@ public interface Types {
             @JsonProperty("note") String note,
             @JsonProperty("expires_at") String expiresAt) {}
 
-    /** A file's new text. */
+    /** Replace the text of a rule file: it is checked with its tests, written, and made active. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record NewRuleFile(
             @JsonProperty("text") String text) {}
 
-    /** A user to add, who sets the password with a link. */
+    /** Add a user. Without a password, the output has a one-time link to set one, valid for three days. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record NewUser(
             @JsonProperty("name") String name,
@@ -1960,7 +1963,7 @@ public interface Types {
             @JsonProperty("has_quiet_hours") Boolean hasQuietHours,
             @JsonProperty("verbose") Boolean verbose) {}
 
-    /** The recipient of a test mail, and its event or, for a report, its day. */
+    /** Send the mail of a notice to an address, marked as a test. Exit status 1 if it is refused. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record NoticeTest(
             @JsonProperty("to") String to,
@@ -2562,7 +2565,7 @@ public interface Types {
             @JsonProperty("shadow") Boolean shadow,
             @JsonProperty("tests") Long tests) {}
 
-    /** The version to restore, 0 to remove the rule, and the reason. */
+    /** Restore a rule's version from a sequence number of the log; 0 removes the rule. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleReturn(
             @JsonProperty("seq") Long seq,
@@ -2714,7 +2717,7 @@ public interface Types {
     record Sessions(
             @JsonProperty("sessions") List<SessionDocument> sessions) {}
 
-    /** A draft to put in shadow. */
+    /** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ShadowDraft(
             @JsonProperty("etag") String etag,
@@ -2731,18 +2734,18 @@ public interface Types {
     record SignedOutUser(
             @JsonProperty("user") UserDocument user) {}
 
-    /** The rule to silence, and the etag of the requested silence. */
+    /** Approve, as the second person, a silence that somebody else requested; needs a signed-in user. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record SilenceApproval(
             @JsonProperty("rule") String rule,
             @JsonProperty("etag") String etag) {}
 
-    /** The rule whose silence to end. */
+    /** End the silence of a rule for the key of the case; the answer says whether that is active. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record SilenceEnd(
             @JsonProperty("rule") String rule) {}
 
-    /** The rule to silence, the end, and the reason. */
+    /** Silence a rule for the key of the case, for events before a time; the answer says whether it is active. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record SilenceRequest(
             @JsonProperty("rule") String rule,
@@ -2872,7 +2875,7 @@ public interface Types {
     record UserAnswer(
             @JsonProperty("user") UserDocument user) {}
 
-    /** The changes of a user; fields left out stay. */
+    /** Change a user. A changed role or a disabled sign-in ends the user's sessions. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record UserChange(
             @JsonProperty("role") String role,
@@ -2924,7 +2927,7 @@ public interface Types {
             @JsonProperty("median") Object median,
             @JsonProperty("highest") Object highest) {}
 
-    /** A filter to save. */
+    /** Save a filter under a name of your own; an existing one is replaced. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ViewQuery(
             @JsonProperty("query") String query,
