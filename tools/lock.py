@@ -15,7 +15,16 @@ from tools.wheels import program
 ROOT = Path(__file__).resolve().parent.parent
 # What the image of deploy/image has beside the core: all that a setting of shroff.yaml may name on a server.
 IMAGE = "analytics geo jobs kafka mariadb mongo objects otel passkeys postgres pubsub redis sns sso"
-OPTIONS = ("--universal", "--python-version=3.11", "--generate-hashes", "--no-emit-index-url", "--upgrade", "--quiet")
+# Of each package one version for all of these, so that what is tested on one of them holds on the others.
+OPTIONS = (
+    "--universal",
+    "--python-version=3.11",
+    "--fork-strategy=fewest",
+    "--generate-hashes",
+    "--no-emit-index-url",
+    "--upgrade",
+    "--quiet",
+)
 
 
 def main() -> int:
