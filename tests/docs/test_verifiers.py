@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def test_a_verifier_that_the_how_to_shows_accepts_what_we_sign_and_nothing_else(
         (tmp_path / "main.go").write_text(GO % (SECRET, NOW_S))
         (tmp_path / "go.mod").write_text("module verifier\n\ngo 1.21\n")
         command = ["go", "run", "-gcflags=all=-N -l", "."]  # a third less to compile where no cache is
+    if shutil.which(command[0]) is None:
+        pytest.skip(reason=f"there is no {command[0]} here, which a verifier of the how-to is written for")
     plain = os.environ | {"CGO_ENABLED": "0"}
     run = subprocess.run(command, cwd=tmp_path, env=plain, input=sent, capture_output=True, timeout=120, check=False)
 

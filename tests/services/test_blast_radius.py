@@ -19,6 +19,7 @@ from shroff.errors import UsageError
 from shroff.examples.bank import bank
 from shroff.services import project as app
 from shroff.services.drafts.blast_radius import BlastRadius, ShowBlastRadius, TouchedEvents
+from tests.support.effort import one_in
 
 pytestmark = pytest.mark.slow
 
@@ -132,7 +133,7 @@ def of(touched: TouchedEvents) -> dict[str, Any]:
     return {name: getattr(touched, name) for name in ("events", "money", "entities", "labels")}
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", one_in(4, CHANGES))
 def test_the_radius_is_the_difference_of_two_projects_that_decide(
     project: app.Project, tmp_path: Path, name: str
 ) -> None:

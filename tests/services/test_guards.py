@@ -18,6 +18,7 @@ from shroff.services.documents import Documents
 from shroff.services.experiments import guards
 from shroff.services.experiments.guards import CheckGuards, GuardState, ShowGuards, UndoGuard, guard_troubles
 from shroff.services.rules.files import ChangedMeanwhileError
+from tests.support.effort import long
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
 
 pytestmark = pytest.mark.slow
@@ -174,7 +175,7 @@ class KilledError(BaseException):
 
 
 @pytest.mark.parametrize("step", range(6))
-@pytest.mark.parametrize("is_after", [False, True])
+@pytest.mark.parametrize("is_after", [False, long(True)])
 def test_a_stop_that_is_killed_anywhere_happens_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, *, is_after: bool
 ) -> None:

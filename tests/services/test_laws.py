@@ -22,6 +22,7 @@ from shroff.runtime.values import replace
 from shroff.services.laws import proof
 from shroff.services.laws.proof import Counterexample, prove
 from tests.services.laws import DRAFTS, FALSE, TRUE, law, loaded
+from tests.support.effort import one_in
 
 START_MS = 1_772_000_000_000
 STEPS_MS = (0, 1, MINUTE_MS, 9 * MINUTE_MS, 10 * MINUTE_MS, HOUR_MS, 5 * HOUR_MS, DAY_MS)
@@ -32,14 +33,14 @@ def projects() -> dict[str, Definitions]:
     return {name: loaded(name) for name in sorted({name for name, _ in (*TRUE, *FALSE)})}
 
 
-@pytest.mark.parametrize("template, text", TRUE)
+@pytest.mark.parametrize("template, text", one_in(4, TRUE))
 def test_a_true_law_is_proved(projects, template, text):
     definitions = projects[template]
     found = prove(law(text, definitions), definitions, definitions)
     assert found.answer == "proved", found.reason
 
 
-@pytest.mark.parametrize("template, text", FALSE)
+@pytest.mark.parametrize("template, text", one_in(4, FALSE))
 def test_an_event_that_breaks_a_false_law_is_found_and_breaks_it_in_the_engine(projects, template, text):
     definitions = projects[template]
     broken = law(text, definitions)
@@ -350,7 +351,7 @@ def traps() -> Definitions:
     return load_definitions(PROJECT).or_raise()
 
 
-@pytest.mark.parametrize("why, text", TRAPS)
+@pytest.mark.parametrize("why, text", one_in(4, TRAPS))
 def test_a_law_that_only_looks_true_is_not_proved(traps, why, text):
     trap = law(f"on: payment\n  {text}", traps)
     found = prove(trap, traps, traps)
@@ -429,7 +430,7 @@ FAULTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("module, old, new, why", FAULTS)
+@pytest.mark.parametrize("module, old, new, why", one_in(3, FAULTS))
 def test_a_fault_in_the_translation_changes_an_answer(traps, tmp_path, monkeypatch, module, old, new, why):
     faulty = tmp_path / "faulty"
     faulty.mkdir()

@@ -37,6 +37,11 @@ def long_after(count: int, cases: Iterable[Any]) -> list[Any]:
     return [case if number < count else long(case) for number, case in enumerate(cases)]
 
 
+def one_in(count: int, cases: Iterable[Any]) -> list[Any]:
+    """Cases for `parametrize`: the first and each `count`-th after it in every run, all others in `make test-long`."""
+    return [long(case) if number % count else case for number, case in enumerate(cases)]
+
+
 def long_but(cases: Iterable[Any], *usual: object) -> list[Any]:
     """Cases for `parametrize`: these in every run, all others in `make test-long`.
 
