@@ -4,7 +4,8 @@ package shroff
 
 import "context"
 
-// ActivateDraft: Make a draft active; it replaces the rule and its trial.
+// ActivateDraft: Make a draft active; it replaces the rule and its trial. Laws that are required must be
+// proved with it.
 type ActivateDraft struct {
 	Etag   string  `json:"etag"`
 	File   *string `json:"file,omitempty"`
@@ -3781,7 +3782,8 @@ func (c *Client) DeleteRulesRuleDraft(ctx context.Context, rule string, options 
 	return
 }
 
-// PostRulesRuleDraftActivate: Make a draft active; it replaces the rule and its trial.
+// PostRulesRuleDraftActivate: Make a draft active; it replaces the rule and its trial. Laws that are required
+// must be proved with it.
 func (c *Client) PostRulesRuleDraftActivate(ctx context.Context, rule string, body ActivateDraft) (answer AdoptedFile, err error) {
 	err = c.call(ctx, "POST", "/api/v1/rules/"+part(rule)+"/draft/activate", nil, nil, body, &answer)
 	return
@@ -3804,6 +3806,13 @@ func (c *Client) PostRulesRuleDraftCheck(ctx context.Context, rule string, body 
 // amount.
 func (c *Client) PostRulesRuleDraftCount(ctx context.Context, rule string, body DraftBody) (answer DraftCount, err error) {
 	err = c.call(ctx, "POST", "/api/v1/rules/"+part(rule)+"/draft/count", nil, nil, body, &answer)
+	return
+}
+
+// GetRulesRuleDraftLaws: Prove that a rule's draft, made active, loosens nothing of the active policy; and
+// all laws with it.
+func (c *Client) GetRulesRuleDraftLaws(ctx context.Context, rule string) (answer LawsProved, err error) {
+	err = c.call(ctx, "GET", "/api/v1/rules/"+part(rule)+"/draft/laws", nil, nil, nil, &answer)
 	return
 }
 

@@ -12,7 +12,10 @@ from shroff.services import laws
 from shroff.services import project as app
 from shroff.services.check.operations import CheckProject
 from shroff.services.drafts.draft_files import RuleDraftFiles
-from shroff.services.laws.operations import LawProofs, ProveLaws
+from shroff.services.drafts.draft_laws import ProveDraft
+from shroff.services.drafts.operations import ActivateDraft, WriteDraft
+from shroff.services.laws.operations import ProveLaws
+from shroff.services.laws.proofs import LawProofs
 from tests.support.telling import FILES, Bank
 
 LAWS = """
@@ -59,6 +62,37 @@ def test_apply_refuses_files_that_break_a_required_law(bank):
     assert [(problem.file, problem.line) for problem in refused.value.problems] == [("laws/own.yaml", 2)]
     (bank.folder / "laws/own.yaml").write_text(LAWS.replace("  required: true\n", ""))
     assert app.open_exactly(bank.folder).versions.apply().applied
+
+
+@pytest.mark.parametrize("shadow", ["", "  shadow: true\n"])
+def test_a_draft_that_breaks_a_required_law_does_not_become_active(bank, shadow):
+    """Also one whose text is in shadow, which ends as it becomes active."""
+    project = app.open_exactly(bank.folder)
+    rule, _, _ = RULE.partition("- id: denied")
+    refused = project.run(WriteDraft(rule="large", source=rule.replace("> 100", "> 500") + shadow, etag=""))
+    with pytest.raises(DefinitionError, match="law large is refuted"):
+        project.run(ActivateDraft(rule="large", etag=refused.tag, file="large.yaml"))
+    assert "> 100" in (bank.folder / "rules/large.yaml").read_text()
+    stricter = project.run(WriteDraft(rule="large", source=rule.replace("> 100", "> 50"), etag=refused.tag))
+    project.run(ActivateDraft(rule="large", etag=stricter.tag, file="large.yaml"))
+    assert "> 50" in (bank.folder / "rules/large.yaml").read_text()
+
+
+def test_a_draft_says_what_it_loosens(bank):
+    project = app.open_exactly(bank.folder)
+    rule, _, _ = RULE.partition("- id: denied")
+    looser = project.run(WriteDraft(rule="large", source=rule.replace("> 100", "> 500"), etag=""))
+    found = project.run(ProveDraft(rule="large"))
+    assert [(law.id, law.answer) for law in found.laws] == [
+        ("loosens_nothing", "refuted"),
+        ("large", "refuted"),
+        ("draft", "refuted"),
+    ]
+    assert 100 < float(found.laws[0].events[-1].values["amount"]) <= 500
+    project.run(WriteDraft(rule="large", source=rule.replace("> 100", "> 50"), etag=looser.tag))
+    assert {law.answer for law in project.run(ProveDraft(rule="large")).laws} == {"proved"}
+    with pytest.raises(UsageError, match="no draft of denied"):
+        project.run(ProveDraft(rule="denied"))
 
 
 def test_check_reports_laws_that_are_not_proved(bank):

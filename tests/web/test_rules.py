@@ -647,6 +647,8 @@ def test_a_draft_is_held_against_what_activating_it_changes_and_nothing_is_claim
             assert "No difference." in await difference(browser, "dear_one")
             radius = await browser.get("/rules/dear_one/draft?radius=1")
             assert b"no longer hit" in radius.body
+            laws = await browser.get("/rules/dear_one/draft?laws=1")
+            assert b"proved   loosens_nothing" in laws.body
 
             changed = await difference(browser, "quiet_one")
             assert "shadow" in changed

@@ -1,7 +1,7 @@
 // Made by tools/clients.py from the OpenAPI document; do not edit.
 import { Transport, part } from "./transport.js";
 
-/** Make a draft active; it replaces the rule and its trial. */
+/** Make a draft active; it replaces the rule and its trial. Laws that are required must be proved with it. */
 export interface ActivateDraft {
   etag: string;
   file?: string;
@@ -3524,7 +3524,7 @@ export class Api extends Transport {
     return this.call("DELETE", `/api/v1/rules/${part(rule)}/draft`, { headers: { "If-Match": options["If-Match"] } });
   }
 
-  /** Make a draft active; it replaces the rule and its trial. */
+  /** Make a draft active; it replaces the rule and its trial. Laws that are required must be proved with it. */
   postRulesRuleDraftActivate(rule: string, body: ActivateDraft): Promise<AdoptedFile> {
     return this.call("POST", `/api/v1/rules/${part(rule)}/draft/activate`, { body });
   }
@@ -3542,6 +3542,11 @@ export class Api extends Transport {
   /** Count the hits of an unsaved text among the events of the last 30 days, and their amount. */
   postRulesRuleDraftCount(rule: string, body: DraftBody): Promise<DraftCount> {
     return this.call("POST", `/api/v1/rules/${part(rule)}/draft/count`, { body });
+  }
+
+  /** Prove that a rule's draft, made active, loosens nothing of the active policy; and all laws with it. */
+  getRulesRuleDraftLaws(rule: string): Promise<LawsProved> {
+    return this.call("GET", `/api/v1/rules/${part(rule)}/draft/laws`);
   }
 
   /** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */

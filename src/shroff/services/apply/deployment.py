@@ -9,14 +9,14 @@ from hashlib import sha256
 import msgspec
 from msgspec.json import encode as to_json
 
-from shroff.errors import DefinitionError, NotAllowedError, RefusalError
+from shroff.errors import NotAllowedError, RefusalError
 from shroff.log.active_files import NOTICES, NOW, RESTART, SETTING, FileDifference
 from shroff.operations.declaration import DryRun, OperationAnswer, OperationRequest, operation
 from shroff.people.access import Right
 from shroff.project.table_files import row_texts
 from shroff.runtime.contents import remove_unnamed
 from shroff.runtime.texts import many, one_line, table
-from shroff.services.laws.operations import LawProofs
+from shroff.services.laws.proofs import LawProofs
 from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project_files import FileVersions, checked
 from shroff.services.rules.files import ChangedMeanwhileError
@@ -174,8 +174,7 @@ class FileDeployment(FileVersions):
             raise ChangedMeanwhileError("the files were changed meanwhile; reload the changes and apply them")
         if refusal := self.why_refused(changes):
             raise NotAllowedError(refusal)
-        if unproved := self._proofs.unproved(required=True):
-            raise DefinitionError(unproved)
+        self._proofs.require()
         if changes:
             files = [change.file for change in changes]
             self._people.record("project.apply", "project", None, {"files": files})

@@ -93,7 +93,7 @@ def check_project(project: Project, systems: Systems, request: CheckProject) -> 
     file = request.file
     report = project.check()
     if request.prove and report.is_ok:
-        from shroff.services.laws.operations import LawProofs
+        from shroff.services.laws.proofs import LawProofs
 
         report = replace(report, errors=tuple(project.part(LawProofs).unproved()))
     text, lines, definitions = repr(report), None, report.definitions

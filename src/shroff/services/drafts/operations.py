@@ -23,12 +23,14 @@ from shroff.operations.declaration import (
     operation,
 )
 from shroff.people.audit import checked_reason
-from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
+from shroff.rules.texts import RuleForm, form_of, in_shadow, tag_of, with_form
 from shroff.runtime.texts import TextTable
 from shroff.services.approvals.agreements import Agreements
 from shroff.services.backtest.operations import LogBacktests
 from shroff.services.drafts import blast_radius as blast_radius  # noqa: PLC0414 - the manifest has one module of a word
+from shroff.services.drafts import draft_laws as draft_laws  # noqa: PLC0414 - as above
 from shroff.services.drafts.draft_files import RuleDraftFiles
+from shroff.services.laws.proofs import LawProofs
 from shroff.services.people.project_people import ProjectPeople
 from shroff.services.project import Project
 from shroff.services.rules.files import FOLDER, ChangedMeanwhileError, NoRuleError, Rules, subject_of
@@ -426,8 +428,12 @@ def approve_draft(drafts: RuleDraftFiles, people: ProjectPeople, request: Approv
 
 
 @operation("drafts activate", right="edit:rules", http="POST /rules/{rule}/draft/activate", **_HTTP)
-def activate_draft(project: Project, request: ActivateDraft) -> AdoptedFile:
-    """Make a draft active; it replaces the rule and its trial."""
+def activate_draft(project: Project, proofs: LawProofs, request: ActivateDraft) -> AdoptedFile:
+    """Make a draft active; it replaces the rule and its trial. Laws that are required must be proved with it."""
+    draft = project.drafts.one(request.rule)
+    if draft is not None and project.drafts.check(request.rule, draft.text).is_ok:
+        active = in_shadow(draft.text, shadow=False)
+        proofs.require(project.drafts.check(request.rule, active).definitions)
     file, before = _step(project, request, "rule.activate")
     return adopted(project.requests, project.drafts.activate(request.rule, request.etag, file, before))
 

@@ -17,12 +17,14 @@ from shroff.people.access import Right
 from shroff.people.audit import checked_reason
 from shroff.people.users import all_users
 from shroff.project.dependency_hash import teller_of
+from shroff.project.laws import FOLDER as LAWS
 from shroff.rules.keys import TOLD
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
 from shroff.runtime.values import FrozenStruct
 from shroff.services.drafts.blast_radius import ShowBlastRadius
 from shroff.services.drafts.draft_files import TOO_LONG, StoredDraft, is_short
+from shroff.services.drafts.draft_laws import ProveDraft
 from shroff.services.drafts.operations import (
     ActivateDraft,
     ApproveDraft,
@@ -143,7 +145,8 @@ def _prevented(error: ShroffError) -> tuple[str, int]:
     if isinstance(error, ChangedMeanwhileError):
         return "The draft was changed meanwhile. Review it before you continue.", 412
     if isinstance(error, DefinitionError):
-        return "The draft has errors, or its tests fail. Fix them first.", 422
+        of_laws = [sentence(problem.message) for problem in error.problems if problem.file.startswith(LAWS)]
+        return " ".join(of_laws) or "The draft has errors, or its tests fail. Fix them first.", 422
     return sentence(str(error)), 403 if isinstance(error, NotAllowedError) else 422
 
 
@@ -155,6 +158,12 @@ async def _editor(
     radius = ""
     if "radius" in request.query_params and request.who.may(Right.READ_DECISIONS):
         radius = (await service.run(request, ShowBlastRadius(rule=look.id))).text()
+    laws = ""
+    if "laws" in request.query_params:
+        try:
+            laws = (await service.run(request, ProveDraft(rule=look.id))).text()
+        except (UsageError, DefinitionError) as error:
+            laws = sentence(str(error))
     judged = await service.in_thread(service.backtests.last_of, look.id, typed.tag) if typed.tag else None
     against = look.standing.text if look.standing is not None else next((v.text for v in look.versions if v.text), "")
     other_draft = draft.text if draft is not None and not typed.is_kept else ""
@@ -187,6 +196,7 @@ async def _editor(
         has_against=bool(against),
         mistake=mistake,
         radius=radius,
+        laws=laws,
         worth=None if judged is None else worth((await service.in_thread(service.backtests.get, judged.id)).report),
         palette=(project.definitions, teller_of(project.definitions), AGGREGATES.values(), FUNCTIONS.values()),
         cookbook=cookbook(),

@@ -614,7 +614,7 @@ public class Api extends Transport {
         return call("DELETE", "/api/v1/rules/" + part(rule) + "/draft", options, null, new TypeReference<Types.DroppedDraft>() {});
     }
 
-    /** Make a draft active; it replaces the rule and its trial. */
+    /** Make a draft active; it replaces the rule and its trial. Laws that are required must be proved with it. */
     public Types.AdoptedFile postRulesRuleDraftActivate(String rule, Types.ActivateDraft body) {
         return call("POST", "/api/v1/rules/" + part(rule) + "/draft/activate", Map.of(), body, new TypeReference<Types.AdoptedFile>() {});
     }
@@ -632,6 +632,11 @@ public class Api extends Transport {
     /** Count the hits of an unsaved text among the events of the last 30 days, and their amount. */
     public Types.DraftCount postRulesRuleDraftCount(String rule, Types.DraftBody body) {
         return call("POST", "/api/v1/rules/" + part(rule) + "/draft/count", Map.of(), body, new TypeReference<Types.DraftCount>() {});
+    }
+
+    /** Prove that a rule's draft, made active, loosens nothing of the active policy; and all laws with it. */
+    public Types.LawsProved getRulesRuleDraftLaws(String rule) {
+        return call("GET", "/api/v1/rules/" + part(rule) + "/draft/laws", Map.of(), null, new TypeReference<Types.LawsProved>() {});
     }
 
     /** Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id. */

@@ -8,7 +8,7 @@ import java.util.Map;
 
 /** The documents of the service. Absent and null values are null. */
 public interface Types {
-    /** Make a draft active; it replaces the rule and its trial. */
+    /** Make a draft active; it replaces the rule and its trial. Laws that are required must be proved with it. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ActivateDraft(
             @JsonProperty("etag") String etag,
