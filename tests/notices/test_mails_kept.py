@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def test_erasing_removes_the_mails_of_a_customer_and_who_was_asked(tmp_path):
     assert [path.name for path in bank.project.context.paths.mail.iterdir()] == [his.name]
     assert {(letter.who == NO_ONE, letter.shown == "") for letter in bank.letters()} == {(True, True), (False, False)}
     assert token is not None
-    assert bank.project.notices.confirming().answer(token[1], "yes").kind == "forged"
+    with closing(bank.project.notices.confirming()) as confirming:
+        assert confirming.answer(token[1], "yes").kind == "forged"
     assert bank.project.erasing.erase("card", "c-1").mails == 0
 
 

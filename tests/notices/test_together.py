@@ -89,6 +89,7 @@ def test_a_process_that_ends_in_the_middle_loses_no_letter_and_sends_each_twice_
     worker = NoticeWorker(bank.services, 0, clock=lambda: 100.0)
     with pytest.raises(KeyboardInterrupt):
         worker.step()
+    worker.close()  # as the system does with what an ended process held
     assert len(sent_before) == 4
     assert {letter.state for letter in bank.letters()} == {OPEN}
     bank.clock_ms += CLAIM_MS

@@ -22,6 +22,8 @@ def project_of(case: str, folder: Path, *, settings: str = SETTINGS) -> Path:
     """A copy of a case's files in `folder/case`, with a shroff.yaml where it has none; gives that folder."""
     project = folder / case
     shutil.copytree(beside("cases", case), project, ignore=shutil.ignore_patterns("README.md"))
+    for path in (project, *project.rglob("*")):
+        path.chmod(0o755)  # shared/ may be without write bits
     if not (project / "shroff.yaml").exists():
         (project / "shroff.yaml").write_text(settings, encoding="utf-8")
     return project

@@ -271,7 +271,8 @@ def stuck(project):
     project.decide(events(1, 5), as_type="payment")
     with project.log.reading() as log:
         assert log.counts().stuck == 0
-    sink_routes(project.context)[0].opened().send([])  # which makes the table
+    with closing(sink_routes(project.context)[0].opened()) as table:
+        table.send([])  # which makes it
     with closing(sqlite3.connect(project.context.paths.folder / "out.db")) as connection:
         connection.execute(
             "CREATE TRIGGER evens BEFORE INSERT ON decisions WHEN new.id IN ('p2', 'p4') "

@@ -127,7 +127,9 @@ def from_go(
         source = folder / "source"
         folder.mkdir(parents=True)
         found = json.loads(_run(["go", "mod", "download", "-json", f"{module}@{version}"], cwd=folder))
-        shutil.copytree(found["Dir"], source, copy_function=_writable)
+        shutil.copytree(found["Dir"], source)
+        for path in (source, *source.rglob("*")):
+            path.chmod(0o755)  # nobody may write what is in Go's cache
         for path, text in (files or {}).items():
             (source / path).parent.mkdir(parents=True, exist_ok=True)
             (source / path).write_text(text, encoding="utf-8")
@@ -195,12 +197,6 @@ def compiler() -> tuple[Sequence[str], Mapping[str, str]]:
     places = [f"-B{root / 'usr' / 'bin'}", *(f"-isystem{folder}" for folder in headers)]
     path = os.pathsep.join([str(root / "usr" / "bin"), os.environ.get("PATH", "")])
     return [str(root / "usr" / "bin" / "gcc"), *places], {**os.environ, **libraries(root), "PATH": path}
-
-
-def _writable(source: str, target: str) -> None:
-    """Copy a file of Go's cache, which nobody may write, so that its copy can be changed and removed."""
-    shutil.copyfile(source, target)
-    Path(target).parent.chmod(0o755)
 
 
 def program(name: str, folders: Sequence[Path]) -> Path | None:
