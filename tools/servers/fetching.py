@@ -128,8 +128,8 @@ def from_go(
         folder.mkdir(parents=True)
         found = json.loads(_run(["go", "mod", "download", "-json", f"{module}@{version}"], cwd=folder))
         shutil.copytree(found["Dir"], source)
-        for path in (source, *source.rglob("*")):
-            path.chmod(0o755)  # nobody may write what is in Go's cache
+        for copied in (source, *source.rglob("*")):
+            copied.chmod(0o755)  # nobody may write what is in Go's cache
         for path, text in (files or {}).items():
             (source / path).parent.mkdir(parents=True, exist_ok=True)
             (source / path).write_text(text, encoding="utf-8")
