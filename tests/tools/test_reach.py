@@ -69,7 +69,7 @@ def test_a_process_loads_nothing_that_its_module_does_not_reach(graph: ImportGra
     [
         ("src/shroff/log/lateness.py", "shroff.log.lateness"),
         ("src/shroff/web/pages/templates/queue.html", "shroff.web.pages.cases.queue"),
-        ("src/shroff/web/pages/templates/case_parts.html", "shroff.web.pages.cases.case"),
+        ("src/shroff/web/pages/templates/job_parts.html", "shroff.web.pages.jobs"),
         ("src/shroff/adapters/postgres.sql", "shroff.adapters.log.postgresql"),
         ("src/shroff/operations/commands.txt", "shroff.operations.manifest"),
         ("src/shroff/people/common_words.txt", "shroff.people.passwords"),

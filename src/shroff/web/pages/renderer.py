@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 HTML = "text/html; charset=utf-8"
-ELEMENTS = ("table_parts.html", "parts.html")  # in this order, since later ones use the earlier ones
+ELEMENTS = ("table_parts.html", "parts.html", "case_parts.html", "rule_parts.html")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

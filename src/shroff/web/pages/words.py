@@ -48,6 +48,10 @@ def share(value: float | None, places: int = 2) -> str:
     return MISSING if value is None else _signed(f"{100 * value:,.{places}f}{SPACE}%")
 
 
+def spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def score(value: float | None) -> str:
     """Format a score, such as 0.7312."""
     return MISSING if value is None else f"{value:.4f}"
@@ -251,6 +255,7 @@ FILTERS = {
     "sentence_case": sentence_case,
     "sentence": sentence,
     "share": share,
+    "spaced": spaced,
     "value": value,
 }
 KINDS = {name: partial(span, name) for name in ("bad", "good", "mono", "second", "third", "warn")} | {
