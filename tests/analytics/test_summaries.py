@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import event
@@ -22,6 +23,7 @@ from shroff.streams.log import Record
 from shroff_plugins.analytics.summaries import summaries, summary_writer
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
 from shroff_plugins.analytics.summaries.settings import SummarySettings
+from shroff_plugins.analytics.summaries.window_seqs import EventTimeWindows
 from tests.support.summarized import (
     BEGIN_MS,
     EVERY_MS,
@@ -35,6 +37,7 @@ from tests.support.summarized import (
 )
 
 FIRST_MS = BEGIN_MS - BEGIN_MS % EVERY_MS
+GAP = 1_024  # sequence numbers between two events of a window up to which those between are read as well
 
 
 class KilledError(BaseException):
@@ -370,3 +373,16 @@ def test_summaries_by_event_time_are_compared_in_windows_that_began_since(tmp_pa
     found.append(summaries.unreconciled())
 
     assert found == [None, 0, 0, 0, 0, 6]
+
+
+@pytest.mark.parametrize(
+    "between, ranges", [(GAP, [(50_000, 51_025)]), (GAP + 1, [(50_000, 50_000), (51_026, 51_026)])]
+)
+def test_events_of_a_window_that_are_near_each_other_are_one_range(between, ranges):
+    """So unordered events do not take memory each."""
+    found = EventTimeWindows(SummarySettings("", "payment", {"land": "land"}))
+    second = 50_000 + between + 1
+    records = [Record(seq, "event", "payment", f"p{seq}", FIRST_MS, b"", decided=True) for seq in (50_000, second)]
+    log = SimpleNamespace(read=lambda after, upto: [records])
+    assert found.follow(log, second, after=second - 1) == {FIRST_MS}
+    assert [(run.first, run.last) for run in found.of([FIRST_MS])] == ranges

@@ -20,6 +20,7 @@ def test_the_weeks_of_the_page_have_amounts_and_dates_and_say_where_nothing_coun
     assert chart.count('class="empty"') == 5, "the four weeks between, and that of the event which is too young"
     assert ">EUR</text>" in chart
     assert "-3" in chart
+    assert 'y="4.0" text-anchor="end">0</text>' in chart, "the axis ends at the largest value"
 
 
 def test_long_rule_names_may_break_so_that_the_table_fits():

@@ -225,6 +225,18 @@ def test_who_turns_it_off_shows_a_code_and_their_other_sessions_end(desk, clock)
     assert form_of(desk, now.token).secret != secret
 
 
+def test_who_turns_it_off_and_has_passkeys_stays_signed_in_as_one_who_has_proven_it(desk, clock):
+    secret, _, mine = set_up(desk, clock)
+    with desk.store.change() as change:
+        passkeys = '[{"id":"a","name":"b","key":"","count":0,"used_at_ms":0}]'
+        change.put_user(replace(change.user_named("ann"), passkeys=passkeys))
+    clock.now_ms += 60_000
+    now, _ = factors.prove(desk, mine.token, code_of(secret, clock), HERE, do="end")
+    found = sessions.signed_in(desk, now.token)
+    assert found is not None
+    assert not found.is_half
+
+
 def test_an_admin_resets_it_and_the_record_says_so(desk, clock):
     _, _, mine = set_up(desk, clock)
     with pytest.raises(NotAllowedError):

@@ -104,6 +104,13 @@ def test_somebody_signs_in_by_the_provider_and_comes_to_the_page_that_they_wante
     run(bank, steps)
 
 
+@pytest.mark.parametrize(
+    "path, back", [(f"/{'a' * 1_998}", f"/{'a' * 1_998}"), (f"/{'a' * 1_999}", "/"), ("//elsewhere", "/"), ("", "/")]
+)
+def test_the_page_behind_a_sign_in_is_of_this_service_and_no_longer_than_a_cookie_holds(path, back):
+    assert oidc.back_of(path) == back
+
+
 def test_a_state_that_was_forged_or_left_out_opens_nothing(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         for state in ("forged", ""):

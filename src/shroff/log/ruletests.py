@@ -56,9 +56,7 @@ class CheckReport(Printed):
         return not self.errors
 
 
-def check(
-    loaded: Loaded, hasher: Hasher | None, read: ReadOnce | None = None, kept_at: Path | None = None
-) -> CheckReport:
+def check(loaded: Loaded, hasher: Hasher | None, read: ReadOnce, kept_at: Path | None = None) -> CheckReport:
     """Return the problems of a loaded project: its errors, or the rule tests that fail.
 
     `read` remembers which tests passed, for the next call; `kept_at` stores a clean result in a file, for the next
@@ -67,23 +65,21 @@ def check(
     if loaded.definitions is None:
         return CheckReport(None, tuple(loaded.problems), tuple(loaded.warnings))
     tests, failed = run_rule_tests(loaded.definitions, hasher, read)
-    answers = None if read is None or failed else _asked_by_tests(loaded.definitions, read)
-    if kept_at is not None and loaded.files is not None and answers is not None and read is not None:
+    answers = None if failed else _asked_by_tests(loaded.definitions, read)
+    if kept_at is not None and loaded.files is not None and answers is not None:
         keep_checked(kept_at, loaded.files, loaded.definitions, answers, read)
     return CheckReport(loaded.definitions, tuple(failed), tuple(loaded.warnings), tests)
 
 
-def run_rule_tests(
-    definitions: Definitions, hasher: Hasher | None = None, read: ReadOnce | None = None
-) -> tuple[int, list[Problem]]:
+def run_rule_tests(definitions: Definitions, hasher: Hasher | None, read: ReadOnce) -> tuple[int, list[Problem]]:
     """Run every rule test; return their number, and a problem for each that fails.
 
-    The hasher must be the one that loaded the definitions, whose lists hold hashed values. With `read`, tests that
-    passed before run again only if something that they read changed; rows of a list that they did not look up do not
+    The hasher must be the one that loaded the definitions, whose lists hold hashed values. Tests that passed before
+    with `read` run again only if something that they read changed; rows of a list that they did not look up do not
     count.
     """
     count = sum(len(rule.tests) for rule in definitions.rules)
-    passed = None if read is None else read.last("tests")
+    passed = read.last("tests")
     rules = definitions.rules
     answers = dict[str, Mapping[str, Answer]]()
     if isinstance(passed, _Passed) and passed.holds(definitions):
@@ -92,7 +88,7 @@ def run_rule_tests(
     runner = _Runner(replace(definitions, rules=rules, experiments=()), hasher)
     results = [runner.run(rule, test) for rule in rules for test in rule.tests]
     problems = [problem for problem in results if problem is not None]
-    if read is not None and not problems:
+    if not problems:
         new = {name: {**answers.get(name, {}), **list_.answers} for name, list_ in runner.lists.items()}
         read.keep("tests", _Passed(definitions, answers | new))
     return count, problems

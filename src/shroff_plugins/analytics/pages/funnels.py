@@ -58,7 +58,7 @@ async def show(service: Service, request: Request) -> Response:
         error_text = sentence(str(error))
     funnel = funnels.get(query.funnel or "")
     types = (await service.run(request, ShowCountable())).types
-    days = {"from": document.first, "to": document.last, "zone": document.zone, "funnel": query.funnel or ""}
+    days = {"from": document.first, "to": document.last, "zone": document.zone, "funnel": query.funnel}
     return await page(
         service,
         request,
