@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from jinja2 import TemplateSyntaxError, meta, nodes
 
-from shroff.web.pages.layout import closed, without_layout
+from shroff.runtime.template_layout import closed, without_layout
 from shroff.web.pages.renderer import ELEMENTS, environment, with_csrf
 
 PAGE = """\

@@ -12,10 +12,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from shroff.arrays import Floats
+from shroff.runtime.template_layout import LayoutLoader
 from shroff.runtime.values import FrozenStruct
 
 # Kinds of lines: the subject, its reference, frauds.
@@ -125,7 +126,7 @@ def short(value: float) -> str:
 def environment(package: str = __package__) -> Environment:
     """Return the environment with the templates of a package and those of all pages. All values are escaped."""
     templates = Environment(
-        loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
+        loader=ChoiceLoader([LayoutLoader(package), LayoutLoader(__package__)]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

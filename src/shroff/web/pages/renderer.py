@@ -10,7 +10,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote
 
-from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, StrictUndefined, nodes
+from jinja2 import ChoiceLoader, Environment, FunctionLoader, StrictUndefined, nodes
 from jinja2.runtime import Macro
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -21,13 +21,13 @@ from shroff.operations.numbers import name_of
 from shroff.people.access import Right, Who
 from shroff.people.users import all_users
 from shroff.runtime.logs import failure
+from shroff.runtime.template_layout import LayoutLoader, closed, without_layout
 from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Form, Request
 from shroff.web.http.routes import GROUPS
 from shroff.web.http.static import static
 from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import decision_path, entity_path, experiment_path, rule_path
-from shroff.web.pages.layout import closed, without_layout
 from shroff.web.pages.words import FILTERS, KINDS, in_zone, moment
 
 if TYPE_CHECKING:
@@ -151,12 +151,12 @@ class _Environment(Environment):
         return template
 
 
-class _Templates(PackageLoader):
-    """Templates of shroff: their indentation ends elements, and they are sent without indents and line breaks."""
+class _Templates(LayoutLoader):
+    """Templates of shroff's pages, which are sent without indents and line breaks."""
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool] | None]:
         source, path, is_current = super().get_source(environment, template)
-        return without_layout(closed(source, template)), path, is_current
+        return without_layout(source), path, is_current
 
 
 class _OfPackages(FunctionLoader):
@@ -171,7 +171,8 @@ def _of_package(name: str) -> str | None:
     package, _, file = name.partition(":")
     if not file:
         return None
-    return without_layout(resources.files(package).joinpath("templates", file).read_text(encoding="utf-8"))
+    source = resources.files(package).joinpath("templates", file).read_text(encoding="utf-8")
+    return without_layout(closed(source, name))
 
 
 async def open_cases(service: Service, who: Who) -> int | None:

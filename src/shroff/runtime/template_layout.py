@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from jinja2 import TemplateSyntaxError
+from jinja2 import Environment, PackageLoader, TemplateSyntaxError
 
 _TAGS = (
     "aside|button|caption|dd|details|dialog|div|dl|dt|fieldset|figcaption|figure|footer|form|g|h1|h2|h3|header|label|"
@@ -29,6 +29,16 @@ _OTHER_BREAKS = re.compile(
     r"|\n((?:\{%-|\{% (?:el|end(?!block))).*?%\}\n?|\{\{-.*?\}\}|\{% if [^%]*%\}(?= ))?",
     re.DOTALL,
 )
+
+
+class LayoutLoader(PackageLoader):
+    """Loader of a package's templates. In those of HTML indentation ends elements."""
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool] | None]:
+        source, path, is_current = super().get_source(environment, template)
+        if template.endswith(".html"):
+            source = closed(source, template)
+        return source, path, is_current
 
 
 class _Open(NamedTuple):
