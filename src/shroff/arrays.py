@@ -20,7 +20,6 @@ NO_INTS: Final[Ints] = np.zeros(0, np.int64)
 
 
 def count_true(flags: Bools) -> int:
-    """How many are true."""
     return int(np.count_nonzero(flags))
 
 

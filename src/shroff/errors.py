@@ -283,5 +283,4 @@ def noted(words: str, note: str) -> ValueError:
 
 
 def notes_of(error: BaseException | None) -> str:
-    """The notes of a mistake."""
     return "".join(getattr(error, "__notes__", ()))

@@ -144,14 +144,12 @@ def references(context: click.Context) -> Iterable[str]:
 
 @offers
 def list_names(context: click.Context) -> Iterable[str]:
-    """Offers the project's lists."""
     paths = _project(context)
     return [] if paths is None else sorted(file.stem for file in paths.folder.glob("lists/*.csv"))
 
 
 @offers
 def model_ids(context: click.Context) -> Iterable[str]:
-    """Offers the models of the registry."""
     paths = _project(context)
     return [] if paths is None else sorted(file.parent.name for file in paths.models.glob("[!.]*/manifest.json"))
 

@@ -35,13 +35,7 @@ SENDERS = 4  # of those at once, so that they take no connections from new ones
 
 
 class AsyncClient:
-    """Calls one service with one key, for one event loop.
-
-    Args:
-        url: Of the service, such as http://localhost:8080.
-        key: As `shroff keys create` showed it.
-        timeout: Seconds for a whole call, tries included.
-    """
+    """Like `Client`, for one event loop: its methods are coroutines, with the same arguments, answers and errors."""
 
     def __init__(self, url: str, key: str, *, timeout: float = TIMEOUT_S) -> None:
         httpx = library()
@@ -64,7 +58,6 @@ class AsyncClient:
         await self.close()
 
     async def close(self, wait_s: float = 5.0) -> int:
-        """Close the client after pending retries or `wait_s` seconds; gives the number of undelivered events."""
         pending = set(self._pending)
         _, left = await asyncio.wait(pending, timeout=wait_s) if pending else (pending, pending)
         for task in left:
@@ -77,15 +70,6 @@ class AsyncClient:
     async def decide(
         self, event: str, fields: JsonMapping, *, timeout: float | None = None, otherwise: str | None = None
     ) -> Answer | StandIn:
-        """Decide one event and give its durable decision.
-
-        Args:
-            timeout: Seconds for this call.
-            otherwise: The outcome to answer where no decision came in time, or the service could not take the event.
-                It is sent again then, by the same id, and the record has what was answered.
-
-        Raises: RefusedError; NotAllowedError; without `otherwise` TimedOutError, UnavailableError.
-        """
         check_otherwise(otherwise)
         call = calls.event(event, fields)
         try:
@@ -101,24 +85,19 @@ class AsyncClient:
     async def decide_many(
         self, event: str, many: Iterable[JsonMapping], *, timeout: float | None = None
     ) -> list[Answer | RefusedError]:
-        """Decide events in order; gives a decision or a refusal for each, in the same order."""
         body = await self.sent(calls.events(event, many), timeout)
         return [place_of(line) for line in body.splitlines()]
 
     async def score(self, event: str, fields: JsonMapping, *, timeout: float | None = None) -> Answer:
-        """Score an event without writing anything."""
         return answer_of(await self.sent(calls.event(event, fields, verb="score"), timeout))
 
     async def decision(self, event: str, id: str) -> Answer:
-        """Get a recorded decision."""
         return answer_of(await self.sent(calls.decision(event, id)))
 
     async def explain(self, event: str, id: str) -> JsonObject:
-        """Explain a decision: the document with the model's reasons and the explanation."""
         return await self._document(calls.decision(event, id, "/explain"))
 
     async def replay(self, event: str, id: str) -> bool:
-        """Compute the decision again from the log; gives whether its bytes are equal."""
         return bool((await self._document(calls.decision(event, id, "/replay")))["match"])
 
     async def label(
@@ -130,33 +109,22 @@ class AsyncClient:
         known_at: datetime | str | None = None,
         reason: str | None = None,
     ) -> Labelled:
-        """Record a label of an event, such as payment/p-1; `known_at` is now by default, or the event's later time."""
         found = await self.sent(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
         return from_json(found, type=Labelled)
 
     async def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> JsonObject:
-        """List flags of one key, newest first: `flags`, and `next` for the next page."""
         return await self._document(calls.get("flags", entity=entity, key=key, limit=limit, cursor=cursor))
 
     async def entity(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> JsonObject:
-        """Get one key: timeline, features, flags, related keys."""
         path = f"entities/{calls.quoted(entity)}/{calls.quoted(key)}"
         return await self._document(calls.get(path, limit=limit, cursor=cursor))
 
     # ---- operations
 
     async def send(self, request: OperationRequest[Outcome], *, timeout: float | None = None) -> Outcome:
-        """Run the operation of a request, such as `ShowList(name="cards")`, and give its answer.
-
-        The reference lists all operations.
-        """
         return calls.answer(request, await self.sent(calls.operation(request), timeout))
 
     async def call(self, name: str, /, **fields: Any) -> Any:
-        """Run an operation by the name of its command, without types: `"lists show", name="cards"`.
-
-        Raises: RefusalError where there is none, or a field does not fit.
-        """
         return await self.send(request_of(name, fields))
 
     # ---- sending

@@ -280,7 +280,6 @@ class Events(FrozenStruct):
 
 
 def label_type(money_places: int, mappings: MappingOf[str, FileMapping]) -> EventType:
-    """Return the built-in event type of labels."""
     shapes = {**LABEL_TYPES, "amount": FieldType(money(money_places), is_optional=True)}
     fields = tuple(Field(name, shape) for name, shape in shapes.items())
     return EventType("label", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)

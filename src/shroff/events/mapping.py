@@ -162,7 +162,6 @@ class Mapper:
 
     @property
     def all_paths(self) -> frozenset[Path]:
-        """Paths that are read of a line."""
         return self.condition_paths.union(*map(self.paths, self.names))
 
     def paths(self, name: str) -> frozenset[Path]:

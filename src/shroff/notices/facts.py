@@ -117,11 +117,9 @@ class Facts:
     # ---- what a notice reads
 
     def value(self, node: Node, notice_event: NoticeEvent) -> Value:
-        """Evaluate an expression for the event."""
         return reader_of(node, self.definitions.reference)(notice_event.seen)
 
     def holds(self, notice: Notice, notice_event: NoticeEvent) -> bool:
-        """Whether the condition of a notice is true for the event."""
         return notice.when is None or self.value(notice.when, notice_event) is True
 
     def text_of(self, source: str | FromEvent, notice_event: NoticeEvent | None) -> str:

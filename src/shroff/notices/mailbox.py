@@ -47,12 +47,10 @@ def stored_mails(folder: Path, limit: int = 100) -> list[StoredMail]:
 
 
 def stored_mail(folder: Path, name: str) -> StoredMail | None:
-    """Return one mail; None if there is none of this name."""
     return _read_mail(folder / f"{name}{ENDING}") if NAME.fullmatch(name) else None
 
 
 def file_name(id: str) -> str:
-    """Return the file name of a mail with this id."""
     return sha256(id.encode()).hexdigest()[:24] + ENDING
 
 

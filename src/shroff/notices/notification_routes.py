@@ -309,5 +309,4 @@ def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
 
 
 def keys_of(letter: OutgoingMessage) -> list[str]:
-    """Return the keys of a letter's notifications."""
     return from_json(letter.dues, type=list[str])

@@ -150,7 +150,6 @@ class MailSender:
         return sum(isinstance(message.outcome, str | _SomeRefused) for message in ready)
 
     def close(self) -> None:
-        """Close all connections."""
         self._let_go(list(self._open))
         self._threads.shutdown(wait=False)
 

@@ -168,7 +168,6 @@ class NoticeServices:
         return Letters(self.definitions, self.texts, self.sender)
 
     def of_kind(self, on: str) -> list[Notice]:
-        """Return the notices with this trigger."""
         return [notice for notice in self.notices.values() if notice.on == on]
 
 

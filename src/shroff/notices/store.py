@@ -113,5 +113,4 @@ class QuestionCounts(FrozenStruct):
 
     @property
     def count(self) -> int:
-        """Total number of questions."""
         return self.yes + self.no + self.ended + self.open

@@ -85,7 +85,6 @@ class DecisionNotices:
         self._store: NoticeStore | None = None
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        """Store the notifications of these rows."""
         self._log = log = self._log or self._services.open_log()
         self._services.renew()
         self._services.follow(log)
@@ -110,7 +109,6 @@ class DecisionNotices:
                 yield due_of(notice, self.on, row.key, now_ms, event=notice_event.name)
 
     def close(self) -> None:
-        """Close the log and the store."""
         for part in (self._log, self._store):
             if part is not None:
                 part.close()

@@ -359,13 +359,11 @@ class Operation(Generic[Given, Outcome]):
 
     @cached_property
     def body(self) -> type[msgspec.Struct] | None:
-        """The type of the posted body; None without a body."""
         body = self._struct(self.schema or self.request.__name__, self.fields_in("body"))
         return _BODIES.setdefault(self.schema, body) if self.schema else body
 
     @cached_property
     def query(self) -> type[msgspec.Struct] | None:
-        """The type of the query; None without one."""
         return self._struct(f"{self.request.__name__}Query", self.fields_in("query"))
 
     def _struct(self, name: str, fields: Sequence[RequestField]) -> type[msgspec.Struct] | None:

@@ -211,8 +211,7 @@ def add_user(desk: Desk, who: Who, service: ServiceUrl, request: AddUser) -> New
 
 
 class LinkUser(OperationRequest[UserLink]):
-    """The user who gets a link to set the password; without a name, it creates an admin.
-
+    """
     Args:
         name: The user.
     """

@@ -86,7 +86,6 @@ class Law(FrozenStruct):
 
 
 def load_laws(files: TextMapping, definitions: Definitions, problems: list[Problem]) -> dict[str, Law]:
-    """Load the laws of a project's files by id, and add a problem for each mistake."""
     laws: dict[str, Law] = {}
     for name in sorted(name for name in files if name.startswith(FOLDER)):
         top = loader.mapping(read(files[name], name, problems), problems, name)

@@ -286,7 +286,6 @@ def _indent(line: str, by: int) -> str:
 
 
 def tag_of(text: str) -> str:
-    """Return a tag that changes with the text."""
     return sha256(text.encode()).hexdigest()[:32]
 
 

@@ -205,7 +205,8 @@ class Project(Printed, _Parts):
                 column `event` and others named as the arguments, which count where a row has no value.
             verdict: `fraud`, `genuine` or `unclear`.
             source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
-            known_at: When it became known; by default now.
+            known_at: When it became known, a `datetime` without a zone in UTC; by default now, or the time of its
+                event if that is later. The same label by the same source is then a duplicate.
 
         Returns: The answer to one label; of a frame, how many were appended, were known already, or were refused.
         Raises: UsageError for one label that is refused; it is in quarantine then, if there is a log.

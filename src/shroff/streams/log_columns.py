@@ -57,7 +57,6 @@ class JoinedTexts(Sequence[bytes]):
 
     @property
     def starts(self) -> Ints:
-        """Start of each text."""
         starts = np.empty_like(self.ends)
         starts[:1] = 0
         starts[1:] = self.ends[:-1]

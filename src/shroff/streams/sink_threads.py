@@ -58,7 +58,6 @@ class Delivery:
 
     @property
     def couriers(self) -> list[Courier]:
-        """All couriers at work."""
         return [run.courier for run in self._runs]
 
     def change(self, couriers: Sequence[Courier]) -> None:

@@ -273,7 +273,6 @@ def schema_name_of(event_type: str, settings: Settings) -> str:
 
 
 def schema_text(schema: JsonMapping) -> str:
-    """Return the text by which a schema is registered."""
     return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
 

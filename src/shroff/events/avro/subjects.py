@@ -63,7 +63,6 @@ def compared(theirs: str, event_type: EventType, settings: Settings) -> SchemaCo
 
 
 def subject_of(topic: str) -> str:
-    """Return the subject of a topic's values."""
     return f"{topic}-value"
 
 

@@ -54,7 +54,6 @@ class Letters:
     # ---- mails
 
     def question(self, notice: Notice, notice_event: NoticeEvent, question: Question, link: str) -> RenderedText:
-        """Render the mail that asks a customer."""
         return self._render(notice, {**self.question_values(notice, notice_event, question), "link": link})
 
     def question_values(
@@ -125,7 +124,6 @@ class Letters:
         return self._render(notice, values)
 
     def report(self, notice: Notice, values: JsonMapping) -> RenderedText:
-        """Render the daily report from its values."""
         return self._render(notice, {**values, "notice": notice.name, "sender": self._sender.name})
 
     # ---- documents

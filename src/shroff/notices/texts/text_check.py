@@ -92,7 +92,6 @@ def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[T
 
 
 def names_for(notice: Notice) -> frozenset[str]:
-    """Return the names that the text of a notice may use."""
     return frozenset([*NAMES_OF[notice.text_kind], *notice.show])
 
 
@@ -117,7 +116,6 @@ def unknown_in(texts: NoticeTemplates, name: str, allowed: Collection[str], subj
 
 
 def languages_of(notice: Notice) -> tuple[str, ...]:
-    """Return the languages in which a notice may be written."""
     return (notice.language,) if isinstance(notice.language, str) else LANGUAGES
 
 

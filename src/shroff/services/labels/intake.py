@@ -57,11 +57,7 @@ class LabelIntake(ProjectPart):
     ) -> Answer:
         """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
 
-        Args:
-            verdict: `fraud`, `genuine` or `unclear`.
-            source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; by default `import`.
-            known_at: When it became known, a `datetime` without a zone in UTC; by default now, or the time of its
-                event if that is later. The same label by the same source is then a duplicate.
+        For the arguments see `Project.label`.
 
         Raises: UsageError for an invalid label if there is no log yet, and so no quarantine.
         """

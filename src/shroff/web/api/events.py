@@ -301,7 +301,6 @@ def shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
 
 
 def label_shown(answer: Answer, mistakes: Mistakes = ()) -> tuple[int, bytes]:
-    """Return the HTTP status and the JSON of a label's answer."""
     if answer.kind in {REFUSED, UNTAKEN}:
         return _problem(answer, mistakes)
     state = {DUPLICATE: "duplicate", WAITING: "pending"}.get(answer.kind, "appended")

@@ -126,7 +126,6 @@ def reading(path: Path, limits: QueryLimits | None = None, files: Collection[Pat
 
 
 def rows_of(path: Path, name: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the columns and first rows of a table."""
     with reading(path) as connection:
         result = connection.execute(f"SELECT * FROM {identifier(name)} LIMIT {limit:d}")
         return [column[0] for column in result.description], result.fetchall()
