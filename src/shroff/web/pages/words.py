@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -17,6 +18,8 @@ from shroff.models.metrics import figure_text
 from shroff.runtime.texts import many
 
 if TYPE_CHECKING:
+    from jinja2.runtime import LoopContext
+
     from shroff.explain.model import ModelReason
 
 MISSING = "missing"
@@ -46,6 +49,16 @@ def money(value: str | Decimal | None, currency: str = "") -> str:
 def share(value: float | None, places: int = 2) -> str:
     """Format a share from 0 to 1, such as 98.70 %."""
     return MISSING if value is None else _signed(f"{100 * value:,.{places}f}{SPACE}%")
+
+
+def comma(loop: LoopContext) -> str:
+    """Return what follows a value of a list in words: nothing after the last one."""
+    return "" if loop.last else ", "
+
+
+def numeric(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Return these headings of a table as those of numbers."""
+    return [(name, "number") for name in names]
 
 
 def spaced(name: str) -> str:
@@ -240,6 +253,7 @@ def _signed(text: str) -> str:
 
 
 FILTERS = {
+    "comma": comma,
     "count": count,
     "day": day,
     "in_two_lines": in_two_lines,
@@ -248,6 +262,7 @@ FILTERS = {
     "many": many,
     "moment": moment,
     "money": money,
+    "numeric": numeric,
     "odds": odds,
     "per_second": per_second,
     "rough": rough,
