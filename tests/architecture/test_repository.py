@@ -221,7 +221,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
 
     assert {name for name in sources if "__pycache__" not in name} - packed == set()
     assert found == []
-    assert "shroff/py.typed" in packed
+    assert {"shroff/py.typed", "shroff/web/pages/verify.html"} <= packed
     assert re.search(r"\n!\[[^\]]+\]\(https://\S+\.webp\)\n", shown)
     assert re.findall(r"\]\((?!https://)[^)]*\)", shown) == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +24,7 @@ from shroff.web.table import PAGES
 from tests.support.browsers import DESK, PHONE, Looker, chromium
 from tests.support.effort import IS_LONG
 from tests.support.patience import PATIENCE_MS
-from tests.support.served import ME, Served, served
+from tests.support.served import ME, SHROFF, Served, served
 from tools.weighing import weigh
 
 pytestmark = pytest.mark.slow
@@ -121,6 +122,22 @@ def page(bank: Served, context: BrowserContext) -> Iterator[Page]:
         found.wait_for_url(f"{bank.url}/live")
     yield found
     found.close()
+
+
+def test_a_proof_is_checked_by_the_page_that_the_service_has(bank, page, tmp_path):
+    """Its policy lets its own script and style run, and nothing else."""
+    proof = tmp_path / "p.json"
+    with proof.open("w") as out:
+        command = [str(SHROFF), "-C", str(bank.folder), "proof", "payment/p-1"]
+        subprocess.run(command, stdout=out, check=True)
+    page.goto(f"{bank.url}/decisions/payment/p-1")
+    page.get_by_text("Check a proof").click()
+    page.set_input_files("input", proof)
+    expect(page.get_by_role("heading", name="payment/p-1: ")).to_be_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('label')).borderStyle") == "dashed"
+    proof.write_text(proof.read_text().replace("20.00", "20.01"))
+    page.set_input_files("input", proof)
+    expect(page.get_by_role("heading", name="Refused")).to_be_visible()
 
 
 def test_a_passkey_is_made_signs_in_alone_and_is_removed(bank, context):

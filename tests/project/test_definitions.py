@@ -179,7 +179,7 @@ def test_a_rule_sees_labels_that_change_the_verdict_and_of_each_source_all_of_th
 """
     loaded = load_definitions({**FILES, "rules/large.yaml": rule})
 
-    assert run_rule_tests(loaded.or_raise()) == (1, [])
+    assert run_rule_tests(loaded.or_raise(), None, ReadOnce()) == (1, [])
     assert ["ignores labels" in warning.message for warning in loaded.warnings] == [True] * is_warned
 
 
@@ -197,7 +197,7 @@ def test_the_tests_of_a_rule_compute_what_that_rule_reads_and_no_other(monkeypat
     computed, compute = list[str](), Naive.compute
     monkeypatch.setattr(Naive, "compute", lambda self, of, at: (computed.append(of.name), compute(self, of, at))[1])
 
-    assert run_rule_tests(definitions({"rules/large.yaml": rules})) == (1, [])
+    assert run_rule_tests(definitions({"rules/large.yaml": rules}), None, ReadOnce()) == (1, [])
     assert computed == ["card.payments_1h", "rule many"]
 
 
@@ -245,7 +245,7 @@ def test_a_failing_rule_test_names_the_event_and_what_the_rule_read_there():
         - payment: { at: 2026-03-01T10:01:00Z, card: c, amount: 100 }
       hits: [false, true]
 """
-    tests, (problem,) = run_rule_tests(definitions({"rules/large.yaml": rule}))
+    tests, (problem,) = run_rule_tests(definitions({"rules/large.yaml": rule}), None, ReadOnce())
 
     assert (tests, problem.file, problem.line, problem.column) == (1, "rules/large.yaml", 11, 11)
     assert problem.message == (

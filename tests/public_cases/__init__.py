@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 SETTINGS: Final = "shroff: 1\nname: people\nmoney: EUR\n"
 
 
+def copied(kind: str, case: str, folder: Path) -> Path:
+    """The files of a case in `shared/KIND`, which may be without write bits, in a new folder."""
+    shutil.copytree(beside(kind, case), folder, ignore=shutil.ignore_patterns("README.md"))
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755)
+    return folder
+
+
 def project_of(case: str, folder: Path, *, settings: str = SETTINGS) -> Path:
     """A copy of a case's files in `folder/case`, with a shroff.yaml where it has none; gives that folder."""
-    project = folder / case
-    shutil.copytree(beside("cases", case), project, ignore=shutil.ignore_patterns("README.md"))
-    for path in (project, *project.rglob("*")):
-        path.chmod(0o755)  # shared/ may be without write bits
+    project = copied("cases", case, folder / case)
     if not (project / "shroff.yaml").exists():
         (project / "shroff.yaml").write_text(settings, encoding="utf-8")
     return project

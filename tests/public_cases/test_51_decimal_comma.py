@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from decimal import Decimal
 
 import pytest
 
 from shroff.language.values import with_point
 from shroff.services import project as app
-from tests.support.beside import beside
+from tests.public_cases import copied
 
 
 def test_amounts_with_a_point_are_refused(tmp_path):
-    folder = tmp_path / "p"
-    shutil.copytree(beside("files", "51-decimal-comma"), folder, ignore=shutil.ignore_patterns("README.md"))
+    folder = copied("files", "51-decimal-comma", tmp_path / "p")
     project = app.open(folder)
     report = project.ingest([folder / "sales.csv"], as_type="payment")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,11 +19,29 @@ STEPS = 60
 KINDS = ("write", "write", "write", "passive", "restart", "truncate", "copy", "copy", "copy", "delete", "reopen")
 
 
+OPENED = list[sqlite3.Connection | SqlitePages]()
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    """Close what a test has opened; Python 3.13 warns of each connection that is left to its garbage collector."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    OPENED.append(connection)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
+
+
+def paged(path: Path) -> SqlitePages:
+    pages = SqlitePages(path)
+    OPENED.append(pages)
+    return pages
 
 
 def rows(path: Path) -> list[object]:
@@ -36,7 +55,7 @@ class Copy:
 
     def __init__(self, source: Path, path: Path) -> None:
         self.source, self.path = source, path
-        self.pages, self.at, self.fulls = SqlitePages(source), PagePosition("", 0, ""), 0
+        self.pages, self.at, self.fulls = paged(source), PagePosition("", 0, ""), 0
 
     def follow(self, draw: random.Random, writer: sqlite3.Connection) -> None:
         found = None
@@ -85,7 +104,7 @@ def test_a_copy_by_pages_is_the_file_whatever_its_writers_do(seed: int, tmp_path
             writers[place] = connected(source)
             if draw.random() < 0.2:
                 copy.pages.close()
-                copy.pages = SqlitePages(source)
+                copy.pages = paged(source)
         elif kind != "copy":
             writers[place].execute(f"PRAGMA wal_checkpoint({kind})")
         else:
@@ -102,14 +121,14 @@ def test_a_write_ahead_log_that_was_read_while_nobody_watched_has_to_be_read_as_
     source = tmp_path / "source.db"
     writer = connected(source)
     writer.execute("CREATE TABLE t (k INTEGER PRIMARY KEY, v BLOB)")
-    first = SqlitePages(source)
+    first = paged(source)
     at = first.changes(None)
     assert at is not None
     first.close()
     writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     writer.execute("INSERT INTO t VALUES (1, 'missed')")
 
-    assert SqlitePages(source).changes(at.at) is None
+    assert paged(source).changes(at.at) is None
 
 
 def test_a_file_that_was_written_and_closed_meanwhile_has_to_be_read_as_a_whole(tmp_path: Path) -> None:
@@ -158,7 +177,7 @@ def test_a_file_that_was_replaced_is_refused(tmp_path: Path) -> None:
     for name in ("log.db", "other.db"):
         with closing(connected(tmp_path / name)) as writer:
             writer.execute("CREATE TABLE t (k INTEGER PRIMARY KEY)")
-    pages = SqlitePages(tmp_path / "log.db")
+    pages = paged(tmp_path / "log.db")
     assert pages.changes(None) is not None
     (tmp_path / "other.db").replace(tmp_path / "log.db")
 
@@ -171,7 +190,7 @@ def test_a_file_that_is_no_longer_young_is_no_reason_to_read_all_of_it(tmp_path:
     path = tmp_path / "log.db"
     with closing(connected(path)) as writer:
         writer.execute("CREATE TABLE t (k INTEGER PRIMARY KEY)")
-    pages = SqlitePages(path)
+    pages = paged(path)
     found = pages.changes(None)
     assert found is not None
     os.utime(path, (1, 1))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from base64 import b64encode
 from csv import reader
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -576,6 +578,11 @@ def test_files_of_pages_are_those_of_the_package_and_kept_by_their_version(bank)
         assert found.headers["content-encoding"] == "gzip"
         assert "immutable" in found.headers["cache-control"]
         assert (await browser.get("/static/other/shroff.css")).headers["cache-control"] == "no-cache"
+        checker = await browser.get(static("verify.html"))
+        script = checker.body.partition(b'<script type="module">')[2].partition(b"</script>")[0]
+        own = b64encode(sha256(script).digest()).decode()
+        assert f"script-src 'sha256-{own}';" in checker.headers["content-security-policy"]
+        assert "unsafe" not in checker.headers["content-security-policy"]
         for name in ("nothing.css", "..%2Fdecision.py", "%2e%2e", "OFL"):
             assert (await browser.get(f"/static/x/{name}")).status == 404
 

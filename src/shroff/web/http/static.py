@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
+from base64 import b64encode
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +21,18 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
 
 FOLDER = Path(__file__).parents[1] / "pages" / "static"
+# The page that checks proofs, which is built: in a wheel it lies beside the static files, in a clone in `verify`.
+VERIFIER = "verify.html"
+_VERIFIERS = (FOLDER.parent / VERIFIER, Path(__file__).parents[4] / "verify" / VERIFIER)
 TYPES = {
+    ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
 }
-_PACKED = frozenset({".css", ".js", ".svg", ".txt"})
+_PACKED = frozenset({".html", ".css", ".js", ".svg", ".txt"})
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -41,7 +47,7 @@ class StaticFile(FrozenStruct):
 @cache
 def static_files() -> dict[str, StaticFile]:
     files: dict[str, StaticFile] = {}
-    for path in sorted(FOLDER.iterdir()):
+    for path in (*sorted(FOLDER.iterdir()), *[path for path in _VERIFIERS if path.exists()][:1]):
         media_type = TYPES.get(path.suffix)
         if media_type is not None:
             raw = path.read_bytes()
@@ -59,6 +65,15 @@ def version() -> str:
     return digest.hexdigest()[:12]
 
 
+@cache
+def verifier_policy() -> str:
+    """Return the content security policy of the page that checks proofs: its own script and style alone."""
+    page = static_files()[VERIFIER].raw
+    parts = (re.search(rb"<%b[^>]*>(.*?)</%b>" % (tag, tag), page, re.DOTALL) for tag in (b"script", b"style"))
+    script, style = (b64encode(hashlib.sha256(part[1] if part else b"").digest()).decode() for part in parts)
+    return f"default-src 'none'; script-src 'sha256-{script}'; style-src 'sha256-{style}'; frame-ancestors 'none'"
+
+
 def static(name: str) -> str:
     assert name in static_files(), name
     return f"/static/{version()}/{name}"
@@ -71,6 +86,8 @@ async def file(service: Service, request: Request) -> Response:
         raise ProblemError(404, "not-found", "Page not found", "this file does not exist")
     is_current = request.path_params["version"] == version()
     headers = {"cache-control": FOR_EVER if is_current else "no-cache", "vary": "accept-encoding"}
+    if static_file.media_type == TYPES[".html"]:
+        headers["content-security-policy"] = verifier_policy()
     if static_file.packed and "gzip" in request.headers.get("accept-encoding", ""):
         return Response(static_file.packed, 200, headers | {"content-encoding": "gzip"}, static_file.media_type)
     return Response(static_file.raw, 200, headers, static_file.media_type)
