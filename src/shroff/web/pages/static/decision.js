@@ -4,13 +4,9 @@ const button = document.querySelector("[data-replay]");
 const said = document.querySelector("[data-replayed]");
 
 function say(glyph, kind, words) {
-  const mark = button.querySelector("use").href.baseVal.replace(/#.*/, `#${glyph}`);
-  const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  icon.setAttribute("class", "icon");
-  icon.setAttribute("aria-hidden", "true");
-  use.setAttribute("href", mark);
-  icon.append(use);
+  const icon = button.querySelector(".icon").cloneNode(true);
+  const { href } = icon.querySelector("use");
+  href.baseVal = href.baseVal.replace(/#.*/, `#${glyph}`);
   said.className = `same ${kind}`;
   said.replaceChildren(icon, words);
   said.hidden = false;

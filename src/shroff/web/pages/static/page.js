@@ -141,7 +141,7 @@ const written = (at, options) => new Intl.DateTimeFormat("en-GB", { timeZone, ..
 const yearOf = (at) => written(at, { year: "numeric" });
 
 /** A moment as the house writes it: the time today, the day this year, the year before. In logs all have their day. */
-export function moment(at, form = "", isDated = false) {
+function moment(at, form = "", isDated = false) {
   const now = new Date();
   const clock = written(at, { hour: "2-digit", minute: "2-digit", second: form === "minute" ? undefined : "2-digit" });
   const day = written(at, { day: "numeric", month: "long", ...(yearOf(at) === yearOf(now) ? {} : { year: "numeric" }) });

@@ -88,7 +88,7 @@ function closing(text, start) {
 }
 
 /** The text of an aggregate's parts. */
-export function textOf({ name, of, where, within, isIncluding }) {
+function textOf({ name, of, where, within, isIncluding }) {
   const said = (row) => (row.comparison === "is true" ? row.operand : row.comparison === "is false" ? `${row.operand} == false` : `${row.operand} ${row.comparison} ${row.value}`.trim());
   const kept = where.filter((row) => row.operand && row.comparison);
   return `${name}(${of}${kept.length ? ` where ${kept.map(said).join(" and ")}` : ""})${within ? ` over ${within}` : ""}${isIncluding ? " including this" : ""}`;

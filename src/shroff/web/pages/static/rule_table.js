@@ -7,7 +7,7 @@ const NAMES = { table: "Decision table", scorecard: "Points", bands: "Bands" };
 const KEYS = ["effect", "reason", "row", "notify", "shadow", "expires", "rollout"];
 
 /** The cells of a table's lines; a comment is a line of one text that stays. */
-export function cellsOf(block) {
+function cellsOf(block) {
   return block
     .split("\n")
     .filter((line) => line.trim())
@@ -15,7 +15,7 @@ export function cellsOf(block) {
 }
 
 /** The text of a table: its bars stand below each other. */
-export function blockOf(lines) {
+function blockOf(lines) {
   const rows = lines.filter(Array.isArray);
   const widths = rows[0].map((_, at) => Math.max(...rows.map((row) => (row[at] ?? "").length)));
   const told = (row) => row.map((cell, at) => (at < row.length - 1 ? cell.padEnd(widths[at]) : cell)).join(" | ").trimEnd();
