@@ -16,6 +16,8 @@ from shroff import config
 from shroff.language.keys import Either, Key, Late, Many, MappingShape, Shape
 from shroff.notices.keys import NOTICE_FILE
 from shroff.notices.texts.text_check import NAMES_OF
+from shroff.operations import manifest
+from shroff.operations.declaration import OPERATIONS
 from shroff.project.file_kinds import ProjectFile
 from shroff.project.schema import project_files
 from shroff.services.context import ProjectContext
@@ -259,7 +261,7 @@ def prose(member: object, options: tuple[str, type] | None = None) -> str:
 
     The item of `**options` is replaced by those of the dataclass that says what they are.
     """
-    text = inspect.getdoc(member) or ""
+    text = with_options(inspect.getdoc(member) or "", member)
     if options is not None:
         items = (inspect.getdoc(options[1]) or "").partition("Args:\n")[2].rstrip() + "\n"
         text = re.sub(
@@ -273,6 +275,22 @@ def prose(member: object, options: tuple[str, type] | None = None) -> str:
         if not is_hidden:
             lines.append(re.sub(r"^    (\w+): ", r"- `\1`: ", line).strip())
     return re.sub(r"\n+Args:\n*", "\n\n", "\n".join(lines)) + "\n"
+
+
+OF_COMMAND: Final = re.compile(r"^Args: as `shroff ([\w -]+)` has them(?:, and|\.)$", re.MULTILINE)
+
+
+def with_options(text: str, member: object) -> str:
+    """A docstring with the help of each argument that it leaves to the command of the same name."""
+    command = OF_COMMAND.search(text)
+    if command is None or not callable(member):
+        return text
+    manifest.load_all()
+    names = inspect.signature(member).parameters.keys() - set(re.findall(r"^    (\w+): ", text, flags=re.MULTILINE))
+    shared = [field for field in OPERATIONS[command[1]].fields if field.name in names]
+    assert shared, f"{command[0]}: the call has no argument of this command"
+    items = "".join(f"    {field.name}: {field.about.help}\n" for field in shared)
+    return f"{text[: command.start()]}Args:\n{items.rstrip()}{text[command.end() :]}"
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

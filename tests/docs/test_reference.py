@@ -12,7 +12,7 @@ import pytest
 
 from docs import made_errors
 from docs.made import made_pages, value_of
-from docs.made_files import EXAMPLES, INSIDE, REFERENCE, page_of, tables_of
+from docs.made_files import EXAMPLES, INSIDE, REFERENCE, page_of, prose, tables_of
 from shroff import Decision, Project, Reason
 from shroff.cli.failures import KINDS
 from shroff.language import parser
@@ -48,6 +48,27 @@ def test_the_made_pages_are_fresh(monkeypatch):
     stale = [page.name for page, text in made_pages().items() if page.read_text(encoding="utf-8") != text]
 
     assert stale == [], "run `make docs`"
+
+
+def test_arguments_that_a_call_leaves_to_its_command_have_the_help_of_that():
+    def drift(event: str | None, *, recent: str, as_of: str, reading: object) -> None:
+        """Measure drift.
+
+        Args: as `shroff drift` has them, and
+            as_of: Of this call.
+
+        Raises: UsageError.
+        """
+
+    assert prose(drift).splitlines() == [
+        "Measure drift.",
+        "",
+        "- `event`: Event type, if several have a model, active or in model.yaml.",
+        "- `recent`: The length of the recent period.",
+        "- `as_of`: Of this call.",
+        "",
+        "Raises: UsageError.",
+    ]
 
 
 @pytest.mark.parametrize(("text", "value"), values_shown())

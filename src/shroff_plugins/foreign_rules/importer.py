@@ -37,14 +37,7 @@ def import_rules(
 ) -> Imported:
     """Translate rules of Stripe Radar or Amazon Fraud Detector for a project, without writing any file.
 
-    Args:
-        definitions: Declarations of the project.
-        file: A file with one rule of Radar on each line, or the output of Amazon's command line.
-        event: Event type of the rules; may be empty if the project decides only one type.
-        by: Entity that the rules flag; by default the entity whose features a rule reads, or the first of the event.
-        mapping: File that maps attributes, entities, lists and past charges to the project.
-        shadow: Whether the rules are evaluated and recorded without effect.
-        apart: Whether each rule gets a file of its name, as the project's drafts have; else one file has all rules.
+    For the arguments see `Rules.import_rules`.
 
     Raises: UsageError; DefinitionError if the mapping has mistakes.
     """

@@ -163,19 +163,7 @@ class LogBacktests(ProjectPart):
         Both decide with lists, tables and models as of each event. Without a draft, the project's files are compared
         with the active version.
 
-        Args:
-            rules: A folder of rules, optionally with features.yaml and policy.yaml, that override the project's. A
-                rule replaces the rule with the same id.
-            policy: A file that overrides policy.yaml.
-            model: A model of the registry, used instead of the champion.
-            start: The draft applies from the first event at or after this time; a day is its start in UTC.
-            end: The backtest ends before the first event at or after this time.
-            as_of: Use the labels known at this time; by default the time of the log's last record.
-            files: Judge the events of these files instead, as if the log had them alone.
-            labels: A file of labels of their events, as for `ingest`.
-            order: `time` sorts the files first, as `ingest` does.
-            as_type: The event type of every line of the files, as for `ingest`.
-            rows: Number of changed events to show.
+        Args: as `shroff backtest` has them.
         """
         from shroff.backtest.run import DraftComparison, JudgedPeriod, backtest, changed
         from shroff.log.later_labels import last_moment
@@ -404,11 +392,13 @@ class RunBacktest(OperationRequest[BacktestReport], rename={"start": "from", "en
 
     Args:
         files ([FILE...]): Files of events to use in place of the log.
-        rules (DIR): A folder of draft rules; each replaces the rule with the same id. It may have features.yaml too.
+        rules (DIR): A folder of draft rules; each replaces the rule with the same id. It may have
+            features.yaml and policy.yaml too.
         policy (FILE): A draft policy; it replaces that of the same name in policy.yaml.
         model (ID): A model of the registry, used instead of the champion.
-        start (T): Apply the draft from this time on.  [default: the beginning]
-        end (T): Compare events before this time.  [default: the end]
+        start (T): Apply the draft from the first event at or after this time; a day is its start, UTC.  [default: the
+            beginning]
+        end (T): Stop before the first event at or after this time.  [default: the end]
         as_of (T): Use the labels known at this time.  [default: the log's last record]
         as_type (EVENT): The event type of every line of FILEs.
         labels (FILE): Labels of the events of FILEs.

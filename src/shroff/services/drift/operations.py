@@ -24,11 +24,11 @@ class MeasureDrift(OperationRequest["DriftAnswer"]):
         reference (model|LENGTH): The reference data: model for the champion's training data, or a period before the
             recent one, as 90d.
         recent (LENGTH): The length of the recent period.
-        as_of (TIME): End of the recent period; a day is its start, UTC.  [default: the newest event]
+        as_of (TIME): End of the recent period; a day is its start, UTC.  [default: the newest event of the type]
         fail: Exit with status 1 if something has drifted.
     """
 
-    event: Annotated[str | None, AsEvent("Event type, if several have a model.")] = None
+    event: Annotated[str | None, AsEvent("Event type, if several have a model, active or in model.yaml.")] = None
     reference: str = "model"
     recent: str = "7d"
     as_of: str | None = None

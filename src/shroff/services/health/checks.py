@@ -378,12 +378,7 @@ class HealthChecks(ProjectPart):
     ) -> DriftReport:
         """Measure drift of the champion's inputs, its score and the label delay, and record it for `doctor`.
 
-        Args:
-            event: The event type; optional if only one has a model, active or in model.yaml.
-            reference: `model` for the champion's training data, or the length of the period before the recent one,
-                such as `90d`.
-            recent: The length of the recent period, up to `as_of`.
-            as_of: By default the time of the newest event of the type; labels may become known long after.
+        Args: as `shroff drift` has them.
 
         Raises: UsageError if one of the periods has no events.
         """

@@ -294,10 +294,11 @@ class ImportModel(OperationRequest[TrainedModel]):
         check (FILE): Rows with input values and the model's own score or margin; each must be reproduced.
         inputs (A,B,C|FILE): Inputs, in the order of the model's features.  [default: as in model.yaml]
         categories (INPUT=A,B,C): The categories of an input in the order of their codes; may be repeated.
-        trained_until (TIME): End of its training data; earlier tests are left out.
+        trained_until (TIME): End of its training data; folds whose test begins earlier are left out.
         calibrate: Fit a calibration on labeled events, as 'train' does.
         rounds (N): Number of boosting rounds to use.  [default: as in the file]
-        tolerance (X): Largest accepted difference for a row of --check.  [default: 1e-6, for margins 1e-5]
+        tolerance (X): Largest accepted difference for a row of --check.  [default: 1e-6, for
+            margins a relative 1e-5]
         promote: Make it the champion if its gates passed.
         by (NAME): Who imports it.
     """

@@ -200,10 +200,10 @@ class Rules(Printed, ProjectPart):
         shadow: bool = False,
         apart: bool = False,
     ) -> Any:
-        """Import rules in the syntax of Stripe Radar, as files that load with the project. Nothing is written.
+        """Import rules of Stripe Radar or Amazon Fraud Detector, as files that load with the project; write nothing.
 
         Args:
-            file: A rule on each line.
+            file: A rule of Radar on each line, or the output of Amazon's command line.
             event: The event type of the rules; optional if one type is decided.
             by: The entity to flag; by default the one whose features a rule reads, or the first of the event.
             mapping: A file that maps attributes, entities, lists and past charges to this project.

@@ -44,8 +44,13 @@ NOT_PASSED = 1
 NO_MODEL = 5
 WATCHED = "once file again settled markers poll labels_inside no_decide".split()
 EventOfModel = Annotated[Name | None, AsEvent("The event type, if model.yaml has models of several.")]
-InputPaths = Annotated[tuple[Path, ...], Param("Input files, in their order.", metavar="[FILE...]", is_argument=True)]
-LabelPath = Annotated[Path | None, Param("Labels of the events of FILEs.", metavar="FILE")]
+InputPaths = Annotated[
+    tuple[Path, ...],
+    Param("Input files to use instead of the log, in their order.", metavar="[FILE...]", is_argument=True),
+]
+LabelPath = Annotated[
+    Path | None, Param("Labels of the events of FILEs, merged in by the time they became known.", metavar="FILE")
+]
 InputOrder = Annotated[Literal["file", "time"], Param("time: sort by event time.")]
 KnownAt = Annotated[
     Name | None,

@@ -107,15 +107,9 @@ class TrainingSets(ProjectPart):
     ) -> SetReport:
         """Write the training data of `train` as Parquet, with a manifest to build the same bytes again.
 
-        Args:
+        Args: as `shroff training-set` has them, and
             out: A new or empty folder: `rows.parquet`, `labels.parquet` and `manifest.json`.
-            event: The event type; optional if model.yaml has one.
             as_of: Events that happened and labels that were known by then; by default all in the log or files.
-            fold: The fold of model.yaml's split for `role`, `label` and `weight`, from 1 for the oldest, by default the
-                newest; or `final`, the window that trains the model of the registry.
-            files: Files to use instead of the log, in their order.
-            labels: Labels of their events, merged in by the time they became known.
-            order: `file`, or `time` to sort the files by event time first.
 
         Raises: UsageError if there are no events, or `out` is not empty; StorageError.
         """

@@ -71,14 +71,9 @@ class Training(ProjectPart):
     ) -> TrainReport:
         """Train a model with the labels known at `as_of`, evaluate it, and store it in the registry.
 
-        Args:
-            event: The event type; optional if model.yaml has one.
+        Args: as `shroff train` has them, and
             as_of: By default the time of the last record in the log or files: of an event when it happened, of a label
                 when it became known. Labels that become known in the future are ignored.
-            files: Files to train on instead of the log, in their order.
-            labels: Labels of their events, merged in by the time they became known.
-            order: `file`, or `time` to sort the files by event time first.
-            promote: Promote it if its gates passed.
             brought_by: The cause of the training for the manifest, such as a file.
             cluster: The cluster for features and trees; by default this process.
 
@@ -176,22 +171,15 @@ class Training(ProjectPart):
     ) -> TrainReport:
         """Import a model trained elsewhere: check it on rows, evaluate it like a model trained here, and store it.
 
-        Args:
+        Args: as `shroff models import` has them, and
             file: XGBoost's JSON or UBJSON, LightGBM's text, or ONNX. Or a fitted classifier of XGBoost, LightGBM or
                 scikit-learn, which is written in such a format.
-            event: The event type; optional if model.yaml has one.
             check: Rows (CSV, JSON lines, Parquet) with the inputs' values and the model's own `score` or `margin`. For
                 a fitted classifier the frame that it scores, with the inputs as its columns.
-            as_of: Use the labels known at this time; by default the time of the log's last record.
-            promote: Promote it if its gates passed.
             inputs: Its inputs, in the order of its features: expressions, one text with commas between them, or the
                 names of its features with an expression each; or a YAML file of these. By default the inputs of
                 model.yaml in their order.
             categories: Category texts in the order of their codes, by input, if the file lacks them.
-            trained_until: End of its training data; folds whose test begins earlier are left out.
-            calibrate: Fit a calibration on labeled events, as `train` does.
-            rounds: Number of boosting rounds to use; by default as in the file.
-            tolerance: Maximum difference of a row; by default 1e-6 for scores and a relative 1e-5 for margins.
 
         Raises: UsageError for a file that cannot be imported, for rows that it does not reproduce, and if there are no
             labeled events to evaluate it on.
