@@ -43,16 +43,10 @@ _LINE = {("file",), ("number",)}  # parts of `row` with the position of a line
 
 
 class Options(FrozenStruct):
-    """Options of a watch.
+    """Options of a watch; for those of the command see `TrainModel`.
 
     Args:
         event: Event type of the model, and of lines that do not name theirs; None if model.yaml has one.
-        decide: Decide the events.
-        once: End when all present files are done.
-        poll_s: Seconds between two scans.
-        labels_inside: Each file also has labels of its events, read by `label.from` in events.yaml.
-        file: A file to report at the end of `once` in any case, also if an earlier process ingested it.
-        again: A file that was corrected after it was ingested, and is ingested again under its name.
         cluster: The cluster for features and trees; by default this process.
     """
 
