@@ -55,8 +55,9 @@ CREATE TABLE id_parts (
 -- Index of keys: the sequence numbers of each key of an entity, by a hash of the key. All numbers are little-endian.
 -- `part` below 2^48 is the last sequence number of a batch; `data` then has 16 bytes for each key of each event: hash and
 -- sequence number. Such rows are merged into parts: `part` is 2^48 times (1 + the lowest six bits of the hash), plus a
--- number; `data` has 8 bytes for the lowest sequence number, then 8 for each key: half of its hash, and the distance from
--- that number. Keys of pruned records stay.
+-- number; `data` has the lowest sequence number (8 bytes), the number of keys (4), and the bytes of a count (1) and of a
+-- distance (1); then half of each hash (4 bytes, ascending), the count of each key, and for each key the distances of its
+-- sequence numbers from the lowest one. Keys of pruned records stay.
 CREATE TABLE key_parts (
     part INTEGER PRIMARY KEY,
     data BLOB    NOT NULL,
