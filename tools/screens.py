@@ -79,6 +79,29 @@ class Picture:
 # ---- the ways to screens
 
 
+LAWS = """
+blocked_cards:
+  sentence: A blocked card is declined.
+  on: payment
+  when: this.card in lists.blocked_cards
+  never: [approve, challenge, review]
+  required: true
+large_held:
+  sentence: A payment above 10,000 is never approved.
+  on: payment
+  when: this.amount > 10_000
+  never: [approve]
+"""
+
+
+def laws(page: Page) -> None:
+    """The screen of laws, two of which the demo does not have by itself."""
+    folder = PROJECT.get() / "laws"
+    folder.mkdir(exist_ok=True)
+    (folder / "cards.yaml").write_text(LAWS, encoding="utf-8")
+    at("/laws")(page)
+
+
 def at(path: str) -> Callable[[Page], object]:
     """The way to a screen that has an address of its own."""
 
@@ -361,6 +384,7 @@ PICTURES: Final = (
     Picture("model", model),
     Picture("thresholds", at("/thresholds"), (DESK, PHONE)),
     Picture("experiments", at("/experiments")),
+    Picture("laws", laws),
     Picture("results", at("/results")),
     Picture("labels", at("/labels"), (DESK, PHONE)),
     Picture("disputes", disputes),

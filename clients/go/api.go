@@ -2858,6 +2858,12 @@ type Waiver struct {
 	Limit  *string `json:"limit,omitempty"`
 }
 
+// WriteLawTest: Write the event that breaks a law as a test into a draft of a rule, which fails until the
+// rule hits it.
+type WriteLawTest struct {
+	Rule string `json:"rule"`
+}
+
 // PostAnalyticsEventCounts: Count events by type and day; each event counts once.
 func (c *Client) PostAnalyticsEventCounts(ctx context.Context, body CountQuestion) (answer CountRows, err error) {
 	err = c.call(ctx, "POST", "/api/v1/analytics/event-counts", nil, nil, body, &answer)
@@ -3513,6 +3519,13 @@ func (c *Client) GetLabels(ctx context.Context) (answer LabelsTogether, err erro
 // GetLaws: Prove the laws in laws/*.yaml for all events, or refute each by an event that breaks it.
 func (c *Client) GetLaws(ctx context.Context) (answer LawsProved, err error) {
 	err = c.call(ctx, "GET", "/api/v1/laws", nil, nil, nil, &answer)
+	return
+}
+
+// PostLawsLawTest: Write the event that breaks a law as a test into a draft of a rule, which fails until the
+// rule hits it.
+func (c *Client) PostLawsLawTest(ctx context.Context, law string, body WriteLawTest) (answer RuleDraftText, err error) {
+	err = c.call(ctx, "POST", "/api/v1/laws/"+part(law)+"/test", nil, nil, body, &answer)
 	return
 }
 

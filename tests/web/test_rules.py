@@ -628,6 +628,44 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
     asyncio.run(steps())
 
 
+LAWS = """
+dear:
+  sentence: A payment that the rule hits is never approved.
+  on: payment
+  rule: dear_one
+  never: [approve]
+  required: true
+cheap:
+  sentence: "A payment of more than 1 is <b>dear</b>."
+  on: payment
+  when: this.amount > 1
+  hits: dear_one
+"""
+
+
+def test_laws_are_answered_and_an_event_that_breaks_one_becomes_a_test(bank):
+    (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
+
+    async def steps() -> None:
+        async with signed_in(bank) as browser:
+            assert "No laws yet" in (await browser.get("/laws")).body.decode()
+            (bank / "laws").mkdir()
+            (bank / "laws" / "own.yaml").write_text(LAWS, encoding="utf-8")
+            page = (await browser.get("/laws")).body.decode()
+            assert re.findall("Proved|Refuted|Unknown", page) == ["Proved", "Refuted"]
+            assert "is &lt;b&gt;dear&lt;/b&gt;." in page
+            assert page.count("Write it as a test") == 1
+
+            wrong = await sent(browser, "/laws/cheap/test", rule="nothing")
+            assert (wrong.status, "no rule" in wrong.body.decode()) == (422, True)
+            assert (await sent(browser, "/laws/dear/test", rule="dear_one")).status == 422, "nothing breaks it"
+            written = await sent(browser, "/laws/cheap/test", rule="dear_one")
+            assert written.headers["location"] == "/rules/dear_one/draft"
+            assert "law cheap" in (await browser.get("/rules/dear_one/draft")).body.decode()
+
+    asyncio.run(steps())
+
+
 def test_a_draft_is_held_against_what_activating_it_changes_and_nothing_is_claimed_of_what_is_not_saved(bank):
     (bank / "rules" / "dear.yaml").write_text(RULE, encoding="utf-8")
     quiet = in_shadow(RULE.replace("dear_one", "quiet_one"), shadow=True)

@@ -153,7 +153,7 @@ TAKES = """
 approve:rules POST /rules/{rule}/draft/approve /team/auto-close/{rule}
 edit:lists POST /lists /lists/{list} /lists/{list}/approve /lists/{list}/back /lists/{list}/csv /lists/{list}/out
 edit:lists POST /tables/{table}
-edit:rules POST /changes /rules /rules/{rule}/back /rules/{rule}/draft
+edit:rules POST /changes /laws/{law}/test /rules /rules/{rule}/back /rules/{rule}/draft
 edit:rules POST /rules/{rule}/draft/activate /rules/{rule}/draft/drop /rules/{rule}/draft/shadow
 edit:rules POST /suggestions/shadow /tables
 manage:keys GET /settings/keys

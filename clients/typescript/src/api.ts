@@ -2986,6 +2986,12 @@ export interface Waiver {
   limit?: string;
 }
 
+/** Write the event that breaks a law as a test into a draft of a rule, which fails until the rule hits it. */
+export interface WriteLawTest {
+  /** The rule that should hit the event. */
+  rule: string;
+}
+
 /** The operations of a service, one method each. */
 export class Api extends Transport {
   /** Count events by type and day; each event counts once. */
@@ -3362,6 +3368,11 @@ export class Api extends Transport {
   /** Prove the laws in laws/*.yaml for all events, or refute each by an event that breaks it. */
   getLaws(): Promise<LawsProved> {
     return this.call("GET", `/api/v1/laws`);
+  }
+
+  /** Write the event that breaks a law as a test into a draft of a rule, which fails until the rule hits it. */
+  postLawsLawTest(law: string, body: WriteLawTest): Promise<RuleDraftText> {
+    return this.call("POST", `/api/v1/laws/${part(law)}/test`, { body });
   }
 
   /** List the lists that rules and features read. */

@@ -433,6 +433,11 @@ public class Api extends Transport {
         return call("GET", "/api/v1/laws", Map.of(), null, new TypeReference<Types.LawsProved>() {});
     }
 
+    /** Write the event that breaks a law as a test into a draft of a rule, which fails until the rule hits it. */
+    public Types.RuleDraftText postLawsLawTest(String law, Types.WriteLawTest body) {
+        return call("POST", "/api/v1/laws/" + part(law) + "/test", Map.of(), body, new TypeReference<Types.RuleDraftText>() {});
+    }
+
     /** List the lists that rules and features read. */
     public Types.Lists getLists() {
         return call("GET", "/api/v1/lists", Map.of(), null, new TypeReference<Types.Lists>() {});

@@ -2943,4 +2943,9 @@ public interface Types {
             @JsonProperty("reason") String reason,
             @JsonProperty("by") String by,
             @JsonProperty("limit") String limit) {}
+
+    /** Write the event that breaks a law as a test into a draft of a rule, which fails until the rule hits it. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record WriteLawTest(
+            @JsonProperty("rule") String rule) {}
 }
