@@ -9,7 +9,7 @@ import pytest
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SAMPLE, SNOOZED, STATES, Case, CaseFilter, urgency
 from shroff.cases.case_service import CaseChangedError, CaseService, NoCaseError, TooLateError
-from shroff.cases.files import NAME_MAX, TYPES, checked_name
+from shroff.cases.files import NAME_MAX, TYPES, checked_name, checked_type
 from shroff.cases.pending_changes import SideEffects, refund_units
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
@@ -943,6 +943,18 @@ def test_files_of_other_kinds_and_sizes_are_refused(tmp_path, name, kind, conten
         at.raised(alert(1))
         with pytest.raises(UsageError):
             case_actions.attach(at.desk, ANN, 1, name, kind, content)
+
+
+WEBP = b"RIFF\x24\x00\x00\x00WEBPVP8 "
+
+
+@pytest.mark.parametrize("content", [WEBP, b"RIFX" + WEBP[4:], WEBP[:8] + b"WAVE" + WEBP[12:], WEBP[:8]])
+def test_a_picture_of_webp_is_known_by_both_of_its_signs(content):
+    if content == WEBP:
+        assert checked_type("image/webp", content) == "image/webp"
+    else:
+        with pytest.raises(UsageError, match="not those of image/webp"):
+            checked_type("image/webp", content)
 
 
 def test_the_longest_name_of_a_file_is_kept():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from contextlib import nullcontext
 from threading import Event, Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,6 +110,17 @@ def test_code_that_was_at_hand_is_looked_for_no_more(monkeypatch: pytest.MonkeyP
 
     assert [trial.is_ready() for _ in range(3)] == [True] * 3
     assert looks == ["look"]
+
+
+def test_code_that_no_folder_keeps_is_not_compiled_by_another_process(monkeypatch: pytest.MonkeyPatch):
+    kernel = SimpleNamespace(path=None, is_at_hand=False)
+    monkeypatch.setattr(trial, "_seen_ready", Event())
+    monkeypatch.setattr(trial, "_compilers", [])
+    monkeypatch.setattr(trial, "_compile", lambda: None)
+    monkeypatch.setattr(undo_kernel, "KERNELS", (kernel,))
+
+    assert trial.is_ready()
+    assert trial._compilers == []
 
 
 def test_scores_that_come_while_a_batch_is_committed_are_answered_at_once(monkeypatch: pytest.MonkeyPatch):
