@@ -21,6 +21,7 @@ SMALLEST = {
     "backfill": "--events 500 --rounds 1",
     "backtest": "--events 500 --runs 1",
     "counts": "--events 500 --runs 1",
+    "disk": "--events 500",
     "features": "--events 500 --rounds 1 --large 0",
     "few": "--rounds 1 --seconds 0.001",
     "funnels": "--events 500 --runs 1",

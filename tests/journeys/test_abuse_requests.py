@@ -151,6 +151,7 @@ def asked(service: Served, target: str, method: str = "GET", *, body: bytes = b"
 REAL = {"event": "payment", "id": "p-1", "entity": "card", "key": "c-1", "file": "cards.yaml"} | {
     "list": "blocked_cards",
     "value": "c-1",
+    "law": "none",
     "rule": "many_payments",
     "name": "ann",
     "etag": "0123456789abcdef",  # of a change: none waits

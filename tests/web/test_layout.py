@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from jinja2 import TemplateSyntaxError, meta, nodes
 
@@ -105,3 +107,20 @@ def test_a_page_may_set_scripts_and_styles_under_a_condition(name):
     text = environment().from_string("{% set " + name + " = ['a'] if is_set %}{{ " + name + " | default([], true) }}")
     assert (text.render(is_set=True), text.render(is_set=False)) == ("[&#39;a&#39;]", "[]")
     assert [argument.as_const() for argument in used.args] == [[], True]
+
+
+FLAT = "<ul>\n{% for name in names %}\n<li>\n{{ name }}\n</li>\n{% endfor %}\n</ul>\n"
+DEEP = "{# layout #}\n<ul>\n  {% for name in names %}\n    <li>\n      {{ name }}\n"
+
+
+@pytest.mark.parametrize("source", [FLAT, DEEP])
+def test_templates_of_other_packages_are_plain_jinja_unless_they_say_otherwise(tmp_path, monkeypatch, source):
+    """Well-formed HTML need not be indented."""
+    name = f"of_bank_{len(source)}"
+    package = tmp_path / name
+    (package / "templates").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "templates" / "names.html").write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    page = environment().get_template(f"{name}:names.html").render(names=["a", "b"])
+    assert re.sub(r"\s", "", page) == "<ul><li>a</li><li>b</li></ul>"

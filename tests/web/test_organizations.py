@@ -75,6 +75,7 @@ IDS = {
     "event": "payment",
     "entity": "card",
     "key": "c-south",
+    "law": "southern",
     "rule": "southern",
     "list": "southern",
     "file": "southern.yaml",

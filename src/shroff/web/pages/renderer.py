@@ -167,12 +167,16 @@ class _OfPackages(FunctionLoader):
         return []
 
 
+LAYOUT = "{# layout #}\n"  # the first line of a plug-in's template in which indentation ends elements
+
+
 def _of_package(name: str) -> str | None:
+    """Return the template of a plug-in. It is plain Jinja unless its first line says that indentation ends elements."""
     package, _, file = name.partition(":")
     if not file:
         return None
     source = resources.files(package).joinpath("templates", file).read_text(encoding="utf-8")
-    return without_layout(closed(source, name))
+    return without_layout(closed(source, name) if source.startswith(LAYOUT) else source)
 
 
 async def open_cases(service: Service, who: Who) -> int | None:
