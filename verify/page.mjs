@@ -53,7 +53,11 @@ async function show(files) {
   }
 }
 
-document.querySelector("input").addEventListener("change", (event) => show(event.target.files));
+const chooser = document.querySelector("input");
+chooser.addEventListener("change", (event) => show(event.target.files));
+chooser.addEventListener("click", () => {
+  chooser.value = ""; // so that a file of the same name, changed meanwhile, is read again
+});
 document.addEventListener("dragover", (event) => event.preventDefault());
 document.addEventListener("drop", (event) => {
   event.preventDefault();

@@ -135,9 +135,10 @@ def test_a_proof_is_checked_by_the_page_that_the_service_has(bank, page, tmp_pat
     page.set_input_files("input", proof)
     expect(page.get_by_role("heading", name="payment/p-1: ")).to_be_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('label')).borderStyle") == "dashed"
-    changed = tmp_path / "changed.json"
-    changed.write_text(proof.read_text().replace("20.00", "20.01"))
-    page.set_input_files("input", changed)
+    proof.write_text(proof.read_text().replace("20.00", "20.01"))
+    with page.expect_file_chooser() as chosen:
+        page.click("input")
+    chosen.value.set_files(proof)
     expect(page.get_by_role("heading", name="Refused")).to_be_visible()
 
 
