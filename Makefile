@@ -54,7 +54,7 @@ quick: $(READY)  ## the quick tests, without servers
 check: $(READY)  ## lint, size, secure and quick, at the same time
 	@$(MAKE) --no-print-directory -j4 lint size secure quick
 
-test: $(READY)  ## each promise of the product once, with real servers and a browser; 8 to 11 minutes on 2 cores
+test: $(READY)  ## each promise of the product once, with real servers and a browser; 7 to 11 minutes on 2 cores
 	$(BIN)/python -m tools.suite
 
 warm: $(READY)  ## compile what a first run of the tests would compile
