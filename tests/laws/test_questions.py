@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def effect(question: Question) -> Effect:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> NoticeStore:
-    return made(tmp_path_factory.mktemp("questions"), QUESTIONS)
+def store(tmp_path_factory) -> Iterator[NoticeStore]:
+    with closing(made(tmp_path_factory.mktemp("questions"), QUESTIONS)) as found:
+        yield found
 
 
 def made(folder: Path, questions: list[Question]) -> NoticeStore:
